@@ -1,0 +1,62 @@
+"""What a pass promises. A pass without a contract cannot be registered (see `mlc.ir.passes.MlcPass`).
+
+The property suite reads these: it draws programs of `profile`, runs the pass with each of `options`, and compares
+before and after under `preserves`, in the reference interpreter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["any", "torch", "linalg", "kernels", "buffers", "loops", "llvm"]
+
+
+@dataclass(frozen=True)
+class Bitwise:
+    """Every output bit is the same, NaN payloads aside."""
+
+
+@dataclass(frozen=True)
+class Reassociates:
+    """Order of additions (or fma contraction) changes: identical in GF(p), within the sound bound in floats."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class WithinUlp:
+    """Each element moves by at most `ulp` units in the last place per rewritten op; `reason` says why."""
+
+    ulp: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class WithinBound:
+    """Error at most `factor` * n * eps * sum|terms| with a derived `factor` (Winograd, online softmax)."""
+
+    factor: float
+    reason: str
+
+
+Equality = Bitwise | Reassociates | WithinUlp | WithinBound
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """The promises of one pass.
+
+    `level_in`/`level_out`: the level it takes and leaves ("any": it stays where it is).
+    `preserves`: the equality relation. `profile`: generator profile in `fuzz/` that feeds its property.
+    `options`: option values the property draws, as keyword dicts; empty means the defaults alone.
+    `establishes`: what holds afterwards, in words. `idempotent`: a second run changes nothing.
+    """
+
+    level_in: Level
+    level_out: Level
+    preserves: Equality
+    profile: str
+    options: tuple[dict[str, object], ...] = ()
+    establishes: tuple[str, ...] = ()
+    idempotent: bool = True

@@ -1,0 +1,34 @@
+"""What mlc contributes to xDSL's universe: its dialects and passes, by name, imported on first use.
+
+`mlc-opt`, `mlc.compile` and every third-party package find dialects and passes through the same entry points
+(`xdsl.universe`); ours have no private door.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from xdsl.universe import Universe
+
+# dialect name -> "module:attribute" of its xdsl.ir.Dialect
+DIALECTS: dict[str, str] = {}
+
+# pass name -> "module:Class"
+PASSES: dict[str, str] = {}
+
+
+def _lazy(target: str) -> Callable[[], Any]:
+    module, _, attribute = target.partition(":")
+
+    def load() -> Any:
+        return getattr(importlib.import_module(module), attribute)
+
+    return load
+
+
+MLC_UNIVERSE = Universe(
+    all_dialects={name: _lazy(target) for name, target in DIALECTS.items()},
+    all_passes={name: _lazy(target) for name, target in PASSES.items()},
+)
