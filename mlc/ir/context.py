@@ -12,6 +12,7 @@ from typing import Any
 from xdsl.context import Context
 from xdsl.universe import Universe
 
+from mlc.ir.extensions import extended
 from mlc.ir.remarks import RemarkLog
 from mlc.ir.resources import ResourceStore
 
@@ -54,7 +55,7 @@ def make_context(*, allow_unregistered: bool = False) -> MlcContext:
     """A context that knows every registered dialect; each is imported when first met."""
     ctx = MlcContext(allow_unregistered)
     for name, factory in universe().all_dialects.items():
-        ctx.register_dialect(name, factory)
+        ctx.register_dialect(name, extended(name, factory))
     return ctx
 
 

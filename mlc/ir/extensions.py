@@ -1,0 +1,33 @@
+"""Ops that xDSL's upstream dialects lack, added under their upstream names.
+
+`EXTENSIONS[dialect]` names modules with `OPS` (a tuple of op classes) and optionally `ATTRS`. An op here replaces an
+xDSL op of the same name (for a missing custom syntax, say). `mlc.ir.context.make_context` builds the merged dialect.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from xdsl.ir import Dialect
+
+EXTENSIONS: dict[str, tuple[str, ...]] = {}
+
+
+def extended(name: str, factory: Callable[[], Dialect]) -> Callable[[], Dialect]:
+    """`factory`, or one that merges mlc's extra ops and attributes into its dialect."""
+    modules = EXTENSIONS.get(name)
+    if not modules:
+        return factory
+
+    def merged() -> Dialect:
+        base = factory()
+        ops = {op.name: op for op in base.operations}
+        attrs = {attr.name: attr for attr in base.attributes}
+        for module_name in modules:
+            module = importlib.import_module(module_name)
+            ops.update({op.name: op for op in module.OPS})
+            attrs.update({attr.name: attr for attr in getattr(module, "ATTRS", ())})
+        return Dialect(base.name, list(ops.values()), list(attrs.values()), list(base.interfaces))
+
+    return merged
