@@ -28,6 +28,6 @@ def extended(name: str, factory: Callable[[], Dialect]) -> Callable[[], Dialect]
             module = importlib.import_module(module_name)
             ops.update({op.name: op for op in module.OPS})
             attrs.update({attr.name: attr for attr in getattr(module, "ATTRS", ())})
-        return Dialect(base.name, list(ops.values()), list(attrs.values()), list(base.interfaces))
+        return Dialect(base.name, list(ops.values()), list(attrs.values()), list(base._interfaces))
 
     return merged
