@@ -69,6 +69,10 @@ class ResourceStore:
             assert isinstance(entry, np.ndarray)
         return entry
 
+    def is_loaded(self, name: str) -> bool:
+        """Whether the array exists already (no thunk left to run)."""
+        return isinstance(self._entries.get(name), np.ndarray)
+
     def drop(self, name: str) -> None:
         """Forget an entry that the IR no longer names."""
         self._entries.pop(name, None)

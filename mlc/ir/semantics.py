@@ -1,7 +1,6 @@
 """Reference semantics: what an op means, written once, in numpy, beside the op.
 
-A dialect's semantics live in `mlc/dialects/<dialect>/semantics*.py` (or `mlc/dialects/<dialect>_semantics.py`) and register
-themselves here by op name. The interpreter, constant folding, property tests, bisecting and third parties'
+A dialect's semantics live in `mlc/dialects/<dialect>/semantics*.py` and register themselves here by op name. The interpreter, constant folding, property tests, bisecting and third parties'
 conformance tests all call the same functions.
 
     @semantics("arith.addf")

@@ -1,0 +1,92 @@
+"""Text to IR with limits and typed errors; IR to text.
+
+xDSL's parser lets Python errors escape on odd input and can be made to run for a very long time (an unterminated
+string); text is therefore checked before it reaches the parser, and whatever it raises becomes a `ParseError`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.utils.exceptions import ParseError as XdslParseError
+from xdsl.utils.exceptions import VerifyException
+
+from mlc.errors import LimitError, ParseError, VerifyError
+from mlc.ir.context import MlcContext
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a text may cost. Raise them knowingly: `mlc-opt --limits text=...`."""
+
+    text_bytes: int = 512 * 1024 * 1024
+    nesting: int = 200
+    int_digits: int = 1000
+
+
+_TOKEN = re.compile(r'"(?:[^"\\\n\r]|\\.)*"|//[^\n]*|"|[\n{}()\[\]<>]|->|\d+')
+
+
+def check_text(text: str, name: str, limits: Limits) -> None:
+    """Refuse what would hang or crash the parser: size, nesting, unterminated strings, NUL, huge numbers."""
+    if len(text) > limits.text_bytes:
+        raise LimitError(f"text of {len(text)} characters", where=name, expected=f"at most {limits.text_bytes}")
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ParseError("NUL byte in the text", where=f"{name}:{line}", hint="is this a binary file?")
+    depth = 0
+    line = 1
+    for m in _TOKEN.finditer(text):
+        tok = m.group()
+        first = tok[0]
+        if tok == "\n":
+            line += 1
+        elif tok in ("{", "(", "[", "<"):
+            depth += 1
+            if depth > limits.nesting:
+                raise LimitError(f"nesting deeper than {limits.nesting}", where=f"{name}:{line}")
+        elif tok in ("}", ")", "]", ">"):
+            depth = max(0, depth - 1)
+        elif tok == '"':
+            raise ParseError("string without an end", where=f"{name}:{line}", expected='a closing "')
+        elif first.isdigit() and len(tok) > limits.int_digits:
+            raise LimitError(f"number of {len(tok)} digits", where=f"{name}:{line}")
+
+
+def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limits = Limits()) -> ModuleOp:
+    """Parse a module (an implicit one is wrapped around top-level ops). Raises ParseError, VerifyError, LimitError."""
+    check_text(text, name, limits)
+    try:
+        return Parser(ctx, text, name).parse_module()
+    except XdslParseError as e:
+        span = e.span
+        line, column = _line_of(text, span.start)
+        reason = str(e.args[1] if len(e.args) > 1 else e).strip().splitlines()
+        raise ParseError(reason[-1].strip() if reason else "syntax error", where=f"{name}:{line}:{column}") from None
+    except VerifyException as e:
+        raise VerifyError(str(e).strip(), where=name) from None
+    except RecursionError:
+        raise LimitError("the text is nested too deeply", where=name) from None
+    except MemoryError:
+        raise LimitError("the text describes more data than fits into memory", where=name) from None
+    except Exception as e:
+        raise ParseError(f"the text is not valid IR ({type(e).__name__}: {e})", where=name) from e
+
+
+def _line_of(text: str, position: int) -> tuple[int, int]:
+    line = text.count("\n", 0, position) + 1
+    return line, position - (text.rfind("\n", 0, position) + 1) + 1
+
+
+def print_text(module: ModuleOp, *, generic: bool = False, debuginfo: bool = False) -> str:
+    """The module as text that `parse_text` and upstream tools read."""
+    out = io.StringIO()
+    printer = Printer(stream=out, print_generic_format=generic, print_debuginfo=debuginfo)
+    printer.print_op(module)
+    out.write("\n")
+    return out.getvalue()

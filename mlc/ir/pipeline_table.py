@@ -1,0 +1,46 @@
+"""The CPU pipeline as a table: which pass runs at which level, in which order, and why in that order.
+
+`mlc.compile`, `mlc-opt --mlc-pipeline=cpu`, the documentation and the property tests all read this one table.
+`MODULE_ROWS` see the whole module; `KERNEL_ROWS` work on each function on its own, so the driver runs them on one kernel
+at a time (a kernel that is in the cache never sees them). `ORDER` states the constraints that the order must satisfy;
+a test checks them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mlc.ir.contract import Level
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step: the pass by name, its options, and the level of the IR after it."""
+
+    pass_name: str
+    level: Level
+    options: dict[str, object] = field(default_factory=dict)
+
+
+class Order(NamedTuple):
+    """`before` must run before `after`, because."""
+
+    before: str
+    after: str
+    because: str
+
+
+MODULE_ROWS: tuple[Row, ...] = ()
+
+KERNEL_ROWS: tuple[Row, ...] = ()
+
+ORDER: tuple[Order, ...] = ()
+
+LEVELS: tuple[Level, ...] = ("torch", "linalg", "kernels", "buffers", "loops", "llvm")
+
+
+def rows_until(level: Level) -> tuple[Row, ...]:
+    """The rows that bring a captured module to `level`."""
+    limit = LEVELS.index(level)
+    return tuple(row for row in MODULE_ROWS + KERNEL_ROWS if LEVELS.index(row.level) <= limit)

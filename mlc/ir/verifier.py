@@ -1,0 +1,153 @@
+"""The strong verifier: xDSL's own checks plus what it leaves out.
+
+xDSL verifies each op's definition and types; it does not check that a value is defined before it is used, that a
+`dense_resource` has the size its type says, or that called functions exist with the called type. All of that is
+checked here; errors name the op and its source line.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.dialects import func
+from xdsl.dialects.builtin import (
+    DenseResourceAttr,
+    IntegerType,
+    MemRefType,
+    ModuleOp,
+    ShapedType,
+    SymbolRefAttr,
+    TensorType,
+)
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.traits import IsolatedFromAbove, IsTerminator
+from xdsl.utils.exceptions import VerifyException
+
+from mlc.errors import VerifyError
+from mlc.ir.context import MlcContext
+from mlc.ir.locations import format_location
+
+
+def verify_module(module: ModuleOp, ctx: MlcContext | None = None) -> None:
+    """Raise VerifyError when `module` breaks a rule. Cost is linear in the number of ops."""
+    try:
+        module.verify()
+    except VerifyException as e:
+        raise VerifyError(str(e).strip()) from None
+    except RecursionError:
+        raise VerifyError("the IR is nested too deeply to verify") from None
+    _verify_region(module.body, set())
+    symbols = {op.sym_name.data: op for op in module.walk() if isinstance(op, func.FuncOp)}
+    for op in module.walk():
+        if isinstance(op, func.CallOp):
+            _verify_call(op, symbols)
+        if ctx is not None:
+            for attr in (*op.properties.values(), *op.attributes.values()):
+                if isinstance(attr, DenseResourceAttr):
+                    _verify_resource(op, attr, ctx)
+
+
+def _fail(op: Operation, message: str, expected: str | None = None) -> VerifyError:
+    return VerifyError(f"'{op.name}': {message}", where=format_location(op.location) or None, expected=expected)
+
+
+def _name(value: SSAValue) -> str:
+    return f"%{value.name_hint}" if value.name_hint else "a value"
+
+
+def _verify_region(region: Region, visible: set[SSAValue]) -> None:
+    """`visible` holds the values from outside; it is restored before returning."""
+    blocks = list(region.blocks)
+    if not blocks:
+        return
+    dominators = _dominators(blocks) if len(blocks) > 1 else {blocks[0]: {blocks[0]}}
+    defined: dict[Block, list[SSAValue]] = {b: [*b.args, *(r for op in b.ops for r in op.results)] for b in blocks}
+    for block in blocks:
+        added: list[SSAValue] = []
+        for dom in dominators.get(block, {block}):
+            if dom is not block:
+                added += [v for v in defined[dom] if v not in visible]
+        added += [a for a in block.args if a not in visible]
+        visible.update(added)
+        last = block.last_op
+        for op in block.ops:
+            for operand in op.operands:
+                if operand not in visible:
+                    raise _fail(op, f"uses {_name(operand)} where it is not defined yet")
+            if op is not last and op.has_trait(IsTerminator):
+                raise _fail(op, "a terminator must be the last op of its block")
+            for inner in op.regions:
+                _verify_region(inner, set() if op.has_trait(IsolatedFromAbove) else visible)
+            for r in op.results:
+                if r not in visible:
+                    visible.add(r)
+                    added.append(r)
+        visible.difference_update(added)
+
+
+def _dominators(blocks: list[Block]) -> dict[Block, set[Block]]:
+    """Dominator sets of the reachable blocks (iterative; control flow here is small)."""
+    preds: dict[Block, list[Block]] = {b: [] for b in blocks}
+    for b in blocks:
+        if b.last_op is not None:
+            for s in b.last_op.successors:
+                if s in preds:
+                    preds[s].append(b)
+    reach: list[Block] = []
+    todo = [blocks[0]]
+    seen = {blocks[0]}
+    while todo:
+        b = todo.pop()
+        reach.append(b)
+        if b.last_op is not None:
+            for s in b.last_op.successors:
+                if s not in seen:
+                    seen.add(s)
+                    todo.append(s)
+    order = [b for b in blocks if b in seen]
+    dom = {b: set(order) for b in order}
+    dom[blocks[0]] = {blocks[0]}
+    changed = True
+    while changed:
+        changed = False
+        for b in order[1:]:
+            sets = [dom[p] for p in preds[b] if p in dom]
+            new = set.intersection(*sets) | {b} if sets else {b}
+            if new != dom[b]:
+                dom[b] = new
+                changed = True
+    return dom
+
+
+def _verify_call(op: func.CallOp, symbols: dict[str, func.FuncOp]) -> None:
+    callee: SymbolRefAttr = op.callee
+    target = symbols.get(callee.root_reference.data)
+    if target is None:
+        raise _fail(op, f"calls @{callee.root_reference.data}, which is not in the module")
+    wanted = target.function_type
+    got_in = [a.type for a in op.arguments]
+    if list(wanted.inputs) != got_in:
+        raise _fail(op, f"calls @{callee.root_reference.data} with {_types(got_in)}", _types(list(wanted.inputs)))
+    got_out = [r.type for r in op.results]
+    if list(wanted.outputs) != got_out:
+        raise _fail(op, f"@{callee.root_reference.data} returns {_types(got_out)} here", _types(list(wanted.outputs)))
+
+
+def _types(types: list[Attribute]) -> str:
+    return "(" + ", ".join(str(t) for t in types) + ")"
+
+
+def _verify_resource(op: Operation, attr: DenseResourceAttr, ctx: MlcContext) -> None:
+    name = attr.resource_handle.data
+    if name not in ctx.resources or not ctx.resources.is_loaded(name):
+        return
+    ty = attr.type
+    if not isinstance(ty, ShapedType):
+        raise _fail(op, f"resource '{name}' has a type without a shape")
+    data = ctx.resources.get(name)
+    bits = ty.element_type.bitwidth if isinstance(ty, TensorType | MemRefType) and isinstance(
+        ty.element_type, IntegerType
+    ) else None
+    if tuple(ty.get_shape()) != data.shape:
+        raise _fail(op, f"resource '{name}' has shape {data.shape}", f"shape {tuple(ty.get_shape())}")
+    if bits is not None and bits >= 8 and np.dtype(data.dtype).itemsize * 8 != bits:
+        raise _fail(op, f"resource '{name}' has dtype {data.dtype}", f"{bits}-bit elements")
