@@ -1,8 +1,8 @@
 """The CPU pipeline as a table: which pass runs at which level, in which order, and why in that order.
 
 `mlc.compile`, `mlc-opt --mlc-pipeline=cpu`, the documentation and the property tests all read this one table.
-`MODULE_ROWS` see the whole module; `KERNEL_ROWS` work on each function on its own, so the driver runs them on one kernel
-at a time (a kernel that is in the cache never sees them). `ORDER` states the constraints that the order must satisfy;
+`MODULE_ROWS` see the whole module; `KERNEL_ROWS` work on each function on its own, so the driver runs them on one
+kernel at a time (a kernel that is in the cache never sees them). `ORDER` states the constraints that the order must satisfy;
 a test checks them.
 """
 

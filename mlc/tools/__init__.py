@@ -1,0 +1,1 @@
+"""Command-line tools: `mlc-opt` (passes over .mlir files) and `mlc` (models and artifacts). May import everything."""

@@ -1,0 +1,130 @@
+"""One run of `mlc-opt`: read, parse, run the passes with the asked-for instruments, print."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TextIO
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+import mlc
+from mlc.errors import MlcError, ParseError, UsageError
+from mlc.ir.context import MlcContext, make_context, universe
+from mlc.ir.parsing import parse_text, print_text
+from mlc.ir.pipeline import Instruments, load_pass, make_pass, pass_names, pass_options, pipeline_text, run_pipeline
+from mlc.ir.pipeline_table import LEVELS, rows_until
+from mlc.ir.verifier import verify_module
+from mlc.tools.opt_args import OptArgs
+from mlc.tools.opt_instruments import make_instruments, report
+
+
+def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
+    """Do what the arguments say; returns the exit code."""
+    v = args.values
+    if v.version:
+        out.write(f"mlc-opt {mlc.__version__}\n")
+        return 0
+    if v.show_dialects:
+        out.write("Available Dialects: " + ",".join(sorted(universe().all_dialects)) + "\n")
+        return 0
+    if v.list_passes:
+        for name in pass_names():
+            cls = load_pass(name)
+            doc = (cls.__doc__ or "").strip().splitlines()
+            options = pass_options(cls)
+            out.write(f"{name}{'{' + options + '}' if options else ''}\n    {doc[0] if doc else ''}\n")
+        return 0
+    passes = args.passes + _table_passes(v.mlc_pipeline, v.mlc_to)
+    if v.dump_pass_pipeline:
+        err.write(f"Pass Manager with {len(passes)} passes:\n{pipeline_text(passes)}\n")
+    text = _read(v.input_file)
+    chunks = text.split("// -----") if v.split_input_file else [text]
+    results: list[str] = []
+    failures: list[MlcError] = []
+    line = 0
+    for chunk in chunks:
+        try:
+            results.append(_one_chunk(chunk, line, passes, args, err))
+        except MlcError as e:
+            if not v.verify_diagnostics:
+                raise
+            failures.append(e)
+        line += chunk.count("\n")
+    if v.verify_diagnostics:
+        for e in failures:
+            out.write(f"{e}\n")
+    _write(v.output_file, "// -----\n".join(results), out)
+    return 0
+
+
+def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, err: TextIO) -> str:
+    v = args.values
+    ctx = make_context(allow_unregistered=v.allow_unregistered_dialect)
+    name = "<stdin>" if v.input_file == "-" else v.input_file
+    module = parse_text("\n" * line + text if line else text, ctx, name=name)
+    _load_resources(ctx, v.resources)
+    verify_module(module, ctx)
+    tools = make_instruments(v, err, passes, module)
+    run_pipeline(passes, ctx, module, tools)
+    report(v, err, tools, ctx)
+    return _result(module, ctx, args)
+
+
+def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs) -> str:
+    v = args.values
+    return print_text(module, generic=v.mlir_print_op_generic, debuginfo=v.mlir_print_debuginfo)
+
+
+def _table_passes(target: str | None, level: str | None) -> list[ModulePass]:
+    if target is None:
+        if level is not None:
+            raise UsageError("--mlc-to needs --mlc-pipeline=cpu")
+        return []
+    if target != "cpu":
+        raise UsageError(f"unknown target '{target}'", expected="cpu")
+    if level is not None and level not in LEVELS:
+        raise UsageError(f"unknown level '{level}'", expected=" | ".join(LEVELS))
+    return [make_pass(row.pass_name, row.options) for row in rows_until(level or "llvm")]  # pyright: ignore
+
+
+def _load_resources(ctx: MlcContext, files: list[str]) -> None:
+    if not files:
+        return
+    from safetensors.numpy import load_file  # noqa: PLC0415 - an extra, needed only with --resources
+
+    for file in files:
+        for name, array in load_file(file).items():
+            ctx.resources.set(name, array)
+
+
+def _read(name: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as e:
+        raise UsageError(f"cannot read '{name}': {e.strerror or e}") from None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        raise ParseError("the text is not UTF-8", where=f"{name}:{line}", hint="is this a binary file?") from None
+
+
+def _write(name: str | None, text: str, out: TextIO) -> None:
+    if name is None or name == "-":
+        out.write(text)
+        return
+    target = Path(name)
+    try:
+        fd, temporary = tempfile.mkstemp(dir=target.parent or Path("."), prefix=target.name)
+        with os.fdopen(fd, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.replace(temporary, target)
+    except OSError as e:
+        raise UsageError(f"cannot write '{name}': {e.strerror or e}") from None
+
+
+__all__ = ["Instruments", "run_session"]
