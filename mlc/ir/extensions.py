@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 from xdsl.ir import Dialect
 
-EXTENSIONS: dict[str, tuple[str, ...]] = {}
+EXTENSIONS: dict[str, tuple[str, ...]] = {
+    "linalg": ("mlc.dialects.linalg.structured_ops", "mlc.dialects.linalg.relayout_ops"),
+}
 
 
 def extended(name: str, factory: Callable[[], Dialect]) -> Callable[[], Dialect]:
