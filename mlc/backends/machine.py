@@ -1,0 +1,122 @@
+"""Machine models: what the lowering needs to know of a target, as plain data.
+
+Tile sizes, unrolling and loop orders are computed from these figures (`mlc/lowering/vector`), so a new target is a
+new row here. Nothing is probed in this file: `mlc.backends.llvm` recognises the host and picks or adapts a preset.
+
+    model = preset("x86-64-avx512")        # a known model by name
+    model = from_features("x86_64", {"avx2", "fma"}, name="znver2")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, replace
+
+from mlc.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineModel:
+    """One core of a target.
+
+    `vector_bits`: width of a vector register; `vector_registers`: how many the ISA names; `fma`: fused
+    multiply-add exists (otherwise a multiply and an add are counted); `fma_per_cycle` and `fma_latency`: full-width
+    fused multiply-adds started per cycle, and cycles until a result can be used; `loads_per_cycle`: full-width loads;
+    `broadcast_load`: an arithmetic instruction takes a scalar from memory and repeats it in all lanes for free;
+    `lane_operand`: a multiply-add takes one lane of a register as a factor (NEON); `masks`: masked loads and stores
+    cost about as much as plain ones; `l1`, `l2`, `l3`: bytes of data cache that one core can count on.
+    """
+
+    name: str
+    arch: str
+    vector_bits: int
+    vector_registers: int
+    fma: bool = True
+    fma_per_cycle: float = 1
+    fma_latency: int = 4
+    loads_per_cycle: float = 2
+    broadcast_load: bool = False
+    lane_operand: bool = False
+    masks: bool = False
+    l1: int = 32 << 10
+    l2: int = 512 << 10
+    l3: int = 8 << 20
+    features: tuple[str, ...] = ()
+
+    def lanes(self, element_bits: int) -> int:
+        """Elements of `element_bits` in one vector register, at least one."""
+        return max(1, self.vector_bits // max(8, element_bits))
+
+
+PRESETS: dict[str, MachineModel] = {
+    m.name: m
+    for m in (
+        MachineModel(
+            name="x86-64-sse2",
+            arch="x86_64",
+            vector_bits=128,
+            vector_registers=16,
+            fma=False,
+            l2=256 << 10,
+            features=("sse2",),
+        ),
+        MachineModel(
+            name="x86-64-avx2",
+            arch="x86_64",
+            vector_bits=256,
+            vector_registers=16,
+            fma_per_cycle=2,
+            features=("avx", "avx2", "fma"),
+        ),
+        MachineModel(
+            name="x86-64-avx512",
+            arch="x86_64",
+            vector_bits=512,
+            vector_registers=32,
+            loads_per_cycle=1,
+            broadcast_load=True,
+            masks=True,
+            l2=1 << 20,
+            l3=16 << 20,
+            features=("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+        ),
+        MachineModel(
+            name="aarch64-neon",
+            arch="aarch64",
+            vector_bits=128,
+            vector_registers=32,
+            fma_per_cycle=2,
+            lane_operand=True,
+            l1=64 << 10,
+            features=("neon",),
+        ),
+    )
+}
+
+
+def preset(name: str) -> MachineModel:
+    """The model called `name`."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise UsageError(
+            f"unknown machine model '{name}'", expected="one of " + ", ".join(sorted(PRESETS))
+        ) from None
+
+
+def from_features(arch: str, features: Set[str], *, name: str | None = None) -> MachineModel:
+    """The widest preset of `arch` whose features are all there, under the name of the CPU.
+
+    `features` holds names as LLVM writes them (`avx512f`, `fma`). An architecture without a preset gets 128-bit
+    vectors and 16 registers, which every vector unit mlc may meet has.
+    """
+    fitting = [m for m in PRESETS.values() if m.arch == arch and set(m.features) <= features]
+    if fitting:
+        best = max(fitting, key=lambda m: (m.vector_bits, m.fma))
+    elif arch == "aarch64":
+        best = PRESETS["aarch64-neon"]
+    elif arch == "x86_64":
+        best = PRESETS["x86-64-sse2"]
+    else:
+        best = MachineModel(name=arch, arch=arch, vector_bits=128, vector_registers=16)
+    return replace(best, name=name, features=tuple(sorted(features))) if name else best
