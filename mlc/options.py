@@ -1,0 +1,95 @@
+"""Options of a compile: one frozen, validated record that the face fills and the driver reads.
+
+    Options(precision="bfloat16")   ->  UsageError: precision 'bfloat16' is not available
+                                          expected: one of: float32
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from mlc.errors import UsageError
+
+PRECISIONS = ("float32",)
+DEBUG_MODES = ("", "bounds", "verify")
+MAX_THREADS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `mlc.compile` was asked for.
+
+    `target`: "native" (this machine) or the name of a machine model. `precision`: arithmetic of float32 models.
+    `num_threads`: None for one per available core. `tune`: measure alternatives of each kernel while building.
+    `verbose`: print a table of phases. `cache_dir`: where compiled kernels are kept, "" for no disk cache, None for
+    the user's cache directory. `debug`: "bounds" checks every access, "verify" runs the verifier after each pass.
+    """
+
+    target: str = "native"
+    precision: str = "float32"
+    num_threads: int | None = None
+    tune: bool = False
+    verbose: bool = False
+    cache_dir: str | os.PathLike[str] | None = None
+    debug: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, str) or not self.target:
+            raise UsageError(f"target is {self.target!r}", expected='"native" or the name of a machine model')
+        _choice("precision", self.precision, PRECISIONS)
+        _choice("debug", self.debug, DEBUG_MODES)
+        for name in ("tune", "verbose"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} is {getattr(self, name)!r}", expected="True or False")
+        if self.num_threads is not None:
+            object.__setattr__(self, "num_threads", _threads(self.num_threads))
+        if self.cache_dir is not None:
+            if not isinstance(self.cache_dir, str | os.PathLike):
+                raise UsageError(f"cache_dir is {self.cache_dir!r}", expected="a path, or None")
+            if os.fspath(self.cache_dir):
+                path = Path(self.cache_dir).expanduser()
+                if path.exists() and not path.is_dir():
+                    raise UsageError(f"cache_dir {str(path)!r} is not a directory", expected="a directory")
+
+    @classmethod
+    def of(cls, **given: Any) -> Options:
+        """From keyword arguments; an unknown one is refused with the near names."""
+        known = [f.name for f in fields(cls)]
+        for name in given:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                raise UsageError(
+                    f"there is no option '{name}'",
+                    expected=f"one of: {', '.join(known)}",
+                    hint=f"did you mean '{near[0]}'?" if near else None,
+                )
+        return cls(**given)
+
+
+def _choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value in allowed:
+        return
+    near = difflib.get_close_matches(str(value), allowed, n=1)
+    raise UsageError(
+        f"{name} {value!r} is not available",
+        expected=f"one of: {', '.join(repr(a) for a in allowed)}",
+        hint=f"did you mean {near[0]!r}?" if near else None,
+    )
+
+
+def _threads(value: object) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        count = operator.index(value)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        raise UsageError(f"num_threads is {value!r}", expected="a whole number of threads, or None") from None
+    if not 1 <= count <= MAX_THREADS:
+        raise UsageError(f"num_threads is {count}", expected=f"1 to {MAX_THREADS}, or None for all cores")
+    return count
