@@ -81,5 +81,5 @@ class ResourceStore:
         """Content hash (blake2b-128 hex) of dtype, shape and bytes."""
         a = self.get(name)
         h = hashlib.blake2b(f"{a.dtype.str}{a.shape}".encode(), digest_size=16)
-        h.update(memoryview(a.reshape(-1).view(np.uint8)) if a.size else b"")
+        h.update(a.reshape(-1).view(np.uint8).data if a.size else b"")
         return h.hexdigest()

@@ -1,0 +1,216 @@
+"""Source to executable, read top to bottom: passes of the table, kernels compiled one by one, constants, linking.
+
+    module (torch level) ──MODULE_ROWS──▶ buffers ──split──▶ one module per kernel ──KERNEL_ROWS──▶ object code
+                                              └────────────▶ @forward alone ───────KERNEL_ROWS──▶ object code
+
+Two cache levels, both on disk: a whole model by its torch-level text (weights are named there, not contained, so a
+retrained model hits), and each kernel by its buffers-level text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+
+import mlc
+from mlc.backends.registry import Backend, load_backend
+from mlc.interp import evaluate_constant
+from mlc.ir.context import MlcContext, make_context
+from mlc.ir.contract import Level
+from mlc.ir.parsing import parse_text, print_text
+from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
+from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS, Row, rows_until
+from mlc.module_parts import ModuleParts, split_module
+from mlc.options import Options
+from mlc.runtime.bundle import Bundle
+from mlc.runtime.cache import DiskCache, default_directory
+from mlc.runtime.executable import Executable, NativeCode, aligned
+from mlc.signature import assertion_messages, signature_of
+
+
+@dataclass
+class Phases:
+    """Seconds per phase of one compile, in order; `verbose=True` prints them."""
+
+    items: list[tuple[str, float]] = field(default_factory=list)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.items.append((name, time.perf_counter() - start))
+
+    def table(self) -> str:
+        """The phases as text, longest names aligned."""
+        width = max((len(n) for n, _ in self.items), default=0)
+        total = sum(t for _, t in self.items)
+        rows = [f"  {n:<{width}}  {t:8.3f} s" for n, t in self.items]
+        return "\n".join([*rows, f"  {'total':<{width}}  {total:8.3f} s"])
+
+
+@dataclass
+class Compiled:
+    """An executable with what is needed to show how it came about."""
+
+    executable: Executable
+    source: ModuleOp
+    ctx: MlcContext
+    options: Options
+    backend: Backend
+    phases: Phases
+    from_cache: bool
+
+    def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        """Run natively on dense or strided numpy arrays."""
+        return self.executable.run(inputs)
+
+    def ir(self, level: Level) -> str:
+        """The module as text at `level` (recomputed from the captured module)."""
+        return print_text(self._lowered(level))
+
+    def asm(self) -> str:
+        """Assembly of every kernel and of the entry point."""
+        parts = split_module(self._lowered("buffers"), "")
+        texts: list[str] = []
+        for module in [*(k.module for k in parts.kernels), parts.main]:
+            _run_rows(KERNEL_ROWS, self.ctx, module, self.options)
+            texts.append(self.backend.assembly(module, self.ctx.machine))
+        return "\n".join(texts)
+
+    def remarks(self) -> list[Any]:
+        """What every pass did and did not do."""
+        if self.from_cache and not len(self.ctx.remarks):
+            parts = split_module(self._lowered("buffers"), "")
+            for kernel in parts.kernels:
+                _run_rows(KERNEL_ROWS, self.ctx, kernel.module, self.options)
+        return list(self.ctx.remarks)
+
+    def _lowered(self, level: Level) -> ModuleOp:
+        module = self.source.clone()
+        ctx = self.ctx.clone()
+        run_pipeline([make_pass(r.pass_name, r.options) for r in rows_until(level)], ctx, module)
+        return module
+
+
+def compile_module(module: ModuleOp, ctx: MlcContext, options: Options) -> Compiled:
+    """Compile a torch-level `module` whose weights are in `ctx.resources`. `module` itself is left as it is."""
+    phases = Phases()
+    backend = load_backend(options.target)
+    ctx.machine = backend.machine(options.target)
+    fingerprint = f"mlc {mlc.__version__} {_source_digest()} {backend.fingerprint(ctx.machine)}"
+    cache = open_cache(options)
+    with phases.phase("hash"):
+        text = f"{fingerprint}\n{options.precision} {options.debug}\n{print_text(module)}"
+        key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        stored = cache.get(key) if cache else None
+    if stored is not None:
+        bundle = Bundle.from_bytes(stored)
+    else:
+        bundle = _build(module, ctx, options, backend, fingerprint, cache, phases)
+        if cache:
+            cache.put(key, bundle.to_bytes())
+    executable = _link(bundle, ctx, backend, phases)
+    return Compiled(executable, module, ctx, options, backend, phases, stored is not None)
+
+
+def open_cache(options: Options) -> DiskCache | None:
+    """The disk cache of `options`, or None when it is switched off."""
+    if options.cache_dir is None:
+        return DiskCache(default_directory())
+    return DiskCache(Path(options.cache_dir).expanduser()) if os.fspath(options.cache_dir) else None
+
+
+def _build(
+    source: ModuleOp,
+    ctx: MlcContext,
+    options: Options,
+    backend: Backend,
+    fingerprint: str,
+    cache: DiskCache | None,
+    phases: Phases,
+) -> Bundle:
+    with phases.phase("lower to buffers"):
+        module = source.clone()
+        _run_rows(MODULE_ROWS, ctx, module, options)
+    with phases.phase("split"):
+        signature = signature_of(module)
+        parts = split_module(module, fingerprint)
+        messages = assertion_messages(parts)
+    objects: dict[str, bytes] = {}
+    for kernel in parts.kernels:
+        found = cache.get(kernel.key) if cache else None
+        if found is not None:
+            objects[kernel.key] = found
+    missing = [k for k in parts.kernels if k.key not in objects]
+    with phases.phase(f"lower {len(missing)} of {len(parts.kernels)} kernels"):
+        for kernel in missing:
+            _run_rows(KERNEL_ROWS, ctx, kernel.module, options)
+        _run_rows(KERNEL_ROWS, ctx, parts.main, options)
+    with phases.phase("native code"):
+        compiled = backend.compile_many([parts.main, *(k.module for k in missing)], ctx.machine)
+    for kernel, code in zip(missing, compiled[1:], strict=True):
+        objects[kernel.key] = code
+        if cache:
+            cache.put(kernel.key, code)
+    return Bundle(
+        objects=[compiled[0], *(objects[k.key] for k in parts.kernels)],
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        constants=parts.constants,
+        constant_functions=print_text(parts.constant_functions),
+        assertions=messages,
+    )
+
+
+def _link(bundle: Bundle, ctx: MlcContext, backend: Backend, phases: Phases) -> Executable:
+    with phases.phase("constants"):
+        functions: ModuleOp | None = None
+        arrays: list[np.ndarray] = []
+        for name in bundle.constants:
+            if name in ctx.resources:
+                arrays.append(aligned(ctx.resources.get(name)))
+                continue
+            if functions is None:
+                functions = parse_text(bundle.constant_functions, ctx, name="<constants>")
+            arrays.append(aligned(evaluate_constant(functions, name, ctx.resources)))
+    with phases.phase("link"):
+        library = backend.load(bundle.objects)
+        dims = library.find("mlc_output_dims")
+        code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
+    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions)
+
+
+def _run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:
+    tools = Instruments(verify_each=options.debug == "verify")
+    run_pipeline([make_pass(r.pass_name, r.options) for r in rows], ctx, module, tools)
+
+
+_digest: str | None = None
+
+
+def _source_digest() -> str:
+    """Hash of mlc's own source files: a changed compiler never meets objects of an older one."""
+    global _digest
+    if _digest is None:
+        root = Path(__file__).parent
+        h = hashlib.blake2b(platform.python_version().encode(), digest_size=16)
+        for path in sorted(root.rglob("*.py")):
+            stat = path.stat()
+            h.update(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}".encode())
+        _digest = h.hexdigest()
+    return _digest
+
+
+__all__ = ["Compiled", "ModuleParts", "compile_module", "make_context", "open_cache"]

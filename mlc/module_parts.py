@@ -1,0 +1,102 @@
+"""Take a buffers-level module apart: the main function, one module per kernel, the functions of derived constants.
+
+    { @forward, @arena_size, globals, @kernel_0 …, @const.w … }
+        ──▶ main { @forward, @arena_size, globals, declarations }, { @k_<hash> } …, constants { @const.w … }
+
+A kernel's symbol is the hash of its text, so equal kernels of different models share object code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from xdsl.dialects import func, memref
+from xdsl.dialects.builtin import DenseResourceAttr, ModuleOp, StringAttr, SymbolRefAttr
+from xdsl.ir import Region
+
+from mlc.errors import InternalError
+from mlc.ir.parsing import print_text
+
+ENTRY = "forward"
+
+
+@dataclass
+class KernelPart:
+    """One kernel function in a module of its own; `key` is the hash its symbol is made of."""
+
+    key: str
+    module: ModuleOp
+
+
+@dataclass
+class ModuleParts:
+    """The pieces of a model at the buffers level. `constants[i]` is the resource name behind `consts[i]`."""
+
+    main: ModuleOp
+    kernels: list[KernelPart]
+    constant_functions: ModuleOp
+    constants: list[str]
+
+
+def split_module(module: ModuleOp, fingerprint: str) -> ModuleParts:
+    """Split `module` in place (its functions are moved out). `fingerprint`: target and version, part of each key."""
+    kernels: dict[str, KernelPart] = {}
+    renamed: dict[str, str] = {}
+    constants = ModuleOp([])
+    for op in list(module.ops):
+        if not isinstance(op, func.FuncOp):
+            continue
+        if "constant" in op.attributes:
+            op.detach()
+            constants.body.block.add_op(op)
+        elif "kernel" in op.attributes:
+            old = op.sym_name.data
+            declaration = _declaration(op)
+            module.body.block.insert_op_before(declaration, op)
+            op.detach()
+            part = _kernel_part(op, fingerprint)
+            kernels.setdefault(part.key, part)
+            renamed[old] = f"k_{part.key}"
+            declaration.properties["sym_name"] = StringAttr(renamed[old])
+    seen: set[str] = set()
+    for op in list(module.ops):
+        if isinstance(op, func.FuncOp) and not op.body.blocks:
+            if op.sym_name.data in seen:
+                op.detach()
+                op.erase()
+            else:
+                seen.add(op.sym_name.data)
+    for op in module.walk():
+        if isinstance(op, func.CallOp) and (name := op.callee.root_reference.data) in renamed:
+            op.properties["callee"] = SymbolRefAttr(renamed[name])
+    return ModuleParts(module, list(kernels.values()), constants, constant_names(module))
+
+
+def constant_names(main: ModuleOp) -> list[str]:
+    """Resource names of the module's globals, in order: the layout of the `consts` table."""
+    names: list[str] = []
+    for op in main.ops:
+        if isinstance(op, memref.GlobalOp):
+            value = op.initial_value
+            if not isinstance(value, DenseResourceAttr):
+                raise InternalError(f"global @{op.sym_name.data} does not name a resource")
+            names.append(value.resource_handle.data)
+    return names
+
+
+def _kernel_part(op: func.FuncOp, fingerprint: str) -> KernelPart:
+    op.properties["sym_name"] = StringAttr("kernel")
+    op.properties.pop("sym_visibility", None)
+    kernel = ModuleOp([op])
+    text = print_text(kernel)
+    key = hashlib.blake2b(f"{fingerprint}\n{text}".encode(), digest_size=16).hexdigest()
+    op.properties["sym_name"] = StringAttr(f"k_{key}")
+    return KernelPart(key, kernel)
+
+
+def _declaration(op: func.FuncOp) -> func.FuncOp:
+    declaration = func.FuncOp(op.sym_name.data, op.function_type, Region(), StringAttr("private"))
+    declaration.location = op.location
+    declaration.attributes["kernel"] = op.attributes["kernel"]
+    return declaration

@@ -1,0 +1,83 @@
+"""A compiled model without its weights, as bytes: object code, signatures, and how to make derived constants.
+
+Layout: magic, length of the JSON header, JSON header, object files one after the other. Every length is checked before
+anything is read. Made and read on the same machine only (the disk cache authenticates it).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlc.errors import ArtifactError
+from mlc.runtime.executable import TensorSpec
+
+_MAGIC = b"mlc-bundle-1\n"
+
+
+@dataclass
+class Bundle:
+    """`objects[0]` holds the entry points. `constants`: resource names in table order; those that are not weights are
+    computed by the function of the same name in `constant_functions` (MLIR text). `assertions`: messages by number."""
+
+    objects: list[bytes]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    constants: list[str]
+    constant_functions: str
+    assertions: tuple[str, ...]
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        header = json.dumps(
+            {
+                "objects": [len(o) for o in self.objects],
+                "inputs": [_spec_to_json(s) for s in self.inputs],
+                "outputs": [_spec_to_json(s) for s in self.outputs],
+                "constants": self.constants,
+                "constant_functions": self.constant_functions,
+                "assertions": self.assertions,
+            },
+            separators=(",", ":"),
+        ).encode()
+        return b"".join([_MAGIC, struct.pack("<Q", len(header)), header, *self.objects])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Bundle:
+        """Deserialise; ArtifactError when it does not fit together."""
+        try:
+            if not data.startswith(_MAGIC):
+                raise ValueError("wrong magic")
+            start = len(_MAGIC) + 8
+            (length,) = struct.unpack("<Q", data[len(_MAGIC) : start])
+            header = json.loads(data[start : start + length])
+            position = start + length
+            if position + sum(header["objects"]) != len(data):
+                raise ValueError("sizes do not add up")
+            objects: list[bytes] = []
+            for size in header["objects"]:
+                objects.append(data[position : position + size])
+                position += size
+            return cls(
+                objects=objects,
+                inputs=tuple(_spec_from_json(s) for s in header["inputs"]),
+                outputs=tuple(_spec_from_json(s) for s in header["outputs"]),
+                constants=list(header["constants"]),
+                constant_functions=header["constant_functions"],
+                assertions=tuple(header["assertions"]),
+            )
+        except (ValueError, KeyError, TypeError, struct.error) as e:
+            raise ArtifactError(f"not a compiled model: {e}", hint="compile the model again") from None
+
+
+def _spec_to_json(spec: TensorSpec) -> list[Any]:
+    return [list(spec.shape), spec.dtype.str, spec.name]
+
+
+def _spec_from_json(item: list[Any]) -> TensorSpec:
+    shape, dtype, name = item
+    return TensorSpec(tuple(shape), np.dtype(dtype), name)

@@ -1,0 +1,83 @@
+"""What a buffers-level `@forward` takes and returns, as the runtime needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.dialects import cf, func
+from xdsl.dialects.builtin import (
+    BFloat16Type,
+    ComplexType,
+    Float16Type,
+    Float32Type,
+    Float64Type,
+    IndexType,
+    IntegerType,
+    MemRefType,
+    ModuleOp,
+)
+from xdsl.ir import Attribute
+
+from mlc.errors import InternalError, UnsupportedError
+from mlc.module_parts import ENTRY, ModuleParts
+from mlc.runtime.executable import TensorSpec
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Input and output tensors of a model, in order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def numpy_dtype(ty: Attribute) -> np.dtype:
+    """numpy's dtype of an element type; bf16 travels as uint16, i1 as bool."""
+    match ty:
+        case Float32Type():
+            return np.dtype(np.float32)
+        case Float64Type():
+            return np.dtype(np.float64)
+        case Float16Type():
+            return np.dtype(np.float16)
+        case BFloat16Type():
+            return np.dtype(np.uint16)
+        case IntegerType() if ty.bitwidth == 1:
+            return np.dtype(np.bool_)
+        case IntegerType() if ty.bitwidth in (8, 16, 32, 64):
+            return np.dtype(f"i{ty.bitwidth // 8}")
+        case IndexType():
+            return np.dtype(np.int64)
+        case ComplexType():
+            return np.dtype(np.complex64 if isinstance(ty.element_type, Float32Type) else np.complex128)
+        case _:
+            raise UnsupportedError(f"element type {ty} at the boundary of a model")
+
+
+def signature_of(module: ModuleOp) -> Signature:
+    """Specs from `@forward(inputs…, outputs…, arena)`; the attribute `inputs = N` says where outputs begin."""
+    for op in module.ops:
+        if isinstance(op, func.FuncOp) and op.sym_name.data == ENTRY:
+            count = op.attributes.get("num_inputs")
+            types = list(op.function_type.inputs)[:-1]
+            split = count.value.data if count is not None else len(types)  # pyright: ignore
+            specs = [_spec(t, i, split) for i, t in enumerate(types)]
+            return Signature(tuple(specs[:split]), tuple(specs[split:]))
+    raise InternalError(f"the module has no @{ENTRY}")
+
+
+def _spec(ty: Attribute, index: int, inputs: int) -> TensorSpec:
+    if not isinstance(ty, MemRefType):
+        raise InternalError(f"argument {index} of @{ENTRY} is {ty}, not a memref")
+    name = f"arg{index}" if index < inputs else f"out{index - inputs}"
+    shape = tuple(None if d < 0 else d for d in ty.get_shape())
+    return TensorSpec(shape, numpy_dtype(ty.element_type), name)
+
+
+def assertion_messages(parts: ModuleParts) -> tuple[str, ...]:
+    """Messages of all `cf.assert`s: those of @forward first, then kernel by kernel, in the order of the text."""
+    found: list[str] = []
+    for module in [parts.main, *(k.module for k in parts.kernels)]:
+        found += [op.msg.data for op in module.walk() if isinstance(op, cf.AssertOp)]
+    return tuple(found)
