@@ -1,0 +1,173 @@
+"""Buffers: what a memref value is at run time. One flat storage, an offset and strides, every access checked.
+
+A `Storage` is a run of bytes. Floats of the IEEE domain and ints live in the bytes; floats of other domains (residues,
+value-and-error pairs) live in a shadow with one slot per byte address, so that one arena can be viewed at any offset
+and type in every domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import BFloat16Type
+from xdsl.ir import Attribute
+
+from mlc.ir.semantics import Domain
+from mlc.ir.values import byte_size, dtype_of, element_type, is_float
+
+
+class OutOfBounds(Exception):
+    """An access or a view outside the storage; the op that did it turns this into an `ExecutionError`."""
+
+
+class Storage:
+    """One allocation. Fresh memory is all ones (NaN, -1), not zeros, so that reading before writing shows."""
+
+    def __init__(self, nbytes: int, *, fill: int = 0xFF) -> None:
+        self.nbytes = nbytes
+        self.bytes = np.full(nbytes, fill, dtype=np.uint8)
+        self.shadow: np.ndarray | None = None
+        self.freed = False
+        self.constant = False
+
+    def plane(self, t: Attribute, domain: Domain) -> tuple[np.ndarray, int]:
+        """The array that holds elements of type `t`, and how many of its bytes one byte of address is."""
+        dtype = domain.dtype(t)
+        if not is_float(t) or dtype.itemsize == byte_size(t) or isinstance(element_type(t), BFloat16Type):
+            return self.bytes, 1
+        if self.shadow is None or self.shadow.dtype != dtype:
+            self.shadow = np.zeros(self.nbytes, dtype=dtype)
+            self.shadow[...] = domain.constant(np.full(self.nbytes, np.nan), t)
+        return self.shadow, dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A memref value: `offset` and `strides` count elements of `element` in `storage`, from byte `base`."""
+
+    storage: Storage
+    element: Attribute
+    domain: Domain
+    base: int
+    offset: int
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if any(s < 0 for s in self.sizes):
+            raise OutOfBounds(f"negative size in {list(self.sizes)}")
+        object.__setattr__(self, "_view", None)
+
+    def with_layout(self, offset: int, sizes: Sequence[int], strides: Sequence[int]) -> Buffer:
+        """Another window on the same storage."""
+        return Buffer(self.storage, self.element, self.domain, self.base, offset, tuple(sizes), tuple(strides))
+
+    @property
+    def array(self) -> np.ndarray:
+        """The elements as a numpy view, writable; checked once to lie inside the storage."""
+        if self.storage.freed:
+            raise OutOfBounds("use of a freed buffer")
+        view: np.ndarray | None = self._view  # pyright: ignore[reportAttributeAccessIssue]
+        if view is None:
+            view = self._make_view()
+            object.__setattr__(self, "_view", view)
+        return view
+
+    def _make_view(self) -> np.ndarray:
+        size = byte_size(self.element)
+        low = high = self.offset
+        empty = any(n == 0 for n in self.sizes)
+        for n, s in zip(self.sizes, self.strides, strict=True):
+            if s < 0:
+                low += (n - 1) * s
+            else:
+                high += (n - 1) * s
+        if not empty and (self.base + low * size < 0 or self.base + (high + 1) * size > self.storage.nbytes):
+            raise OutOfBounds(
+                f"elements {low}..{high} of {size} bytes from byte {self.base} reach outside {self.storage.nbytes} bytes"
+            )
+        plane, scale = self.storage.plane(self.element, self.domain)
+        dtype = self.domain.dtype(self.element) if scale != 1 else _memory_dtype(self.element)
+        if empty:
+            return np.zeros(self.sizes, dtype=dtype)
+        return np.ndarray(
+            self.sizes,
+            dtype,
+            buffer=plane.data if scale == 1 else plane,  # a plane of records is its own buffer
+            offset=(self.base + self.offset * size) * scale,
+            strides=tuple(s * size * scale for s in self.strides),
+        )
+
+    def read(self) -> np.ndarray:
+        """A copy of the elements, as a tensor value."""
+        return self._widen(self.array.copy())
+
+    def write(self, value: Any) -> None:
+        """Overwrite all elements."""
+        if self.storage.constant:
+            raise OutOfBounds("write to a constant")
+        self.array[...] = self._narrow(value)
+
+    def index(self, indices: Sequence[Any]) -> tuple[int, ...]:
+        """Indices as ints, each checked against its size."""
+        out = tuple(int(i) for i in indices)
+        for i, n in zip(out, self.sizes, strict=True):
+            if not 0 <= i < n:
+                raise OutOfBounds(f"index {list(out)} is outside {list(self.sizes)}")
+        return out
+
+    def load(self, indices: Sequence[Any]) -> Any:
+        """One element."""
+        return self._widen(self.array[self.index(indices)])
+
+    def store(self, indices: Sequence[Any], value: Any) -> None:
+        """Set one element."""
+        if self.storage.constant:
+            raise OutOfBounds("write to a constant")
+        self.array[self.index(indices)] = self._narrow(value)
+
+    def _widen(self, raw: Any) -> Any:
+        if isinstance(self.element, BFloat16Type) and np.asarray(raw).dtype == np.uint16:
+            return (np.asarray(raw).astype(np.uint32) << np.uint32(16)).view(np.float32)[()]
+        return raw
+
+    def _narrow(self, value: Any) -> Any:
+        if isinstance(self.element, BFloat16Type) and np.asarray(value).dtype == np.float32:
+            return (np.ascontiguousarray(value).view(np.uint32) >> np.uint32(16)).astype(np.uint16).reshape(np.shape(value))
+        return value
+
+
+def _memory_dtype(t: Attribute) -> np.dtype[Any]:
+    return np.dtype(np.uint16) if isinstance(t, BFloat16Type) else dtype_of(t)
+
+
+def row_major(sizes: Sequence[int]) -> tuple[int, ...]:
+    """Dense row-major strides, in elements."""
+    strides: list[int] = []
+    step = 1
+    for n in reversed(sizes):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+def allocate(t: Attribute, sizes: Sequence[int], domain: Domain) -> Buffer:
+    """A fresh dense buffer of elements of type `t`."""
+    e = element_type(t)
+    count = 1
+    for n in sizes:
+        if n < 0:
+            raise OutOfBounds(f"negative size in {list(sizes)}")
+        count *= n
+    storage = Storage(count * byte_size(e))
+    return Buffer(storage, e, domain, 0, 0, tuple(sizes), row_major(sizes))
+
+
+def buffer_from(value: Any, t: Attribute, domain: Domain) -> Buffer:
+    """A fresh dense buffer holding a tensor value."""
+    out = allocate(t, np.shape(value), domain)
+    out.write(value)
+    return out
