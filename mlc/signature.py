@@ -75,9 +75,17 @@ def _spec(ty: Attribute, index: int, inputs: int) -> TensorSpec:
     return TensorSpec(shape, numpy_dtype(ty.element_type), name)
 
 
-def assertion_messages(parts: ModuleParts) -> tuple[str, ...]:
-    """Messages of all `cf.assert`s: those of @forward first, then kernel by kernel, in the order of the text."""
-    found: list[str] = []
-    for module in [parts.main, *(k.module for k in parts.kernels)]:
-        found += [op.msg.data for op in module.walk() if isinstance(op, cf.AssertOp)]
-    return tuple(found)
+def assertion_messages(parts: ModuleParts) -> dict[int, str]:
+    """Message of every `cf.assert` by the status code that reports it (ARCHITECTURE.md, "llvm")."""
+    found: dict[int, str] = {}
+    by_symbol = {f"k_{k.key}": _asserts(k.module) for k in parts.kernels}
+    found.update(enumerate(_asserts(parts.main), 1))
+    calls = [op for op in parts.main.walk() if isinstance(op, func.CallOp)]
+    for i, call in enumerate(calls, 1):
+        for j, message in enumerate(by_symbol.get(call.callee.root_reference.data, ()), 1):
+            found[(i << 16) | j] = message
+    return found
+
+
+def _asserts(module: ModuleOp) -> list[str]:
+    return [op.msg.data for op in module.walk() if isinstance(op, cf.AssertOp)]

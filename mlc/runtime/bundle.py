@@ -22,14 +22,14 @@ _MAGIC = b"mlc-bundle-1\n"
 @dataclass
 class Bundle:
     """`objects[0]` holds the entry points. `constants`: resource names in table order; those that are not weights are
-    computed by the function of the same name in `constant_functions` (MLIR text). `assertions`: messages by number."""
+    computed by the function of the same name in `constant_functions` (MLIR text). `assertions`: messages by status."""
 
     objects: list[bytes]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     constants: list[str]
     constant_functions: str
-    assertions: tuple[str, ...]
+    assertions: dict[int, str]
 
     def to_bytes(self) -> bytes:
         """Serialise."""
@@ -40,7 +40,7 @@ class Bundle:
                 "outputs": [_spec_to_json(s) for s in self.outputs],
                 "constants": self.constants,
                 "constant_functions": self.constant_functions,
-                "assertions": self.assertions,
+                "assertions": list(self.assertions.items()),
             },
             separators=(",", ":"),
         ).encode()
@@ -68,7 +68,7 @@ class Bundle:
                 outputs=tuple(_spec_from_json(s) for s in header["outputs"]),
                 constants=list(header["constants"]),
                 constant_functions=header["constant_functions"],
-                assertions=tuple(header["assertions"]),
+                assertions={int(code): str(text) for code, text in header["assertions"]},
             )
         except (ValueError, KeyError, TypeError, struct.error) as e:
             raise ArtifactError(f"not a compiled model: {e}", hint="compile the model again") from None

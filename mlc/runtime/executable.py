@@ -75,7 +75,7 @@ class Executable:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     constants: list[np.ndarray]
-    assertions: tuple[str, ...] = ()
+    assertions: dict[int, str] = field(default_factory=dict)
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
     def __post_init__(self) -> None:
@@ -106,9 +106,7 @@ class Executable:
         arena = self._arena(c_dims)
         status = self._forward(pointers, c_dims, self._constants, arena)
         if status:
-            raise ExecutionError(
-                self.assertions[status - 1] if status <= len(self.assertions) else f"assertion {status} failed"
-            )
+            raise ExecutionError(self.assertions.get(status, f"assertion {status} failed"))
         return outputs
 
     def arena_bytes(self, dims: Sequence[int] = ()) -> int:
