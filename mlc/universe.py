@@ -13,7 +13,10 @@ from typing import Any
 from xdsl.universe import Universe
 
 # dialect name -> "module:attribute" of its xdsl.ir.Dialect
-DIALECTS: dict[str, str] = {}
+DIALECTS: dict[str, str] = {
+    "torch": "mlc.dialects.torch:TORCH",
+    "torch_c": "mlc.dialects.torch:TORCH_C",
+}
 
 # pass name -> "module:Class"
 PASSES: dict[str, str] = {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xdsl.context import Context
+from xdsl.ir import Operation
 from xdsl.universe import Universe
 
 from mlc.ir.extensions import extended
@@ -24,6 +25,17 @@ class MlcContext(Context):
     resources: ResourceStore = field(default_factory=ResourceStore)
     remarks: RemarkLog = field(default_factory=RemarkLog)
     machine: Any = None  # mlc.backends.machine.MachineModel of the target; Any keeps ir below backends
+
+    def _get_known_op(self, name: str) -> type[Operation] | None:
+        """xDSL's lookup, then the dialect's own `find`: a dialect of thousands of ops makes classes on demand."""
+        if (known := super()._get_known_op(name)) is not None:
+            return known
+        dialect = self._loaded_dialects.get(name.partition(".")[0])
+        find = getattr(dialect, "find", None)
+        if find is not None and (found := find(name)) is not None:
+            self._loaded_ops[name] = found
+            return found
+        return None
 
     def clone(self) -> MlcContext:
         base = super().clone()
