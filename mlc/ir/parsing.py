@@ -58,9 +58,23 @@ def check_text(text: str, name: str, limits: Limits) -> None:
             raise LimitError(f"number of {len(tok)} digits", where=f"{name}:{line}")
 
 
+_ALIAS = re.compile(r"^[#!][\w$.-]+ = .*$", re.MULTILINE)
+
+
+def hoist_aliases(text: str) -> str:
+    """Move alias definitions to the front, onto the first line: upstream prints locations' aliases after their uses.
+
+    %0 = … loc(#loc1)                  #loc1 = loc("m.py":3:0) module { …
+    #loc1 = loc("m.py":3:0)      -->
+    """
+    aliases = _ALIAS.findall(text)
+    return " ".join((*aliases, _ALIAS.sub("", text))) if aliases else text
+
+
 def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limits = Limits()) -> ModuleOp:
     """Parse a module (an implicit one is wrapped around top-level ops). Raises ParseError, VerifyError, LimitError."""
     check_text(text, name, limits)
+    text = hoist_aliases(text)
     try:
         return Parser(ctx, text, name).parse_module()
     except XdslParseError as e:

@@ -50,10 +50,7 @@ def _check_pair(op: TorchOp, value: Attribute, builtin: Attribute) -> None:
     assert isinstance(value, VTensorType) and isinstance(builtin, TensorType | UnrankedTensorType)
     expected = builtin_tensor_type(value)
     element = builtin_element_type(builtin.element_type)
-    if isinstance(builtin, TensorType):
-        found = TensorType(element, builtin.shape)
-    else:
-        found = UnrankedTensorType(element)
+    found = TensorType(element, builtin.shape) if isinstance(builtin, TensorType) else UnrankedTensorType(element)
     if found != expected:
         raise VerifyException(f"'{op.name}': {value} and {builtin} do not fit; expected {expected}")
 
