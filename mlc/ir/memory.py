@@ -136,7 +136,11 @@ class Buffer:
 
     def _narrow(self, value: Any) -> Any:
         if isinstance(self.element, BFloat16Type) and np.asarray(value).dtype == np.float32:
-            return (np.ascontiguousarray(value).view(np.uint32) >> np.uint32(16)).astype(np.uint16).reshape(np.shape(value))
+            return (
+                (np.ascontiguousarray(value).view(np.uint32) >> np.uint32(16))
+                .astype(np.uint16)
+                .reshape(np.shape(value))
+            )
         return value
 
 

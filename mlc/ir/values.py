@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from xdsl.dialects.builtin import (
     BFloat16Type,
-    BoolAttr,
     DenseIntOrFPElementsAttr,
     DenseResourceAttr,
     Float16Type,
@@ -39,7 +38,7 @@ ShapedTypes = TensorType | VectorType | MemRefType
 FloatTypes = Float16Type | BFloat16Type | Float32Type | Float64Type
 
 DYNAMIC = -(2**63)
-"""`ShapedType::kDynamic` as it appears in static offset, size and stride arrays. Types use -1 for a dynamic dim."""
+"""`ShapedType::kDynamic`: a dynamic dim of a type, a hole in a static offset, size or stride array."""
 
 
 def element_type(t: Attribute) -> Attribute:
@@ -82,7 +81,9 @@ def dtype_of(t: Attribute) -> np.dtype[Any]:
     """The IEEE numpy dtype of a scalar type or of a shaped type's elements."""
     found = _dtype(element_type(t))
     if found is None:
-        raise UnsupportedError(f"type {t} has no numpy counterpart", hint="the interpreter knows f16 bf16 f32 f64, i1 to i64, index")
+        raise UnsupportedError(
+            f"type {t} has no numpy counterpart", hint="the interpreter knows f16 bf16 f32 f64, i1 to i64, index"
+        )
     return found
 
 
@@ -134,7 +135,7 @@ def signed(a: Any, t: Attribute) -> Any:
 
 
 def static_shape(t: Attribute) -> tuple[int, ...]:
-    """Shape of a shaped type, `-1` where dynamic; `()` for a scalar."""
+    """Shape of a shaped type, `DYNAMIC` where dynamic; `()` for a scalar."""
     return tuple(t.get_shape()) if isinstance(t, ShapedTypes) else ()
 
 
@@ -147,7 +148,7 @@ def mixed(static: Sequence[int], dynamic: Sequence[Any]) -> tuple[int, ...]:
 def fill_shape(t: Attribute, dynamic: Sequence[Any]) -> tuple[int, ...]:
     """Shape of `t` with its dynamic dims taken in order from `dynamic`."""
     it = iter(dynamic)
-    return tuple(int(next(it)) if d == -1 else d for d in static_shape(t))
+    return tuple(int(next(it)) if d == DYNAMIC else d for d in static_shape(t))
 
 
 def round_bf16(a: Any) -> Any:
@@ -170,13 +171,12 @@ def attribute_array(attr: Attribute, resources: ResourceStore | None) -> np.ndar
             dtype = dtype_of(attr.type)
             if found.shape != wanted or (found.dtype != dtype and found.dtype.itemsize != byte_size(attr.type)):
                 raise VerifyError(
-                    f"resource '{attr.resource_handle.data}' is {found.dtype}{list(found.shape)}", expected=f"{attr.type}"
+                    f"resource '{attr.resource_handle.data}' is {found.dtype}{list(found.shape)}",
+                    expected=f"{attr.type}",
                 )
             return _reinterpret(found, attr.type)
         case DenseIntOrFPElementsAttr():
             return _dense(attr)
-        case BoolAttr():
-            return np.asarray(bool(attr.value.data))
         case IntegerAttr():
             return np.asarray(_int_literal(attr.value.data, attr.type))
         case FloatAttr():

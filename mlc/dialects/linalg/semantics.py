@@ -1,0 +1,191 @@
+"""Reference semantics of structured `linalg` ops: one routine for `linalg.generic` and every named op.
+
+The op means a loop nest in the order of its iterators. It is run in numpy: dimensions that place the results
+(parallel ones) as whole arrays, all others one index after another in nest order. Each element of the result therefore
+sees exactly the additions of the loop nest, in its order. Operands are strided views, never copies, where their maps
+are linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import IntegerAttr
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
+from xdsl.ir import Block, Operation
+from xdsl.ir.affine import AffineMap
+
+from mlc.dialects.linalg.access import Access, loop_ranges
+from mlc.dialects.linalg.accumulate import accumulate
+from mlc.ir.memory import Buffer
+from mlc.ir.semantics import Args, Results, Runner, fail, semantics
+
+NAMED = [
+    "linalg.add",
+    "linalg.sub",
+    "linalg.mul",
+    "linalg.div",
+    "linalg.max",
+    "linalg.min",
+    "linalg.exp",
+    "linalg.log",
+    "linalg.sqrt",
+    "linalg.select",
+    "linalg.fill",
+    "linalg.copy",
+    "linalg.matmul",
+    "linalg.batch_matmul",
+    "linalg.quantized_matmul",
+    "linalg.pooling_nchw_max",
+    "linalg.pooling_nchw_sum",
+    "linalg.pooling_nhwc_max",
+    "linalg.pooling_nhwc_sum",
+    "linalg.conv_2d_nchw_fchw",
+    "linalg.conv_2d_nhwgc_gfhwc",
+    "linalg.conv_2d_nhwc_hwcf",
+    "linalg.conv_2d_ngchw_gfchw",
+    "linalg.conv_2d_ngchw_fgchw",
+    "linalg.conv_2d_nhwc_fhwc",
+    "linalg.depthwise_conv_2d_nchw_chw",
+    "linalg.depthwise_conv_2d_nhwc_hwc",
+]
+
+
+@semantics("linalg.yield")
+def yield_(op: Operation, args: Args, run: Runner) -> Results:
+    return args
+
+
+@semantics("linalg.index")
+def index(op: Operation, args: Args, run: Runner) -> Results:
+    dim = op.properties["dim"]
+    assert isinstance(dim, IntegerAttr)
+    return (run.iteration[-1][dim.value.data],)
+
+
+@semantics("linalg.generic", *NAMED)
+def structured(op: Operation, args: Args, run: Runner) -> Results:
+    assert isinstance(op, LinalgStructuredOperation)
+    maps = [m.data for m in op.get_indexing_maps().data]
+    return run_structured(op, maps, args, len(op.inputs), op.body.block, run)
+
+
+def run_structured(
+    op: Operation, maps: Sequence[AffineMap], args: Args, n_inputs: int, body: Block, run: Runner
+) -> Results:
+    """Run a structured op given by maps and body; writes buffers in place, returns new tensors."""
+    values = [a.array if isinstance(a, Buffer) else np.asarray(a) for a in args]
+    ranges = loop_ranges(op, maps, [v.shape for v in values])
+    accesses = [Access(op, m, v.shape, ranges) for m, v in zip(maps, values, strict=True)]
+    outs = [_output_array(a, v) for a, v in zip(args[n_inputs:], values[n_inputs:], strict=True)]
+    values[n_inputs:] = outs
+    values = [_detach(v, k, args, n_inputs) for k, v in enumerate(values)]
+    if all(n > 0 for n in ranges):
+        if _is_elementwise_code(body):
+            _run_arrays(op, accesses, values, ranges, n_inputs, body, run)
+        else:
+            _run_points(accesses, values, ranges, n_inputs, body, run)
+    for a, o in zip(args[n_inputs:], outs, strict=True):
+        if isinstance(a, Buffer):
+            a.write(o)
+    return tuple(o for a, o in zip(args[n_inputs:], outs, strict=True) if not isinstance(a, Buffer))
+
+
+def _output_array(original: Any, value: np.ndarray) -> np.ndarray:
+    if isinstance(original, Buffer):
+        return original.read()
+    return np.array(value)
+
+
+def _detach(value: np.ndarray, k: int, args: Args, n_inputs: int) -> np.ndarray:
+    """Inputs of buffers are read as values (bf16 widened); they may alias an output only element by element."""
+    a = args[k]
+    return a.read() if k < n_inputs and isinstance(a, Buffer) else value
+
+
+def _is_elementwise_code(body: Block) -> bool:
+    """Whether the body may run on whole arrays: no regions, no calls, no memory."""
+    return all(not o.regions and o.name.partition(".")[0] not in ("func", "memref", "scf") for o in body.ops)
+
+
+def _run_points(
+    accesses: Sequence[Access], values: list[np.ndarray], ranges: Sequence[int], n_inputs: int, body: Block, run: Runner
+) -> None:
+    """The loop nest itself, point by point: the definition, and what bodies with control flow take."""
+    for point in np.ndindex(*ranges):
+        run.tick()
+        at = [acc.at(point) for acc in accesses]
+        run.iteration.append([np.int64(i) for i in point])
+        try:
+            results = run.run_block(body, [v[i] for v, i in zip(values, at, strict=True)])
+        finally:
+            run.iteration.pop()
+        for v, i, r in zip(values[n_inputs:], at[n_inputs:], results, strict=True):
+            v[i] = r
+
+
+def _run_arrays(
+    op: Operation,
+    accesses: Sequence[Access],
+    values: list[np.ndarray],
+    ranges: Sequence[int],
+    n_inputs: int,
+    body: Block,
+    run: Runner,
+) -> None:
+    outputs = accesses[n_inputs:]
+    placed = set(range(len(ranges)))
+    for acc in outputs:
+        placed &= acc.placing_dims()
+    if any(not acc.is_projection(placed) for acc in outputs):
+        _run_points(accesses, values, ranges, n_inputs, body, run)
+        return
+    parallel = [d for d in range(len(ranges)) if d in placed]
+    sequential = [d for d in range(len(ranges)) if d not in placed]
+    shape = [ranges[d] for d in parallel]
+    reads = [acc.view(v, sequential, parallel) for acc, v in zip(accesses[:n_inputs], values, strict=False)]
+    writes = [acc.writable(v, parallel) for acc, v in zip(outputs, values[n_inputs:], strict=True)]
+    indices = [
+        np.arange(ranges[d], dtype=np.int64).reshape([-1 if e == d else 1 for e in parallel]) if d in placed else None
+        for d in range(len(ranges))
+    ]
+
+    def evaluate(point: Sequence[Any], inputs: Sequence[Any], state: Sequence[Any]) -> Results:
+        run.iteration.append([point[sequential.index(d)] if i is None else i for d, i in enumerate(indices)])
+        try:
+            return run.run_block(body, [*inputs, *state])
+        finally:
+            run.iteration.pop()
+
+    if not sequential:
+        results = evaluate((), [r() for r in reads], list(writes))
+        for w, r in zip(writes, results, strict=True):
+            w[...] = r
+        return
+    trip = [ranges[d] for d in sequential]
+    if accumulate(op, body, reads, writes, trip, shape, n_inputs, evaluate, run):
+        return
+    state: list[Any] = list(writes)
+    for point in np.ndindex(*trip):
+        run.tick()
+        state = list(evaluate([np.int64(i) for i in point], [r(point) for r in reads], state))
+    for w, s in zip(writes, state, strict=True):
+        w[...] = s
+
+
+Evaluate = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Results]
+
+
+@semantics("linalg.reduce")
+def reduce(op: Operation, args: Args, run: Runner) -> Results:
+    dims = getattr(op, "dimensions").get_values()  # noqa: B009  (one class here, another upstream with several inputs)
+    body = op.regions[0].block
+    n = len(args) // 2
+    rank = len(args[0].sizes) if isinstance(args[0], Buffer) else np.ndim(args[0])
+    identity = AffineMap.identity(rank)
+    kept = AffineMap(rank, 0, tuple(identity.results[d] for d in range(rank) if d not in dims))
+    if len(args) % 2:
+        fail(op, "as many inits as inputs are needed")
+    return run_structured(op, [identity] * n + [kept] * n, args, n, body, run)
