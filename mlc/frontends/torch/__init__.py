@@ -1,0 +1,10 @@
+"""PyTorch models to the torch dialect.
+
+In: an `nn.Module`, a function of tensors, or an `ExportedProgram`. Out: `Captured`. The default records one real run
+(`record.py`); `exported.py` reads torch.export's graphs, for dynamic shapes.
+"""
+
+from mlc.frontends.torch.captured import Captured
+from mlc.frontends.torch.record import capture
+
+__all__ = ["Captured", "capture"]

@@ -1,0 +1,87 @@
+"""Tensors and numpy arrays, without copies where the memory allows it; torch dtypes, numpy dtypes, element types.
+
+numpy has no bfloat16: its bits travel as uint16, and the type says what they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from xdsl.ir import Attribute
+
+from mlc.dialects.torch import types
+from mlc.errors import DTypeError
+
+ELEMENT_TYPES: dict[torch.dtype, Attribute] = {
+    torch.float32: types.f32,
+    torch.float64: types.f64,
+    torch.float16: types.f16,
+    torch.bfloat16: types.bf16,
+    torch.bool: types.i1,
+    torch.int64: types.si64,
+    torch.int32: types.si32,
+    torch.int16: types.si16,
+    torch.int8: types.si8,
+    torch.uint8: types.ui8,
+    torch.uint16: types.ui16,
+    torch.uint32: types.ui32,
+    torch.uint64: types.ui64,
+    torch.complex64: types.complex64,
+    torch.complex128: types.complex128,
+}
+
+# c10::ScalarType: what a dtype argument is in the torch dialect
+SCALAR_TYPE_NUMBERS: dict[torch.dtype, int] = {
+    torch.uint8: 0,
+    torch.int8: 1,
+    torch.int16: 2,
+    torch.int32: 3,
+    torch.int64: 4,
+    torch.float16: 5,
+    torch.float32: 6,
+    torch.float64: 7,
+    torch.complex32: 8,
+    torch.complex64: 9,
+    torch.complex128: 10,
+    torch.bool: 11,
+    torch.bfloat16: 15,
+    torch.uint16: 27,
+    torch.uint32: 28,
+    torch.uint64: 29,
+}
+
+MEMORY_FORMAT_NUMBERS: dict[torch.memory_format, int] = {
+    torch.contiguous_format: 0,
+    torch.preserve_format: 1,
+    torch.channels_last: 2,
+    torch.channels_last_3d: 3,
+}
+
+LAYOUT_NUMBERS: dict[torch.layout, int] = {torch.strided: 0}
+
+
+def element_type(dtype: torch.dtype) -> Attribute:
+    """The element type of a dtype; quantized and other exotic ones are refused."""
+    try:
+        return ELEMENT_TYPES[dtype]
+    except KeyError:
+        raise DTypeError(
+            f"tensors of {dtype} cannot be compiled",
+            expected=f"one of: {', '.join(str(d).removeprefix('torch.') for d in ELEMENT_TYPES)}",
+        ) from None
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """The tensor's memory as an array of the same strides; a copy only of conjugated or negated views."""
+    tensor = tensor.detach()
+    if tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.uint16).numpy()
+    return tensor.numpy()
+
+
+def from_numpy(array: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """A tensor on the array's memory; `dtype` tells bfloat16 bits from real uint16."""
+    tensor = torch.from_numpy(array)
+    return tensor.view(dtype) if dtype is torch.bfloat16 else tensor

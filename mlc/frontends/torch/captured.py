@@ -1,0 +1,116 @@
+"""What a capture hands to the rest: the module, and how a real call is bound to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+from xdsl.dialects.builtin import ModuleOp
+
+from mlc.frontends.torch.recorder import View
+from mlc.frontends.torch.state import StateGuard
+
+
+@dataclass(frozen=True)
+class TensorGuard:
+    """An input tensor: `shape` has None for a dynamic size, whose symbol and range are in `Captured.symbols`."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: torch.dtype
+    symbols: tuple[str | None, ...] = ()
+
+    def describe(self) -> str:
+        """`float32[?, 3]`."""
+        names = self.symbols or (None,) * len(self.shape)
+        sizes = [(s or "?") if d is None else str(d) for d, s in zip(self.shape, names, strict=True)]
+        return f"{str(self.dtype).removeprefix('torch.')}[{', '.join(sizes)}]"
+
+
+@dataclass(frozen=True)
+class ValueGuard:
+    """An argument that is no tensor: its value is part of the program."""
+
+    name: str
+    value: Any
+
+
+Guard = TensorGuard | ValueGuard
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A dynamic size: the inputs' places (leaf, dimension) that carry it and the sizes it may have."""
+
+    name: str
+    places: tuple[tuple[int, int], ...]
+    low: int
+    high: int | None
+
+
+@dataclass(frozen=True)
+class FromResult:
+    """An output leaf that @forward computes."""
+
+    index: int
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Constant:
+    """An output leaf that is always the same object: None, a number, a parameter itself."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Alias:
+    """An output leaf that shares memory with an input leaf, a weight or an earlier output, by a chain of views."""
+
+    base: int | torch.Tensor | FromResult
+    views: tuple[View, ...] = ()
+
+    def build(self, base: torch.Tensor) -> torch.Tensor:
+        """The same chain of views on the real base."""
+        for view in self.views:
+            base = view.replay(base)
+        return base
+
+
+Output = FromResult | Constant | Alias
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A result of @forward to be written back: into an input leaf (its number) or into a buffer."""
+
+    target: int | torch.Tensor
+    index: int
+
+
+@dataclass
+class Captured:
+    """A captured model.
+
+    `guards`: one a leaf of the inputs, in order. `inputs`: what feeds each argument of @forward, a leaf's number or a
+    buffer. `outputs`: one a leaf of the outputs. `state`: what must not have changed for the weights to be right.
+    """
+
+    module: ModuleOp
+    in_spec: pytree.TreeSpec
+    out_spec: pytree.TreeSpec
+    guards: tuple[Guard, ...]
+    inputs: tuple[int | torch.Tensor, ...]
+    outputs: tuple[Output, ...]
+    mutations: tuple[Mutation, ...]
+    state: StateGuard
+    symbols: tuple[Symbol, ...] = ()
+    size_checks: tuple[Callable[[dict[str, int]], str | None], ...] = field(default=())
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether some size is open."""
+        return bool(self.symbols)

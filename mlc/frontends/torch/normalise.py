@@ -1,0 +1,196 @@
+"""One form for each thing: calls that mean the same are recorded the same.
+
+    detach, alias, lift_fresh, clone, dropout in eval mode   -->   the operand itself
+    _to_copy(dtype)                                          -->   to.dtype
+    _unsafe_view, reshape                                    -->   view
+    split, split_with_sizes, chunk, unbind                   -->   slice.Tensor, select.int
+    conv2d(padding="same")                                   -->   conv2d with numbers, behind a pad where uneven
+    x[mask] = value                                          -->   where
+
+A rule gets the bound arguments and the real results; it returns the results' values, or None to record as is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from xdsl.dialects.builtin import LocationAttr
+from xdsl.ir import SSAValue
+
+from mlc.dialects.torch.types import VTensorType
+from mlc.frontends.torch.arrays import element_type
+from mlc.frontends.torch.emit import op_name, static, tensor_type
+
+if TYPE_CHECKING:
+    from mlc.frontends.torch.recorder import Recorder
+
+Rule = Callable[["Recorder", list[Any], list[torch.Tensor], LocationAttr], Sequence[SSAValue] | None]
+
+NORMALISERS: dict[str, Rule] = {}
+
+# name -> the arguments that switch its randomness on (all must be truthy)
+_RANDOM_WHEN: dict[str, tuple[str, ...]] = {
+    "aten.dropout": ("p", "train"),
+    "aten.feature_dropout": ("p", "train"),
+    "aten.alpha_dropout": ("p", "train"),
+    "aten.feature_alpha_dropout": ("p", "train"),
+    "aten.rrelu": ("training",),
+    "aten.scaled_dot_product_attention": ("dropout_p",),
+    "aten.lstm.input": ("dropout", "train"),
+    "aten.gru.input": ("dropout", "train"),
+    "aten.rnn_tanh.input": ("dropout", "train"),
+    "aten.rnn_relu.input": ("dropout", "train"),
+}
+
+
+def is_random(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether this call draws random numbers."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    switches = _RANDOM_WHEN.get(op_name(func))
+    if switches is None:
+        return True
+    names = [a.name for a in func._schema.arguments]
+    defaults = {a.name: a.default_value for a in func._schema.arguments if a.has_default_value()}
+    given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+    return all(given[s] for s in switches)
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register a rule for these ops."""
+
+    def register(fn: Rule) -> Rule:
+        for name in names:
+            NORMALISERS[name] = fn
+        return fn
+
+    return register
+
+
+@rule(
+    "aten.detach",
+    "aten.alias",
+    "aten.lift_fresh",
+    "aten.lift_fresh_copy",
+    "aten.lift",
+    "aten.clone",
+    "aten.contiguous",
+    "aten.dropout",
+    "aten.feature_dropout",
+    "aten.alpha_dropout",
+    "aten.feature_alpha_dropout",
+)
+def _identity(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    return [rec.value(args[0], loc)]
+
+
+@rule("aten._to_copy")
+def _to_copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    source = rec.value(args[0], loc)
+    if out[0].dtype is args[0].dtype:
+        return [source]
+    return rec.emitter.call("aten.to.dtype", [source, out[0].dtype], [tensor_type(out[0])], loc)
+
+
+@rule("aten._unsafe_view", "aten.reshape")
+def _view(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    source = rec.value(args[0], loc)
+    return rec.emitter.call("aten.view", [source, list(args[1])], [tensor_type(out[0])], loc)
+
+
+@rule("aten.split.Tensor", "aten.split_with_sizes", "aten.chunk")
+def _split(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    source, dim = args[0], args[2]
+    values: list[SSAValue] = []
+    start = 0
+    for piece in out:
+        end = start + piece.shape[dim]
+        arguments = [rec.value(source, loc), dim % max(1, source.dim()), start, end, 1]
+        values += rec.emitter.call("aten.slice.Tensor", arguments, [tensor_type(piece)], loc)
+        start = end
+    return values
+
+
+@rule("aten.unbind.int")
+def _unbind(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    source, dim = args[0], args[1]
+    values: list[SSAValue] = []
+    for i, piece in enumerate(out):
+        values += rec.emitter.call(
+            "aten.select.int", [rec.value(source, loc), dim % source.dim(), i], [tensor_type(piece)], loc
+        )
+    return values
+
+
+@rule("aten.conv1d.padding", "aten.conv2d.padding", "aten.conv3d.padding")
+def _conv_padding(
+    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr
+) -> Sequence[SSAValue] | None:
+    x, weight, bias, stride, padding, dilation, groups = args
+    rank = weight.dim() - 2
+    dilation = _expand(dilation, rank)
+    total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if padding == "valid":
+        total = [0] * rank
+    source = rec.value(x, loc)
+    if any(t % 2 for t in total):  # the extra element goes to the end, as in eager
+        extra = [n for t in reversed(total) for n in (0, t % 2)]
+        sizes = list(x.shape)
+        for i, t in enumerate(total):
+            sizes[-rank + i] += t % 2
+        padded = VTensorType.get(static(sizes), element_type(x.dtype))
+        (source,) = rec.emitter.call("aten.constant_pad_nd", [source, extra, 0], [padded], loc)
+    arguments = [
+        source,
+        rec.value(weight, loc),
+        None if bias is None else rec.value(bias, loc),
+        _expand(stride, rank),
+        [t // 2 for t in total],
+        dilation,
+        groups,
+    ]
+    return rec.emitter.call(f"aten.conv{rank}d", arguments, [tensor_type(out[0])], loc)
+
+
+@rule("aten.index_put")
+def _masked_assignment(
+    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr
+) -> Sequence[SSAValue] | None:
+    x, indices, values, accumulate = args
+    if accumulate or len(indices) != 1 or values.numel() != 1 or indices[0].dtype is not torch.bool:
+        return None
+    mask = rec.value(indices[0], loc)
+    sizes = list(indices[0].shape)
+    for _ in range(x.dim() - indices[0].dim()):
+        sizes.append(1)
+        wider = VTensorType.get(static(sizes), element_type(torch.bool))
+        (mask,) = rec.emitter.call("aten.unsqueeze", [mask, len(sizes) - 1], [wider], loc)
+    fill = rec.value(values, loc)
+    if values.dim():
+        scalar = VTensorType.get((), element_type(values.dtype))
+        (fill,) = rec.emitter.call("aten.view", [fill, []], [scalar], loc)
+    return rec.emitter.call("aten.where.self", [mask, fill, rec.value(x, loc)], [tensor_type(out[0])], loc)
+
+
+@rule("aten.index.Tensor")
+def _known_mask(
+    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr
+) -> Sequence[SSAValue] | None:
+    """A mask that no input decides becomes the positions it selects."""
+    indices = args[1]
+    if not any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in indices):
+        return None
+    positions: list[Any] = []
+    for index in indices:
+        if index is None or index.dtype not in (torch.bool, torch.uint8):
+            positions.append(None if index is None else rec.value(index, loc))
+        else:
+            positions += [rec.emitter.small_literal(p.contiguous(), loc) for p in index.nonzero().unbind(1)]
+    return rec.emitter.call("aten.index.Tensor", [rec.value(args[0], loc), positions], [tensor_type(out[0])], loc)
+
+
+def _expand(value: Any, rank: int) -> list[int]:
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    return items * rank if len(items) == 1 else items

@@ -1,0 +1,123 @@
+"""What Python does with tensors above dispatch: reading memory, printing, copying; and state hidden in composite ops.
+
+A function mode sees the calls that never reach ATen, or reach it too late:
+
+    x.tolist(), x.numpy(), np.asarray(x), f"{x}"   -->   refused (or answered, when no input decides the value)
+    F.batch_norm(training=True)                    -->   its definition, so that running statistics are seen to change
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from mlc.frontends.torch.problems import READS_VALUE
+from mlc.frontends.torch.recorder import Origin, Recorder
+
+_AS_MEMORY = {
+    "data_ptr",
+    "storage",
+    "untyped_storage",
+    "__dlpack__",
+    "__reduce_ex__",
+    "__cuda_array_interface__",
+    "__repr__",
+    "__format__",
+    "register_hook",
+    "backward",
+}
+
+
+class PythonReads(TorchFunctionMode):
+    """See the module."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        handler = _HANDLERS.get(name)
+        if handler is not None:
+            return handler(self, func, args, kwargs)
+        if name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
+            self._refuse(f"uses Tensor.{name}")
+        return func(*args, **kwargs)
+
+    def actual(self, tensor: torch.Tensor, what: str) -> torch.Tensor:
+        """The tensor behind the wrapper, for a read of its value; refused where an input decides it."""
+        if torch._is_functional_tensor(tensor):
+            torch._sync(tensor)
+            tensor = torch._from_functional_tensor(tensor)
+        recorder = self.recorder
+        entry = recorder.entry(tensor)
+        if entry.origin is Origin.INPUT or recorder.symbolic:
+            recorder.problems.add(f"reads the value of a tensor in Python: {what}", recorder.places.here(), READS_VALUE)
+        elif entry.origin is Origin.STATE:
+            recorder.values_read.add(id(tensor))
+        return tensor
+
+    def _refuse(self, what: str) -> None:
+        recorder = self.recorder
+        recorder.problems.fail(what, recorder.places.here(), READS_VALUE)
+
+
+def _tolist(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor = mode.actual(args[0], "Tensor.tolist()")
+    with torch._C._DisableTorchDispatch():
+        return tensor.detach().tolist()
+
+
+def _numpy(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor = mode.actual(args[0], "Tensor.numpy()")
+    with torch._C._DisableTorchDispatch():
+        array = tensor.detach().numpy().copy()
+    return array.astype(*args[1:2]) if len(args) > 1 and args[1] is not None else array
+
+
+def _deepcopy(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    memo = args[1] if len(args) > 1 else {}
+    return memo.setdefault(id(args[0]), args[0].clone())
+
+
+def _batch_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+    defaults = {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}
+    given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+    if not given["training"] or func is torch.batch_norm:
+        return func(*args, **kwargs)
+    x, mean, var = given["input"], given["running_mean"], given["running_var"]
+    dims = [d for d in range(x.dim()) if d != 1]
+    batch_var, batch_mean = torch.var_mean(x, dims, correction=0)
+    if mean is not None:
+        momentum, count = given["momentum"], x.numel() // x.shape[1]
+        mean.mul_(1 - momentum).add_(batch_mean * momentum)
+        var.mul_(1 - momentum).add_(batch_var * (momentum * count / max(1, count - 1)))
+    return func(x, batch_mean, batch_var, given["weight"], given["bias"], False, 0.0, given["eps"])
+
+
+def _instance_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    given = {"running_mean": None, "use_input_stats": True}
+    names = ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats")
+    given.update(zip(names, args, strict=False))
+    given.update(kwargs)
+    if given["running_mean"] is not None and given["use_input_stats"]:
+        recorder = mode.recorder
+        recorder.problems.add("updates running statistics in instance_norm", recorder.places.here(), "call model.eval()")
+    return func(*args, **kwargs)
+
+
+_HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]] = {
+    "tolist": _tolist,
+    "numpy": _numpy,
+    "__array__": _numpy,
+    "__deepcopy__": _deepcopy,
+    "batch_norm": _batch_norm,
+    "instance_norm": _instance_norm,
+}

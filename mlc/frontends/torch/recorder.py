@@ -1,0 +1,327 @@
+"""The recorder: a dispatch mode that runs every ATen op for real and appends it to `@forward`.
+
+    with Recorder(...): model(x)      -->   %0 = torch.aten.conv2d %arg0, …
+                                            %1 = torch.aten.relu %0
+
+It sits below functionalization, so what it sees is functional and composite ops come whole. Values are tracked by
+tensor identity, weakly: an intermediate dies as soon as eager would let it die. What is computed from nothing but
+Python numbers (masks, position ids) is folded into literals on the way, since its value is at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import TensorWeakRef
+from xdsl.dialects.builtin import LocationAttr
+from xdsl.ir import SSAValue
+
+from mlc.frontends.torch.arrays import element_type
+from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
+from mlc.frontends.torch.normalise import NORMALISERS, is_random
+from mlc.frontends.torch.places import Places
+from mlc.frontends.torch.problems import RANDOM, READS_VALUE, Problems
+
+FOLD_LIMIT = 4 << 20
+_UNINITIALISED = ("aten.empty", "aten.new_empty")
+
+
+class Origin(IntEnum):
+    """What a tensor's value depends on, weakest first."""
+
+    MADE = 0  # Python numbers alone: the same at every call
+    STATE = 1  # weights too: the same until somebody changes them
+    INPUT = 2  # the inputs
+
+
+@dataclass(eq=False)
+class Entry:
+    """A tensor known to the recorder. `kept` holds it alive where its memory is needed to make a literal."""
+
+    origin: Origin
+    value: SSAValue | None = None
+    ref: TensorWeakRef | None = None
+    kept: torch.Tensor | None = None
+    name: str = ""
+    view: View | None = None
+    location: LocationAttr | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """How an entry's tensor is a view of another: the call that made it, its tensor argument at `position`."""
+
+    base: Entry
+    func: torch._ops.OpOverload
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    position: int
+    result: int | None
+
+    def replay(self, base: torch.Tensor) -> torch.Tensor:
+        """The same view of another tensor."""
+        args = (*self.args[: self.position], base, *self.args[self.position + 1 :])
+        out = self.func(*args, **self.kwargs)
+        return out if self.result is None else out[self.result]
+
+
+class Recorder(TorchDispatchMode):
+    """See the module. `state_names` names weights by `id`; `symbolic`: sizes may be symbols and tensors fake."""
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        places: Places,
+        problems: Problems,
+        state_names: dict[int, str],
+        *,
+        symbolic: bool = False,
+    ) -> None:
+        super().__init__()
+        self.emitter = emitter
+        self.places = places
+        self.problems = problems
+        self.symbolic = symbolic
+        self.real: dict[int, torch.Tensor] = {}
+        self.externals: list[Entry] = []
+        self._literals: dict[tuple[Any, ...], SSAValue] = {}
+        self.values_read: set[int] = set()
+        self._names = state_names
+        self._entries: dict[int, Entry] = {}
+
+    # entries
+
+    def add_input(self, tensor: torch.Tensor, value: SSAValue) -> Entry:
+        """Declare an argument of @forward."""
+        entry = Entry(Origin.INPUT, value, TensorWeakRef(tensor))
+        self._entries[id(tensor)] = entry
+        return entry
+
+    def entry(self, tensor: torch.Tensor) -> Entry:
+        """What is known of a tensor; one never seen is a weight or another tensor from outside."""
+        found = self._entries.get(id(tensor))
+        if found is not None and found.ref is not None and found.ref() is tensor:
+            return found
+        return self._external(tensor)
+
+    def value(self, tensor: torch.Tensor, location: LocationAttr) -> SSAValue:
+        """The SSA value of a tensor, making its literal at first need."""
+        return self.value_of(self.entry(tensor), location)
+
+    def value_of(self, entry: Entry, location: LocationAttr) -> SSAValue:
+        """The SSA value of an entry, making its literal at first need."""
+        if entry.value is None:
+            kept = entry.kept
+            assert kept is not None
+            if entry.origin is Origin.MADE:
+                entry.value = self.emitter.small_literal(kept, location)
+                entry.kept = None
+            else:
+                entry.value = self._literal(entry, location)
+        return entry.value
+
+    def _external(self, tensor: torch.Tensor) -> Entry:
+        real = self.real.get(id(tensor), tensor)
+        name = self._names.get(id(real)) or "constant"
+        refuse_exotic(real, f"'{name}'", self.problems, self.places.here())
+        entry = Entry(Origin.STATE, ref=TensorWeakRef(tensor), kept=tensor, name=name)
+        self._entries[id(tensor)] = entry
+        self.externals.append(entry)
+        return entry
+
+    def _literal(self, entry: Entry, location: LocationAttr) -> SSAValue:
+        """A weight's literal; tied weights share one."""
+        assert entry.kept is not None
+        real = self.real.get(id(entry.kept), entry.kept)
+        key = (real.data_ptr() or id(real), tuple(real.shape), real.stride(), real.dtype)
+        if key not in self._literals:
+            self._literals[key] = self.emitter.literal(real, entry.name, location)
+        return self._literals[key]
+
+    # recording
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        location = self.places.here()
+        if not isinstance(func, torch._ops.OpOverload):
+            self.problems.fail(
+                f"uses the higher-order op '{func}'", location, "capture it by torch.export: mlc.compile(exported)"
+            )
+        schema = func._schema
+        if schema.is_mutable and not func.namespace == "profiler":
+            self._refuse_mutation(func, args, kwargs, location)
+        inputs = [self.entry(t) for t in _tensors(args, kwargs)]
+        origin = max((e.origin for e in inputs), default=Origin.MADE)
+        if is_random(func, args, kwargs):
+            self.problems.add(f"draws random numbers: {op_name(func)}", location, RANDOM)
+        result = func(*args, **kwargs)
+        if func._schema.name.replace("::", ".").startswith(_UNINITIALISED):
+            result.zero_()
+        self._note_reads(func, args, kwargs, result, origin, location)
+        if isinstance(result, torch.Tensor) or _has_tensors(result):
+            self._record(func, args, kwargs, result, origin, location)
+        return result
+
+    def _record(
+        self,
+        func: torch._ops.OpOverload,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        origin: Origin,
+        location: LocationAttr,
+    ) -> None:
+        outputs = [result] if isinstance(result, torch.Tensor) else list(_tensors((result,), {}))
+        for out in outputs:
+            refuse_exotic(out, f"the result of {op_name(func)}", self.problems, location)
+        if origin is Origin.MADE and not self.symbolic and sum(o.nbytes for o in outputs) <= FOLD_LIMIT:
+            for out in outputs:
+                self._entries[id(out)] = Entry(Origin.MADE, ref=TensorWeakRef(out), kept=out)
+            return
+        new = [o for o in outputs if not self._is_known(o)]
+        if not new:
+            return
+        values = self._emit(func, args, kwargs, result, outputs, location)
+        views = self._views(func, args, kwargs, result, outputs)
+        for out, value, view in zip(outputs, values, views, strict=True):
+            self._entries[id(out)] = Entry(origin, value, TensorWeakRef(out), view=view)
+
+    def _emit(
+        self,
+        func: torch._ops.OpOverload,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        outputs: list[torch.Tensor],
+        location: LocationAttr,
+    ) -> Sequence[SSAValue]:
+        bound = bind(func, args, kwargs)
+        name = op_name(func)
+        normalise = NORMALISERS.get(name)
+        if normalise is not None:
+            made = normalise(self, bound, outputs, location)
+            if made is not None:
+                return made
+        operands = [self._operand(a, location) for a in bound]
+        if isinstance(result, list):
+            self.problems.fail(f"uses {name}, which returns a list of tensors", location, "use another op")
+        types = [tensor_type(o) for o in outputs]
+        return self.emitter.call(name, operands, types, location)
+
+    def _operand(self, value: Any, location: LocationAttr) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self.value(value, location)
+        if isinstance(value, list | tuple):
+            return [self._operand(v, location) for v in value]
+        return value
+
+    def _views(
+        self,
+        func: torch._ops.OpOverload,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        outputs: list[torch.Tensor],
+    ) -> list[View | None]:
+        """For each output, how it is a view of the only tensor argument; None where it has its own memory."""
+        positions = [i for i, a in enumerate(args) if isinstance(a, torch.Tensor)]
+        if self.symbolic or len(positions) != 1 or len(list(_tensors(args, kwargs))) != 1:
+            return [None] * len(outputs)
+        position = positions[0]
+        source = args[position]
+        storage = _storage(source)
+        base = self.entry(source)
+        blank = (*args[:position], None, *args[position + 1 :])
+        several = not isinstance(result, torch.Tensor)
+        return [
+            View(base, func, blank, kwargs, position, i if several else None) if _storage(o) == storage else None
+            for i, o in enumerate(outputs)
+        ]
+
+    def _is_known(self, tensor: torch.Tensor) -> bool:
+        found = self._entries.get(id(tensor))
+        return found is not None and found.ref is not None and found.ref() is tensor
+
+    # refusals
+
+    def _refuse_mutation(
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], location: LocationAttr
+    ) -> None:
+        for value, argument in zip(bind(func, args, kwargs), func._schema.arguments, strict=False):
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            if written and isinstance(value, torch.Tensor):
+                name = self.entry(value).name or "a tensor"
+                self.problems.fail(
+                    f"changes '{name}' in place ({op_name(func)}), which is neither an input nor a buffer",
+                    location,
+                    "register it with register_buffer(), or compute a new tensor",
+                )
+
+    def _note_reads(
+        self,
+        func: torch._ops.OpOverload,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        origin: Origin,
+        location: LocationAttr,
+    ) -> None:
+        """Refuse what makes Python depend on values: numbers and flags read, shapes that depend on data."""
+        reads = isinstance(result, bool | int | float | complex) and bool(list(_tensors(args, kwargs)))
+        if not reads and torch.Tag.dynamic_output_shape in func.tags:
+            reads = self._shape_depends(func, args, kwargs)
+        if not reads:
+            return
+        if origin is Origin.INPUT or self.symbolic:
+            self.problems.add(f"reads the value of a tensor in Python: {op_name(func)}", location, READS_VALUE)
+        elif origin is Origin.STATE:
+            self.values_read.update(id(t) for t in _tensors(args, kwargs))
+
+    def _shape_depends(self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        name = op_name(func)
+        if name.startswith(("aten.index.", "aten.index_put", "aten._index_put")):
+            masks = [t for t in args[1] if t is not None and t.dtype in (torch.bool, torch.uint8)]
+            return any(self.entry(t).origin is Origin.INPUT for t in masks) and name == "aten.index.Tensor"
+        if name == "aten.one_hot":
+            return bind(func, args, kwargs)[1] == -1
+        return name != "aten.repeat_interleave.Tensor" or kwargs.get("output_size") is None
+
+
+def bind(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """Arguments in schema order, defaults filled in."""
+    out = list(args)
+    for argument in func._schema.arguments[len(args) :]:
+        out.append(kwargs.get(argument.name, argument.default_value))
+    return out
+
+
+def _tensors(args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
+    for a in (*args, *kwargs.values()):
+        if isinstance(a, torch.Tensor):
+            yield a
+        elif isinstance(a, list | tuple):
+            yield from _tensors(a, {})
+
+
+def _has_tensors(result: Any) -> bool:
+    return isinstance(result, list | tuple) and any(isinstance(r, torch.Tensor) for r in result)
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def refuse_exotic(tensor: torch.Tensor, what: str, problems: Problems, location: LocationAttr) -> None:
+    """Refuse tensors that are not dense CPU tensors of a plain dtype."""
+    if tensor.device.type != "cpu":
+        problems.fail(f"has {what} on device '{tensor.device}'", location, "keep model and inputs on the CPU")
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
+        problems.fail(f"has {what}, which is not a dense tensor ({tensor.layout})", location, "make it dense")
+    element_type(tensor.dtype)

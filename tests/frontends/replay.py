@@ -1,0 +1,93 @@
+"""Runs a torch-dialect module with PyTorch's own ops: an oracle that shares no code with mlc's semantics.
+
+    replay(module, ctx, [x])   -->   the results of @forward as tensors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ArrayAttr, DenseIntOrFPElementsAttr, DenseResourceAttr, ModuleOp
+from xdsl.ir import Operation, SSAValue
+
+from mlc.dialects.torch import BaseTensorType, OperatorOp, VTensorLiteralOp, VTensorType
+from mlc.dialects.torch.constants import ScalarConstant
+from mlc.frontends.torch.arrays import ELEMENT_TYPES, SCALAR_TYPE_NUMBERS
+from mlc.ir.resources import ResourceStore
+
+_DTYPES = {element: dtype for dtype, element in ELEMENT_TYPES.items()}
+_BY_NUMBER = {number: dtype for dtype, number in SCALAR_TYPE_NUMBERS.items()}
+
+
+def replay(module: ModuleOp, resources: ResourceStore, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Run @forward; every result's shape and dtype is checked against its type."""
+    (forward,) = [op for op in module.ops if isinstance(op, func.FuncOp) and op.sym_name.data == "forward"]
+    block = forward.body.block
+    env: dict[SSAValue, Any] = dict(zip(block.args, inputs, strict=True))
+    with torch.no_grad():
+        for op in block.ops:
+            if isinstance(op, func.ReturnOp):
+                return [env[v] for v in op.operands]
+            results = _run(op, [env[v] for v in op.operands], resources)
+            for value, result in zip(op.results, results, strict=True):
+                if isinstance(value.type, BaseTensorType):
+                    _check(op, value.type, result)
+                env[value] = result
+    raise AssertionError("@forward has no return")
+
+
+def _run(op: Operation, args: list[Any], resources: ResourceStore) -> Sequence[Any]:
+    if isinstance(op, ScalarConstant):
+        return [op.value]
+    if isinstance(op, VTensorLiteralOp):
+        return [_literal(op, resources)]
+    if op.name == "torch.prim.ListConstruct":
+        return [args]
+    name = op.operator_name if isinstance(op, OperatorOp) else op.name.removeprefix("torch.")
+    namespace, base, *overload = name.split(".")
+    overloads = getattr(getattr(torch.ops, namespace), base)
+    target = getattr(overloads, overload[0] if overload else "default")
+    result = target(*_bind(target, args)[0], **_bind(target, args)[1])
+    return list(result) if isinstance(result, tuple | list) else [result]
+
+
+def _bind(target: Any, args: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+    positional: list[Any] = []
+    keywords: dict[str, Any] = {}
+    for value, argument in zip(args, target._schema.arguments, strict=True):
+        if argument.name in ("dtype", "memory_format", "layout") and isinstance(value, int):
+            formats = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)
+            value = {"dtype": _BY_NUMBER.get(value), "memory_format": formats[value % 4], "layout": torch.strided}[
+                argument.name
+            ]
+        if argument.kwarg_only:
+            keywords[argument.name] = value
+        else:
+            positional.append(value)
+    return positional, keywords
+
+
+def _literal(op: VTensorLiteralOp, resources: ResourceStore) -> torch.Tensor:
+    held = op.value
+    result = op.results[0].type
+    assert isinstance(result, VTensorType) and result.shape is not None and result.element_type is not None
+    shape, dtype = [d or 0 for d in result.shape], _DTYPES[result.element_type]
+    if isinstance(held, DenseResourceAttr):
+        array = resources.get(held.resource_handle.data)
+        return torch.from_numpy(array.copy()).view(dtype).reshape(shape)
+    assert isinstance(held, DenseIntOrFPElementsAttr) and not isinstance(held, ArrayAttr)
+    if dtype is torch.bool:
+        return torch.tensor([bool(v) for v in held.get_values()]).reshape(shape)
+    data = bytearray(held.data.data)
+    return torch.frombuffer(data, dtype=dtype).reshape(shape) if data else torch.empty(shape, dtype=dtype)
+
+
+def _check(op: Operation, type: BaseTensorType, got: torch.Tensor) -> None:
+    assert type.shape is not None
+    same = len(type.shape) == got.dim() and all(d is None or d == g for d, g in zip(type.shape, got.shape, strict=True))
+    assert same and type.element_type == ELEMENT_TYPES[got.dtype], (
+        f"{op.name} is typed {type} but gave {got.dtype}{list(got.shape)}"
+    )
