@@ -19,7 +19,9 @@ DIALECTS: dict[str, str] = {
 }
 
 # pass name -> "module:Class"
-PASSES: dict[str, str] = {}
+PASSES: dict[str, str] = {
+    "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",
+}
 
 
 def _lazy(target: str) -> Callable[[], Any]:
