@@ -102,6 +102,15 @@ def _batch_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ..
     return func(x, batch_mean, batch_var, given["weight"], given["bias"], False, 0.0, given["eps"])
 
 
+def _dropout(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Identity in eval mode, in place or not (the in-place form has no functional twin in ATen)."""
+    functional = func.__module__ == "torch.nn.functional"
+    default = {"p": 0.5, "training": functional and "alpha" not in func.__name__, "train": True}
+    given = {**default, **dict(zip(("input", "p", "training" if functional else "train"), args, strict=False)), **kwargs}
+    on = given["training"] if functional else given["train"]
+    return func(*args, **kwargs) if on and given["p"] else given["input"]
+
+
 def _instance_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = {"running_mean": None, "use_input_stats": True}
     names = ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats")
@@ -120,4 +129,20 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "__deepcopy__": _deepcopy,
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,
+    **dict.fromkeys(
+        (
+            "dropout",
+            "dropout_",
+            "dropout1d",
+            "dropout2d",
+            "dropout3d",
+            "alpha_dropout",
+            "alpha_dropout_",
+            "feature_dropout",
+            "feature_dropout_",
+            "feature_alpha_dropout",
+            "feature_alpha_dropout_",
+        ),
+        _dropout,
+    ),
 }

@@ -21,6 +21,7 @@ from torch.utils.weak import TensorWeakRef
 from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import SSAValue
 
+from mlc.dialects.torch import has_schema, schema
 from mlc.frontends.torch.arrays import element_type
 from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
 from mlc.frontends.torch.normalise import NORMALISERS, is_random
@@ -154,8 +155,7 @@ class Recorder(TorchDispatchMode):
             self.problems.fail(
                 f"uses the higher-order op '{func}'", location, "capture it by torch.export: mlc.compile(exported)"
             )
-        schema = func._schema
-        if schema.is_mutable and not func.namespace == "profiler":
+        if func._schema.is_mutable and func.namespace != "profiler":
             self._refuse_mutation(func, args, kwargs, location)
         inputs = [self.entry(t) for t in _tensors(args, kwargs)]
         origin = max((e.origin for e in inputs), default=Origin.MADE)
@@ -209,11 +209,32 @@ class Recorder(TorchDispatchMode):
             made = normalise(self, bound, outputs, location)
             if made is not None:
                 return made
+        name = self._numbers(name, bound, location)
         operands = [self._operand(a, location) for a in bound]
         if isinstance(result, list):
             self.problems.fail(f"uses {name}, which returns a list of tensors", location, "use another op")
         types = [tensor_type(o) for o in outputs]
         return self.emitter.call(name, operands, types, location)
+
+    def _numbers(self, name: str, bound: list[Any], location: LocationAttr) -> str:
+        """Python numbers in the place of tensors (`x * 0.5` is mul.Tensor): the op's Scalar form, or 0-d literals."""
+        if not has_schema(name):
+            return name
+        wanted = schema(name).arguments
+        numbers = [
+            i for i, a in enumerate(wanted) if a.type.kind == "Tensor" and isinstance(bound[i], bool | int | float)
+        ]
+        if not numbers:
+            return name
+        scalar_form = name.removesuffix(".Tensor") + ".Scalar"
+        if numbers == [1] and name.endswith(".Tensor") and has_schema(scalar_form):
+            if [a.name for a in schema(scalar_form).arguments] == [a.name for a in wanted]:
+                return scalar_form
+        others = [b for b in bound if isinstance(b, torch.Tensor)]
+        for i in numbers:
+            dtype = torch.result_type(others[0], bound[i]) if others else None
+            bound[i] = self.emitter.small_literal(torch.tensor(bound[i], dtype=dtype), location)
+        return name
 
     def _operand(self, value: Any, location: LocationAttr) -> Any:
         if isinstance(value, torch.Tensor):

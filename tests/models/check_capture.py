@@ -1,0 +1,76 @@
+"""Capture every model of the zoo and replay it with PyTorch's own ops: prints one line a model.
+
+    python tests/models/check_capture.py [--small] [name …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch.utils import _pytree as pytree
+
+from mlc.frontends.torch import Captured, capture
+from mlc.frontends.torch.captured import FromResult
+from mlc.ir.context import MlcContext, make_context
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+HERE = Path(__file__).parent
+zoo = _load(HERE / "zoo.py")
+replay = _load(HERE.parent / "frontends" / "replay.py").replay
+
+
+def captured_outputs(captured: Captured, ctx: MlcContext, leaves: list[object]) -> list[torch.Tensor]:
+    """Replay, and pick what the model returns (not the values written back)."""
+    inputs = [leaves[i] if isinstance(i, int) else i for i in captured.inputs]
+    results = replay(captured.module, ctx.resources, inputs)
+    return [results[o.index] for o in captured.outputs if isinstance(o, FromResult)]
+
+
+def check(name: str, *, small: bool, batch: int = 1) -> str:
+    """Capture and replay one model; returns a line to print. Raises when the numbers differ."""
+    model, inputs = zoo.ZOO[name].build(batch=batch, small=small)
+    with torch.inference_mode():
+        t0 = time.perf_counter()
+        expected = [v for v in pytree.tree_leaves(model(*inputs)) if isinstance(v, torch.Tensor)]
+        t1 = time.perf_counter()
+    ctx = make_context()
+    captured = capture(model, inputs, {}, ctx)
+    t2 = time.perf_counter()
+    captured.module.verify()
+    got = captured_outputs(captured, ctx, pytree.tree_leaves((inputs, {})))
+    assert len(got) == len(expected)
+    worst = 0.0
+    for g, e in zip(got, expected, strict=True):
+        assert g.shape == e.shape and g.dtype == e.dtype
+        worst = max(worst, float((g - e).abs().max() / e.abs().max().clamp_min(1e-30)))
+    assert worst <= 1e-5, f"{name}: replay differs from eager by {worst}"
+    ops = sum(1 for op in captured.module.walk() if op.name.startswith("torch.aten"))
+    return f"{name:20} {ops:5} aten ops  eager {t1 - t0:6.2f} s  capture {t2 - t1:6.2f} s  error {worst:.1e}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    for name in options.names or zoo.ZOO:
+        print(check(name, small=options.small), flush=True)
+
+
+if __name__ == "__main__":
+    main()
