@@ -1,0 +1,300 @@
+"""Decide how a nest is vectorised: which dim becomes lanes, the register tile, the order of loops.
+
+Lanes along an outer dim (`lanes_dim`): each lane is its own output element: contractions, convolutions, pooling,
+elementwise ops, reductions over other dims. Lanes along a private dim of each stage (`stage_lanes`): a row at a time,
+its reductions end in a horizontal one: softmax, layer norm, sums over the innermost dim, products with a transposed operand.
+
+The costs are counts of vector instructions per outer point; a scattered operand costs a scalar load and an insert
+per lane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+
+from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerType
+from xdsl.ir import Attribute
+
+from mlc.lowering.vector.bodies import combiners
+from mlc.lowering.vector.nests import Nest
+from mlc.lowering.vector.space import ONE, ZERO, Access, Refusal, Stage
+from mlc.lowering.vector.target import Target
+
+DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
+OPS_BUDGET = 480  # vector ops in one unrolled reduction body
+
+
+@dataclass
+class Plan:
+    """The decisions for one nest."""
+
+    width: int  # lanes of a full vector
+    lanes_dim: int | None = None
+    stage_lanes: dict[int, int | None] = field(default_factory=dict)  # stage number -> private lanes dim
+    order: list[int] = field(default_factory=list)  # outer dims, outermost first
+    tile: dict[int, int] = field(default_factory=dict)  # outer dim -> elements per register tile
+    contraction: bool = False  # vectors and scalars are multiplied: loads are shared across the tile
+
+
+def make_plan(nest: Nest, target: Target) -> Plan:
+    width = target.lanes(max(_bits(a.element_type) for a in nest.accesses()))
+    plan = Plan(width)
+    _choose_lanes(nest, plan)
+    heavy = max(range(len(nest.stages)), key=lambda i: _trip(nest, nest.stages[i]))
+    stage = nest.stages[heavy]
+    if plan.lanes_dim is not None:
+        if stage.reduction:
+            _tile_reduction(nest, plan, stage, target)
+        else:
+            _tile_elementwise(nest, plan, target)
+    else:
+        _tile_rows(nest, plan, stage, plan.stage_lanes.get(heavy))
+    return plan
+
+
+def _bits(kind: Attribute) -> int:
+    """Width that counts for the number of lanes: floats first."""
+    if isinstance(kind, AnyFloat):
+        return kind.bitwidth
+    if isinstance(kind, IntegerType) and kind.width.data < 32:
+        return 8
+    return 32 if isinstance(kind, IntegerType | IndexType) else 64
+
+
+def _extent(nest: Nest, dim: int) -> int:
+    n = nest.space.static(dim)
+    return DYNAMIC_TRIP if n is None else n
+
+
+def _trip(nest: Nest, stage: Stage) -> int:
+    n = 1
+    for d in nest.private(stage):
+        n *= _extent(nest, d)
+    return n
+
+
+def _scattered(stage: Stage, dim: int) -> int:
+    """Accesses that are neither contiguous nor constant along `dim`."""
+    return sum(a.coeff(dim) not in (ZERO, ONE) for a in stage.accesses())
+
+
+def _choose_lanes(nest: Nest, plan: Plan) -> None:
+    trips = [_trip(nest, s) for s in nest.stages]
+    best = float(sum(t * (1 + len(s.accesses())) for t, s in zip(trips, nest.stages, strict=True)))
+    for dim in nest.outer:
+        lanes = min(plan.width, _extent(nest, dim))
+        cost = sum(
+            t * ((1 + len(s.accesses())) / lanes + 2 * _scattered(s, dim))
+            for t, s in zip(trips, nest.stages, strict=True)
+        )
+        if cost < best:
+            best, plan.lanes_dim = cost, dim
+    rows: dict[int, int | None] = {}
+    cost = 0.0
+    for i, stage in enumerate(nest.stages):
+        private = nest.private(stage)
+        if not private:
+            rows[i] = None
+            cost += 1 + len(stage.accesses())
+            continue
+        per_dim = []
+        for dim in private:
+            if stage.reduction and combiners(stage) is None:
+                continue
+            if any(dim not in dict(o.coeffs) for o in stage.outs) and not stage.reduction:
+                continue
+            lanes = min(plan.width, _extent(nest, dim))
+            c = trips[i] * ((1 + len(stage.accesses())) / lanes + 2 * _scattered(stage, dim))
+            per_dim.append((c + (4 if stage.reduction else 0), -private.index(dim), dim))
+        if not per_dim:
+            rows[i] = None
+            cost += trips[i] * (1 + len(stage.accesses()))
+            continue
+        c, _, dim = min(per_dim)
+        rows[i] = dim
+        cost += c
+    if cost < best:
+        plan.lanes_dim, plan.stage_lanes = None, rows
+
+
+def _outer_order(nest: Nest, main: Access) -> list[int]:
+    """Outer dims by how far apart the elements of `main` lie along them, farthest first; dynamic ones outermost."""
+
+    def distance(dim: int) -> tuple[int, int]:
+        c = main.coeff(dim)
+        return (0 if c.symbols else 1, -c.factor)
+
+    return sorted(nest.outer, key=distance)
+
+
+def _tile_elementwise(nest: Nest, plan: Plan, target: Target) -> None:
+    lanes = plan.lanes_dim
+    assert lanes is not None
+    order = _outer_order(nest, nest.stages[-1].outs[0])
+    plan.order = [d for d in order if d != lanes] + [lanes]
+    ops = sum(len(list(s.block.ops)) for s in nest.stages)
+    vectors = 4 if ops <= 16 else 2 if ops <= 48 else 1
+    have = -(-_extent(nest, lanes) // plan.width)
+    plan.tile = {d: 1 for d in plan.order}
+    plan.tile[lanes] = min(vectors, have) * plan.width
+    _spread(nest, plan, [d for d in reversed(plan.order) if d != lanes], vectors // min(vectors, have))
+
+
+def _spread(nest: Nest, plan: Plan, dims: list[int], points: int) -> None:
+    """Tile further dims until the tile has about `points` times as many points."""
+    for dim in dims:
+        extent = nest.space.static(dim)
+        if points <= 1:
+            return
+        if extent is None:
+            continue
+        t = min(points, extent)
+        while extent % t:
+            t -= 1
+        plan.tile[dim] = t
+        points //= t
+        if t < extent:
+            return
+
+
+def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> None:
+    lanes = plan.lanes_dim
+    assert lanes is not None
+    reads = [o for o in stage.ins if isinstance(o, Access)]
+    vectors = [a for a in reads if a.coeff(lanes) != ZERO]
+    scalars = [a for a in reads if a.coeff(lanes) == ZERO and any(a.coeff(d) != ZERO for d in stage.reduction)]
+    order = _outer_order(nest, stage.outs[0])
+
+    def varies(accesses: list[Access], dim: int) -> bool:
+        return any(a.coeff(dim) != ZERO for a in accesses)
+
+    others = [d for d in order if d != lanes]
+    plan.contraction = bool(vectors and scalars)
+    if not plan.contraction:
+        plan.order = [*others, lanes]
+        have = -(-_extent(nest, lanes) // plan.width)
+        plan.tile = {d: 1 for d in plan.order}
+        plan.tile[lanes] = min(8, have) * plan.width
+        _spread(nest, plan, others[::-1], 8 // min(8, have))
+        return
+    rows = [d for d in others if not varies(vectors, d) and varies(scalars, d)]
+    cols = [d for d in others if varies(vectors, d) and not varies(scalars, d)]
+    rest = [d for d in others if d not in rows and d not in cols]
+    plan.order = [*rest, *cols, lanes, *rows]
+    plan.tile = {d: 1 for d in plan.order}
+    plan.tile.update(_contraction_tile(nest, plan.width, lanes, rows, cols, target))
+
+
+def _contraction_tile(
+    nest: Nest, width: int, lanes: int, rows: list[int], cols: list[int], target: Target
+) -> dict[int, int]:
+    """The register tile that covers the outer space in the fewest cycles per reduction step."""
+    vectors = -(-_extent(nest, lanes) // width)
+    row_options = _two_level([(d, _extent(nest, d)) for d in reversed(rows[-2:])], target.vector_registers)
+    col_options = _two_level(
+        [(lanes, vectors), *((d, _extent(nest, d)) for d in reversed(cols[-1:]))], 12, even=cols[-1:]
+    )
+    best: tuple[float, int, dict[int, int]] | None = None
+    for row, col in product(row_options, col_options):
+        tr, tc = _points(row), _points(col)
+        spare = tc + (0 if tc == 1 and target.broadcast_load else 1)
+        if tr * tc + spare > target.vector_registers:
+            continue
+        cycles = 0.0
+        for pr, nr in _partition(nest, row, {}):
+            for pc, nc in _partition(nest, col, {lanes: vectors}):
+                loads = (pc + pr) / target.loads_per_cycle
+                work = pr * pc / target.fma_per_cycle
+                cycles += nr * nc * (max(work, loads, target.fma_latency if pr * pc < 8 else 0) + 0.25)
+        key = (cycles, -tr * tc)
+        if best is None or key < best[:2]:
+            tile = {**row, **col}
+            tile[lanes] = col[lanes] * width
+            best = (*key, tile)
+    assert best is not None
+    return best[2]
+
+
+def _two_level(dims: list[tuple[int, int]], limit: int, even: list[int] | None = None) -> list[dict[int, int]]:
+    """Tiles over up to two dims: part of the first, or all of the first times part of the second."""
+    if not dims:
+        return [{}]
+    (d, n) = dims[0]
+    options = [{d: t} for t in range(1, min(n, limit) + 1)]
+    if len(dims) > 1 and n <= limit:
+        e, m = dims[1]
+        exact = even is not None and e in even
+        options += [{d: n, e: t} for t in range(2, min(m, limit // n) + 1) if not exact or m % t == 0]
+    return options
+
+
+def _points(tile: dict[int, int]) -> int:
+    n = 1
+    for t in tile.values():
+        n *= t
+    return n
+
+
+def _partition(nest: Nest, tile: dict[int, int], extents: dict[int, int]) -> list[tuple[int, int]]:
+    """(points, how many) of the tiles that cover the dims of `tile`: full ones and remainders."""
+    parts = [(1, 1)]
+    for dim, t in tile.items():
+        n = extents.get(dim) or _extent(nest, dim)
+        pieces = [(t, n // t)] + ([(n % t, 1)] if n % t else [])
+        parts = [(a * p, b * q) for a, b in parts for p, q in pieces]
+    return parts
+
+
+def _tile_rows(nest: Nest, plan: Plan, stage: Stage, lanes: int | None) -> None:
+    main = stage.outs[0] if stage.outs[0].coeffs else next(iter(stage.accesses()))
+    plan.order = _outer_order(nest, main)
+    plan.tile = {d: 1 for d in plan.order}
+    reads = [o for o in stage.ins if isinstance(o, Access) and any(o.coeff(d) != ZERO for d in stage.reduction)]
+    if lanes is None or not stage.reduction or len(reads) < 2:
+        return
+    shared = [d for d in reversed(plan.order) if any(a.coeff(d) == ZERO for a in reads)]
+    budget = 16
+    for dim in shared[:2]:
+        n = nest.space.static(dim)
+        t = min(4 if len(shared) > 1 else 8, n if n is not None else 1, budget)
+        plan.tile[dim] = t
+        budget //= t
+
+
+def reduction_order(nest: Nest, plan: Plan, group: list[Stage], dims: list[int]) -> list[int]:
+    """Private dims, outermost first, so that the operand loaded as vectors is read in the order it lies."""
+    accesses = [a for s in group for a in s.accesses()]
+    vectors = [a for a in accesses if plan.lanes_dim is not None and a.coeff(plan.lanes_dim) == ONE] or accesses
+    main = max(vectors, key=lambda a: sum(a.coeff(d) != ZERO for d in dims))
+    if any(main.coeff(d).symbols for d in dims):
+        return dims
+    return sorted(dims, key=lambda d: -main.coeff(d).factor)
+
+
+def unroll(nest: Nest, dims: list[int], ops_per_step: int, variants: int) -> tuple[list[int], int]:
+    """(innermost dims to unroll whole, steps of the next dim to unroll)."""
+    budget = max(1, min(OPS_BUDGET, 1000 // variants) // max(1, ops_per_step))
+    whole: list[int] = []
+    steps = 1
+    for dim in reversed(dims):
+        n = nest.space.static(dim)
+        if n is None or steps * n > budget or n > 32:
+            break
+        whole.insert(0, dim)
+        steps *= n
+    rest = dims[: len(dims) - len(whole)]
+    if not rest:
+        return whole, 1
+    n = _extent(nest, rest[-1])
+    most = max(1, min(budget // steps, 16, n))
+    even = max(u for u in range(1, most + 1) if n % u == 0)
+    return whole, even if even * 2 >= most else most
+
+
+def check_plan(nest: Nest, plan: Plan) -> None:
+    """Refuse what the emitter cannot do."""
+    for stage in nest.stages:
+        private = [d for d in nest.private(stage) if d in stage.parallel]
+        if any(d not in dict(o.coeffs) for o in stage.outs for d in private):
+            raise Refusal("a parallel loop that does not index the output")

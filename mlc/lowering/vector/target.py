@@ -1,0 +1,37 @@
+"""What the vectoriser asks of the target. Filled from the machine model in the context, or from pass options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The figures of `mlc.backends.machine.MachineModel` that tile choices use (see there)."""
+
+    vector_bits: int = 512
+    vector_registers: int = 32
+    fma_per_cycle: float = 1
+    fma_latency: int = 4
+    loads_per_cycle: float = 1
+    broadcast_load: bool = True
+    l1: int = 32 << 10
+    l2: int = 1 << 20
+
+    def lanes(self, bits: int) -> int:
+        """Elements of `bits` in one register."""
+        return max(1, self.vector_bits // max(8, bits))
+
+
+def target_of(machine: Any, vector_bits: int | None, vector_registers: int | None) -> Target:
+    """The machine's figures, overridden by options; AVX-512 where neither says."""
+    known = {
+        name: getattr(machine, name) for name in Target.__dataclass_fields__ if machine is not None
+    }
+    if vector_bits is not None:
+        known["vector_bits"] = vector_bits
+        known.setdefault("broadcast_load", vector_bits == 512)
+    if vector_registers is not None:
+        known["vector_registers"] = vector_registers
+    return Target(**known)

@@ -1,0 +1,165 @@
+"""Turn structured ops on memrefs into loops over vectors: register tiles, rows, collapsed elementwise loops.
+
+    linalg.fill ins(%zero) outs(%out)                        scf.parallel (%n0) {
+    linalg.generic #packed_matmul ins(%x, %w) outs(%out)       scf.for %m step 14 {
+    linalg.generic #relu outs(%out)                    -->       %acc:28 = scf.for %k step 4 iter_args(...) {
+                                                                   vector.load, broadcast, vector.fma ...
+                                                                 }
+                                                                 arith.maximumf ..., vector.store
+                                                               } }
+
+Neighbouring ops over the same outer points become one nest (`nests.py`), scheduled from the machine model
+(`schedule.py`) and written by `codegen.py`. Every layout works as long as the indexing is linear; what cannot be
+done stays for convert-linalg-to-loops, with a `missed` remark.
+
+Runs after memrefs are final, before convert-linalg-to-loops and expand-math.
+Tests: tests/lowering/vector
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.dialects import memref
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
+from xdsl.ir import Block, Operation, SSAValue
+
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Contract, Reassociates
+from mlc.ir.locations import fuse_locations
+from mlc.ir.passes import MlcPass
+from mlc.lowering.vector.bodies import check_body
+from mlc.lowering.vector.codegen import NestWriter
+from mlc.lowering.vector.emitter import Emitter
+from mlc.lowering.vector.nests import Nest, form_nests
+from mlc.lowering.vector.schedule import check_plan, make_plan
+from mlc.lowering.vector.space import Refusal, Space, Stage, stage_of, tie_sizes
+from mlc.lowering.vector.target import Target, target_of
+
+VIEWS = (memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp, memref.CastOp)
+
+
+@dataclass(frozen=True)
+class VectorizeStructured(MlcPass):
+    """See the module. `vector_bits` and `vector_registers` override the machine model of the context."""
+
+    name = "vectorize-structured"
+    contract = Contract(
+        level_in="buffers",
+        level_out="loops",
+        preserves=Reassociates("sums run in vector lanes and unrolled accumulators; products and sums contract to fma"),
+        profile="memref-structured",
+        options=({}, {"vector_bits": 256, "vector_registers": 16}, {"vector_bits": 128}),
+        establishes=("structured ops it took are scf loops over vector ops",),
+    )
+
+    vector_bits: int | None = None
+    vector_registers: int | None = None
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        target = target_of(ctx.machine, self.vector_bits, self.vector_registers)
+        blocks = [
+            region.blocks
+            for op in module.walk()
+            if not isinstance(op, LinalgStructuredOperation)
+            for region in op.regions
+        ]
+        for block in [b for group in blocks for b in group]:
+            if any(isinstance(op, LinalgStructuredOperation) for op in block.ops):
+                self._block(ctx, block, target)
+
+    def _block(self, ctx: MlcContext, block: Block, target: Target) -> None:
+        """Vectorise each run of structured ops in `block`; views and pure ops between them do not end a run."""
+        space = Space()
+        ops = list(block.ops)
+        try:
+            tie_sizes(space, ops)
+        except Refusal as refusal:
+            first = next(op for op in ops if isinstance(op, LinalgStructuredOperation))
+            ctx.remarks.missed(self.name, first, "left to scalar loops", reason=str(refusal))
+            return
+        run: list[Stage] = []
+        for op in ops:
+            if isinstance(op, LinalgStructuredOperation):
+                try:
+                    stage = stage_of(op, space)
+                    check_body(stage)
+                    run.append(stage)
+                    continue
+                except Refusal as refusal:
+                    ctx.remarks.missed(self.name, op, "left to scalar loops", reason=str(refusal))
+            elif _transparent(op):
+                continue
+            self._run(ctx, run, space, target)
+            run = []
+        self._run(ctx, run, space, target)
+        for op in reversed(ops):
+            if op.parent is block and isinstance(op, (*VIEWS, memref.AllocaOp)) and not op.results[0].uses:
+                op.detach()
+                op.erase()
+
+    def _run(self, ctx: MlcContext, run: list[Stage], space: Space, target: Target) -> None:
+        for nest in form_nests(run, space):
+            self._nest(ctx, nest, target)
+
+    def _nest(self, ctx: MlcContext, nest: Nest, target: Target) -> None:
+        ops = [s.op for s in nest.stages]
+        last = max(ops, key=_position)
+        em = Emitter(nest.space, fuse_locations(op.location for op in ops))
+        try:
+            plan = make_plan(nest, target)
+            check_plan(nest, plan)
+            NestWriter(em, nest, plan, target, _outlives(nest)).write()
+        except Refusal as refusal:
+            ctx.remarks.missed(self.name, last, "left to scalar loops", reason=str(refusal))
+            return
+        em.finish_views()
+        body = [op for op in em.top.ops]
+        for op in body:
+            op.detach()
+        block = last.parent
+        assert block is not None
+        block.insert_ops_before([*em.prologue, *body], last)
+        ctx.remarks.applied(
+            self.name,
+            last,
+            f"vectorised {len(ops)} ops",
+            tile={str(d): t for d, t in plan.tile.items()},
+            width=plan.width,
+            ops=len(em.prologue) + sum(1 for op in body for _ in op.walk()),
+        )
+        for op in reversed(ops):
+            op.detach()
+            op.erase()
+
+
+def _position(op: Operation) -> int:
+    assert op.parent is not None
+    return op.parent.get_operation_index(op)
+
+
+def _transparent(op: Operation) -> bool:
+    """Ops that a nest may be moved across: they touch no memory."""
+    return isinstance(op, (*VIEWS, memref.AllocaOp, memref.DimOp)) or (
+        op.name.startswith("arith.") and not op.regions
+    )
+
+
+def _outlives(nest: Nest) -> set[SSAValue]:
+    """Roots that something outside the nest may read: all but local buffers whose every use is in the nest."""
+    inside = {s.op for s in nest.stages}
+    kept: set[SSAValue] = set()
+    for root in nest.written():
+        todo, local = [root], isinstance(root.owner, memref.AllocaOp | memref.AllocOp)
+        while todo and local:
+            for use in todo.pop().uses:
+                if isinstance(use.operation, VIEWS):
+                    todo.append(use.operation.results[0])
+                elif use.operation not in inside:
+                    local = False
+        if not local:
+            kept.add(root)
+    return kept
+
+
