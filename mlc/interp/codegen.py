@@ -4,8 +4,8 @@
     %3 = math.exp %2 : f32                    -->   v3, = S0(O0, (v2,), run)
     func.return %3 : f32                            return (v3,)
 
-Every op becomes a call of its semantics function, or the expression that function registered as `inline`. Regions become
-nested functions, so values of outer regions are seen as Python sees them; blocks become a state loop.
+Every op becomes a call of its semantics function, or the expression that function registered as `inline`. Regions
+become nested functions, so values of outer regions are seen as Python sees them; blocks become a state loop.
 """
 
 from __future__ import annotations

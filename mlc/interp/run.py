@@ -52,7 +52,7 @@ def run_function(
     raw: bool = False,
     max_iterations: int = MAX_ITERATIONS,
 ) -> tuple[list[Any], list[Any]]:
-    """Run function `name` with one input per parameter; returns its results, and its memref arguments' contents after."""
+    """Run function `name`, one input per parameter; returns its results, and its memref arguments' contents after."""
     interpreter = Interpreter(module, resources=resources, domain=make_domain(domain), max_iterations=max_iterations)
     ftype = function_type(module, name)
     params = list(ftype.inputs.data)

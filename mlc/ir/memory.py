@@ -33,6 +33,14 @@ class Storage:
         self.freed = False
         self.constant = False
 
+    @classmethod
+    def over(cls, data: np.ndarray) -> Storage:
+        """A storage that is the memory of a contiguous array, not a copy of it."""
+        out = cls(0)
+        out.bytes = data.reshape(-1).view(np.uint8)
+        out.nbytes = out.bytes.size
+        return out
+
     def plane(self, t: Attribute, domain: Domain) -> tuple[np.ndarray, int]:
         """The array that holds elements of type `t`, and how many of its bytes one byte of address is."""
         dtype = domain.dtype(t)
@@ -87,7 +95,7 @@ class Buffer:
                 high += (n - 1) * s
         if not empty and (self.base + low * size < 0 or self.base + (high + 1) * size > self.storage.nbytes):
             raise OutOfBounds(
-                f"elements {low}..{high} of {size} bytes from byte {self.base} reach outside {self.storage.nbytes} bytes"
+                f"elements {low}..{high} of {size} bytes from byte {self.base} leave {self.storage.nbytes} bytes"
             )
         plane, scale = self.storage.plane(self.element, self.domain)
         dtype = self.domain.dtype(self.element) if scale != 1 else _memory_dtype(self.element)
@@ -103,13 +111,11 @@ class Buffer:
 
     def read(self) -> np.ndarray:
         """A copy of the elements, as a tensor value."""
-        return self._widen(self.array.copy())
+        return self.widen(self.array.copy())
 
     def write(self, value: Any) -> None:
         """Overwrite all elements."""
-        if self.storage.constant:
-            raise OutOfBounds("write to a constant")
-        self.array[...] = self._narrow(value)
+        self.writable[...] = self.narrow(value)
 
     def index(self, indices: Sequence[Any]) -> tuple[int, ...]:
         """Indices as ints, each checked against its size."""
@@ -121,20 +127,27 @@ class Buffer:
 
     def load(self, indices: Sequence[Any]) -> Any:
         """One element."""
-        return self._widen(self.array[self.index(indices)])
+        return self.widen(self.array[self.index(indices)])
 
     def store(self, indices: Sequence[Any], value: Any) -> None:
         """Set one element."""
+        self.writable[self.index(indices)] = self.narrow(value)
+
+    @property
+    def writable(self) -> np.ndarray:
+        """`array`, refused for a constant."""
         if self.storage.constant:
             raise OutOfBounds("write to a constant")
-        self.array[self.index(indices)] = self._narrow(value)
+        return self.array
 
-    def _widen(self, raw: Any) -> Any:
+    def widen(self, raw: Any) -> Any:
+        """Elements as stored to elements as values (bf16 is carried in float32)."""
         if isinstance(self.element, BFloat16Type) and np.asarray(raw).dtype == np.uint16:
             return (np.asarray(raw).astype(np.uint32) << np.uint32(16)).view(np.float32)[()]
         return raw
 
-    def _narrow(self, value: Any) -> Any:
+    def narrow(self, value: Any) -> Any:
+        """Elements as values to elements as stored."""
         if isinstance(self.element, BFloat16Type) and np.asarray(value).dtype == np.float32:
             return (
                 (np.ascontiguousarray(value).view(np.uint32) >> np.uint32(16))

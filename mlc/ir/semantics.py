@@ -13,8 +13,8 @@ Values: a tensor or vector is a numpy array of the type's shape; a scalar (f32, 
 numpy scalar of the type's dtype (`mlc.ir.values.dtype_of`); a memref a `mlc.ir.memory.Buffer`; a torch scalar, list or
 none the Python value. A value is never changed in place once made (buffers aside). Scalar ops must also work on
 arrays: `linalg.generic` runs its body once on whole arrays, one element per point of the iteration space.
-Floats are whatever `run.domain` says (`Domain`): residues in GF(p), value and error pairs in the bound domain; code that
-only moves data need not care.
+Floats are whatever `run.domain` says (`Domain`): residues in GF(p), value and error pairs in the bound domain; code
+that only moves data need not care.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Results = tuple[Value, ...]
 
 
 class Domain(Protocol):
-    """Arithmetic on float values. `t` is the float type or any shaped type of it; ints are plain numpy in every domain."""
+    """Arithmetic on floats. `t` is the float type or any shaped type of it; ints are plain numpy in every domain."""
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """How IR types and attributes look as numpy: dtypes, element types, literals. Shared by all reference semantics.
 
-Signless and signed ints are numpy's signed ints, unsigned ones its unsigned ints; `index` is int64, `i1` bool. Widths that
-numpy lacks (i4, i5) use the next larger dtype and `wrap_int` after each op. bf16 is carried in float32 arrays.
+Signless and signed ints are numpy's signed ints, unsigned ones its unsigned ints; `index` is int64, `i1` bool. Widths
+that numpy lacks (i4, i5) use the next larger dtype and `wrap_int` after each op. bf16 is carried in float32 arrays.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def byte_size(t: Attribute) -> int:
 
 
 def wrap_int(a: Any, t: Attribute) -> Any:
-    """Reduce ints to the width of `t` where numpy's dtype is wider (i4, i5, …): sign- or zero-extended from that width."""
+    """Reduce ints to the width of `t` where numpy's dtype is wider (i4, i5, …): extended from that width."""
     width = int_width(t)
     dtype = dtype_of(t)
     if width == 1 or width == dtype.itemsize * 8:

@@ -108,7 +108,7 @@ class Access:
             if low < 0 or high >= size:
                 fail(
                     op,
-                    f"the loops reach {low}..{high} in a dimension of size {size} (dimension {d} of shape {list(self.shape)})",
+                    f"the loops reach {low}..{high} in dimension {d} of shape {list(self.shape)}",
                 )
 
     def at(self, point: Sequence[int]) -> tuple[int, ...]:

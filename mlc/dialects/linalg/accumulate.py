@@ -1,8 +1,8 @@
 """Faster reductions with the same result, for bodies that end in `acc <combine> term`.
 
 All terms of a stretch of the reduction are computed at once, then combined: floating sums in exactly the nest's order
-(`Domain.sum`), exact operations (min, max, integers) as a tree. The terms come from the body itself, run with the neutral
-element as accumulator: -0.0 + t is t for every t.
+(`Domain.sum`), exact operations (min, max, integers) as a tree. The terms come from the body itself, run with the
+neutral element as accumulator: -0.0 + t is t for every t.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reference semantics of `math`: correctly rounded where numpy's float64 allows (each op computed wider, rounded once)."""
+"""Reference semantics of `math`: each op computed in float64 and rounded once to its type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Value domains of the interpreter: the same op semantics over IEEE floats, GF(p), error bounds, or checked integers."""
+"""Value domains of the interpreter: the same op semantics over IEEE floats, GF(p), error bounds, checked integers."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -215,13 +216,14 @@ class IeeeDomain:
 
     def sum(self, a: Value, axes: tuple[int, ...], t: Attribute, init: Value | None = None) -> Value:
         keep = [d for d in range(np.ndim(a)) if d not in axes]
-        x = np.transpose(a, [*keep, *axes]).reshape([np.shape(a)[d] for d in keep] + [-1])
+        shape = tuple(int(np.shape(a)[d]) for d in keep)
+        x = np.transpose(a, [*keep, *axes]).reshape((*shape, prod(np.shape(a)[d] for d in axes)))
         dtype = dtype_of(t)
-        start = np.broadcast_to(np.asarray(0 if init is None else init, dtype=dtype), x.shape[:-1])
+        start = np.broadcast_to(np.asarray(0 if init is None else init, dtype=dtype), shape)
         terms = np.concatenate([start[..., None], x], axis=-1)
         if isinstance(element_type(t), BFloat16Type) or dtype == np.float16:
             acc = start
-            for k in range(x.shape[-1]):
+            for k in range(x.shape[len(shape)]):
                 acc = self.float2("add", acc, x[..., k], t)
             return acc
         return np.add.accumulate(terms, axis=-1, dtype=dtype)[..., -1]

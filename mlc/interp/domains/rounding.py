@@ -1,7 +1,7 @@
 """Correctly rounded fused multiply-add on numpy arrays.
 
-For narrow types the product is exact in float64; the sum is rounded *to odd* in float64, which makes the second rounding
-(to the type) correct. float64 itself goes through exact rationals.
+For narrow types the product is exact in float64; the sum is rounded *to odd* in float64, which makes the second
+rounding (to the type) correct. float64 itself goes through exact rationals.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Extensions of and reference semantics for the upstream bufferization dialect."""
