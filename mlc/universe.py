@@ -20,6 +20,8 @@ DIALECTS: dict[str, str] = {
 
 # pass name -> "module:Class"
 PASSES: dict[str, str] = {
+    "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",
+    "bufferize": "mlc.lowering.buffers.bufferize:Bufferize",
     "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",
 }
 

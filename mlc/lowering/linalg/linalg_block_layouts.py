@@ -1,6 +1,6 @@
 """Lay out convolutional networks in blocks of channels, the layout vector units want.
 
-    %c = linalg.conv_2d_nchw_fchw ins(%x, %w : tensor<1x64x58x58xf32>, tensor<64x64x3x3xf32>) outs(%z)
+    %c = linalg.conv_2d_nchw_fchw ins(%x, %w : tensor<1x64x58x58xf32>, tensor<64x64x3x3xf32>) …
     %r = linalg.generic #relu ins(%c) outs(%e)
       -->
     %px = linalg.pack %x inner_dims_pos = [1] inner_tiles = [16] into tensor<1x4x58x58x16xf32>
@@ -9,7 +9,7 @@
     %r = linalg.generic #relu ins(%c) outs(%pe)
     %u = linalg.unpack %r …                                   only where somebody needs the plain form
 
-What: convolutions start the layout; elementwise ops, padding, pooling, depthwise convolutions, reductions over space and
+What: convolutions start the layout; elementwise ops, padding, pooling, depthwise convolutions, reductions over space,
 concatenation carry it on. One forward walk; a value's plain form is made only when an op needs it.
 Runs after convert-torch-to-linalg. Runs before linalg-hoist-constants (which takes the packed weights out) and fusion.
 Preserves: sums over channels run block by block, in the same order as before only for one block, hence Reassociates.
@@ -28,7 +28,7 @@ from xdsl.dialects.linalg.ops import Conv2DNchwFchwOp, FillOp, GenericOp, Transp
 from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
-from mlc.dialects.linalg.relayout_ops import PackOp, UnpackOp
+from mlc.dialects.linalg.relayout_ops import PackOp, UnPackOp
 from mlc.dialects.linalg.structured_ops import DepthwiseConv2DNchwChwOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
@@ -108,7 +108,7 @@ class _Walk:
                 return self._convolution(op)
             case DepthwiseConv2DNchwChwOp():
                 return self._depthwise(op)
-            case FillOp() | TransposeOp() | PackOp() | UnpackOp():
+            case FillOp() | TransposeOp() | PackOp() | UnPackOp():
                 return False
             case LinalgStructuredOperation():
                 return self._structured(op)

@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX
 from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Operation, SSAValue
 
-from mlc.dialects.linalg.relayout_ops import PackOp, UnpackOp
+from mlc.dialects.linalg.relayout_ops import PackOp, UnPackOp
 from mlc.lowering.linalg.build import At, element_type
 from mlc.lowering.linalg.structure import shape_of
 
@@ -70,7 +70,7 @@ class Packings:
             else:
                 positions, tiles = [d for d, _ in packing], [t for _, t in packing]
                 dest = at.empty(self._sizes(at, value), element_type(value))
-                self._plain[value] = at.add(UnpackOp(packed, dest, positions, tiles)).results[0]
+                self._plain[value] = at.add(UnPackOp(packed, dest, positions, tiles)).results[0]
                 self.unpacks += 1
         return self._plain[value]
 

@@ -75,7 +75,12 @@ def split_loops(at: At, op: LinalgStructuredOperation, splits: Splits, packings:
         operands.append(packings.packed(at, value, packing) if packing else packings.plain(at, value))
     inputs = len(op.inputs)
     new = GenericOp(
-        operands[:inputs], operands[inputs:], op.body.clone(), maps, iterators(new_kinds), [v.type for v in operands[inputs:]]
+        operands[:inputs],
+        operands[inputs:],
+        op.body.clone(),
+        maps,
+        iterators(new_kinds),
+        [v.type for v in operands[inputs:]],
     )
     at.add(new)
     for old, result, map_ in zip(op.results, new.results, maps_of(op)[inputs:], strict=True):
