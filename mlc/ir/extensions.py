@@ -14,6 +14,7 @@ from xdsl.ir import Dialect
 EXTENSIONS: dict[str, tuple[str, ...]] = {
     "llvm": ("mlc.dialects.llvm.ops",),
     "linalg": ("mlc.dialects.linalg.structured_ops", "mlc.dialects.linalg.relayout_ops"),
+    "memref": ("mlc.dialects.memref.global_op",),
 }
 
 

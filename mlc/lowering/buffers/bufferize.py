@@ -1,0 +1,145 @@
+"""Tensors become memrefs: every value gets a place in memory, kernels write over their destinations.
+
+    func.func @forward(%x: tensor<4xf32>) -> tensor<4xf32> {     func.func @forward(%x: memref<4xf32>, %out0: memref<4xf32>)
+      %w = arith.constant dense_resource<w> : tensor<4xf32>          attributes {num_inputs = 1 : i64} {
+      %e = tensor.empty() : tensor<4xf32>                     -->  %w = memref.get_global @w : memref<4xf32>
+      %r = call @kernel_0(%x, %w, %e) : …                          call @kernel_0(%x, %w, %out0) : …
+      return %r : tensor<4xf32> }                                  return }
+
+What: destination style, destinations placed, then one walk per function with an in-place analysis: a copy is made
+wherever memory is still needed, with a `missed` remark. `@const.*` functions stay on tensors: the interpreter runs them.
+Runs after kernels are formed. Runs before plan-memory, which turns `memref.alloc` of @forward into arena offsets.
+Tests: tests/lowering/buffers/bufferize*.mlir, tests/lowering/buffers/test_bufferize.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, IntegerAttr, ModuleOp, TensorType, i64
+from xdsl.ir import Attribute, SSAValue
+
+import mlc.lowering.buffers.bufferize_control_flow
+import mlc.lowering.buffers.bufferize_views  # noqa: F401  (both register rules)
+from mlc.errors import UnsupportedError
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.locations import format_location
+from mlc.ir.passes import MlcPass
+from mlc.lowering.buffers.destination_style import to_destination_style
+from mlc.lowering.buffers.destinations import Destinations, is_tensor
+from mlc.lowering.buffers.function_bufferizer import FunctionBufferizer
+from mlc.lowering.buffers.module_buffers import ExtraArgument, ModuleBuffers, buffer_type
+from mlc.lowering.buffers.place_destinations import Placement
+
+
+@dataclass(frozen=True)
+class Bufferize(MlcPass):
+    """From the kernels level to the buffers level, without an arena yet."""
+
+    name = "bufferize"
+    contract = Contract(
+        level_in="kernels",
+        level_out="buffers",
+        preserves=Bitwise(),
+        profile="kernels",
+        establishes=("no tensors outside @const.* functions", "results of entry functions are trailing out-parameters"),
+    )
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        destinations = Destinations.of_module(module)
+        defined = [f for f in destinations.functions.values() if f.body.blocks]
+        kernels = [f for f in defined if "kernel" in f.attributes]
+        entries = [f for f in defined if not {"kernel", "constant"} & f.attributes.keys()]
+        if not any(_has_tensors(f) for f in (*kernels, *entries)):
+            return
+        for function in (*kernels, *entries):
+            _check(function)
+            to_destination_style(function, kernel="kernel" in function.attributes)
+        for kernel in kernels:
+            Placement(kernel, _kernel_outs(kernel), destinations).run()
+        state = ModuleBuffers(ctx, module, destinations, _bufferize_kernel)
+        called: list[str] = []
+        for function in entries:
+            called += [op.callee.string_value() for op in function.walk() if isinstance(op, func.CallOp)]
+            _bufferize_entry(state, function)
+        for kernel in kernels:
+            if kernel.sym_name.data not in called:
+                _bufferize_kernel(state, kernel, tuple(_buffer_or_scalar(t) for t in kernel.function_type.inputs))
+            else:
+                kernel.detach()
+                kernel.erase()
+
+
+def _has_tensors(function: func.FuncOp) -> bool:
+    return any(isinstance(t, TensorType) for t in (*function.function_type.inputs, *function.function_type.outputs)) or any(
+        is_tensor(v) for op in function.walk() for v in (*op.operands, *op.results)
+    )
+
+
+def _check(function: func.FuncOp) -> None:
+    if len(function.body.blocks) != 1:
+        raise UnsupportedError(
+            f"@{function.sym_name.data} has {len(function.body.blocks)} blocks",
+            where=format_location(function.location) or None,
+            expected="one: control flow as scf.if, scf.for, scf.while",
+        )
+
+
+def _buffer_or_scalar(t: Attribute) -> Attribute:
+    return buffer_type(t) if isinstance(t, TensorType) else t
+
+
+def _kernel_outs(kernel: func.FuncOp) -> list[SSAValue]:
+    args, results = kernel.body.block.args, kernel.function_type.outputs
+    outs = list(args[len(args) - len(results) :])
+    if [a.type for a in outs] != list(results):
+        raise UnsupportedError(
+            f"kernel @{kernel.sym_name.data} has no destination per result",
+            where=format_location(kernel.location) or None,
+            expected="trailing arguments of the types of the results",
+        )
+    return list(outs)
+
+
+def _bufferize_kernel(
+    state: ModuleBuffers, kernel: func.FuncOp, types: tuple[Attribute, ...]
+) -> list[ExtraArgument]:
+    b = FunctionBufferizer(state, kernel, kernel=True)
+    b.take_arguments(types, _kernel_outs(kernel))
+    b.run()
+    _update_type(kernel)
+    return b.extras
+
+
+def _bufferize_entry(state: ModuleBuffers, function: func.FuncOp) -> None:
+    block = function.body.block
+    inputs = len(block.args)
+    outs: list[SSAValue] = []
+    for i, t in enumerate(function.function_type.outputs):
+        shaped = t if isinstance(t, TensorType) else TensorType(t, [])
+        arg = block.insert_arg(shaped, len(block.args))
+        arg.name_hint = f"out{i}"
+        outs.append(arg)
+    last = block.last_op
+    assert last is not None
+    tensors = [o for o, v in zip(outs, last.operands, strict=True) if is_tensor(v)]
+    Placement(function, tensors, state.destinations).run()
+    b = FunctionBufferizer(state, function, kernel=False)
+    b.take_arguments([_buffer_or_scalar(a.type) for a in block.args], outs)
+    b.run()
+    _update_type(function)
+    function.attributes["num_inputs"] = IntegerAttr(inputs, i64)
+
+
+def _update_type(function: func.FuncOp) -> None:
+    args = function.body.block.args
+    given = function.arg_attrs
+    function.properties["function_type"] = FunctionType.from_lists([a.type for a in args], [])
+    function.properties.pop("res_attrs", None)
+    if given is not None:
+        empty = DictionaryAttr({})
+        function.properties["arg_attrs"] = ArrayAttr([*given, *[empty] * (len(args) - len(given))])
+
+

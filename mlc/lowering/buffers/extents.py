@@ -1,0 +1,185 @@
+"""Sizes and offsets as comparable facts: an int when static, otherwise a small expression over IR values.
+
+    %d = tensor.dim %x, %c0        dim_of(%r, 0), %r computed in the shape of %x  ->  ("dim", %x, 0)
+    %s = arith.addi %d, %c16       extent_of(%s)                                  ->  ("arith.addi", ("dim", %x, 0), 16)
+
+Two equal extents are equal at run time, so that slices of dynamic tensors can be compared without canonical IR, and an
+extent can be written out again at another place (`Materializer`), for instance at the call of the kernel it was found in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from xdsl.dialects import arith, func, tensor
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, ShapedType
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
+from xdsl.ir import BlockArgument, Operation, OpResult, SSAValue
+
+Extent: TypeAlias = int | SSAValue | tuple["str | Extent", ...]
+
+_FOLDED = {
+    "arith.addi": lambda a, b: a + b,
+    "arith.subi": lambda a, b: a - b,
+    "arith.muli": lambda a, b: a * b,
+    "arith.minsi": min,
+    "arith.maxsi": max,
+}
+_INDEX_OPS: dict[str, type[Operation]] = {
+    op.name: op
+    for op in (
+        arith.AddiOp,
+        arith.SubiOp,
+        arith.MuliOp,
+        arith.MinSIOp,
+        arith.MaxSIOp,
+        arith.DivSIOp,
+        arith.DivUIOp,
+        arith.RemSIOp,
+        arith.FloorDivSIOp,
+        arith.CeilDivSIOp,
+        arith.CeilDivUIOp,
+    )
+}
+
+
+def combine(op: str, a: Extent, b: Extent) -> Extent:
+    """`a op b`, folded where both are known or one is neutral."""
+    if isinstance(a, int) and isinstance(b, int) and op in _FOLDED:
+        return _FOLDED[op](a, b)
+    if op in ("arith.addi", "arith.subi") and b == 0:
+        return a
+    if op == "arith.addi" and a == 0:
+        return b
+    if op == "arith.muli" and 1 in (a, b):
+        return b if a == 1 else a
+    return (op, a, b)
+
+
+def product(extents: Sequence[Extent]) -> Extent:
+    """All of `extents` multiplied."""
+    total: Extent = 1
+    for e in extents:
+        total = combine("arith.muli", total, e)
+    return total
+
+
+def extent_of(value: SSAValue) -> Extent:
+    """What is known of an index value."""
+    if not isinstance(value, OpResult):
+        return value
+    op = value.op
+    if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
+        return op.value.value.data
+    if isinstance(op, tensor.DimOp):
+        index = extent_of(op.index)
+        return dim_of(op.source, index) if isinstance(index, int) else value
+    if op.name in _INDEX_OPS and isinstance(value.type, IndexType):
+        return combine(op.name, extent_of(op.operands[0]), extent_of(op.operands[1]))
+    return value
+
+
+def mixed_extents(static: Sequence[int], dynamic: Sequence[SSAValue]) -> tuple[Extent, ...]:
+    """A static array with its holes filled from `dynamic`."""
+    rest = iter(dynamic)
+    return tuple(extent_of(next(rest)) if s == DYNAMIC_INDEX else s for s in static)
+
+
+def kept_dims(static_sizes: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Dimensions that a rank-reducing slice keeps: unit dimensions are dropped from the front, as upstream does."""
+    kept: list[int] = []
+    for i, size in enumerate(static_sizes):
+        if len(kept) == len(shape):
+            break
+        want = shape[len(kept)]
+        if size == want or (size != 1 and DYNAMIC_INDEX in (size, want)):
+            kept.append(i)
+    return tuple(kept)
+
+
+def dims_of(value: SSAValue) -> tuple[Extent, ...]:
+    """Every dimension of a shaped value."""
+    assert isinstance(value.type, ShapedType)
+    return tuple(dim_of(value, i) for i in range(len(value.type.get_shape())))
+
+
+def dim_of(value: SSAValue, dim: int) -> Extent:
+    """The size of dimension `dim` of a tensor, traced back as far as it goes."""
+    assert isinstance(value.type, ShapedType)
+    size = value.type.get_shape()[dim]
+    if size != DYNAMIC_INDEX:
+        return size
+    if isinstance(value, BlockArgument):
+        return ("dim", value, dim)
+    assert isinstance(value, OpResult)
+    match op := value.op:
+        case tensor.EmptyOp():
+            holes = [i for i, d in enumerate(value.type.get_shape()) if d == DYNAMIC_INDEX]
+            return extent_of(op.dynamic_sizes[holes.index(dim)])
+        case LinalgStructuredOperation():
+            return dim_of(op.outputs[value.index], dim)
+        case func.CallOp():
+            return dim_of(op.arguments[len(op.arguments) - len(op.results) + value.index], dim)
+        case tensor.InsertSliceOp() | tensor.InsertOp():
+            return dim_of(op.dest, dim)
+        case tensor.CastOp():
+            return dim_of(op.source, dim)
+        case tensor.ExtractSliceOp():
+            sizes = mixed_extents(op.static_sizes.get_values(), op.sizes)
+            return sizes[kept_dims(op.static_sizes.get_values(), value.type.get_shape())[dim]]
+        case tensor.ExpandShapeOp():
+            return mixed_extents(op.static_output_shape.get_values(), op.dynamic_output_shape)[dim]
+        case tensor.CollapseShapeOp():
+            return product([dim_of(op.src, d.value.data) for d in op.reassociation.data[dim]])
+        case _:
+            return ("dim", value, dim)
+
+
+class Materializer:
+    """Writes extents out as index values, through `insert`; each distinct one once per materializer."""
+
+    def __init__(self, insert: Callable[[Operation], None], dim: Callable[[SSAValue, int], SSAValue]) -> None:
+        self._insert = insert
+        self._dim = dim
+        self._made: dict[Extent, SSAValue] = {}
+
+    def __call__(self, extent: Extent) -> SSAValue:
+        if isinstance(extent, SSAValue):
+            return extent
+        if extent not in self._made:
+            self._made[extent] = self._make(extent)
+        return self._made[extent]
+
+    def _make(self, extent: int | tuple[str | Extent, ...]) -> SSAValue:
+        if isinstance(extent, int):
+            op: Operation = arith.ConstantOp.from_int_and_width(extent, IndexType())
+        elif extent[0] == "dim":
+            value, dim = extent[1:]
+            assert isinstance(value, SSAValue) and isinstance(dim, int)
+            return self._dim(value, dim)
+        else:
+            name, *args = extent
+            assert isinstance(name, str)
+            operands = [self(a) for a in args if not isinstance(a, str)]
+            op = _INDEX_OPS[name].create(operands=operands, result_types=[IndexType()])
+        self._insert(op)
+        return op.results[0]
+
+
+def leaves(extent: Extent) -> list[SSAValue]:
+    """The IR values an extent is made of."""
+    if isinstance(extent, SSAValue):
+        return [extent]
+    if isinstance(extent, int):
+        return []
+    return [leaf for part in extent if not isinstance(part, str) for leaf in leaves(part)]
+
+
+def substitute(extent: Extent, replace: Callable[[SSAValue], SSAValue]) -> Extent:
+    """`extent` with each IR value in it replaced."""
+    if isinstance(extent, SSAValue):
+        return replace(extent)
+    if isinstance(extent, int):
+        return extent
+    return tuple(part if isinstance(part, str) else substitute(part, replace) for part in extent)
