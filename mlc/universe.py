@@ -20,7 +20,12 @@ DIALECTS: dict[str, str] = {
 
 # pass name -> "module:Class"
 PASSES: dict[str, str] = {
+    "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",
     "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",
+    "linalg-generalize-named-ops": "mlc.lowering.linalg.linalg_generalize_named_ops:LinalgGeneralizeNamedOps",
+    "linalg-hoist-constants": "mlc.lowering.linalg.linalg_hoist_constants:LinalgHoistConstants",
+    "linalg-fuse-elementwise": "mlc.lowering.linalg.linalg_fuse_elementwise:LinalgFuseElementwise",
+    "linalg-form-kernels": "mlc.lowering.linalg.linalg_form_kernels:LinalgFormKernels",
     "bufferize": "mlc.lowering.buffers.bufferize:Bufferize",
     "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",
 }

@@ -1,0 +1,162 @@
+"""Builders shared by the linalg passes: each makes one op (or a few), with a location, before a given op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from xdsl.dialects import arith, tensor
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    AffineMapAttr,
+    AnyFloat,
+    ArrayAttr,
+    DenseArrayBase,
+    FloatAttr,
+    IntegerAttr,
+    IntegerType,
+    LocationAttr,
+    TensorType,
+    i64,
+)
+from xdsl.dialects.linalg.ops import FillOp, GenericOp, TransposeOp, YieldOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir.affine import AffineMap
+
+from mlc.lowering.linalg.structure import iterators, shape_of
+
+OpT = TypeVar("OpT", bound=Operation)
+Groups = Sequence[Sequence[int]]
+
+
+class At:
+    """An insertion point: new ops go before `op` and get `location` (by default the op's)."""
+
+    def __init__(self, op: Operation, location: LocationAttr | None = None) -> None:
+        block = op.parent_block()
+        assert block is not None
+        self.block, self.op = block, op
+        self.location = op.location if location is None else location
+
+    def add(self, op: OpT) -> OpT:
+        op.location = self.location
+        self.block.insert_op_before(op, self.op)
+        return op
+
+    def index(self, value: int) -> SSAValue:
+        return self.add(arith.ConstantOp(IntegerAttr.from_index_int_value(value))).result
+
+    def scalar(self, value: float, ty: Attribute) -> SSAValue:
+        """A number of a float or integer type."""
+        if isinstance(ty, AnyFloat):
+            return self.add(arith.ConstantOp(FloatAttr(value, ty))).result
+        assert isinstance(ty, IntegerType)
+        return self.add(arith.ConstantOp(IntegerAttr(int(value), ty))).result
+
+    def dim(self, value: SSAValue, dim: int) -> SSAValue:
+        """Size of a dynamic dimension."""
+        return self.add(tensor.DimOp(value, self.index(dim))).result
+
+    def empty(self, shape: Sequence[int | SSAValue], element: Attribute) -> SSAValue:
+        static = [d if isinstance(d, int) else DYNAMIC_INDEX for d in shape]
+        ty = TensorType(element, static)
+        return self.add(tensor.EmptyOp([d for d in shape if isinstance(d, SSAValue)], ty)).tensor
+
+    def sizes(self, value: SSAValue) -> list[int | SSAValue]:
+        """All sizes of a tensor, dynamic ones as values."""
+        return [d if d != DYNAMIC_INDEX else self.dim(value, i) for i, d in enumerate(shape_of(value))]
+
+    def empty_like(self, value: SSAValue) -> SSAValue:
+        assert isinstance(value.type, TensorType)
+        return self.empty(self.sizes(value), value.type.element_type)
+
+    def fill(self, scalar: SSAValue, dest: SSAValue) -> SSAValue:
+        return self.add(FillOp([scalar], [dest])).res[0]
+
+    def generic(
+        self,
+        ins: Sequence[tuple[SSAValue, AffineMapAttr]],
+        outs: Sequence[tuple[SSAValue, AffineMapAttr]],
+        kinds: str,
+        body: Callable[..., SSAValue],
+    ) -> SSAValue:
+        """`linalg.generic` with one result; `body(builder, *scalars)` makes the body and returns what it yields."""
+        operands = [v for v, _ in (*ins, *outs)]
+        block = Block(arg_types=[element_type(v) for v in operands])
+        inner = Body(block, self.location)
+        inner.add(YieldOp(body(inner, *block.args)))
+        return self.add(
+            GenericOp(
+                [v for v, _ in ins],
+                [v for v, _ in outs],
+                Region(block),
+                [m for _, m in (*ins, *outs)],
+                iterators(kinds),
+                [v.type for v, _ in outs],
+            )
+        ).results[0]
+
+    def transpose(self, value: SSAValue, permutation: Sequence[int]) -> SSAValue:
+        sizes = self.sizes(value)
+        out = self.empty([sizes[p] for p in permutation], element_type(value))
+        return self.add(TransposeOp(value, out, DenseArrayBase.from_list(i64, list(permutation)))).res[0]
+
+    def collapse(self, value: SSAValue, groups: Groups) -> SSAValue:
+        """Merge neighbouring dimensions; `groups` may be empty for a 0-d result."""
+        shape = shape_of(value)
+        merged: list[int] = []
+        for g in groups:
+            size = 1
+            for d in g:
+                size = DYNAMIC_INDEX if DYNAMIC_INDEX in (size, shape[d]) else size * shape[d]
+            merged.append(size)
+        return self.add(
+            tensor.CollapseShapeOp.build(
+                operands=[value],
+                properties={"reassociation": reassociation(groups)},
+                result_types=[TensorType(element_type(value), merged)],
+            )
+        ).result
+
+    def expand(self, value: SSAValue, groups: Groups, shape: Sequence[int | SSAValue]) -> SSAValue:
+        """Split dimensions: dimension i of `value` becomes the dimensions `groups[i]` of `shape`."""
+        static = [d if isinstance(d, int) else DYNAMIC_INDEX for d in shape]
+        dynamic = [d for d in shape if isinstance(d, SSAValue)]
+        ty = TensorType(element_type(value), static)
+        return self.add(tensor.ExpandShapeOp(value, dynamic, reassociation(groups), static, ty)).result
+
+
+class Body:
+    """Builds into a body block."""
+
+    def __init__(self, block: Block, location: LocationAttr) -> None:
+        self.block, self.location = block, location
+
+    def add(self, op: OpT) -> OpT:
+        op.location = self.location
+        self.block.add_op(op)
+        return op
+
+    def op(self, cls: Callable[..., Operation], *operands: SSAValue) -> SSAValue:
+        """`cls(*operands)` and its result."""
+        return self.add(cls(*operands)).results[0]
+
+
+def element_type(value: SSAValue) -> Attribute:
+    """Element type of a tensor, the type itself of a scalar."""
+    return value.type.element_type if isinstance(value.type, TensorType) else value.type
+
+
+def reassociation(groups: Groups) -> ArrayAttr[ArrayAttr[IntegerAttr]]:
+    """The attribute of expand_shape and collapse_shape."""
+    return ArrayAttr(ArrayAttr(IntegerAttr(d, i64) for d in g) for g in groups)
+
+
+def groups_of(op: tensor.ExpandShapeOp | tensor.CollapseShapeOp) -> list[tuple[int, ...]]:
+    """Reassociation of a reshape as plain numbers."""
+    return [tuple(i.value.data for i in group) for group in op.reassociation]  # pyright: ignore[reportGeneralTypeIssues]
+
+
+def map_attr(map_: AffineMap) -> AffineMapAttr:
+    """The attribute of a map."""
+    return AffineMapAttr(map_)

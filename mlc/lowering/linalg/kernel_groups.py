@@ -1,0 +1,197 @@
+"""Which ops of a block become one kernel.
+
+    fill, conv, bias+relu, add      ->  one group: a root and its elementwise epilogue
+    sum, /n, sum of squares, norm   ->  one group: reductions over the same rows and what joins them
+    anything else                   ->  a group of its own
+
+A group is emitted where its last op stands. An op may join only when nothing outside the group reads the group's values
+before that place, so the order of everything else is untouched and every operand is defined at the call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from xdsl.dialects import arith, cf, func, tensor
+from xdsl.dialects.linalg.ops import FillOp, GenericOp
+from xdsl.ir import Block, Operation, OpResult, SSAValue
+from xdsl.traits import IsTerminator
+
+from mlc.lowering.linalg.linalg_fuse_elementwise import is_contraction
+from mlc.lowering.linalg.structure import (
+    inputs_of,
+    is_elementwise,
+    is_identity,
+    is_tensor,
+    iterators_of,
+    maps_of,
+    plain_dims,
+    shape_of,
+    users,
+)
+
+_VIEWS = (
+    tensor.ExpandShapeOp,
+    tensor.CollapseShapeOp,
+    tensor.CastOp,
+    tensor.ExtractSliceOp,
+    tensor.InsertSliceOp,
+    tensor.DimOp,
+    tensor.EmptyOp,
+    tensor.ReshapeOp,
+)
+
+
+@dataclass(eq=False)
+class Group:
+    """Ops of one kernel in program order; `rows`: it is a row-wise group (it holds a plain reduction)."""
+
+    ops: list[Operation] = field(default_factory=list)
+    rows: bool = False
+    # full shape of the loops of a row-wise group's first reduction
+    domain: tuple[int, ...] = ()
+
+    @property
+    def last(self) -> Operation:
+        return self.ops[-1]
+
+    def outputs(self, block: Block) -> list[OpResult]:
+        """Results that something outside the group reads."""
+        inside = set(self.ops)
+        return [r for op in self.ops for r in op.results if any(u not in inside for u in users(r, block))]
+
+
+def stays(op: Operation) -> bool:
+    """Whether `op` remains in the calling function: constants, views, index arithmetic, control flow, scalars."""
+    if isinstance(op, (*_VIEWS, cf.AssertOp, func.CallOp, arith.ConstantOp)) or op.has_trait(IsTerminator):
+        return True
+    if op.name.startswith("scf."):
+        return True
+    return not any(is_tensor(r) for r in op.results)
+
+
+class Grouping:
+    """Groups of one block, found in one walk."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.position = {op: i for i, op in enumerate(block.ops)}
+        self.group_of: dict[Operation, Group] = {}
+        self.groups: list[Group] = []
+        for op in block.ops:
+            if not stays(op) and not isinstance(op, FillOp):
+                self._place(op)
+        for op in block.ops:
+            if isinstance(op, FillOp) and self._fill_stands_alone(op):
+                self._new(op)
+
+    def _fill_stands_alone(self, op: FillOp) -> bool:
+        return any(user not in self.group_of or not _is_init(op.res[0], user) for user in users(op.res[0], self.block))
+
+    def _new(self, op: Operation, *, rows: bool = False, domain: tuple[int, ...] = ()) -> Group:
+        group = Group([op], rows, domain)
+        self.groups.append(group)
+        self.group_of[op] = group
+        return group
+
+    def _place(self, op: Operation) -> None:
+        elementwise = is_elementwise(op)
+        reduction = isinstance(op, GenericOp) and not elementwise and is_plain_reduction(op)
+        for value in sorted(inputs_of(op), key=self._defined_at, reverse=True):
+            if not isinstance(value, OpResult) or value.op not in self.group_of:
+                continue
+            group = self.group_of[value.op]
+            if self._may_join(op, value, group, elementwise=elementwise, reduction=reduction):
+                group.ops.append(op)
+                self.group_of[op] = group
+                return
+        if reduction:
+            assert isinstance(op, GenericOp)
+            group = self._new(op, rows=True, domain=loop_shape(op))
+        else:
+            group = self._new(op)
+        self._take_initial_value(op, group)
+
+    def _take_initial_value(self, op: Operation, group: Group) -> None:
+        """A structured op takes in the elementwise op that made its initial value (a broadcast bias, say)."""
+        if not isinstance(op, GenericOp):
+            return
+        for init in op.outputs:
+            if not isinstance(init, OpResult) or not is_elementwise(init.op):
+                continue
+            other = self.group_of.get(init.op)
+            if other is not None and other.ops == [init.op] and users(init, self.block) == [op]:
+                group.ops.insert(0, init.op)
+                self.group_of[init.op] = group
+                self.groups.remove(other)
+
+    def _defined_at(self, value: SSAValue) -> int:
+        return self.position.get(value.op, -1) if isinstance(value, OpResult) else -1
+
+    def _may_join(self, op: Operation, value: OpResult, group: Group, *, elementwise: bool, reduction: bool) -> bool:
+        if not isinstance(op, GenericOp) or not (elementwise or (reduction and group.rows)):
+            return False
+        if group.rows:
+            if not self._same_rows(op, group):
+                return False
+        elif users(value, self.block) != [op] or not _in_place(op, value):
+            return False
+        inside = set(group.ops)
+        here = self.position[op]
+        return all(
+            user in inside or self.position[user] >= here
+            for member in group.ops
+            for result in member.results
+            for user in users(result, self.block)
+        )
+
+    def _same_rows(self, op: GenericOp, group: Group) -> bool:
+        """Loops of `op` are the group's, or only its rows."""
+        shape = loop_shape(op)
+        first = group.ops[0]
+        for member in group.ops:
+            if isinstance(member, GenericOp) and "r" in iterators_of(member):
+                first = member
+                break
+        assert isinstance(first, GenericOp)
+        kinds = iterators_of(first)
+        rows = tuple(n for n, kind in zip(group.domain, kinds, strict=True) if kind == "p")
+        if "r" in iterators_of(op):
+            return shape == group.domain and iterators_of(op) == kinds
+        return shape in (group.domain, rows)
+
+
+def _is_init(value: SSAValue, user: Operation) -> bool:
+    return isinstance(user, GenericOp) and value in user.outputs and value not in user.inputs
+
+
+def _in_place(op: GenericOp, value: SSAValue) -> bool:
+    """Whether `op` can overwrite `value` with its (only) result: read once, in order, same type."""
+    if len(op.results) == 1 and _is_init(value, op):
+        return True
+    reads = [m for v, m in zip(op.inputs, maps_of(op), strict=False) if v is value]
+    return len(op.results) == 1 and len(reads) == 1 and is_identity(reads[0]) and op.results[0].type == value.type
+
+
+def is_plain_reduction(op: GenericOp) -> bool:
+    """A reduction that reads each input element once: no window, no contraction."""
+    maps = maps_of(op)
+    if "r" not in iterators_of(op) or is_contraction(op):
+        return False
+    return all(plain_dims(m) is not None for m in maps) and any(
+        len(m.results) == m.num_dims for m in maps[: len(op.inputs)]
+    )
+
+
+def loop_shape(op: GenericOp) -> tuple[int, ...]:
+    """Extents of the loops, -1 where dynamic."""
+    maps = maps_of(op)
+    extents = [-1] * maps[0].num_dims
+    for value, map_ in zip(op.operands, maps, strict=True):
+        dims = plain_dims(map_)
+        if dims is None or not isinstance(value, SSAValue) or not is_tensor(value):
+            continue
+        for size, d in zip(shape_of(value), dims, strict=True):
+            if size >= 0:
+                extents[d] = size
+    return tuple(extents)

@@ -1,0 +1,237 @@
+"""Partition the model into kernels: every computation moves into a function in destination-passing style.
+
+    func.func @forward(%x) {                          func.func private @matmul_add_0(%x, %w, %b, %out) {kernel} {
+      %0 = linalg.fill …                                %0 = linalg.fill … outs(%out)
+      %1 = linalg.generic #matmul ins(%x, %w) outs(%0)  %1 = linalg.generic #matmul ins(%x, %w) outs(%0)
+      %2 = linalg.generic #bias ins(%1, %b) outs(%e)    %2 = linalg.generic #bias ins(%b) outs(%1) … return %2 }
+      return %2 }                              -->    func.func @forward(%x) {
+                                                        %e = tensor.empty()
+                                                        %2 = func.call @matmul_add_0(%x, %w, %b, %e) … }
+
+What: groups of ops (`kernel_groups`) become kernels; equal groups share one (`kernel_outline`); concat, pad and
+insert_slice become writes into slices of one destination (`kernel_destinations`). What is left in the model are
+constants, empties, views, index arithmetic, `scf` around calls, checks. A returned value is always some kernel's
+result or a reshape of one, each of its own: what else is returned is copied first.
+Runs after: linalg-fuse-elementwise. Runs before: bufferization.
+Tests: tests/lowering/linalg/linalg_form_kernels.mlir, tests/lowering/linalg/test_linalg_numerics.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.dialects import arith, func, tensor
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, SymbolRefAttr, TensorType
+from xdsl.dialects.linalg.ops import FillOp, GenericOp
+from xdsl.ir import Block, Operation, OpResult, SSAValue
+
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.passes import MlcPass
+from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.kernel_destinations import DISJOINT, chains, slice_of, spell_out_destinations
+from mlc.lowering.linalg.kernel_groups import Group, Grouping, stays
+from mlc.lowering.linalg.kernel_outline import KernelTable, Outline, identity_copy
+from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, is_tensor, nested_blocks, shape_of, users
+
+_RESHAPES = (tensor.ExpandShapeOp, tensor.CollapseShapeOp, tensor.CastOp)
+_MOVABLE = (arith.ConstantOp, tensor.EmptyOp, FillOp, tensor.DimOp, arith.AddiOp, arith.MuliOp, arith.SubiOp)
+
+
+@dataclass(frozen=True)
+class LinalgFormKernels(MlcPass):
+    name = "linalg-form-kernels"
+    contract = Contract(
+        level_in="linalg",
+        level_out="kernels",
+        preserves=Bitwise(),
+        profile="linalg",
+        establishes=("the model holds only calls, views, constants, empties, control flow and index arithmetic",),
+    )
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        table = KernelTable(module)
+        for entry in list(functions_to_lower(module.ops)):
+            for block in nested_blocks(entry):
+                _FormKernels(ctx, self.name, table).run(block)
+
+
+class _FormKernels:
+    def __init__(self, ctx: MlcContext, pass_name: str, table: KernelTable) -> None:
+        self.ctx, self.pass_name, self.table = ctx, pass_name, table
+        self.slice_for: dict[SSAValue, tensor.InsertSliceOp] = {}
+
+    def run(self, block: Block) -> None:
+        spell_out_destinations(block)
+        _copy_returned_aliases(block)
+        grouping = Grouping(block)
+        for chain in chains(block):
+            if DISJOINT in chain[0].attributes:
+                self._thread(chain, grouping)
+            else:
+                for insert in chain:
+                    self._thread([insert], grouping)
+        lasts = {group.last: group for group in grouping.groups}
+        for op in list(block.ops):
+            if op in lasts:
+                self._emit(lasts[op], block)
+            elif isinstance(op, tensor.InsertSliceOp):
+                op.attributes.pop(DISJOINT, None)
+                if op.source not in self.slice_for:
+                    self._emit_copy(op, block)
+        erase_dead(block)
+
+    # -- destinations --------------------------------------------------------------------------------------------
+
+    def _thread(self, chain: list[tensor.InsertSliceOp], grouping: Grouping) -> None:
+        """Order the insertions of a chain by when their sources are there; note which kernels write in place."""
+        block, position = grouping.block, grouping.position
+        events: list[tuple[int, int, tensor.InsertSliceOp, Group | None]] = []
+        for i, insert in enumerate(chain):
+            group = self._writer(insert, grouping)
+            at = position[group.last] if group is not None else position[insert]
+            events.append((at, i, insert, group))
+        events.sort(key=lambda e: (e[0], e[1]))
+        base, end = chain[0].dest, chain[-1].result
+        first = next((group.last for _, _, _, group in events if group is not None), None)
+        if first is not None and not _hoist(base, first, block, position):
+            events = [(position[insert], i, insert, None) for i, insert in enumerate(chain)]
+        current = base
+        readers = [use for use in end.uses if use.operation not in chain]
+        for _, _, insert, group in events:
+            insert.operands[1] = current
+            current = insert.result
+            if group is not None:
+                insert.detach()
+                block.insert_op_after(insert, group.last)
+                self.slice_for[insert.source] = insert
+                self.ctx.remarks.applied(self.pass_name, insert, "the kernel writes into the slice")
+            else:
+                self.ctx.remarks.missed(
+                    self.pass_name, insert, "copied into the slice", reason="no single kernel makes the source"
+                )
+        for use in readers:
+            use.operation.operands[use.index] = current
+
+    def _writer(self, insert: tensor.InsertSliceOp, grouping: Grouping) -> Group | None:
+        """The group that can write its result into the slice of `insert`."""
+        source = insert.source
+        if not isinstance(source, OpResult) or users(source, grouping.block) != [insert]:
+            return None
+        group = grouping.group_of.get(source.op)
+        if group is None or not isinstance(source.op, (GenericOp, FillOp)):
+            return None
+        dynamic = (*insert.offsets, *insert.sizes, *insert.strides)
+        if not all(_hoist(v, group.last, grouping.block, grouping.position) for v in dynamic):
+            return None
+        return group
+
+    # -- calls ---------------------------------------------------------------------------------------------------
+
+    def _emit(self, group: Group, block: Block) -> None:
+        outputs = group.outputs(block)
+        at = At(group.last)
+        destinations: list[SSAValue] = []
+        for value in outputs:
+            insert = self.slice_for.get(value)
+            if insert is not None:
+                destinations.append(at.add(slice_of(insert, insert.dest)).result)
+            else:
+                destinations.append(_fresh_destination(value, at))
+        following = group.last.next_op
+        assert following is not None
+        inside = set(group.ops)
+        readers = [
+            [u for u in value.uses if block.find_ancestor_op_in_block(u.operation) not in inside] for value in outputs
+        ]
+        outline = Outline(group.ops, outputs)
+        reused = self.table.reused
+        kernel = outline.kernel(self.table)
+        arguments = [outline.free[i] for i in kernel.kept]
+        name = kernel.function.sym_name.data
+        call = func.CallOp(SymbolRefAttr(name), [*arguments, *destinations], [v.type for v in outputs])
+        call.location = outline.location
+        block.insert_op_before(call, following)
+        for old, new, uses in zip(outputs, call.results, readers, strict=True):
+            new.name_hint = old.name_hint
+            for use in uses:
+                use.operation.operands[use.index] = new
+        self.ctx.remarks.applied(
+            self.pass_name,
+            call,
+            f"formed kernel @{name}",
+            kernel=name,
+            ops=len(group.ops),
+            reused=self.table.reused > reused,
+        )
+
+    def _emit_copy(self, insert: tensor.InsertSliceOp, block: Block) -> None:
+        """Copy the source into its slice by a kernel."""
+        at = At(insert)
+        dest = at.add(slice_of(insert, insert.dest)).result
+        copy = at.add(identity_copy(insert.source, at.empty_like(insert.source), at.location))
+        insert.operands[0] = copy.results[0]
+        outline = Outline([copy], [copy.results[0]])  # pyright: ignore[reportArgumentType]
+        kernel = outline.kernel(self.table)
+        arguments = [outline.free[i] for i in kernel.kept]
+        call = func.CallOp(SymbolRefAttr(kernel.function.sym_name.data), [*arguments, dest], [dest.type])
+        insert.operands[0] = at.add(call).results[0]
+
+
+def _hoist(value: SSAValue, before: Operation, block: Block, position: dict[Operation, int]) -> bool:
+    """Make `value` defined before `before`, moving cheap ops up when they are not; False when that cannot be."""
+    if not isinstance(value, OpResult) or value.op.parent_block() is not block:
+        return True
+    op = value.op
+    if position.get(op, -1) < position[before]:
+        return True
+    if not isinstance(op, _MOVABLE) or not all(_hoist(v, before, block, position) for v in op.operands):
+        return False
+    op.detach()
+    block.insert_op_before(op, before)
+    position[op] = position[before] - 1
+    return True
+
+
+def _fresh_destination(value: OpResult, at: At) -> SSAValue:
+    """A new tensor for a kernel's result."""
+    ty = value.type
+    assert isinstance(ty, TensorType)
+    if DYNAMIC_INDEX not in ty.get_shape():
+        return at.add(tensor.EmptyOp([], ty)).tensor
+    current: SSAValue = value
+    while isinstance(current, OpResult):
+        op = current.op
+        if isinstance(op, tensor.EmptyOp):
+            return at.add(tensor.EmptyOp(list(op.dynamic_sizes), ty)).tensor
+        if isinstance(op, (GenericOp, FillOp)):
+            current = op.outputs[current.index]
+        elif isinstance(op, tensor.InsertOp):
+            current = op.dest
+        else:
+            break
+    sizes = [at.dim(current, i) if n == DYNAMIC_INDEX else n for i, n in enumerate(shape_of(value))]
+    return at.empty(sizes, ty.element_type)
+
+
+def _copy_returned_aliases(block: Block) -> None:
+    """Every tensor that a function returns becomes the result of some op of its own."""
+    final = block.last_op
+    if not isinstance(final, func.ReturnOp):
+        return
+    seen: set[SSAValue] = set()
+    for i, value in enumerate(final.operands):
+        if not is_tensor(value):
+            continue
+        base = value
+        while isinstance(base, OpResult) and isinstance(base.op, _RESHAPES):
+            base = base.op.operands[0]
+        own = isinstance(base, OpResult) and (
+            not stays(base.op) or isinstance(base.op, tensor.InsertSliceOp) or base.op.name.startswith("scf.")
+        )
+        if own and base not in seen:
+            seen.add(base)
+            continue
+        at = At(final)
+        copy = at.add(identity_copy(value, at.empty_like(value), at.location))
+        final.operands[i] = copy.results[0]

@@ -1,0 +1,132 @@
+"""Turn named linalg ops into `linalg.generic`, softmax into its four steps.
+
+    %r = linalg.softmax dimension(1) ins(%x) outs(%o)   -->   %m = max of rows, %e = exp(%x - %m),
+                                                              %s = sum of rows of %e, %r = %e / %s
+
+What: after the passes that want to see names (layouts, packing), the rest of the pipeline knows one structured op.
+`linalg.fill`, `linalg.pack` and `linalg.unpack` stay.
+Runs after: linalg-block-layouts, linalg-pack-matmul. Runs before: linalg-fuse-elementwise.
+Tests: tests/lowering/linalg/linalg_generalize_named_ops.mlir
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.dialects import arith, math
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
+from xdsl.dialects.linalg.ops import BroadcastOp, FillOp, GenericOp, ReduceOp
+from xdsl.ir import Operation, SSAValue
+
+from mlc.dialects.linalg.relayout_ops import SoftmaxOp
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.passes import MlcPass
+from mlc.lowering.linalg.build import At, Body, element_type
+from mlc.lowering.linalg.structure import dims_map, functions_to_lower, identity_map, iterators, shape_of
+
+
+@dataclass(frozen=True)
+class LinalgGeneralizeNamedOps(MlcPass):
+    name = "linalg-generalize-named-ops"
+    contract = Contract(
+        level_in="linalg",
+        level_out="linalg",
+        preserves=Bitwise(),
+        profile="linalg-named",
+        establishes=("structured ops are linalg.generic or linalg.fill",),
+    )
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for entry in functions_to_lower(module.ops):
+            for op in list(entry.walk()):
+                if _generalize(op):
+                    ctx.remarks.applied(self.name, op, "made generic")
+
+
+def _generalize(op: Operation) -> bool:
+    if isinstance(op, (GenericOp, FillOp)):
+        return False
+    if isinstance(op, LinalgStructuredOperation):
+        new = GenericOp(
+            list(op.inputs),
+            list(op.outputs),
+            op.detach_region(0),
+            op.get_indexing_maps(),
+            op.get_iterator_types(),
+            [r.type for r in op.res],
+        )
+        for inner in new.body.block.ops:
+            inner.location = op.location
+        _replace(op, list(At(op).add(new).results))
+        return True
+    if isinstance(op, SoftmaxOp):
+        _replace(op, [_softmax(op)])
+        return True
+    if isinstance(op, BroadcastOp):
+        added = set(op.dimensions.get_values())
+        rank = len(shape_of(op.init))
+        read = dims_map(rank, tuple(d for d in range(rank) if d not in added))
+        value = At(op).generic([(op.input, read)], [(op.init, identity_map(rank))], "p" * rank, lambda body, x, out: x)
+        _replace(op, [value])
+        return True
+    if isinstance(op, ReduceOp):
+        _replace(op, [_reduce(op)])
+        return True
+    return False
+
+
+def _replace(op: Operation, values: list[SSAValue]) -> None:
+    for old, new in zip(op.results, values, strict=True):
+        new.name_hint = old.name_hint
+        old.replace_all_uses_with(new)
+    op.detach()
+    op.erase()
+
+
+def _reduce(op: ReduceOp) -> SSAValue:
+    reduced = set(op.dimensions.get_values())
+    rank = len(shape_of(op.input))
+    kinds = "".join("r" if d in reduced else "p" for d in range(rank))
+    generic = GenericOp(
+        [op.input],
+        [op.init],
+        op.detach_region(0),
+        [identity_map(rank), dims_map(rank, tuple(d for d in range(rank) if d not in reduced))],
+        iterators(kinds),
+        [r.type for r in op.result],
+    )
+    return At(op).add(generic).results[0]
+
+
+def _softmax(op: SoftmaxOp) -> SSAValue:
+    at = At(op)
+    x, dim = op.input, op.dimension.value.data
+    rank = len(shape_of(x))
+    kept = tuple(d for d in range(rank) if d != dim)
+    full, rows = identity_map(rank), dims_map(rank, kept)
+    kinds = "".join("r" if d == dim else "p" for d in range(rank))
+    element = element_type(x)
+    sizes = at.sizes(x)
+    row_sizes = [sizes[d] for d in kept]
+
+    def start(value: float) -> SSAValue:
+        return at.fill(at.scalar(value, element), at.empty(row_sizes, element))
+
+    def exp_shifted(body: Body, value: SSAValue, largest: SSAValue, _: SSAValue) -> SSAValue:
+        return body.op(math.ExpOp, body.op(arith.SubfOp, value, largest))
+
+    largest = at.generic(
+        [(x, full)], [(start(float("-inf")), rows)], kinds, lambda body, v, acc: body.op(arith.MaximumfOp, v, acc)
+    )
+    powers = at.generic([(x, full), (largest, rows)], [(at.empty(sizes, element), full)], "p" * rank, exp_shifted)
+    total = at.generic(
+        [(powers, full)], [(start(0.0), rows)], kinds, lambda body, v, acc: body.op(arith.AddfOp, v, acc)
+    )
+    return at.generic(
+        [(powers, full), (total, rows)],
+        [(op.output, full)],
+        "p" * rank,
+        lambda body, v, s, _: body.op(arith.DivfOp, v, s),
+    )

@@ -1,0 +1,204 @@
+"""Move what is computed from weights alone out of the model, into one function per derived constant.
+
+    func.func @forward(%x) {                          func.func private @const.w.folded() attributes {constant} {
+      %w = arith.constant dense_resource<w>             %w = arith.constant dense_resource<w>
+      %g = arith.constant dense_resource<g>             %g = arith.constant dense_resource<g>
+      %f = linalg.generic ins(%w, %g) { mulf }          %f = linalg.generic ins(%w, %g) { mulf }
+      %y = conv ins(%x, %f)                     -->     return %f }
+                                                      func.func @forward(%x) {
+                                                        %f = arith.constant dense_resource<const.w.folded>
+                                                        %y = conv ins(%x, %f)
+
+What: every value that depends only on weights and is used by something that does not becomes a `@const.*` function,
+named after the first weight it reads. The weight store fills the entry by running the function, so compiled code
+does not depend on the values of weights. Views of a weight stay where they are (they cost nothing), as do
+values that only broadcast a weight (storing them costs more than computing them). Equal functions become one.
+Runs after: linalg-block-layouts and linalg-pack-matmul (they add packing of weights). Runs before:
+linalg-fuse-elementwise (it would fuse constant arithmetic into the model).
+Tests: tests/lowering/linalg/linalg_hoist_constants.mlir
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from xdsl.dialects import arith, func, tensor
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    DenseResourceAttr,
+    ModuleOp,
+    StringAttr,
+    TensorType,
+    UnitAttr,
+)
+from xdsl.ir import Block, Operation, OpResult, Region, SSAValue
+
+from mlc.dialects.linalg.relayout_ops import PackOp
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.locations import fuse_locations
+from mlc.ir.passes import MlcPass
+from mlc.lowering.linalg.structural_key import Numbering, sequence_key
+from mlc.lowering.linalg.structure import (
+    erase_dead,
+    functions_to_lower,
+    inputs_of,
+    is_pure,
+    is_tensor,
+    is_weight,
+    nested_blocks,
+    shape_of,
+)
+
+_VIEWS = (tensor.ExpandShapeOp, tensor.CollapseShapeOp, tensor.CastOp, tensor.ExtractSliceOp)
+_SMALL = 1 << 14  # elements; below this a broadcast may be stored
+_GROWTH = 2
+
+
+@dataclass(frozen=True)
+class LinalgHoistConstants(MlcPass):
+    name = "linalg-hoist-constants"
+    contract = Contract(
+        level_in="linalg",
+        level_out="linalg",
+        preserves=Bitwise(),
+        profile="linalg-constants",
+        establishes=("no arithmetic on weights alone is left in the model",),
+    )
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for entry in functions_to_lower(module.ops):
+            hoist = _Hoist(ctx, module, self.name)
+            for block in nested_blocks(entry):
+                hoist.run(block)
+            for block in nested_blocks(entry):
+                erase_dead(block)
+
+
+class _Hoist:
+    def __init__(self, ctx: MlcContext, module: ModuleOp, pass_name: str) -> None:
+        self.ctx, self.module, self.pass_name = ctx, module, pass_name
+        # value -> whether it depends on a weight; values that depend on anything else are absent
+        self.constant: dict[SSAValue, bool] = {}
+        # whether computing the value takes more than a view
+        self.computed: dict[SSAValue, bool] = {}
+        self.functions: dict[Hashable, DenseResourceAttr] = {}
+        self.taken = {op.sym_name.data for op in module.ops if isinstance(op, func.FuncOp)}
+
+    def run(self, block: Block) -> None:
+        for op in block.ops:
+            self._classify(op)
+        for op in list(block.ops):
+            if op.results and op.results[0] in self.constant:
+                continue
+            for value in inputs_of(op):
+                if isinstance(value, OpResult) and self._worth_hoisting(value):
+                    self._replace(value)
+
+    def _classify(self, op: Operation) -> None:
+        if len(op.results) != 1 or not is_pure(op):
+            return
+        result = op.results[0]
+        if isinstance(op, arith.ConstantOp):
+            self.constant[result] = is_weight(result)
+            self.computed[result] = False
+            return
+        inputs = inputs_of(op)
+        if all(v in self.constant for v in inputs) and self._is_worth(op, inputs):
+            self.constant[result] = any(self.constant[v] for v in inputs)
+            self.computed[result] = not isinstance(op, _VIEWS) or any(self.computed[v] for v in inputs)
+
+    def _is_worth(self, op: Operation, inputs: list[SSAValue]) -> bool:
+        """False for ops that only make data bigger."""
+        result = op.results[0]
+        if not is_tensor(result) or DYNAMIC_INDEX in shape_of(result) or op.name == "tensor.empty":
+            return True
+        size = math.prod(shape_of(result))
+        if size <= _SMALL or isinstance(op, PackOp):
+            return True
+        read = sum(math.prod(shape_of(v)) for v in inputs if is_tensor(v) and self.constant[v])
+        return read == 0 or size <= _GROWTH * read
+
+    def _worth_hoisting(self, value: OpResult) -> bool:
+        return (
+            self.constant.get(value, False)
+            and self.computed[value]
+            and is_tensor(value)
+            and DYNAMIC_INDEX not in shape_of(value)
+        )
+
+    def _replace(self, value: OpResult) -> None:
+        ops = _slice(value)
+        numbering = Numbering()
+        key = (sequence_key(ops, numbering), numbering.ids[value])
+        resource = self.functions.get(key)
+        if resource is None:
+            resource = self._make_function(value, ops)
+            self.functions[key] = resource
+        constant = arith.ConstantOp(resource)
+        constant.location = value.op.location
+        block = value.op.parent_block()
+        assert block is not None
+        block.insert_op_after(constant, value.op)
+        constant.result.name_hint = value.name_hint
+        self.constant[constant.result] = True
+        self.computed[constant.result] = False
+        value.replace_uses_with_if(
+            constant.result, lambda use: not (use.operation.results and use.operation.results[0] in self.constant)
+        )
+        self.ctx.remarks.applied(
+            self.pass_name, constant, "hoisted a constant expression", constant=resource.resource_handle.data
+        )
+
+    def _make_function(self, value: OpResult, ops: list[Operation]) -> DenseResourceAttr:
+        name = self._name(ops)
+        block = Block()
+        values: dict[SSAValue, SSAValue] = {}
+        for op in ops:
+            copy = op.clone(values)
+            values.update(zip(op.results, copy.results, strict=True))
+            block.add_op(copy)
+        location = fuse_locations(op.location for op in ops)
+        block.add_op(func.ReturnOp(values[value]))
+        function = func.FuncOp(name, ([], [value.type]), Region(block), StringAttr("private"))
+        function.attributes["constant"] = UnitAttr()
+        function.location = location
+        self.module.body.block.add_op(function)
+        assert isinstance(value.type, TensorType)
+        return DenseResourceAttr.from_params(name, value.type)
+
+    def _name(self, ops: list[Operation]) -> str:
+        weights = [
+            op.value.resource_handle.data
+            for op in ops
+            if isinstance(op, arith.ConstantOp) and isinstance(op.value, DenseResourceAttr)
+        ]
+        main = weights[0] if weights else "literal"
+        main = main.removeprefix("const.")
+        main = re.sub(r"[^A-Za-z0-9_.$-]", "_", main)
+        packed = any(isinstance(op, PackOp) for op in ops)
+        name = f"const.{main}.{'packed' if packed else 'folded'}"
+        unique, n = name, 0
+        while unique in self.taken or unique in self.ctx.resources:
+            unique, n = f"{name}_{n}", n + 1
+        self.taken.add(unique)
+        return unique
+
+
+def _slice(value: OpResult) -> list[Operation]:
+    """Ops that compute `value`, operands first; the main weight (first operand, followed back) comes first."""
+    order: dict[Operation, None] = {}
+
+    def visit(op: Operation) -> None:
+        if op in order:
+            return
+        for v in inputs_of(op):
+            if isinstance(v, OpResult):
+                visit(v.op)
+        order[op] = None
+
+    visit(value.op)
+    return list(order)
