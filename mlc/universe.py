@@ -22,7 +22,7 @@ DIALECTS: dict[str, str] = {
 PASSES: dict[str, str] = {
     "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",
     "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",
-    "linalg-generalize-named-ops": "mlc.lowering.linalg.linalg_generalize_named_ops:LinalgGeneralizeNamedOps",
+    "linalg-decompose-named-ops": "mlc.lowering.linalg.linalg_decompose_named_ops:LinalgDecomposeNamedOps",
     "linalg-hoist-constants": "mlc.lowering.linalg.linalg_hoist_constants:LinalgHoistConstants",
     "linalg-fuse-elementwise": "mlc.lowering.linalg.linalg_fuse_elementwise:LinalgFuseElementwise",
     "linalg-form-kernels": "mlc.lowering.linalg.linalg_form_kernels:LinalgFormKernels",

@@ -6,7 +6,7 @@
 What: after the passes that want to see names (layouts, packing), the rest of the pipeline knows one structured op.
 `linalg.fill`, `linalg.pack` and `linalg.unpack` stay.
 Runs after: linalg-block-layouts, linalg-pack-matmul. Runs before: linalg-fuse-elementwise.
-Tests: tests/lowering/linalg/linalg_generalize_named_ops.mlir
+Tests: tests/lowering/linalg/linalg_decompose_named_ops.mlir
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from mlc.lowering.linalg.structure import dims_map, functions_to_lower, identity
 
 
 @dataclass(frozen=True)
-class LinalgGeneralizeNamedOps(MlcPass):
-    name = "linalg-generalize-named-ops"
+class LinalgDecomposeNamedOps(MlcPass):
+    name = "linalg-decompose-named-ops"
     contract = Contract(
         level_in="linalg",
         level_out="linalg",
