@@ -1,0 +1,104 @@
+"""Targets in LLVM's words, and the machine this process runs on.
+
+Code is generated for the plain architecture plus exactly the features of the model, tuned for the model's CPU: a CPU's
+name alone would switch on features that a virtual machine may hide.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from mlc.backends.machine import PRESETS, MachineModel, from_features
+from mlc.errors import UnsupportedError
+
+_GENERIC_CPU = {"x86_64": "x86-64", "aarch64": "generic"}
+
+
+@functools.cache
+def initialize() -> None:
+    """Make LLVM's targets known, once."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    llvm.initialize_native_asmparser()
+
+
+def generic_cpu(machine: MachineModel) -> str:
+    """The architecture's baseline CPU."""
+    return _GENERIC_CPU.get(machine.arch, "generic")
+
+
+def tune_cpu(machine: MachineModel) -> str:
+    """The CPU to tune for: the model's name, unless it is a preset of ours."""
+    return generic_cpu(machine) if machine.name in PRESETS else machine.name
+
+
+def feature_string(machine: MachineModel) -> str:
+    """`+avx,+avx2,…`."""
+    return ",".join(f"+{f}" for f in machine.features)
+
+
+def triple(machine: MachineModel) -> str:
+    """Target triple: the host's own for its architecture, a Linux one for others."""
+    host = llvm.get_process_triple()
+    if host.split("-")[0] == machine.arch:
+        return host
+    if machine.arch not in _GENERIC_CPU:
+        raise UnsupportedError(f"no LLVM target for architecture '{machine.arch}'")
+    return f"{machine.arch}-unknown-linux-gnu"
+
+
+def function_attributes(machine: MachineModel) -> str:
+    """Attributes that every function compiled for `machine` carries."""
+    return (
+        f'"target-cpu"="{generic_cpu(machine)}" "tune-cpu"="{tune_cpu(machine)}" '
+        f'"target-features"="{feature_string(machine)}" "prefer-vector-width"="{machine.vector_bits}"'
+    )
+
+
+@functools.cache
+def host_machine() -> MachineModel:
+    """The machine model of this process: CPU name and features from LLVM, cache sizes from the system."""
+    initialize()
+    arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    features = {name for name, on in llvm.get_host_cpu_features().items() if on}
+    model = from_features(arch, features, name=llvm.get_host_cpu_name())
+    sizes = {level: size for level in (1, 2, 3) if (size := _cache_bytes(level)) is not None}
+    return replace(model, l1=sizes.get(1, model.l1), l2=sizes.get(2, model.l2), l3=sizes.get(3, model.l3))
+
+
+def _cache_bytes(level: int) -> int | None:
+    """Bytes of the first CPU's data or unified cache of a level, from sysfs, then sysconf."""
+    for entry in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            if (entry / "type").read_text().strip() == "Instruction" or int((entry / "level").read_text()) != level:
+                continue
+            text = (entry / "size").read_text().strip()
+        except (OSError, ValueError):
+            continue
+        unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 1)
+        digits = text.rstrip("KMG")
+        if digits.isdigit():
+            return int(digits) * unit
+    name = {1: "SC_LEVEL1_DCACHE_SIZE", 2: "SC_LEVEL2_CACHE_SIZE", 3: "SC_LEVEL3_CACHE_SIZE"}[level]
+    if name in getattr(os, "sysconf_names", {}):
+        size = os.sysconf(name)
+        return size if size > 0 else None
+    return None
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity, and the quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cores
+    return cores

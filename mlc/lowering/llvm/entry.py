@@ -1,0 +1,81 @@
+"""@forward and @arena_size of the buffers level -> the C entry points.
+
+    func.func @forward(%x: memref<?x4xf32>, %y: memref<?x2xf32>, %arena: memref<?xi8>)
+ -->
+    llvm.func @mlc_forward(%args: !llvm.ptr, %dims: !llvm.ptr, %consts: !llvm.ptr, %arena: !llvm.ptr) -> i32
+
+`args[i]` points to the dense data of argument i, inputs then outputs. `dims` holds the dynamic sizes of all arguments
+in that order (so those of the inputs come first, which is what `mlc_arena_size` reads). `consts[k]` points to the k-th
+weight: the `memref.global`s with a `dense_resource`, in module order, listed in the attribute `mlc.consts`.
+"""
+
+from __future__ import annotations
+
+from xdsl.dialects import func, llvm
+from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, MemRefType, StringAttr, i32, i64
+from xdsl.ir import Attribute, Block, Region, SSAValue
+
+from mlc.errors import UnsupportedError
+from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, ModuleState
+from mlc.lowering.llvm.func_ops import convert_body, note_messages
+from mlc.lowering.llvm.linear import ZERO, Linear
+from mlc.lowering.llvm.types import PTR, dynamic_sizes, parts
+
+FORWARD, ARENA_SIZE = "forward", "arena_size"
+ENTRY, ENTRY_ARENA_SIZE = "mlc_forward", "mlc_arena_size"
+
+
+def _slot(b: FunctionBuilder, array: SSAValue, index: int, ty: Attribute) -> SSAValue:
+    properties = {"ordering": IntegerAttr(0, i64), "alignment": IntegerAttr(8, i64)}
+    slots = MemRefValue(array, ZERO, (), (), ty)
+    return b.emit(llvm.LoadOp, (b.address(slots, Linear(index)),), ty, properties)
+
+
+def _function(name: str, inputs: list[Attribute], output: Attribute, region: Region, op: func.FuncOp) -> llvm.FuncOp:
+    made = llvm.FuncOp(name, llvm.LLVMFunctionType(inputs, output), linkage=llvm.LinkageAttr("external"), body=region)
+    made.location = op.location
+    return made
+
+
+def convert_forward(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
+    """The entry `mlc_forward`."""
+    types = op.function_type.inputs.data
+    if op.function_type.outputs.data or not types or not isinstance(types[-1], MemRefType):
+        raise UnsupportedError("@forward of the buffers level takes memrefs, the arena last, and returns nothing")
+    region = Region(Block(arg_types=[PTR] * 4))
+    b = FunctionBuilder(region, state, returns_status=True)
+    b.push(region.blocks[0])
+    args, dims, b.consts, arena = region.blocks[0].args
+    at = 0
+    for n, value in enumerate(op.body.blocks[0].args[:-1]):
+        ty = value.type
+        if not isinstance(ty, MemRefType) or len(parts(ty)) != 1 + len(dynamic_sizes(ty)):
+            raise UnsupportedError(f"argument {n} of @forward is not a dense memref: {ty}")
+        flat = [_slot(b, args, n, PTR)]
+        for _ in dynamic_sizes(ty):
+            flat.append(_slot(b, dims, at, i64))
+            at += 1
+        b.bind([value], flat)
+    bytes_of_arena = Linear((1 << 62) - 1)  # the caller allocates what mlc_arena_size says; nothing here reads it
+    last = op.body.blocks[0].args[-1]
+    assert isinstance(last.type, MemRefType)
+    b.values[last] = MemRefValue(arena, ZERO, (bytes_of_arena,), (Linear(1),), last.type.element_type)
+    convert_body(b, op.body)
+    made = _function(ENTRY, [PTR] * 4, i32, region, op)
+    note_messages(made, b.messages)
+    made.attributes["mlc.callees"] = ArrayAttr([StringAttr(name) for name in state.callees])
+    made.attributes["mlc.consts"] = ArrayAttr([StringAttr(name) for name in state.consts])
+    return made
+
+
+def convert_arena_size(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
+    """The entry `mlc_arena_size`: index arguments come from the array."""
+    region = Region(Block(arg_types=[PTR]))
+    b = FunctionBuilder(region, state, returns_status=False)
+    b.push(region.blocks[0])
+    for n, value in enumerate(op.body.blocks[0].args):
+        size = _slot(b, region.blocks[0].args[0], n, i64)
+        b.nonneg.add(size)
+        b.values[value] = Linear(0, {size: 1})
+    convert_body(b, op.body)
+    return _function(ENTRY_ARENA_SIZE, [PTR], i64, region, op)
