@@ -31,11 +31,27 @@ class Order(NamedTuple):
     because: str
 
 
-MODULE_ROWS: tuple[Row, ...] = ()
+MODULE_ROWS: tuple[Row, ...] = (
+    Row("linalg-block-layouts", "linalg"),
+    Row("linalg-pack-matmul", "linalg"),
+    Row("linalg-hoist-constants", "linalg"),
+    Row("linalg-decompose-named-ops", "linalg"),
+    Row("linalg-fuse-elementwise", "linalg"),
+    Row("linalg-form-kernels", "kernels"),
+)
 
 KERNEL_ROWS: tuple[Row, ...] = ()
 
-ORDER: tuple[Order, ...] = ()
+ORDER: tuple[Order, ...] = (
+    Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
+    Order("linalg-pack-matmul", "linalg-hoist-constants", "packed weights are constant expressions"),
+    Order("linalg-block-layouts", "linalg-decompose-named-ops", "layouts are chosen by the names of convolutions"),
+    Order("linalg-pack-matmul", "linalg-decompose-named-ops", "panels are made for matmuls known by name"),
+    Order("linalg-hoist-constants", "linalg-decompose-named-ops", "packs of weights are run as named ops"),
+    Order("linalg-hoist-constants", "linalg-fuse-elementwise", "constant arithmetic must not fuse into the model"),
+    Order("linalg-decompose-named-ops", "linalg-fuse-elementwise", "only generics fuse"),
+    Order("linalg-fuse-elementwise", "linalg-form-kernels", "an epilogue is one elementwise op after its root"),
+)
 
 LEVELS: tuple[Level, ...] = ("torch", "linalg", "kernels", "buffers", "loops", "llvm")
 

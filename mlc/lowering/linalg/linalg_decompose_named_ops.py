@@ -1,11 +1,12 @@
-"""Turn named linalg ops into `linalg.generic`, softmax into its four steps.
+"""Turn named linalg ops into `linalg.generic`, softmax into its four steps, packs into views and copies.
 
     %r = linalg.softmax dimension(1) ins(%x) outs(%o)   -->   %m = max of rows, %e = exp(%x - %m),
                                                               %s = sum of rows of %e, %r = %e / %s
 
 What: after the passes that want to see names (layouts, packing), the rest of the pipeline knows one structured op.
-`linalg.fill`, `linalg.pack` and `linalg.unpack` stay.
-Runs after: linalg-block-layouts, linalg-pack-matmul. Runs before: linalg-fuse-elementwise.
+`linalg.fill` stays.
+Runs after: linalg-block-layouts, linalg-pack-matmul, linalg-hoist-constants (the functions of derived constants keep
+their named ops). Runs before: linalg-fuse-elementwise.
 Tests: tests/lowering/linalg/linalg_decompose_named_ops.mlir
 """
 
@@ -19,12 +20,13 @@ from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import BroadcastOp, FillOp, GenericOp, ReduceOp
 from xdsl.ir import Operation, SSAValue
 
-from mlc.dialects.linalg.relayout_ops import SoftmaxOp
+from mlc.dialects.linalg.relayout_ops import PackOp, SoftmaxOp, UnPackOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At, Body, element_type
 from mlc.lowering.linalg.structure import dims_map, functions_to_lower, identity_map, iterators, shape_of
+from mlc.lowering.linalg.unfold_packs import is_foldable, unfold_pack, unfold_unpack
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class LinalgDecomposeNamedOps(MlcPass):
         level_out="linalg",
         preserves=Bitwise(),
         profile="linalg-named",
-        establishes=("structured ops are linalg.generic or linalg.fill",),
+        establishes=("structured ops of the model are linalg.generic or linalg.fill",),
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -63,6 +65,11 @@ def _generalize(op: Operation) -> bool:
         return True
     if isinstance(op, SoftmaxOp):
         _replace(op, [_softmax(op)])
+        return True
+    if isinstance(op, (PackOp, UnPackOp)):
+        if not is_foldable(op):
+            return False
+        _replace(op, [unfold_pack(op) if isinstance(op, PackOp) else unfold_unpack(op)])
         return True
     if isinstance(op, BroadcastOp):
         added = set(op.dimensions.get_values())
