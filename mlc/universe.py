@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 
 # pass name -> "module:Class"
 PASSES: dict[str, str] = {
+    "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
     "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",
     "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",
     "linalg-decompose-named-ops": "mlc.lowering.linalg.linalg_decompose_named_ops:LinalgDecomposeNamedOps",
@@ -27,6 +28,7 @@ PASSES: dict[str, str] = {
     "linalg-fuse-elementwise": "mlc.lowering.linalg.linalg_fuse_elementwise:LinalgFuseElementwise",
     "linalg-form-kernels": "mlc.lowering.linalg.linalg_form_kernels:LinalgFormKernels",
     "bufferize": "mlc.lowering.buffers.bufferize:Bufferize",
+    "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",
     "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",
 }
 

@@ -16,8 +16,9 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError as XdslParseError
 from xdsl.utils.exceptions import VerifyException
 
-from mlc.errors import LimitError, ParseError, VerifyError
+from mlc.errors import LimitError, MlcError, ParseError, VerifyError
 from mlc.ir.context import MlcContext
+from mlc.ir.resource_text import adopt_resources, blob_table, offer_resources
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,13 @@ def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limi
     """Parse a module (an implicit one is wrapped around top-level ops). Raises ParseError, VerifyError, LimitError."""
     check_text(text, name, limits)
     text = hoist_aliases(text)
+    blob_table(ctx).clear()
     try:
-        return Parser(ctx, text, name).parse_module()
+        module = Parser(ctx, text, name).parse_module()
+        adopt_resources(module, ctx)
+        return module
+    except MlcError:
+        raise
     except XdslParseError as e:
         span = e.span
         line, column = _line_of(text, span.start)
@@ -97,10 +103,23 @@ def _line_of(text: str, position: int) -> tuple[int, int]:
     return line, position - (text.rfind("\n", 0, position) + 1) + 1
 
 
-def print_text(module: ModuleOp, *, generic: bool = False, debuginfo: bool = False) -> str:
-    """The module as text that `parse_text` and upstream tools read."""
+def print_text(
+    module: ModuleOp,
+    *,
+    generic: bool = False,
+    debuginfo: bool = False,
+    ctx: MlcContext | None = None,
+    resource_limit: int = 0,
+) -> str:
+    """The module as text that `parse_text` and upstream tools read.
+
+    With `ctx`, weights of at most `resource_limit` bytes each are written behind the module.
+    """
     out = io.StringIO()
     printer = Printer(stream=out, print_generic_format=generic, print_debuginfo=debuginfo)
     printer.print_op(module)
+    if ctx is not None and resource_limit:
+        offer_resources(module, ctx, resource_limit)
+        printer.print_metadata([ctx.get_dialect("builtin")])
     out.write("\n")
     return out.getvalue()

@@ -21,6 +21,8 @@ from mlc.ir.verifier import verify_module
 from mlc.tools.opt_args import OptArgs
 from mlc.tools.opt_instruments import make_instruments, report
 
+TEXT_WEIGHTS = 1 << 16  # bytes of a weight that is still written into the text
+
 
 def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
     """Do what the arguments say; returns the exit code."""
@@ -76,7 +78,9 @@ def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, er
 
 def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs) -> str:
     v = args.values
-    return print_text(module, generic=v.mlir_print_op_generic, debuginfo=v.mlir_print_debuginfo)
+    return print_text(
+        module, generic=v.mlir_print_op_generic, debuginfo=v.mlir_print_debuginfo, ctx=ctx, resource_limit=TEXT_WEIGHTS
+    )
 
 
 def _table_passes(target: str | None, level: str | None) -> list[ModulePass]:

@@ -74,5 +74,6 @@ def test_same_numbers(c: int, f: int, stride: int):
     verify_module(module, ctx)
     for got, want in zip(run_module(module, "forward", inputs), expected, strict=True):
         np.testing.assert_array_equal(got, want)
-    blocked = any(isinstance(r.type, TensorType) and r.type.get_num_dims() == 5 for op in module.walk() for r in op.results)
+    types = [r.type for op in module.walk() for r in op.results]
+    blocked = any(isinstance(t, TensorType) and t.get_num_dims() == 5 for t in types)
     assert blocked == (f >= 8)

@@ -1,0 +1,45 @@
+// RUN: mlc-opt --linalg-pack-matmul='block=16' %s | filecheck %s
+// RUN: mlc-opt --linalg-pack-matmul='block=16' --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#col = affine_map<(d0, d1) -> (d1)>
+
+// REMARK: [linalg-pack-matmul] applied: linalg.matmul: panels of 16 columns
+// REMARK: [linalg-pack-matmul] missed: linalg.matmul: kept row-major (the right-hand side is computed at run time)
+
+// The weight is packed straight from its untransposed form; bias and relu follow in split form; one view at the end.
+// CHECK-LABEL: func.func @linear
+// CHECK: linalg.pack {{.*}} inner_dims_pos = [0] inner_tiles = [16] into {{.*}} : tensor<32x24xf32> -> tensor<2x24x16xf32>
+// CHECK: linalg.generic
+// CHECK-SAME: iterator_types = ["parallel", "parallel", "parallel", "reduction"]
+// CHECK-SAME: ins(%{{.*}}, %{{.*}} : tensor<4x24xf32>, tensor<2x24x16xf32>)
+// CHECK: tensor.expand_shape {{.*}} tensor<32xf32> into tensor<2x16xf32>
+// CHECK: tensor<4x2x16xf32>
+// CHECK: tensor.collapse_shape {{.*}} tensor<4x2x16xf32> into tensor<4x32xf32>
+// CHECK-NEXT: func.return
+func.func @linear(%x: tensor<4x24xf32>) -> tensor<4x32xf32> {
+  %w = arith.constant dense<0.5> : tensor<32x24xf32>
+  %b = arith.constant dense<1.0> : tensor<32xf32>
+  %zero = arith.constant 0.0 : f32
+  %te = tensor.empty() : tensor<24x32xf32>
+  %t = linalg.transpose ins(%w : tensor<32x24xf32>) outs(%te : tensor<24x32xf32>) permutation = [1, 0]
+  %e = tensor.empty() : tensor<4x32xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<4x32xf32>) -> tensor<4x32xf32>
+  %m = linalg.matmul ins(%x, %t : tensor<4x24xf32>, tensor<24x32xf32>) outs(%f : tensor<4x32xf32>) -> tensor<4x32xf32>
+  %r = linalg.generic {indexing_maps = [#id, #col, #id], iterator_types = ["parallel", "parallel"]} ins(%m, %b : tensor<4x32xf32>, tensor<32xf32>) outs(%e : tensor<4x32xf32>) {
+  ^bb0(%a: f32, %bias: f32, %o: f32):
+    %s = arith.addf %a, %bias : f32
+    linalg.yield %s : f32
+  } -> tensor<4x32xf32>
+  func.return %r : tensor<4x32xf32>
+}
+
+// CHECK-LABEL: func.func @two_activations
+// CHECK: linalg.matmul
+func.func @two_activations(%x: tensor<4x24xf32>, %y: tensor<24x32xf32>) -> tensor<4x32xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<4x32xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<4x32xf32>) -> tensor<4x32xf32>
+  %m = linalg.matmul ins(%x, %y : tensor<4x24xf32>, tensor<24x32xf32>) outs(%f : tensor<4x32xf32>) -> tensor<4x32xf32>
+  func.return %m : tensor<4x32xf32>
+}

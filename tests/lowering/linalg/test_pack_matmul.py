@@ -1,0 +1,65 @@
+"""linalg-pack-matmul keeps every bit: products with constant weights before and after, tails included."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlc.interp import run_module
+from mlc.ir.context import make_context
+from mlc.ir.parsing import parse_text
+from mlc.ir.pipeline import make_pass, run_pipeline
+from mlc.ir.resources import ResourceStore
+from mlc.ir.verifier import verify_module
+
+ID = "affine_map<(d0, d1) -> (d0, d1)>"
+KINDS = 'iterator_types = ["parallel", "parallel"]'
+
+
+def program(m: int, k: int, n: int, transposed: bool) -> str:
+    """product, bias, relu, residual."""
+    out = f"tensor<{m}x{n}xf32>"
+    weight = f"tensor<{n}x{k}xf32>" if transposed else f"tensor<{k}x{n}xf32>"
+    turn = f"""%te = tensor.empty() : tensor<{k}x{n}xf32>
+  %t = linalg.transpose ins(%w : {weight}) outs(%te : tensor<{k}x{n}xf32>) permutation = [1, 0]"""
+    rhs = "%t" if transposed else "%w"
+    return f"""
+func.func @forward(%x: tensor<{m}x{k}xf32>, %y: {out}) -> {out} {{
+  %w = arith.constant dense_resource<w> : {weight}
+  %b = arith.constant dense_resource<b> : tensor<{n}xf32>
+  %zero = arith.constant 0.0 : f32
+  {turn if transposed else ""}
+  %e = tensor.empty() : {out}
+  %f = linalg.fill ins(%zero : f32) outs(%e : {out}) -> {out}
+  %p = linalg.matmul ins(%x, {rhs} : tensor<{m}x{k}xf32>, tensor<{k}x{n}xf32>) outs(%f : {out}) -> {out}
+  %r = linalg.generic {{indexing_maps = [{ID}, affine_map<(d0, d1) -> (d1)>, {ID}, {ID}], {KINDS}}}
+    ins(%p, %b, %y : {out}, tensor<{n}xf32>, {out}) outs(%e : {out}) {{
+  ^bb0(%a: f32, %bias: f32, %z: f32, %o: f32):
+    %s = arith.addf %a, %bias : f32
+    %u = arith.maximumf %s, %zero : f32
+    %v = arith.addf %u, %z : f32
+    linalg.yield %v : f32
+  }} -> {out}
+  func.return %r : {out}
+}}"""
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 7, 16), (5, 3, 48), (4, 20, 33), (2, 5, 10), (0, 4, 16)])
+def test_same_bits(m: int, k: int, n: int, transposed: bool):
+    rng = np.random.default_rng(1)
+    x, y, w, b = (rng.standard_normal(s).astype(np.float32) for s in [(m, k), (m, n), (n, k), (n,)])
+    if m and n > 16:
+        x[0, 0], w[1, 2] = np.inf, np.nan
+    store = ResourceStore()
+    store.set("w", w if transposed else np.ascontiguousarray(w.T))
+    store.set("b", b)
+    ctx = make_context()
+    ctx.resources = store
+    module = parse_text(program(m, k, n, transposed), ctx)
+    (expected,) = run_module(module, "forward", [x, y], resources=store)
+    run_pipeline([make_pass("linalg-pack-matmul", {"block": 16})], ctx, module)
+    verify_module(module, ctx)
+    (got,) = run_module(module, "forward", [x, y], resources=store)
+    np.testing.assert_array_equal(got, expected)
+    assert any(op.name == "linalg.pack" for op in module.walk()) == (n >= 16)
