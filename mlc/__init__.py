@@ -5,4 +5,23 @@
     y = compiled(x)
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlc.errors import MlcError
+
+if TYPE_CHECKING:
+    from mlc.api import CompiledModel, compile
+
 __version__ = "0.1.0"
+__all__ = ["CompiledModel", "MlcError", "__version__", "compile"]
+
+
+def __getattr__(name: str) -> Any:
+    """`mlc.compile` and its result type, imported at first use: `import mlc` alone stays light."""
+    if name in ("compile", "CompiledModel"):
+        from mlc import api  # noqa: PLC0415 - lazy on purpose
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'mlc' has no attribute '{name}'")

@@ -1,6 +1,6 @@
 """Runs a torch-dialect module with PyTorch's own ops: an oracle that shares no code with mlc's semantics.
 
-    replay(module, ctx, [x])   -->   the results of @forward as tensors
+replay(module, ctx, [x])   -->   the results of @forward as tensors
 """
 
 from __future__ import annotations

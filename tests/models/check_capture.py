@@ -1,6 +1,6 @@
 """Capture every model of the zoo and replay it with PyTorch's own ops: prints one line a model.
 
-    python tests/models/check_capture.py [--small] [name …]
+python tests/models/check_capture.py [--small] [name …]
 """
 
 from __future__ import annotations

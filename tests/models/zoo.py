@@ -1,8 +1,8 @@
 """The models that must run: random weights, nothing downloaded, batch-norm statistics away from 0 and 1.
 
-    entry = ZOO["resnet18"]
-    model, inputs = entry.build(batch=1)           # the real size
-    model, inputs = entry.build(batch=2, small=True)  # the same structure, narrow: for fast tests
+entry = ZOO["resnet18"]
+model, inputs = entry.build(batch=1)           # the real size
+model, inputs = entry.build(batch=2, small=True)  # the same structure, narrow: for fast tests
 """
 
 from __future__ import annotations
@@ -199,17 +199,23 @@ _SMALL: dict[str, Callable[[], nn.Module]] = {
 _INIT: dict[str, dict[str, Any]] = {"googlenet": {"init_weights": False, "aux_logits": False}}
 
 
+def _transformers() -> ModuleType:
+    torchvision()  # transformers imports it
+    return importlib.import_module("transformers")
+
+
 def _bert(small: bool) -> nn.Module:
-    transformers = importlib.import_module("transformers")
+    transformers = _transformers()
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
     vocabulary = {"vocab_size": 100} if small else {}
     return transformers.BertModel(transformers.BertConfig(**(sizes if small else {}), **vocabulary))
 
 
 def _gpt2(small: bool) -> nn.Module:
-    transformers = importlib.import_module("transformers")
+    transformers = _transformers()
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 100, "n_positions": 64} if small else {}
-    return transformers.GPT2LMHeadModel(transformers.GPT2Config(use_cache=False, **sizes))
+    ends = {"bos_token_id": 1, "eos_token_id": 1}
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(use_cache=False, **ends, **sizes))
 
 
 def _tokens(length: int, vocabulary: int) -> Callable[[int, bool], tuple[Any, ...]]:

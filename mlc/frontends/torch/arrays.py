@@ -84,4 +84,4 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 def from_numpy(array: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:
     """A tensor on the array's memory; `dtype` tells bfloat16 bits from real uint16."""
     tensor = torch.from_numpy(array)
-    return tensor.view(dtype) if dtype is torch.bfloat16 else tensor
+    return tensor.view(torch.bfloat16) if dtype is torch.bfloat16 else tensor

@@ -1,7 +1,7 @@
 """Build the torch dialect from ATen calls: arguments in schema order, constants made once, tensors as literals.
 
-    aten.add.Tensor(x, y)   -->   %int1 = torch.constant.int 1
-                                  %2 = torch.aten.add.Tensor %0, %1, %int1 : … -> !torch.vtensor<[2,3],f32>
+aten.add.Tensor(x, y)   -->   %int1 = torch.constant.int 1
+                              %2 = torch.aten.add.Tensor %0, %1, %int1 : … -> !torch.vtensor<[2,3],f32>
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Emitter:
 
 
 def _dense(tensor: torch.Tensor) -> Attribute:
-    held = TensorType(element_type(tensor.dtype), list(tensor.shape))
+    held: Any = TensorType(element_type(tensor.dtype), list(tensor.shape))
     if tensor.dtype is torch.bool:
         return DenseIntOrFPElementsAttr.from_list(held, [int(v) for v in tensor.reshape(-1).tolist()])
     return DenseIntOrFPElementsAttr(held, BytesAttr(np.ascontiguousarray(to_numpy(tensor)).tobytes()))

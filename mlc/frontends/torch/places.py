@@ -1,7 +1,7 @@
 """Where in the user's program an op comes from: file and line by the frame stack, module path by module hooks.
 
-    x = self.conv1(x)        # resnet.py:269, inside layer1.0
-    -->  loc("layer1.0.conv1"("resnet.py":269:0))
+x = self.conv1(x)        # resnet.py:269, inside layer1.0
+-->  loc("layer1.0.conv1"("resnet.py":269:0))
 """
 
 from __future__ import annotations

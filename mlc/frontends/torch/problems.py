@@ -1,8 +1,8 @@
 """What of a model cannot be captured: collected while it runs, reported all at once.
 
-    2 things in this model cannot be compiled:
-      model.py:12 (head): reads the value of a tensor in Python: aten.item
-      model.py:30: draws random numbers: aten.rand
+2 things in this model cannot be compiled:
+  model.py:12 (head): reads the value of a tensor in Python: aten.item
+  model.py:30: draws random numbers: aten.rand
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from mlc.frontends.torch.functional import unwrap
 from mlc.frontends.torch.problems import READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
@@ -52,9 +53,7 @@ class PythonReads(TorchFunctionMode):
 
     def actual(self, tensor: torch.Tensor, what: str) -> torch.Tensor:
         """The tensor behind the wrapper, for a read of its value; refused where an input decides it."""
-        if torch._is_functional_tensor(tensor):
-            torch._sync(tensor)
-            tensor = torch._from_functional_tensor(tensor)
+        tensor = unwrap(tensor)
         recorder = self.recorder
         entry = recorder.entry(tensor)
         if entry.origin is Origin.INPUT or recorder.symbolic:
@@ -78,17 +77,18 @@ def _numpy(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], k
     tensor = mode.actual(args[0], "Tensor.numpy()")
     with torch._C._DisableTorchDispatch():
         array = tensor.detach().numpy().copy()
-    return array.astype(*args[1:2]) if len(args) > 1 and args[1] is not None else array
+    dtype = args[1] if len(args) > 1 else None
+    return array if dtype is None else array.astype(dtype)
 
 
 def _deepcopy(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    memo = args[1] if len(args) > 1 else {}
-    return memo.setdefault(id(args[0]), args[0].clone())
+    tensor, memo = args[0], args[1] if len(args) > 1 else {}
+    return memo.setdefault(id(tensor), tensor.clone())
 
 
 def _batch_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-    defaults = {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}
+    defaults: dict[str, Any] = {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}
     given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
     if not given["training"] or func is torch.batch_norm:
         return func(*args, **kwargs)
@@ -106,7 +106,11 @@ def _dropout(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...],
     """Identity in eval mode, in place or not (the in-place form has no functional twin in ATen)."""
     functional = func.__module__ == "torch.nn.functional"
     default = {"p": 0.5, "training": functional and "alpha" not in func.__name__, "train": True}
-    given = {**default, **dict(zip(("input", "p", "training" if functional else "train"), args, strict=False)), **kwargs}
+    given = {
+        **default,
+        **dict(zip(("input", "p", "training" if functional else "train"), args, strict=False)),
+        **kwargs,
+    }
     on = given["training"] if functional else given["train"]
     return func(*args, **kwargs) if on and given["p"] else given["input"]
 
@@ -118,7 +122,9 @@ def _instance_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any,
     given.update(kwargs)
     if given["running_mean"] is not None and given["use_input_stats"]:
         recorder = mode.recorder
-        recorder.problems.add("updates running statistics in instance_norm", recorder.places.here(), "call model.eval()")
+        recorder.problems.add(
+            "updates running statistics in instance_norm", recorder.places.here(), "call model.eval()"
+        )
     return func(*args, **kwargs)
 
 

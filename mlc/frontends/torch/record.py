@@ -1,12 +1,13 @@
 """Capture a model by running it once: the default way in.
 
-    capture(model, (x,), {}, ctx)   -->   Captured(module with @forward(%arg0), guards, outputs, …)
+capture(model, (x,), {}, ctx)   -->   Captured(module with @forward(%arg0), guards, outputs, …)
 """
 
 from __future__ import annotations
 
 import contextlib
 import random
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,8 +21,19 @@ from xdsl.ir import Block, BlockArgument, OpResult, Region, SSAValue
 
 from mlc.errors import ExecutionError, MlcError, UnsupportedError
 from mlc.frontends.torch.arrays import from_numpy
-from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, Guard, Mutation, Output, TensorGuard, ValueGuard
+from mlc.frontends.torch.captured import (
+    Alias,
+    Captured,
+    Constant,
+    FromResult,
+    Guard,
+    Mutation,
+    Output,
+    TensorGuard,
+    ValueGuard,
+)
 from mlc.frontends.torch.emit import Emitter, tensor_type
+from mlc.frontends.torch.functional import functionalization, unwrap, wrap
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
@@ -29,12 +41,11 @@ from mlc.frontends.torch.recorder import Entry, Recorder, View, refuse_exotic
 from mlc.frontends.torch.state import StateGuard, StateWatch, state_names
 from mlc.ir.context import MlcContext
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.layout, torch.memory_format)
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_PLAIN_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 
-def capture(
-    model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext
-) -> Captured:
+def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
     """Run `model` once on real inputs and record it; weights go to `ctx.resources`."""
     return _Capture(model, ctx).run(tuple(args), dict(kwargs))
 
@@ -73,7 +84,7 @@ class _Capture:
             wrappers: dict[int, torch.Tensor] = {}
             for i, tensor in given.items():
                 self.recorder.add_input(tensor, self.block.insert_arg(tensor_type(tensor), len(self.block.args)))
-                wrappers[i] = torch._to_functional_tensor(tensor)
+                wrappers[i] = wrap(tensor)
             wrapped = [wrappers.get(i, v) for i, v in enumerate(leaves)]
             out_leaves, out_spec, inner = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
         return self._finish(leaves, in_spec, guards, out_leaves, out_spec, inner, wrappers)
@@ -86,7 +97,7 @@ class _Capture:
                 self.problems.add(f"gets '{name}', a {type(value).__name__}", UNKNOWN_LOC, "pass a plain torch.Tensor")
             refuse_exotic(value, f"the input '{name}'", self.problems, UNKNOWN_LOC)
             return TensorGuard(name, tuple(value.shape), value.dtype)
-        if not isinstance(value, _PLAIN) and not isinstance(value, np.generic):
+        if not isinstance(value, (*_PLAIN, *_PLAIN_TORCH, np.generic)):
             self.problems.add(
                 f"gets '{name}', a {type(value).__name__}",
                 UNKNOWN_LOC,
@@ -101,15 +112,13 @@ class _Capture:
         """Run it; returns the output leaves unwrapped, their structure, and the inputs' final tensors."""
         args, kwargs = tree
         try:
-            with _functionalization(), self.watch.wrapping(), self.recorder, PythonReads(self.recorder):
+            with functionalization(), self.watch.wrapping(), self.recorder, PythonReads(self.recorder):
                 with self.places.following():
                     out = self.model(*args, **kwargs)
                 leaves, spec = pytree.tree_flatten(out)
-                inner = {i: self._unwrap(w) for i, w in wrappers.items()}
+                inner = {i: unwrap(w) for i, w in wrappers.items()}
                 by_wrapper = {id(w): i for i, w in wrappers.items()}
-                found = [
-                    Alias(by_wrapper[id(v)]) if id(v) in by_wrapper else self._unwrap(v) for v in leaves
-                ]
+                found = [Alias(by_wrapper[id(v)]) if id(v) in by_wrapper else unwrap(v) for v in leaves]
                 self.watch.check(self.problems, self.places.at("", 0, ""))
         except MlcError:
             raise
@@ -118,12 +127,6 @@ class _Capture:
             raise self._model_failed(error) from error
         self.problems.raise_if_any()
         return found, spec, inner
-
-    def _unwrap(self, value: Any) -> Any:
-        if isinstance(value, torch.Tensor) and torch._is_functional_tensor(value):
-            torch._sync(value)
-            return torch._from_functional_tensor(value)
-        return value
 
     def _model_failed(self, error: Exception) -> MlcError:
         file, line = self.places.line_of(error)
@@ -206,8 +209,8 @@ class _Capture:
         found: list[tuple[int | torch.Tensor, torch.Tensor, torch.Tensor]] = []
         for buffer, wrapper in self.watch.wrapped.values():
             last = self.watch.final.get(id(buffer), wrapper)
-            with _recording_settings(), _functionalization(), self.recorder:
-                final = self._unwrap(last)
+            with _recording_settings(), functionalization(), self.recorder:
+                final = unwrap(last)
             if final is buffer:
                 continue
             entry = self.recorder.entry(buffer)
@@ -286,28 +289,26 @@ def _refuse_scripted(model: object) -> None:
 
 
 @contextlib.contextmanager
-def _functionalization() -> Iterator[None]:
-    torch._enable_functionalization(reapply_views=True)
-    try:
-        yield
-    finally:
-        torch._disable_functionalization()
-
-
-@contextlib.contextmanager
 def _recording_settings() -> Iterator[None]:
     """No autograd, no fused encoder fast path, and an eye on Python's and numpy's random numbers."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    python, legacy = random.getstate(), np.random.get_state()
+    python, legacy = random.getstate(), _numpy_random_state()
     try:
         with torch.inference_mode():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    now = np.random.get_state()
-    if random.getstate() != python or now[2] != legacy[2] or not np.array_equal(now[1], legacy[1]):
+    if random.getstate() != python or _numpy_random_state() != legacy:
         warnings.warn(
             "forward draws random numbers from Python or numpy: a compiled call repeats those of the capture",
             stacklevel=2,
         )
+
+
+def _numpy_random_state() -> tuple[bytes, int] | None:
+    """Position of numpy's global generator; None while nobody has loaded it."""
+    if "numpy.random" not in sys.modules:
+        return None
+    state: Any = np.random.get_state()
+    return state[1].tobytes(), state[2]

@@ -95,6 +95,11 @@ class Recorder(TorchDispatchMode):
         self._names = state_names
         self._entries: dict[int, Entry] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import torch._dynamo (1.7 s) to hide this mode from a compiler that never sees it."""
+        return False
+
     # entries
 
     def add_input(self, tensor: torch.Tensor, value: SSAValue) -> Entry:
@@ -228,7 +233,8 @@ class Recorder(TorchDispatchMode):
             return name
         scalar_form = name.removesuffix(".Tensor") + ".Scalar"
         if numbers == [1] and name.endswith(".Tensor") and has_schema(scalar_form):
-            if [a.name for a in schema(scalar_form).arguments] == [a.name for a in wanted]:
+            same = [a.name for a in schema(scalar_form).arguments] == [a.name for a in wanted]
+            if same:
                 return scalar_form
         others = [b for b in bound if isinstance(b, torch.Tensor)]
         for i in numbers:

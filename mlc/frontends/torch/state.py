@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from xdsl.dialects.builtin import LocationAttr
 
+from mlc.frontends.torch.functional import is_wrapped, wrap
 from mlc.frontends.torch.problems import KEEPS_STATE, Problems
 
 _version = attrgetter("_version")
@@ -58,10 +59,12 @@ class StateGuard:
 
     def holds(self) -> bool:
         """Whether nothing changed; costs some 50 ns a weight."""
-        return (
-            tuple(map(_version, self.watched)) == self.versions
-            and tuple(map(_training, self.modules)) == self.modes
-            and all(map(is_, [table.get(key) for table, key in self.slots], self.held))
+        return tuple(map(_training, self.modules)) == self.modes and not self.is_stale()
+
+    def is_stale(self) -> bool:
+        """Whether a weight changed or was replaced: no later call can use the capture again."""
+        return tuple(map(_version, self.watched)) != self.versions or not all(
+            map(is_, [table.get(key) for table, key in self.slots], self.held)
         )
 
 
@@ -100,7 +103,7 @@ class StateWatch:
         try:
             for table, key, buffer in self._slots:
                 if id(buffer) not in self.wrapped:
-                    self.wrapped[id(buffer)] = (buffer, torch._to_functional_tensor(buffer))
+                    self.wrapped[id(buffer)] = (buffer, wrap(buffer))
                 table[key] = self.wrapped[id(buffer)][1]
             self._before = [dict(vars(module)) for _, module in self._modules]
             yield
@@ -121,7 +124,7 @@ class StateWatch:
                 leaves = value if isinstance(value, list | tuple) else [value]
                 if isinstance(value, dict) and not key.startswith("_"):
                     leaves = list(value.values())
-                if any(isinstance(v, torch.Tensor) and torch._is_functional_tensor(v) for v in leaves):
+                if any(is_wrapped(v) for v in leaves):
                     problems.add(f"keeps a tensor in the attribute '{name}' during forward", location, KEEPS_STATE)
                     if key in before:
                         setattr(module, key, before[key])

@@ -1,0 +1,187 @@
+"""The face: `mlc.compile(model)` and what it returns.
+
+compiled = mlc.compile(model)              # captured and compiled at the first call, again for new shapes
+y = compiled(x)                            # torch in, torch out; numpy in, numpy out; any pytree
+print(compiled.ir("linalg"), compiled.explain(), compiled.asm())
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+import sys
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from mlc import driver
+from mlc.errors import LimitError, MlcError, UnsupportedError, UsageError
+from mlc.ir.context import MlcContext, make_context
+from mlc.ir.contract import Level
+from mlc.ir.parsing import print_text
+from mlc.ir.pipeline_table import LEVELS
+from mlc.options import Options
+
+if TYPE_CHECKING:
+    from mlc.frontends.torch import Binding, Captured, TorchSource
+
+MAX_VARIANTS = 8
+
+
+def compile(
+    model: Any,
+    example_inputs: Any = None,
+    *,
+    dynamic_shapes: Any = None,
+    target: str = "native",
+    precision: str = "float32",
+    num_threads: int | None = None,
+    tune: bool = False,
+    verbose: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
+    debug: str = "",
+) -> CompiledModel:
+    """Compile a PyTorch model (module, function of tensors, or ExportedProgram) to native code.
+
+    With `example_inputs` (a tuple of arguments, a dict of keywords, or one tensor) it is compiled now, otherwise at
+    the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again, up to
+    `MAX_VARIANTS` versions; with `dynamic_shapes` (as for torch.export) one version serves all sizes it allows.
+    The other arguments are those of `mlc.options.Options`.
+    """
+    options = Options(
+        target=target,
+        precision=precision,
+        num_threads=num_threads,
+        tune=tune,
+        verbose=verbose,
+        cache_dir=cache_dir,
+        debug=debug,
+    )
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
+    from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
+
+    source = TorchSource(model, dynamic_shapes)
+    if dynamic_shapes is not None and example_inputs is None:
+        raise UsageError("dynamic_shapes needs example_inputs", hint="mlc.compile(model, (x,), dynamic_shapes=...)")
+    compiled = CompiledModel(source, options)
+    if example_inputs is not None:
+        args, kwargs = source.example_call(example_inputs)
+        compiled.prepare(*args, **kwargs)
+    return compiled
+
+
+@dataclass
+class _Variant:
+    """One capture with its native code."""
+
+    binding: Binding
+    unit: driver.Compiled
+
+    @property
+    def captured(self) -> Captured:
+        return self.binding.captured
+
+
+class CompiledModel:
+    """A compiled model: call it like the model."""
+
+    def __init__(self, source: TorchSource, options: Options) -> None:
+        from mlc.frontends.torch import MISS  # noqa: PLC0415 - torch is an extra
+
+        self._miss = MISS
+        self._source = source
+        self._options = options
+        self._variants: tuple[_Variant, ...] = ()
+        self._calls: tuple[Binding, ...] = ()
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run natively; compiles first when these shapes, dtypes, values or weights are new."""
+        for call in self._calls:
+            out = call(args, kwargs)
+            if out is not self._miss:
+                return out
+        self.prepare(*args, **kwargs)
+        out = self._calls[0](args, kwargs)
+        if out is self._miss:
+            self._source.refuse(self._variants[0].captured, args, kwargs)
+            raise UnsupportedError(
+                "the model's state changes with every call, so that no compiled version stays valid",
+                hint="keep changing values in buffers (register_buffer) or pass them as inputs",
+            )
+        return out
+
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Compile for arguments like these without running the compiled code."""
+        with self._lock:
+            if self._source.is_fixed and self._variants:
+                self._source.refuse(self._variants[0].captured, args, kwargs)
+            stale = [v for v in self._variants if v.captured.state.is_stale()]
+            keep = tuple(v for v in self._variants if v not in stale)
+            if len(keep) >= MAX_VARIANTS:
+                raise LimitError(
+                    f"{len(keep)} versions of this model are compiled already, each for other inputs: "
+                    + "; ".join(self._source.describe(v.captured) for v in keep),
+                    expected=f"at most {MAX_VARIANTS}",
+                    hint="say which sizes vary: mlc.compile(model, (x,), dynamic_shapes=...)",
+                )
+            variant = self._build(args, kwargs)
+            self._variants = (variant, *keep)
+            self._calls = tuple(v.binding for v in self._variants)
+
+    def ir(self, level: str = "torch") -> str:
+        """The version compiled last as text at a level of the staircase."""
+        if level not in LEVELS:
+            near = difflib.get_close_matches(str(level), LEVELS, n=1)
+            raise UsageError(
+                f"there is no level '{level}'",
+                expected=f"one of: {', '.join(LEVELS)}",
+                hint=f"did you mean '{near[0]}'?" if near else None,
+            )
+        variant = self._last()
+        if level == "torch":
+            return print_text(variant.captured.module)
+        return variant.unit.ir(cast(Level, level))
+
+    def asm(self) -> str:
+        """Assembly of the version compiled last."""
+        return self._last().unit.asm()
+
+    def explain(self) -> str:
+        """What was captured, what each pass did and did not do and why, and where the compile time went."""
+        lines: list[str] = []
+        for number, variant in enumerate(reversed(self._variants)):
+            captured = variant.captured
+            ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
+            lines.append(f"version {number}: {self._source.describe(captured)}")
+            lines.append(f"  captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}")
+            for remark in variant.unit.remarks():
+                where = f" at {remark.where}" if remark.where else ""
+                reason = f" ({remark.reason})" if remark.reason else ""
+                lines.append(f"  {remark.pass_name}: {remark.kind}: {remark.message}{reason}{where}")
+            lines += [f"  {line}" for line in variant.unit.phases.table().splitlines()]
+        return "\n".join(lines) if lines else "nothing is compiled yet: call it once"
+
+    def _last(self) -> _Variant:
+        if not self._variants:
+            raise UsageError("nothing is compiled yet", hint="call it once, or pass example_inputs to mlc.compile")
+        return self._variants[0]
+
+    def _build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
+        ctx = make_context()
+        captured = self._capture(args, kwargs, ctx)
+        unit = driver.compile_module(captured.module, ctx, self._options)
+        if self._options.verbose:
+            print(unit.phases.table(), file=sys.stderr)
+        return _Variant(self._source.bind(captured, unit.run), unit)
+
+    def _capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
+        try:
+            return self._source.capture(args, kwargs, ctx)
+        except MlcError as error:
+            if not self._variants:
+                raise
+            raise self._source.recapture_failed(error, self._variants[0].captured, args, kwargs) from error

@@ -1,0 +1,249 @@
+"""A captured model bound to its native code: checks the guards, converts, runs, writes back, rebuilds the outputs.
+
+    binding(args, kwargs)   -->   the outputs, or MISS when a guard does not hold
+
+The path of plain tensors in and one tensor out is kept short: it is the overhead of every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from mlc.errors import DTypeError, ShapeError, UnsupportedError
+from mlc.frontends.torch.arrays import from_numpy, to_numpy
+from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, TensorGuard, ValueGuard
+
+Run = Callable[[list[np.ndarray]], list[np.ndarray]]
+
+
+class Miss:
+    """Type of `MISS`."""
+
+
+MISS: Final = Miss()
+
+
+class Binding:
+    """See the module. `run` takes the arrays of @forward's arguments in order."""
+
+    def __init__(self, captured: Captured, run: Run) -> None:
+        self.captured = captured
+        self.run = run
+        self._state = captured.state
+        self._guards = captured.guards
+        count = len(captured.guards)
+        self._plain_count = -1
+        if captured.in_spec == pytree.tree_structure(((0,) * count, {})):
+            self._plain_count = count
+        self._single = captured.out_spec.is_leaf()
+        self._inputs_change = any(isinstance(m.target, int) for m in captured.mutations)
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run on these arguments, or MISS."""
+        leaves = self._leaves(args, kwargs)
+        if leaves is None or not self._fits(leaves) or not self._state.holds():
+            return MISS
+        return self._call(leaves)
+
+    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any] | None:
+        if not kwargs and len(args) == self._plain_count:
+            return args
+        leaves, spec = pytree.tree_flatten((args, kwargs))
+        return leaves if spec == self.captured.in_spec else None
+
+    def _fits(self, leaves: Sequence[Any]) -> bool:
+        for guard, leaf in zip(self._guards, leaves, strict=True):
+            if isinstance(guard, TensorGuard):
+                if isinstance(leaf, torch.Tensor):
+                    if leaf.dtype is not guard.dtype:
+                        return False
+                elif not isinstance(leaf, np.ndarray) or numpy_dtype(leaf) is not guard.dtype:
+                    return False
+                if leaf.shape != guard.shape and (guard.symbols == () or not _fits_dynamic(guard, leaf.shape)):
+                    return False
+            elif not _same_value(guard.value, leaf):
+                return False
+        if self.captured.symbols:
+            return sizes_problem(self.captured, leaves) is None
+        return True
+
+    def _call(self, leaves: Sequence[Any]) -> Any:
+        captured = self.captured
+        arrays: list[Any] = []
+        as_numpy = False
+        for source in captured.inputs:
+            leaf = leaves[source] if type(source) is int else source
+            if isinstance(leaf, torch.Tensor):
+                if leaf.requires_grad and torch.is_grad_enabled() and type(source) is int:
+                    raise _needs_grad(self._guards[source].name)
+                if not leaf.is_cpu:
+                    raise _wrong_device(self._guards[source].name if type(source) is int else "a buffer", leaf)
+                arrays.append(to_numpy(leaf))
+            else:
+                as_numpy = True
+                arrays.append(leaf)
+        if as_numpy and any(isinstance(leaf, torch.Tensor) for leaf in leaves):
+            as_numpy = False
+        if self._inputs_change:
+            self._refuse_overlap(leaves)
+        results = self.run(arrays)
+        if captured.mutations:
+            self._write_back(leaves, results)
+        outputs = [self._output(plan, leaves, results) for plan in captured.outputs]
+        if len(outputs) > 1:
+            outputs = _shared(captured.outputs, outputs)
+        if as_numpy:
+            outputs = [to_numpy(o) if isinstance(o, torch.Tensor) else o for o in outputs]
+        return outputs[0] if self._single else pytree.tree_unflatten(outputs, captured.out_spec)
+
+    def _output(self, plan: Any, leaves: Sequence[Any], results: list[np.ndarray]) -> Any:
+        match plan:
+            case FromResult():
+                return from_numpy(results[plan.index], plan.dtype)
+            case Constant():
+                return plan.value
+            case Alias(base=int() as leaf):
+                base = leaves[leaf]
+                return plan.build(torch.from_numpy(base)) if isinstance(base, np.ndarray) else plan.build(base)
+            case Alias(base=torch.Tensor() as weight):
+                return plan.build(weight)
+            case _:
+                return None  # a view of another output: filled in by _shared
+
+    def _write_back(self, leaves: Sequence[Any], results: list[np.ndarray]) -> None:
+        with torch.no_grad():
+            for mutation in self.captured.mutations:
+                value = results[mutation.index]
+                target = leaves[mutation.target] if isinstance(mutation.target, int) else mutation.target
+                if isinstance(target, np.ndarray):
+                    target[...] = value
+                else:
+                    target.copy_(from_numpy(value, target.dtype))
+
+    def _refuse_overlap(self, leaves: Sequence[Any]) -> None:
+        seen: dict[int, str] = {}
+        for guard, leaf in zip(self._guards, leaves, strict=True):
+            if not isinstance(leaf, torch.Tensor) or not leaf.numel():
+                continue
+            storage = leaf.untyped_storage().data_ptr()
+            if storage in seen:
+                raise UnsupportedError(
+                    f"inputs '{seen[storage]}' and '{guard.name}' share memory, and the model changes one in place",
+                    hint=f"pass a copy: {guard.name}.clone()",
+                )
+            seen[storage] = guard.name
+
+
+def _shared(plans: Sequence[Any], outputs: list[Any]) -> list[Any]:
+    """Outputs that are views of other outputs."""
+    by_result = {p.index: o for p, o in zip(plans, outputs, strict=True) if isinstance(p, FromResult)}
+    return [
+        p.build(by_result[p.base.index]) if isinstance(p, Alias) and isinstance(p.base, FromResult) else o
+        for p, o in zip(plans, outputs, strict=True)
+    ]
+
+
+def numpy_dtype(array: np.ndarray) -> torch.dtype | None:
+    """The torch dtype of an array; None when torch has none."""
+    return _FROM_NUMPY.get(array.dtype)
+
+
+_FROM_NUMPY: dict[np.dtype[Any], torch.dtype] = {
+    torch.empty(0, dtype=d).numpy().dtype: d
+    for d in (
+        torch.float16,
+        torch.float32,
+        torch.float64,
+        torch.bool,
+        torch.int8,
+        torch.int16,
+        torch.int32,
+        torch.int64,
+        torch.uint8,
+        torch.uint16,
+        torch.uint32,
+        torch.uint64,
+        torch.complex64,
+        torch.complex128,
+    )
+}
+
+
+def _fits_dynamic(guard: TensorGuard, shape: Sequence[int]) -> bool:
+    return len(shape) == len(guard.shape) and all(
+        want is None or want == got for want, got in zip(guard.shape, shape, strict=True)
+    )
+
+
+def sizes_problem(captured: Captured, leaves: Sequence[Any]) -> str | None:
+    """Why the dynamic sizes of these inputs are refused; None when they are fine."""
+    sizes: dict[str, int] = {}
+    for symbol in captured.symbols:
+        for leaf, dim in symbol.places:
+            got = leaves[leaf].shape[dim]
+            name = f"dimension {dim} of '{captured.guards[leaf].name}'"
+            if sizes.setdefault(symbol.name, got) != got:
+                return f"{name} is {got}, but '{symbol.name}' is {sizes[symbol.name]} elsewhere"
+            if got < symbol.low or (symbol.high is not None and got > symbol.high):
+                high = "" if symbol.high is None else f" and at most {symbol.high}"
+                return f"{name} is {got}, but '{symbol.name}' must be at least {symbol.low}{high}"
+    for check in captured.size_checks:
+        problem = check(sizes)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _same_value(wanted: Any, got: Any) -> bool:
+    if wanted is got:
+        return True
+    if type(wanted) is not type(got):
+        return False
+    return bool(wanted == got) or (isinstance(got, float) and got != got and wanted != wanted)
+
+
+def refuse(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise the error that says why these arguments do not fit a capture; returns when they do."""
+    leaves, spec = pytree.tree_flatten((args, kwargs))
+    if spec != captured.in_spec:
+        raise ShapeError(
+            f"the arguments have another structure: {_structure(spec)}", expected=_structure(captured.in_spec)
+        )
+    for guard, leaf in zip(captured.guards, leaves, strict=True):
+        if isinstance(guard, ValueGuard):
+            if not _same_value(guard.value, leaf):
+                raise ShapeError(f"argument '{guard.name}' is {leaf!r}", expected=repr(guard.value))
+            continue
+        if not isinstance(leaf, torch.Tensor | np.ndarray):
+            raise DTypeError(f"argument '{guard.name}' is a {type(leaf).__name__}", expected=guard.describe())
+        dtype = leaf.dtype if isinstance(leaf, torch.Tensor) else numpy_dtype(leaf)
+        shown = f"{str(dtype or leaf.dtype).removeprefix('torch.')}{list(leaf.shape)}"
+        if dtype is not guard.dtype:
+            raise DTypeError(f"argument '{guard.name}' is {shown}", expected=guard.describe())
+        if leaf.shape != guard.shape and not _fits_dynamic(guard, leaf.shape):
+            raise ShapeError(f"argument '{guard.name}' is {shown}", expected=guard.describe())
+    problem = sizes_problem(captured, leaves) if captured.symbols else None
+    if problem is not None:
+        raise ShapeError(problem)
+
+
+def _structure(spec: pytree.TreeSpec) -> str:
+    args, kwargs = pytree.tree_unflatten(["*"] * spec.num_leaves, spec)
+    parts = [*(str(a).replace("'", "") for a in args), *(f"{k}={v}".replace("'", "") for k, v in kwargs.items())]
+    return f"({', '.join(parts)})"
+
+
+def _needs_grad(name: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"input '{name}' requires a gradient, which compiled code does not record",
+        hint=f"call under torch.no_grad(), or pass {name}.detach()",
+    )
+
+
+def _wrong_device(name: str, tensor: torch.Tensor) -> DTypeError:
+    return DTypeError(f"input '{name}' is on device '{tensor.device}'", expected="device 'cpu'")

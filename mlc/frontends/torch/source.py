@@ -1,0 +1,83 @@
+"""A torch program as the face sees it: something that can be captured for given arguments and then called.
+
+source = TorchSource(model);  source.capture(args, kwargs, ctx) -> Captured;  source.bind(captured, run) -> Binding
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, UsageError
+from mlc.frontends.torch.binding import MISS, Binding, Run, refuse
+from mlc.frontends.torch.captured import Captured, TensorGuard
+from mlc.frontends.torch.record import capture
+from mlc.ir.context import MlcContext
+
+__all__ = ["MISS", "Binding", "TorchSource"]
+
+
+class TorchSource:
+    """`model`: a module or a function of tensors, or an ExportedProgram. `dynamic_shapes`: as for torch.export."""
+
+    def __init__(self, model: Any, dynamic_shapes: Any = None) -> None:
+        self.model = model
+        self.dynamic_shapes = dynamic_shapes
+        self.exported = isinstance(model, torch.export.ExportedProgram)
+        if not self.exported and not callable(model):
+            raise UsageError(
+                f"cannot compile a {type(model).__name__}",
+                expected="a torch.nn.Module, a function of tensors, or a torch.export.ExportedProgram",
+            )
+        if isinstance(model, type):
+            raise UsageError(f"cannot compile the class {model.__name__}", hint=f"make an instance: {model.__name__}()")
+
+    @property
+    def is_fixed(self) -> bool:
+        """One capture serves all calls: other shapes are wrong, not new."""
+        return self.exported or self.dynamic_shapes is not None
+
+    def example_call(self, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of a call from `example_inputs`: a tuple or list of arguments, a dict of keywords, one tensor."""
+        if isinstance(example_inputs, Mapping):
+            return (), dict(example_inputs)
+        if isinstance(example_inputs, tuple | list):
+            return tuple(example_inputs), {}
+        return (example_inputs,), {}
+
+    def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
+        """Capture for these arguments; weights go to `ctx.resources`."""
+        return capture(self.model, args, kwargs, ctx)
+
+    def bind(self, captured: Captured, run: Run) -> Binding:
+        """Join a capture with its compiled code."""
+        return Binding(captured, run)
+
+    def recapture_failed(
+        self, error: MlcError, known: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> MlcError:
+        """The model failed on new arguments where it had worked on others: name the argument that differs."""
+        if not isinstance(error, ExecutionError):
+            return error
+        try:
+            refuse(known, args, kwargs)
+        except (ShapeError, DTypeError) as difference:
+            expected = f"{difference.expected} (as compiled before)" if difference.expected else None
+            return type(difference)(
+                f"{difference.message}; {error.message}", where=error.where, expected=expected, hint=error.hint
+            )
+        return error
+
+    def refuse(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise the error that says why these arguments do not fit."""
+        refuse(captured, args, kwargs)
+
+    def describe(self, captured: Captured) -> str:
+        """The inputs a capture serves, for `explain()`."""
+        parts = [
+            f"{g.name}: {g.describe()}" if isinstance(g, TensorGuard) else f"{g.name}={g.value!r}"
+            for g in captured.guards
+        ]
+        return ", ".join(parts) or "no inputs"
