@@ -23,6 +23,7 @@ from mlc.lowering.vector.target import Target
 
 DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
 OPS_BUDGET = 480  # vector ops in one unrolled reduction body
+LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache
 
 
 @dataclass
@@ -183,13 +184,17 @@ def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> Non
     rest = [d for d in others if d not in rows and d not in cols]
     plan.order = [*rest, *cols, lanes, *rows]
     plan.tile = {d: 1 for d in plan.order}
-    plan.tile.update(_contraction_tile(nest, plan.width, lanes, rows, cols, target))
+    plan.tile.update(_contraction_tile(nest, plan.width, lanes, rows, cols, scalars, target))
 
 
 def _contraction_tile(
-    nest: Nest, width: int, lanes: int, rows: list[int], cols: list[int], target: Target
+    nest: Nest, width: int, lanes: int, rows: list[int], cols: list[int], scalars: list[Access], target: Target
 ) -> dict[int, int]:
-    """The register tile that covers the outer space in the fewest cycles per reduction step."""
+    """The register tile that covers the outer space in the fewest cycles per reduction step.
+
+    Rows read scalars, columns vectors. One column keeps every scalar a memory operand of a single fma where the
+    target has that; with more, some registers stay free, or loads scheduled early push accumulators out.
+    """
     vectors = -(-_extent(nest, lanes) // width)
     row_options = _two_level([(d, _extent(nest, d)) for d in reversed(rows[-2:])], target.vector_registers)
     col_options = _two_level(
@@ -198,15 +203,18 @@ def _contraction_tile(
     best: tuple[float, int, dict[int, int]] | None = None
     for row, col in product(row_options, col_options):
         tr, tc = _points(row), _points(col)
-        spare = tc + (0 if tc == 1 and target.broadcast_load else 1)
-        if tr * tc + spare > target.vector_registers:
+        spare = 2 if tc == 1 and target.broadcast_load else tc + 3
+        if tr * tc > 1 and (tr * tc + spare > target.vector_registers or _collide(row, scalars, target)):
             continue
         cycles = 0.0
         for pr, nr in _partition(nest, row, {}):
             for pc, nc in _partition(nest, col, {lanes: vectors}):
-                loads = (pc + pr) / target.loads_per_cycle
                 work = pr * pc / target.fma_per_cycle
-                cycles += nr * nc * (max(work, loads, target.fma_latency if pr * pc < 8 else 0) + 0.25)
+                loads = (pc + pr * (0.5 if target.broadcast_load else 1)) / target.loads_per_cycle
+                wait = target.fma_latency if pr * pc < 2 * target.fma_latency else 0
+                shared = 0.04 * work if tc > 1 and tr > 1 else 0
+                stream = pc * (0.5 if col[lanes] == vectors or not cols else 1)  # part of a panel: lines in vain
+                cycles += nr * nc * (max(work, loads, wait) + 0.25 + shared + stream)
         key = (cycles, -tr * tc)
         if best is None or key < best[:2]:
             tile = {**row, **col}
@@ -214,6 +222,24 @@ def _contraction_tile(
             best = (*key, tile)
     assert best is not None
     return best[2]
+
+
+def _collide(row: dict[int, int], scalars: list[Access], target: Target) -> bool:
+    """Whether the rows of a tile fall on so few cache sets (strides of 4096 bytes, say) that they evict each other."""
+    for access in scalars:
+        size = max(1, _bits(access.element_type) // 8)
+        starts = [0]
+        for dim, n in row.items():
+            stride = access.coeff(dim).static or 0
+            starts = [s + j * stride * size for s in starts for j in range(n)]
+        lines = {s // LINE for s in starts}
+        sets: dict[int, int] = {}
+        for line in lines:
+            at = line % (target.l1 // (LINE * WAYS))
+            sets[at] = sets.get(at, 0) + 1
+        if max(sets.values()) > WAYS:
+            return True
+    return False
 
 
 def _two_level(dims: list[tuple[int, int]], limit: int, even: list[int] | None = None) -> list[dict[int, int]]:
