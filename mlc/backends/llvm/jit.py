@@ -43,14 +43,23 @@ class NativeLibrary:
         self._trackers: dict[str, llvm.ResourceTracker] = {"": tracker}
 
     def address(self, symbol: str) -> int:
-        """Address of a function or global."""
+        """Address of a function or global; UsageError when the code has none of that name."""
+        found = self.find(symbol)
+        if found is None:
+            raise UsageError(f"no symbol '{symbol}' in the compiled code")
+        return found
+
+    def find(self, symbol: str) -> int | None:
+        """Address of a function or global, or None. ArtifactError when what it needs cannot be linked."""
         with _lock:
             tracker = self._trackers.get(symbol)
             if tracker is None:
                 try:
                     tracker = _engine().lookup(self._name, symbol)
                 except RuntimeError as e:
-                    raise UsageError(f"no symbol '{symbol}' in the compiled code ({e})") from None
+                    if f"Symbols not found: [ {symbol} ]" in str(e):
+                        return None
+                    raise ArtifactError(f"the compiled code cannot be linked: {e}") from None
                 self._trackers[symbol] = tracker
             return tracker[symbol]
 

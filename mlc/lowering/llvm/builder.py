@@ -64,8 +64,10 @@ class ModuleState:
     """Globals held in the weight store: their place in the `consts` array of the entry."""
     externals: dict[str, llvm.LLVMFunctionType] = field(default_factory=dict)
     """C functions called, in order of first use."""
-    callees: list[str] = field(default_factory=list)
-    """Kernels called by the entry, in order of first use: the upper half of a failure code counts them from 1."""
+    calls: dict[Operation, int] = field(default_factory=dict)
+    """Number of each `func.call` of the module, from 1 in order of the text: the upper half of a failure code."""
+    output_dims: Region | None = None
+    """Body of @output_dims, which gives the dynamic sizes of the entry's outputs."""
 
 
 @dataclass(slots=True)
@@ -301,8 +303,6 @@ class FunctionBuilder:
             raise UnsupportedError("cf.assert in a function that returns a value")
         message = op.properties.get("msg")
         text = message.data if isinstance(message, StringAttr) else "assertion failed"
-        where = format_location(op.location)
-        text = f"{where}: {text}" if where else text
         if text not in self.messages:
             self.messages.append(text)
         return self.messages.index(text) + 1

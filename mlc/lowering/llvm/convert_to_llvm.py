@@ -44,7 +44,14 @@ from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass
 from mlc.lowering.llvm import arith_ops, control, math_ops, memref_ops, vector_ops
 from mlc.lowering.llvm.builder import ModuleState, memory_type
-from mlc.lowering.llvm.entry import ARENA_SIZE, FORWARD, convert_arena_size, convert_forward
+from mlc.lowering.llvm.entry import (
+    ARENA_SIZE,
+    FORWARD,
+    OUTPUT_DIMS,
+    convert_arena_size,
+    convert_forward,
+    convert_output_dims,
+)
 from mlc.lowering.llvm.func_ops import convert_function, declare, llvm_signature, returns_status
 from mlc.lowering.llvm.types import element_bytes
 
@@ -85,9 +92,14 @@ def _survey(module: ModuleOp) -> ModuleState:
     for op in module.ops:
         if isinstance(op, func.FuncOp):
             name = op.sym_name.data
-            state.functions[name] = (op.function_type, returns_status(op.function_type, name))
+            if name == OUTPUT_DIMS:
+                state.output_dims = op.body
+            else:
+                state.functions[name] = (op.function_type, returns_status(op.function_type, name))
         elif isinstance(op, memref.GlobalOp) and isinstance(op.initial_value, DenseResourceAttr):
             state.consts[op.sym_name.data] = len(state.consts)
+    calls = (op for op in module.walk() if isinstance(op, func.CallOp))
+    state.calls = {op: n for n, op in enumerate(calls, 1)}
     return state
 
 
@@ -98,6 +110,8 @@ def _convert(op: Operation, state: ModuleState) -> list[Operation]:
             return [declare(name, llvm_signature(op.function_type, state.functions[name][1]))]
         if name == FORWARD:
             return [convert_forward(op, state)]
+        if name == OUTPUT_DIMS:
+            return [convert_output_dims(op, state)]
         if name == ARENA_SIZE:
             return [convert_arena_size(op, state)]
         return [convert_function(op, state)]

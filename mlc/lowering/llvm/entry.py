@@ -4,12 +4,16 @@
  -->
     llvm.func @mlc_forward(%args: !llvm.ptr, %dims: !llvm.ptr, %consts: !llvm.ptr, %arena: !llvm.ptr) -> i32
 
-`args[i]` points to the dense data of argument i, inputs then outputs. `dims` holds the dynamic sizes of all arguments
-in that order (so those of the inputs come first, which is what `mlc_arena_size` reads). `consts[k]` points to the k-th
-weight: the `memref.global`s with a `dense_resource`, in module order, listed in the attribute `mlc.consts`.
+`args[i]` points to the dense data of argument i, inputs then outputs. `dims` holds the dynamic sizes of the inputs in order,
+which `@arena_size` and `@output_dims` take as arguments; the latter gives those of the outputs, to
+`mlc_output_dims(dims, out)` and to the entry itself. `consts[k]` points to the k-th weight: the `memref.global`s with a
+`dense_resource`, in module order, listed in the attribute `mlc.consts`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
 
 from xdsl.dialects import func, llvm
 from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, MemRefType, StringAttr, i32, i64
@@ -19,10 +23,12 @@ from mlc.errors import UnsupportedError
 from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, ModuleState
 from mlc.lowering.llvm.func_ops import convert_body, note_messages
 from mlc.lowering.llvm.linear import ZERO, Linear
+from mlc.lowering.llvm.memref_ops import memory_access
+from mlc.lowering.llvm.registry import convert_block
 from mlc.lowering.llvm.types import PTR, dynamic_sizes, parts
 
-FORWARD, ARENA_SIZE = "forward", "arena_size"
-ENTRY, ENTRY_ARENA_SIZE = "mlc_forward", "mlc_arena_size"
+FORWARD, ARENA_SIZE, OUTPUT_DIMS = "forward", "arena_size", "output_dims"
+ENTRY, ENTRY_ARENA_SIZE, ENTRY_OUTPUT_DIMS = "mlc_forward", "mlc_arena_size", "mlc_output_dims"
 
 
 def _slot(b: FunctionBuilder, array: SSAValue, index: int, ty: Attribute) -> SSAValue:
@@ -46,16 +52,22 @@ def convert_forward(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
     b = FunctionBuilder(region, state, returns_status=True)
     b.push(region.blocks[0])
     args, dims, b.consts, arena = region.blocks[0].args
-    at = 0
-    for n, value in enumerate(op.body.blocks[0].args[:-1]):
+    sources = op.body.blocks[0].args[:-1]
+    inputs = _input_count(op, len(sources))
+    sizes: list[SSAValue] = []
+    for n, value in enumerate(sources):
         ty = value.type
         if not isinstance(ty, MemRefType) or len(parts(ty)) != 1 + len(dynamic_sizes(ty)):
             raise UnsupportedError(f"argument {n} of @forward is not a dense memref: {ty}")
-        flat = [_slot(b, args, n, PTR)]
-        for _ in dynamic_sizes(ty):
-            flat.append(_slot(b, dims, at, i64))
-            at += 1
-        b.bind([value], flat)
+        if n == inputs:
+            sizes = _output_sizes(b, sizes, sum(len(dynamic_sizes(cast(MemRefType, v.type))) for v in sources[n:]))
+        count = len(dynamic_sizes(ty))
+        if n < inputs:
+            own = [_slot(b, dims, len(sizes) + k, i64) for k in range(count)]
+            sizes += own
+        else:
+            own, sizes = sizes[:count], sizes[count:]
+        b.bind([value], [_slot(b, args, n, PTR), *own])
     bytes_of_arena = Linear((1 << 62) - 1)  # the caller allocates what mlc_arena_size says; nothing here reads it
     last = op.body.blocks[0].args[-1]
     assert isinstance(last.type, MemRefType)
@@ -63,9 +75,43 @@ def convert_forward(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
     convert_body(b, op.body)
     made = _function(ENTRY, [PTR] * 4, i32, region, op)
     note_messages(made, b.messages)
-    made.attributes["mlc.callees"] = ArrayAttr([StringAttr(name) for name in state.callees])
     made.attributes["mlc.consts"] = ArrayAttr([StringAttr(name) for name in state.consts])
     return made
+
+
+def _input_count(op: func.FuncOp, arguments: int) -> int:
+    """How many arguments are inputs; all, where the function does not say."""
+    count = op.attributes.get("num_inputs")
+    return count.value.data if isinstance(count, IntegerAttr) else arguments
+
+
+def _output_sizes(b: FunctionBuilder, dims: Sequence[SSAValue], count: int) -> list[SSAValue]:
+    """Dynamic sizes of the outputs, by the body of @output_dims."""
+    if not count:
+        return []
+    if b.module.output_dims is None:
+        raise UnsupportedError("outputs of @forward have dynamic sizes, but there is no @output_dims")
+    block = b.module.output_dims.block
+    for size in dims:
+        b.nonneg.add(size)
+    b.bind(block.args, dims)
+    return [b.value(v) for v in convert_block(b, block).operands]
+
+
+def convert_output_dims(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
+    """The entry `mlc_output_dims`: results go to the array given."""
+    region = Region(Block(arg_types=[PTR, PTR]))
+    b = FunctionBuilder(region, state, returns_status=False)
+    b.push(region.blocks[0])
+    dims, out = region.blocks[0].args
+    block = op.body.block
+    b.bind(block.args, [_slot(b, dims, n, i64) for n in range(len(block.args))])
+    slots = MemRefValue(out, ZERO, (), (), i64)
+    for n, value in enumerate(convert_block(b, block).operands):
+        b.effect(llvm.StoreOp, (b.value(value), b.address(slots, Linear(n))), memory_access(i64))
+    b.add(llvm.ReturnOp.create(location=op.location))
+    b.finish()
+    return _function(ENTRY_OUTPUT_DIMS, [PTR, PTR], llvm.LLVMVoidType(), region, op)
 
 
 def convert_arena_size(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:

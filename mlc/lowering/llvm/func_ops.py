@@ -4,8 +4,9 @@
  -->
     llvm.func @k(%x: !llvm.ptr {llvm.noalias}, %n: i64) -> i32
 
-A function without results returns a status: 0, or the number of its failed `cf.assert`. A function with one scalar result
-returns that. The entry returns `kernel << 16 | number`, kernels counted from 1 in order of first call, its own asserts as kernel 0.
+A function without results returns a status: 0, or the number of its failed `cf.assert` (asserts of one message share a
+number). A function with one scalar result returns that. The entry returns `call << 16 | number`, where `call` counts the
+module's `func.call`s from 1 in order of the text, and 0 stands for the entry's own asserts.
 """
 
 from __future__ import annotations
@@ -135,11 +136,11 @@ def call(b: FunctionBuilder, op: Operation) -> None:
     if not status:
         b.values[op.results[0]] = result
         return
-    _check(b, name, result)
+    _check(b, op, name, result)
 
 
-def _check(b: FunctionBuilder, name: str, code: SSAValue) -> None:
-    """Leave with the callee's failure; the entry adds which kernel it was."""
+def _check(b: FunctionBuilder, op: Operation, name: str, code: SSAValue) -> None:
+    """Leave with the callee's failure; the entry adds which call it was."""
     if not b.returns_status:
         raise UnsupportedError(f"@{name} can fail, but its caller returns a value")
     ok, fail = b.new_block(), Block()
@@ -147,9 +148,7 @@ def _check(b: FunctionBuilder, name: str, code: SSAValue) -> None:
     fine = b.emit(llvm.ICmpOp, (code, zero), i1, {"predicate": IntegerAttr(0, 64)})
     b.cond_branch(fine, ok, [], fail, [])
     if b.consts is not None:
-        if name not in b.module.callees:
-            b.module.callees.append(name)
-        kernel = b.int_const((b.module.callees.index(name) + 1) << NUMBER_BITS, 32)
+        kernel = b.int_const(b.module.calls[op] << NUMBER_BITS, 32)
         marked = llvm.OrOp.create(operands=(code, kernel), result_types=(i32,), location=b.loc)
         fail.add_op(marked)
         code = marked.results[0]

@@ -1,0 +1,63 @@
+"""The backend object behind the entry point `cpu`: target "native" and the presets of the machine table.
+
+    mlc.compile(model, target="native")           this machine
+    mlc.compile(model, target="x86-64-avx2")      any CPU with these features (runs here if this one has them)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import llvmlite
+import llvmlite.binding as llvm
+from xdsl.dialects.builtin import ModuleOp
+
+from mlc.backends.llvm import compile as codegen
+from mlc.backends.llvm.jit import NativeLibrary, load_objects
+from mlc.backends.llvm.target import feature_string, host_machine, triple, tune_cpu
+from mlc.backends.machine import PRESETS, MachineModel, preset
+
+NATIVE = "native"
+
+
+@dataclass(frozen=True)
+class CPUBackend:
+    """Compiles for CPUs with LLVM. `opt_level` and `debug` hold for everything it compiles."""
+
+    name: str = "cpu"
+    opt_level: int = codegen.DEFAULT.opt_level
+    debug: bool = False
+
+    def targets(self) -> Sequence[str]:
+        """Target names this backend answers to."""
+        return (NATIVE, *PRESETS)
+
+    def machine(self, target: str) -> MachineModel:
+        """The machine model of a target."""
+        return host_machine() if target == NATIVE else preset(target)
+
+    def fingerprint(self, machine: MachineModel) -> str:
+        """What object code depends on besides the IR."""
+        version = ".".join(map(str, llvm.llvm_version_info))
+        target = f"{triple(machine)} {tune_cpu(machine)} {feature_string(machine)}"
+        return f"llvm {version} llvmlite {llvmlite.__version__} {target} O{self.opt_level} debug={self.debug} {machine}"
+
+    def compile_many(self, modules: Sequence[ModuleOp], machine: MachineModel) -> list[bytes]:
+        """Object code of each module, in parallel."""
+        return codegen.compile_many(modules, machine, opt_level=self.opt_level, debug=self.debug)
+
+    def assembly(self, module: ModuleOp, machine: MachineModel) -> str:
+        """Assembly text of a module."""
+        return codegen.assembly(module, machine, opt_level=self.opt_level)
+
+    def llvm_ir(self, module: ModuleOp, machine: MachineModel) -> str:
+        """LLVM IR text of a module."""
+        return codegen.llvm_ir(module, machine, debug=self.debug)
+
+    def load(self, objects: Sequence[bytes]) -> NativeLibrary:
+        """Link objects into this process."""
+        return load_objects(objects)
+
+
+CPU_BACKEND = CPUBackend()
