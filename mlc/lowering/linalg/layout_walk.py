@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from xdsl.dialects import arith, tensor
-from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, TensorType, i64
+from xdsl.dialects.builtin import DenseArrayBase, TensorType, i64
 from xdsl.dialects.func import FuncOp
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, TransposeOp, YieldOp
@@ -19,7 +19,7 @@ from xdsl.ir.affine import AffineDimExpr
 from mlc.dialects.linalg.relayout_ops import PackOp, UnPackOp
 from mlc.ir.context import MlcContext
 from mlc.lowering.linalg.build import At, element_type
-from mlc.lowering.linalg.packed_values import Packing, Packings, divides
+from mlc.lowering.linalg.packed_values import Packing, Packings, can_pad_packed, divides
 from mlc.lowering.linalg.split_loops import Splits, can_split, operand_packing, split_loops
 from mlc.lowering.linalg.structure import iterators_of, maps_of, shape_of
 
@@ -134,23 +134,9 @@ class LayoutWalk(ABC):
 
     def _pad(self, op: tensor.PadOp) -> bool:
         packing = self._channel_packing(op.source)
-        low, high = list(op.static_low.get_values()), list(op.static_high.get_values())
-        if packing is None or op.low or op.high or low[1] or high[1]:
+        if packing is None or not can_pad_packed(op, packing):
             return False
-        at = At(op)
-        source = self.packings.packed(at, op.source, packing)
-        shape = [
-            d if d == DYNAMIC_INDEX else d + a + b
-            for d, a, b in zip(shape_of(source), [*low, 0], [*high, 0], strict=True)
-        ]
-        region = op.region.clone()
-        region.block.insert_arg(region.block.args[0].type, len(region.block.args))
-        new = at.add(
-            tensor.PadOp(
-                source, [], [], region, [*low, 0], [*high, 0], TensorType(element_type(op.source), shape), op.nofold
-            )
-        )
-        self.packings.set(op.result, packing, new.result)
+        self.packings.set(op.result, packing, self.packings.pad(At(op), op, packing))
         return True
 
     def _concat(self, op: tensor.ConcatOp) -> bool:

@@ -9,7 +9,7 @@ ordinary form back (`collapse_shape` or `linalg.unpack`).
 from __future__ import annotations
 
 from xdsl.dialects import tensor
-from xdsl.dialects.builtin import DYNAMIC_INDEX
+from xdsl.dialects.builtin import DYNAMIC_INDEX, TensorType
 from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Operation, SSAValue
 
@@ -29,6 +29,12 @@ def divides(value: SSAValue, packing: Packing) -> bool:
 def _is_view(value: SSAValue, packing: Packing) -> bool:
     """Splitting the last dimension alone moves nothing."""
     return len(packing) == 1 and packing[0][0] == len(shape_of(value)) - 1 and divides(value, packing)
+
+
+def can_pad_packed(op: tensor.PadOp, packing: Packing) -> bool:
+    """Whether padding leaves the packed dimensions alone and its amounts are known."""
+    low, high = op.static_low.get_values(), op.static_high.get_values()
+    return not op.low and not op.high and all(low[d] == high[d] == 0 for d, _ in packing)
 
 
 class Packings:
@@ -83,12 +89,29 @@ class Packings:
             sizes[d] = -(-size // t)
         return sizes + [t for _, t in packing]
 
+    def pad(self, at: At, op: tensor.PadOp, packing: Packing) -> SSAValue:
+        """The padded packed form of the source of `op`: packing first moves less than packing what was padded."""
+        source = self.packed(at, op.source, packing)
+        extra = [0] * len(packing)
+        low = [*op.static_low.get_values(), *extra]
+        high = [*op.static_high.get_values(), *extra]
+        shape = [
+            d if d == DYNAMIC_INDEX else d + a + b for d, a, b in zip(shape_of(source), low, high, strict=True)
+        ]
+        region = op.region.clone()
+        for _ in packing:
+            region.block.insert_arg(region.block.args[0].type, len(region.block.args))
+        result = TensorType(element_type(op.source), shape)
+        return at.add(tensor.PadOp(source, [], [], region, low, high, result, op.nofold)).result
+
     def _make(self, at: At, value: SSAValue, packing: Packing) -> SSAValue:
         owner = value.owner
         if isinstance(owner, FillOp):
             return at.fill(owner.inputs[0], self.packed(at, owner.outputs[0], packing))
         if isinstance(owner, tensor.EmptyOp):
             return at.empty(self.packed_sizes(at, value, packing), element_type(value))
+        if isinstance(owner, tensor.PadOp) and value not in self._replaced and can_pad_packed(owner, packing):
+            return self.pad(at, owner, packing)
         source = self.plain(at, value)
         if _is_view(value, packing):
             ((dim, tile),) = packing
