@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 
 # pass name -> "module:Class"
 PASSES: dict[str, str] = {
+    "convert-torch-to-linalg": "mlc.lowering.torch.convert_torch_to_linalg:ConvertTorchToLinalg",
     "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
     "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",
     "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",

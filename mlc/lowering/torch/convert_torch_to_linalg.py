@@ -1,0 +1,324 @@
+"""Convert functions of the torch dialect to linalg on builtin tensors.
+
+    func.func @forward(%x: !torch.vtensor<[2,3],f32>) -> !torch.vtensor<[2,4],f32> {
+      %w = torch.vtensor.literal(dense_resource<w> : tensor<4x3xf32>) : !torch.vtensor<[4,3],f32>
+      %none = torch.constant.none
+      %y = torch.aten.linear %x, %w, %none : … -> !torch.vtensor<[2,4],f32>
+      %z = torch.aten.relu %y : …
+      return %z
+    }
+    -->
+    func.func @forward(%x: tensor<2x3xf32>) -> tensor<2x4xf32> {
+      %c0 = arith.constant 0.0 : f32
+      %w = arith.constant dense_resource<w> : tensor<4x3xf32>
+      %e = tensor.empty() : tensor<3x4xf32>
+      %t = linalg.transpose ins(%w) outs(%e) permutation = [1, 0]
+      …linalg.fill, linalg.matmul, linalg.generic { relu }…
+      return
+    }
+
+What: walks each function once and builds its replacement; every op that has no lowering is named in one error.
+Runs after `torch-canonicalize` and `torch-fold-batch-norm`. Runs before the linalg passes.
+Tests: tests/lowering/torch/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xdsl.dialects import arith, func
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    DenseIntOrFPElementsAttr,
+    DenseResourceAttr,
+    FunctionType,
+    IndexType,
+    IntegerType,
+    ModuleOp,
+    TensorType,
+    f64,
+    i1,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from mlc.dialects.torch import prim
+from mlc.dialects.torch.constants import ScalarConstant, VTensorLiteralOp
+from mlc.dialects.torch.types import (
+    TorchBoolType,
+    TorchFloatType,
+    TorchIntType,
+    TorchType,
+    VTensorType,
+)
+from mlc.errors import UnsupportedError
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Contract, Reassociates
+from mlc.ir.locations import format_location
+from mlc.ir.passes import MlcPass
+from mlc.lowering.torch.to_linalg import dtypes
+from mlc.lowering.torch.to_linalg.all_lowerings import LOWERINGS
+from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64
+from mlc.lowering.torch.to_linalg.registry import Conversion
+from mlc.lowering.torch.to_linalg.tensor import Scalar, Tensor, plain
+
+
+@dataclass(frozen=True)
+class ConvertTorchToLinalg(MlcPass):
+    """torch -> linalg on tensors."""
+
+    name = "convert-torch-to-linalg"
+    contract: ClassVar[Contract] = Contract(
+        level_in="torch",
+        level_out="linalg",
+        preserves=Reassociates("sums of products are added in the order of the loops, not of ATen's kernels"),
+        profile="torch-ops",
+        establishes=("no torch op or type is left",),
+    )
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        functions = [op for op in module.body.ops if isinstance(op, func.FuncOp) and _is_torch(op)]
+        problems = [p for f in functions for p in _unsupported(f)]
+        if problems:
+            raise UnsupportedError(
+                f"{len(problems)} op{'s have' if len(problems) > 1 else ' has'} no lowering:\n"
+                + "\n".join(f"  {p}" for p in problems),
+                hint="replace these ops in the model, or decompose them before compiling",
+            )
+        for function in functions:
+            converted = _FunctionConversion(function)
+            converted.run()
+            ctx.remarks.applied(self.name, function, f"converted {converted.count} ops")
+        for name in [name for name in module.attributes if name.startswith("torch.")]:
+            del module.attributes[name]
+
+
+def _is_torch(function: func.FuncOp) -> bool:
+    ftype = function.function_type
+    if any(isinstance(t, TorchType) for t in (*ftype.inputs, *ftype.outputs)):
+        return True
+    return bool(function.body.blocks) and any(op.name.startswith("torch.") for op in function.body.block.ops)
+
+
+def _unsupported(function: func.FuncOp) -> list[str]:
+    """Lines naming each op of `function` that no lowering knows."""
+    out: list[str] = []
+    for op in function.walk():
+        if op is function or op.name in LOWERINGS or _is_structural(op):
+            continue
+        name = op.operator_name if isinstance(op, prim.OperatorOp) else op.name
+        if f"torch.{name}" in LOWERINGS:
+            continue
+        where = format_location(op.location)
+        line = f"{name} at {where}" if where else name
+        if line not in out:
+            out.append(line)
+    return out
+
+
+_ASSERTIONS = frozenset(
+    {"torch.aten._assert_tensor_metadata", "torch.aten._assert_scalar", "torch.aten._assert_async.msg"}
+)
+_SHAPE_FACTS = frozenset({"torch.symbolic_int", "torch.bind_symbolic_shape"})
+
+
+def _is_structural(op: Operation) -> bool:
+    return (
+        isinstance(
+            op,
+            ScalarConstant
+            | VTensorLiteralOp
+            | func.ReturnOp
+            | prim.PrimListConstructOp
+            | prim.PrimTupleConstructOp
+            | prim.PrimListUnpackOp
+            | prim.PrimTupleUnpackOp
+            | prim.PrimTupleIndexOp
+            | prim.TensorStaticInfoCastOp,
+        )
+        or prim.is_cast(op)
+        or op.name in _ASSERTIONS
+        or op.name in _SHAPE_FACTS
+        or op.name in ("torch.aten.__getitem__.t", "torch.aten.len.t")
+    )
+
+
+class _FunctionConversion:
+    """Converts one function in place."""
+
+    def __init__(self, function: func.FuncOp) -> None:
+        self.function = function
+        self.count = 0
+        self.env: dict[SSAValue, Any] = {}
+
+    def run(self) -> None:
+        old = self.function.body.block
+        inputs = [_builtin_type(t) for t in self.function.function_type.inputs]
+        block = Block(arg_types=inputs)
+        c = Conversion(block)
+        c.location = self.function.location
+        for before, after in zip(old.args, block.args, strict=True):
+            after.name_hint = before.name_hint
+            self.env[before] = _argument(c, after, before.type)
+        for op in old.ops:
+            c.location = op.location
+            self._convert(c, op)
+        c.finish()
+        _drop_unused(block)
+        outputs = list(block.last_op.operand_types) if block.last_op is not None else []
+        self.function.body.detach_block(old)
+        self.function.body.add_block(block)
+        old.erase(safe_erase=False)
+        self.function.properties["function_type"] = FunctionType.from_lists(inputs, outputs)
+        for key in ("arg_attrs", "res_attrs"):
+            self.function.properties.pop(key, None)
+
+    def _convert(self, c: Conversion, op: Operation) -> None:
+        match op:
+            case ScalarConstant():
+                self.env[op.results[0]] = op.value
+            case VTensorLiteralOp():
+                self.env[op.results[0]] = _literal(c, op)
+            case prim.PrimListConstructOp() | prim.PrimTupleConstructOp():
+                self.env[op.results[0]] = [self.env[v] for v in op.operands]
+            case prim.PrimListUnpackOp() | prim.PrimTupleUnpackOp():
+                self._bind(c, op, self.env[op.operands[0]])
+            case func.ReturnOp():
+                flat = _flattened([self.env[v] for v in op.operands])
+                c.emit(func.ReturnOp(*[_returned(c, v) for v in flat]))
+            case _ if prim.is_cast(op):
+                self.env[op.results[0]] = self.env[op.operands[0]]
+            case prim.TensorStaticInfoCastOp():
+                self._bind(c, op, self.env[op.operands[0]])
+            case _ if op.name in ("torch.aten.__getitem__.t", "torch.prim.TupleIndex"):
+                self.env[op.results[0]] = self.env[op.operands[0]][self.env[op.operands[1]]]
+            case _ if op.name == "torch.aten.len.t":
+                self.env[op.results[0]] = len(self.env[op.operands[0]])
+            case _ if op.name in _ASSERTIONS or op.name in _SHAPE_FACTS:
+                self._assertion(c, op)
+            case _:
+                self._lower(c, op)
+
+    def _lower(self, c: Conversion, op: Operation) -> None:
+        name = f"torch.{op.operator_name}" if isinstance(op, prim.OperatorOp) else op.name
+        c.operation, c.result_types = op, op.result_types
+        out = LOWERINGS[name](c, *[self.env[v] for v in op.operands])
+        self.count += 1
+        if len(op.results) == 1:
+            out = (out,)
+        self._bind(c, op, out)
+
+    def _bind(self, c: Conversion, op: Operation, results: Any) -> None:
+        if not isinstance(results, tuple | list):
+            results = (results,)
+        for result, value in zip(op.results, results, strict=True):
+            if isinstance(value, Tensor) and isinstance(result.type, VTensorType) and result.type.shape is not None:
+                value = c.refine(value, [-1 if n is None else n for n in result.type.shape])
+            self.env[result] = value
+
+    def _assertion(self, c: Conversion, op: Operation) -> None:
+        if op.name == "torch.symbolic_int":
+            raise UnsupportedError("symbolic sizes must be bound to a tensor's dimensions", format_location(op.location))
+
+
+def _builtin_type(t: Attribute) -> Attribute:
+    """Type at the linalg level of a value that crosses the function's border."""
+    match t:
+        case VTensorType():
+            if t.shape is None or t.element_type is None:
+                raise UnsupportedError(
+                    f"an argument of type {t} has no rank or element type", hint="give example inputs"
+                )
+            sizes = [DYNAMIC_INDEX if n is None else n for n in t.shape]
+            return TensorType(dtypes.of_attribute(t.element_type).mlir, sizes)
+        case TorchIntType():
+            return i64
+        case TorchFloatType():
+            return f64
+        case TorchBoolType():
+            return i1
+        case TensorType() | IntegerType():
+            return t
+        case _:
+            raise UnsupportedError(f"a function argument of type {t} has no lowering")
+
+
+def _argument(c: Conversion, value: SSAValue, torch_type: Attribute) -> Any:
+    match torch_type:
+        case VTensorType():
+            assert torch_type.shape is not None and torch_type.element_type is not None
+            shape = tuple(c.argument_size(value, d) if n is None else n for d, n in enumerate(torch_type.shape))
+            return plain(value, dtypes.of_attribute(torch_type.element_type), shape)
+        case TorchIntType():
+            return Scalar(c.op(arith.IndexCastOp, value, IndexType()), I64)
+        case TorchFloatType():
+            return Scalar(value, F64)
+        case _:
+            return Scalar(value, BOOL)
+
+
+def _literal(c: Conversion, op: VTensorLiteralOp) -> Tensor:
+    """A constant of builtin type: the handle, or the elements, under a signless element type."""
+    held = op.value
+    old = held.type
+    assert isinstance(old, TensorType)
+    torch_type = op.results[0].type
+    assert isinstance(torch_type, VTensorType)
+    dtype = dtypes.of_attribute(old.element_type)
+    shape = tuple(old.get_shape())
+    new = TensorType(dtype.mlir, shape)
+    if isinstance(held, DenseResourceAttr):
+        attr: Attribute = DenseResourceAttr(held.resource_handle, new)
+    else:
+        assert isinstance(held, DenseIntOrFPElementsAttr)
+        attr = DenseIntOrFPElementsAttr(new, held.data)
+    location, c.location = c.location, op.location
+    value = c.head(arith.ConstantOp(attr, new))  # pyright: ignore[reportArgumentType]
+    c.location = location
+    value.name_hint = op.results[0].name_hint
+    splat = None
+    if isinstance(held, DenseIntOrFPElementsAttr) and not shape:
+        splat = held.get_values()[0]
+    return Tensor(value, dtype, shape, tuple(range(len(shape))), shape, splat)
+
+
+def _flattened(items: list[Any]) -> list[Any]:
+    out: list[Any] = []
+    for item in items:
+        out += _flattened(item) if isinstance(item, list | tuple) else [item]
+    return out
+
+
+def _returned(c: Conversion, value: Any) -> SSAValue:
+    match value:
+        case Tensor():
+            return c.plain(value).value
+        case Scalar() if value.dtype == I64:
+            return c.op(arith.IndexCastOp, value.value, i64)
+        case Scalar():
+            return value.value
+        case bool():
+            return c.number(value, BOOL)
+        case int():
+            return c.number(value, I64)
+        case float():
+            return c.number(value, F64)
+        case _:
+            raise UnsupportedError(
+                f"the model returns {value!r}, which is neither a tensor nor a number",
+                hint="return tensors",
+            )
+
+
+def _drop_unused(block: Block) -> None:
+    """Remove ops whose results nothing reads. Checks (`cf.assert`) stay, and what they read."""
+    for op in reversed(list(block.ops)):
+        if op.results and not any(r.first_use for r in op.results) and not _has_check(op):
+            op.detach()
+            op.erase(safe_erase=False)
+
+
+def _has_check(op: Operation) -> bool:
+    return any(inner.name == "cf.assert" for inner in op.walk())
+

@@ -1,0 +1,437 @@
+"""Elementwise ops of one tensor: activations, math functions, predicates, casts."""
+
+from __future__ import annotations
+
+import math as pymath
+from collections.abc import Callable
+
+from xdsl.dialects import arith, math
+from xdsl.ir import Operation, SSAValue
+
+from mlc.lowering.torch.to_linalg.body import Body
+from mlc.lowering.torch.to_linalg.dtypes import BOOL, DType
+from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
+from mlc.lowering.torch.to_linalg.structured import elementwise
+from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
+
+Unary = Callable[[Body, SSAValue, DType], SSAValue]
+
+
+def _math(cls: type[Operation]) -> Unary:
+    return lambda b, x, t: b.op(cls, x)
+
+
+def _whole(cls: type[Operation]) -> Unary:
+    """Rounding functions leave integers alone."""
+    return lambda b, x, t: b.op(cls, x) if t.is_float else x
+
+
+def _sign(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    if t.is_bool:
+        return x
+    zero, one = b.const(0, t), b.const(1, t)
+    if t.kind == "u":
+        return b.select(b.compare("gt", x, zero, t), one, zero)
+    negative = b.select(b.compare("lt", x, zero, t), b.const(-1, t), zero)
+    return b.select(b.compare("gt", x, zero, t), one, negative)
+
+
+def clamp_low(b: Body, x: SSAValue, low: SSAValue, t: DType) -> SSAValue:
+    """max(x, low) that keeps NaN and is one machine instruction."""
+    return b.select(b.compare("lt", x, low, t), low, x)
+
+
+def clamp_high(b: Body, x: SSAValue, high: SSAValue, t: DType) -> SSAValue:
+    """min(x, high) that keeps NaN and is one machine instruction."""
+    return b.select(b.compare("gt", x, high, t), high, x)
+
+
+def _relu(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return clamp_low(b, x, b.const(0, t), t)
+
+
+def _relu6_part(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    """clamp(x + 3, 0, 6)"""
+    shifted = b.add(x, b.const(3.0, t), t)
+    return clamp_high(b, clamp_low(b, shifted, b.const(0.0, t), t), b.const(6.0, t), t)
+
+
+def _hardsigmoid(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.divf(_relu6_part(b, x, t), b.const(6.0, t))
+
+
+def _hardswish(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.divf(b.mul(x, _relu6_part(b, x, t), t), b.const(6.0, t))
+
+
+def _silu(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    one = b.const(1.0, t)
+    return b.divf(x, b.add(one, b.op(math.ExpOp, b.neg(x, t)), t))
+
+
+def _log1p_exp(b: Body, x: SSAValue) -> SSAValue:
+    return b.op(math.Log1pOp, b.op(math.ExpOp, x))
+
+
+def _mish(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.mul(x, b.op(math.TanhOp, _log1p_exp(b, x)), t)
+
+
+def _log_sigmoid(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    low = clamp_high(b, x, b.const(0.0, t), t)
+    return b.sub(low, _log1p_exp(b, b.neg(b.abs(x, t), t)), t)
+
+
+def _gelu_erf(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    erf = b.op(math.ErfOp, b.mul(x, b.const(pymath.sqrt(0.5), t), t))
+    return b.mul(b.mul(x, b.const(0.5, t), t), b.add(erf, b.const(1.0, t), t), t)
+
+
+def _gelu_tanh(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    beta = pymath.sqrt(2.0) * (2.0 / pymath.sqrt(pymath.pi)) * 0.5
+    cube = b.mul(b.mul(x, x, t), x, t)
+    inner = b.mul(b.const(beta, t), b.add(x, b.mul(b.const(0.044715, t), cube, t), t), t)
+    return b.mul(b.mul(b.const(0.5, t), x, t), b.add(b.const(1.0, t), b.op(math.TanhOp, inner), t), t)
+
+
+def _reciprocal(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.divf(b.const(1.0, t), x)
+
+
+def _rsqrt(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.divf(b.const(1.0, t), b.op(math.SqrtOp, x))
+
+
+def _bitwise_not(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.op(arith.XOrIOp, x, b.const(True if t.is_bool else -1, t))
+
+
+def _square(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.mul(x, x, t)
+
+
+def _frac(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.sub(x, b.op(math.TruncOp, x), t)
+
+
+def _scaled(factor: float) -> Unary:
+    return lambda b, x, t: b.mul(x, b.const(factor, t), t)
+
+
+def _logit(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.op(math.LogOp, b.divf(x, b.sub(b.const(1.0, t), x, t)))
+
+
+# name without "aten." -> scalar function; computed in the result's type
+_UNARY: dict[str, Unary] = {
+    "relu": _relu,
+    "relu6": lambda b, x, t: clamp_high(b, _relu(b, x, t), b.const(6, t), t),
+    "hardsigmoid": _hardsigmoid,
+    "hardswish": _hardswish,
+    "silu": _silu,
+    "mish": _mish,
+    "log_sigmoid": _log_sigmoid,
+    "sigmoid": lambda b, x, t: b.sigmoid(x, t),
+    "tanh": _math(math.TanhOp),
+    "exp": _math(math.ExpOp),
+    "exp2": _math(math.Exp2Op),
+    "expm1": _math(math.ExpM1Op),
+    "log": _math(math.LogOp),
+    "log2": _math(math.Log2Op),
+    "log10": _math(math.Log10Op),
+    "log1p": _math(math.Log1pOp),
+    "sqrt": _math(math.SqrtOp),
+    "rsqrt": _rsqrt,
+    "reciprocal": _reciprocal,
+    "sin": _math(math.SinOp),
+    "cos": _math(math.CosOp),
+    "tan": _math(math.TanOp),
+    "asin": _math(math.AsinOp),
+    "acos": _math(math.AcosOp),
+    "atan": _math(math.AtanOp),
+    "sinh": _math(math.SinhOp),
+    "cosh": _math(math.CoshOp),
+    "asinh": _math(math.AsinhOp),
+    "acosh": _math(math.AcoshOp),
+    "atanh": _math(math.AtanhOp),
+    "erf": _math(math.ErfOp),
+    "floor": _whole(math.FloorOp),
+    "ceil": _whole(math.CeilOp),
+    "round": _whole(math.RoundEvenOp),
+    "trunc": _whole(math.TruncOp),
+    "fix": _whole(math.TruncOp),
+    "frac": _frac,
+    "neg": lambda b, x, t: b.neg(x, t),
+    "abs": lambda b, x, t: b.abs(x, t),
+    "sign": _sign,
+    "sgn": _sign,
+    "square": _square,
+    "bitwise_not": _bitwise_not,
+    "rad2deg": _scaled(180.0 / pymath.pi),
+    "deg2rad": _scaled(pymath.pi / 180.0),
+    "positive": lambda b, x, t: x,
+}
+
+
+def _lower_unary(name: str, fn: Unary) -> None:
+    def lower(c: Conversion, x: Tensor) -> Tensor:
+        t = c.out
+        return elementwise(c, [x], t, lambda b, v: fn(b, v, t.compute))
+
+    lowers(f"aten.{name}")(lower)
+
+
+for _name, _fn in _UNARY.items():
+    _lower_unary(_name, _fn)
+
+
+def unary(c: Conversion, name: str, x: Tensor) -> Tensor:
+    """The op `aten.<name>` on a float tensor, for lowerings made of several."""
+    fn = _UNARY[name]
+    return elementwise(c, [x], x.dtype, lambda b, v: fn(b, v, x.dtype.compute))
+
+
+def _predicate(name: str, of_float: Unary, of_whole: bool | Unary) -> None:
+    def lower(c: Conversion, x: Tensor) -> Tensor:
+        if x.dtype.is_float:
+            t = x.dtype.compute
+            return elementwise(c, [x], BOOL, lambda b, v: of_float(b, v, t), compute=t, returns=BOOL)
+        if isinstance(of_whole, bool):
+            return c.full(x.shape, BOOL, of_whole)
+        return elementwise(c, [x], BOOL, lambda b, v: of_whole(b, v, x.dtype), compute=x.dtype, returns=BOOL)
+
+    lowers(f"aten.{name}")(lower)
+
+
+def _infinite(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.compare("eq", b.abs(x, t), b.const(pymath.inf, t), t)
+
+
+def _zero(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    return b.compare("eq", x, b.const(0, t), t)
+
+
+def _sign_bit(b: Body, x: SSAValue, t: DType) -> SSAValue:
+    one = b.op(math.CopySignOp, b.const(1.0, t), x)
+    return b.compare("lt", one, b.const(0.0, t), t)
+
+
+_predicate("isnan", lambda b, x, t: b.is_nan(x, t), False)
+_predicate("isinf", _infinite, False)
+_predicate("isfinite", lambda b, x, t: b.compare("lt", b.abs(x, t), b.const(pymath.inf, t), t), True)
+_predicate("isposinf", lambda b, x, t: b.compare("eq", x, b.const(pymath.inf, t), t), False)
+_predicate("isneginf", lambda b, x, t: b.compare("eq", x, b.const(-pymath.inf, t), t), False)
+_predicate("logical_not", _zero, _zero)
+_predicate(
+    "signbit",
+    _sign_bit,
+    lambda b, x, t: b.const(False, BOOL) if t.kind in "ub" else b.compare("lt", x, b.const(0, t), t),
+)
+
+
+@lowers("aten.gelu")
+def gelu(c: Conversion, x: Tensor, approximate: str = "none") -> Tensor:
+    fn = _gelu_tanh if approximate == "tanh" else _gelu_erf
+    return elementwise(c, [x], c.out, lambda b, v: fn(b, v, c.out.compute))
+
+
+@lowers("aten.leaky_relu")
+def leaky_relu(c: Conversion, x: Tensor, slope: Number) -> Tensor:
+    t = c.out.compute
+    return elementwise(
+        c, [x, slope], c.out, lambda b, v, s: b.select(b.compare("gt", v, b.const(0, t), t), v, b.mul(v, s, t))
+    )
+
+
+@lowers("aten.elu")
+def elu(c: Conversion, x: Tensor, alpha: Number = 1, scale: Number = 1, input_scale: Number = 1) -> Tensor:
+    t = c.out.compute
+
+    def fn(b: Body, v: SSAValue) -> SSAValue:
+        inner = v if input_scale == 1 else b.mul(v, b.const(input_scale, t), t)
+        low = b.mul(b.op(math.ExpM1Op, inner), b.const(float(alpha) * float(scale), t), t)
+        high = v if scale == 1 else b.mul(v, b.const(scale, t), t)
+        return b.select(b.compare("le", v, b.const(0.0, t), t), low, high)
+
+    return elementwise(c, [x], c.out, fn)
+
+
+@lowers("aten.selu")
+def selu(c: Conversion, x: Tensor) -> Tensor:
+    return elu(c, x, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1)
+
+
+@lowers("aten.celu")
+def celu(c: Conversion, x: Tensor, alpha: Number = 1.0) -> Tensor:
+    return elu(c, x, alpha, 1.0, 1.0 / float(alpha))
+
+
+@lowers("aten.softplus")
+def softplus(c: Conversion, x: Tensor, beta: Number = 1, threshold: Number = 20) -> Tensor:
+    t = c.out.compute
+
+    def fn(b: Body, v: SSAValue) -> SSAValue:
+        scaled = v if beta == 1 else b.mul(v, b.const(beta, t), t)
+        soft = _log1p_exp(b, scaled)
+        soft = soft if beta == 1 else b.divf(soft, b.const(beta, t))
+        return b.select(b.compare("gt", scaled, b.const(threshold, t), t), v, soft)
+
+    return elementwise(c, [x], c.out, fn)
+
+
+@lowers("aten.softsign")
+def softsign(c: Conversion, x: Tensor) -> Tensor:
+    t = c.out.compute
+    return elementwise(c, [x], c.out, lambda b, v: b.divf(v, b.add(b.abs(v, t), b.const(1.0, t), t)))
+
+
+@lowers("aten.hardshrink")
+def hardshrink(c: Conversion, x: Tensor, lambd: Number = 0.5) -> Tensor:
+    t = c.out.compute
+
+    def fn(b: Body, v: SSAValue) -> SSAValue:
+        inside = b.logical_and(
+            b.compare("ge", v, b.const(-float(lambd), t), t), b.compare("le", v, b.const(lambd, t), t)
+        )
+        return b.select(inside, b.const(0.0, t), v)
+
+    return elementwise(c, [x], c.out, fn)
+
+
+@lowers("aten.softshrink")
+def softshrink(c: Conversion, x: Tensor, lambd: Number = 0.5) -> Tensor:
+    t = c.out.compute
+
+    def fn(b: Body, v: SSAValue) -> SSAValue:
+        bound = b.const(lambd, t)
+        low = b.select(
+            b.compare("lt", v, b.const(-float(lambd), t), t), b.add(v, bound, t), b.mul(v, b.const(0.0, t), t)
+        )
+        return b.select(b.compare("gt", v, bound, t), b.sub(v, bound, t), low)
+
+    return elementwise(c, [x], c.out, fn)
+
+
+@lowers("aten.threshold")
+def threshold(c: Conversion, x: Tensor, bound: Number, value: Number) -> Tensor:
+    t = c.out.compute
+    return elementwise(c, [x, bound, value], c.out, lambda b, v, lo, r: b.select(b.compare("le", v, lo, t), r, v))
+
+
+@lowers("aten.hardtanh")
+def hardtanh(c: Conversion, x: Tensor, low: Number = -1, high: Number = 1) -> Tensor:
+    return clamp(c, x, low, high)
+
+
+@lowers("aten.clamp")
+def clamp(c: Conversion, x: Tensor, low: Number | None = None, high: Number | None = None) -> Tensor:
+    t = c.out.compute
+    if any(isinstance(v, float) and pymath.isnan(v) for v in (low, high)):
+        return c.full(x.shape, c.out, pymath.nan)
+    bounds = [v for v in (low, high) if v is not None]
+
+    def fn(b: Body, v: SSAValue, *given: SSAValue) -> SSAValue:
+        rest = list(given)
+        if low is not None:
+            v = clamp_low(b, v, rest.pop(0), t)
+        return clamp_high(b, v, rest.pop(0), t) if high is not None else v
+
+    return elementwise(c, [x, *bounds], c.out, fn)
+
+
+@lowers("aten.clamp_min")
+def clamp_min(c: Conversion, x: Tensor, low: Number) -> Tensor:
+    return clamp(c, x, low, None)
+
+
+@lowers("aten.clamp_max")
+def clamp_max(c: Conversion, x: Tensor, high: Number) -> Tensor:
+    return clamp(c, x, None, high)
+
+
+@lowers("aten.round.decimals")
+def round_decimals(c: Conversion, x: Tensor, decimals: int) -> Tensor:
+    t = c.out.compute
+    if not t.is_float:
+        return x
+    power = 10.0 ** abs(decimals)
+
+    def fn(b: Body, v: SSAValue) -> SSAValue:
+        p = b.const(power, t)
+        up = b.mul(v, p, t) if decimals >= 0 else b.divf(v, p)
+        whole = b.op(math.RoundEvenOp, up)
+        return b.divf(whole, p) if decimals >= 0 else b.mul(whole, p, t)
+
+    return elementwise(c, [x], c.out, fn)
+
+
+@lowers("aten.logit")
+def logit(c: Conversion, x: Tensor, eps: Number | None = None) -> Tensor:
+    t = c.out.compute
+
+    def fn(b: Body, v: SSAValue) -> SSAValue:
+        if eps is not None and float(eps) >= 0:
+            v = clamp_high(b, clamp_low(b, v, b.const(eps, t), t), b.const(1.0 - float(eps), t), t)
+        return _logit(b, v, t)
+
+    return elementwise(c, [x], c.out, fn)
+
+
+@lowers("aten.nan_to_num")
+def nan_to_num(
+    c: Conversion, x: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    t = x.dtype
+    if not t.is_float:
+        return x
+    biggest = {"f64": 1.7976931348623157e308, "f32": 3.4028234663852886e38, "f16": 65504.0, "bf16": 3.3895313892515355e38}[
+        t.name
+    ]
+    low = -biggest if neginf is None else neginf
+    high = biggest if posinf is None else posinf
+
+    def fn(b: Body, v: SSAValue) -> SSAValue:
+        k = t.compute
+        out = b.select(b.is_nan(v, k), b.const(nan or 0.0, k), v)
+        out = b.select(b.compare("eq", v, b.const(pymath.inf, k), k), b.const(high, k), out)
+        return b.select(b.compare("eq", v, b.const(-pymath.inf, k), k), b.const(low, k), out)
+
+    return elementwise(c, [x], t, fn)
+
+
+def cast(c: Conversion, x: Tensor, dtype: DType) -> Tensor:
+    """`x.to(dtype)`; nothing when it has that type."""
+    if x.dtype == dtype:
+        return x
+    if x.splat is not None:
+        return c.full(x.shape, dtype, x.splat if not dtype.is_int else int(x.splat))
+    return elementwise(c, [x], dtype, lambda b, v: v, compute=x.dtype, returns=x.dtype)
+
+
+@lowers("aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten.to.other", "aten._to_copy", "aten.to.prim_Device")
+def to(c: Conversion, x: Tensor, *_: object) -> Tensor:
+    return cast(c, x, c.out)
+
+
+@lowers("prims.convert_element_type", "aten.type_as")
+def convert_element_type(c: Conversion, x: Tensor, *_: object) -> Tensor:
+    return cast(c, x, c.out)
+
+
+@lowers(
+    "aten.clone", "aten.contiguous", "aten.detach", "aten.alias", "aten.lift_fresh_copy", "aten.lift_fresh",
+    "aten.resolve_conj", "aten.resolve_neg", "aten.dropout", "aten.feature_dropout", "aten.alpha_dropout",
+    "aten.detach_copy", "aten.alias_copy",
+)  # fmt: skip
+def identity(c: Conversion, x: Tensor, *rest: object) -> Tensor:
+    if c.operation is not None and "dropout" in c.operation.name and rest[1] is True and rest[0] != 0:
+        raise c.refuse("dropout in training mode draws random numbers", hint="call model.eval() first")
+    return x
+
+
+@lowers("aten.native_dropout")
+def native_dropout(c: Conversion, x: Tensor, p: Number, train: bool | None) -> tuple[Tensor, Tensor]:
+    if train and p != 0:
+        raise c.refuse("dropout in training mode draws random numbers", hint="call model.eval() first")
+    return x, c.full(x.shape, BOOL, True)
+
