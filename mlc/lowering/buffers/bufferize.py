@@ -14,11 +14,22 @@ Tests: tests/lowering/buffers/bufferize*.mlir, tests/lowering/buffers/test_buffe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects import func
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, IntegerAttr, ModuleOp, TensorType, i64
-from xdsl.ir import Attribute, SSAValue
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    ArrayAttr,
+    DictionaryAttr,
+    FunctionType,
+    IndexType,
+    IntegerAttr,
+    ModuleOp,
+    TensorType,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 import mlc.lowering.buffers.bufferize_control_flow
 import mlc.lowering.buffers.bufferize_views  # noqa: F401  (both register rules)
@@ -29,6 +40,7 @@ from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.buffers.destination_style import to_destination_style
 from mlc.lowering.buffers.destinations import Destinations, is_tensor
+from mlc.lowering.buffers.extents import Extent, Materializer, dims_of, leaves
 from mlc.lowering.buffers.function_bufferizer import FunctionBufferizer
 from mlc.lowering.buffers.module_buffers import ExtraArgument, ModuleBuffers, buffer_type
 from mlc.lowering.buffers.place_destinations import Placement
@@ -124,6 +136,8 @@ def _bufferize_entry(state: ModuleBuffers, function: func.FuncOp) -> None:
         outs.append(arg)
     last = block.last_op
     assert last is not None
+    extents = [dims_of(v) if is_tensor(v) else () for v in last.operands]
+    _add_output_dims(state, function, extents)
     tensors = [o for o, v in zip(outs, last.operands, strict=True) if is_tensor(v)]
     Placement(function, tensors, state.destinations).run()
     b = FunctionBufferizer(state, function, kernel=False)
@@ -131,6 +145,36 @@ def _bufferize_entry(state: ModuleBuffers, function: func.FuncOp) -> None:
     b.run()
     _update_type(function)
     function.attributes["num_inputs"] = IntegerAttr(inputs, i64)
+
+
+def _add_output_dims(state: ModuleBuffers, function: func.FuncOp, extents: Sequence[tuple[Extent, ...]]) -> None:
+    """`@output_dims`: the dynamic dims of the results from those of the inputs."""
+    shapes = [t.get_shape() if isinstance(t, TensorType) else () for t in function.function_type.outputs]
+    wanted = [e for extent, shape in zip(extents, shapes, strict=True)
+              for e, d in zip(extent, shape, strict=True) if d == DYNAMIC_INDEX]
+    if not wanted:
+        return
+    inputs = [a for a in function.body.block.args[: len(function.function_type.inputs)] if is_tensor(a)]
+    slots = [(a, i) for a in inputs for i, d in enumerate(dims_of(a)) if not isinstance(d, int)]
+    block = Block(arg_types=[IndexType()] * len(slots))
+    args = dict(zip(slots, block.args, strict=True))
+
+    def add(op: Operation) -> None:
+        op.location = function.location
+        block.add_op(op)
+
+    if not all(leaf in inputs for e in wanted for leaf in leaves(e)):
+        raise UnsupportedError(
+            f"@{function.sym_name.data} returns a tensor whose size depends on data",
+            where=format_location(function.location) or None,
+        )
+    make = Materializer(add, lambda v, i: args[(v, i)])  # pyright: ignore[reportArgumentType]
+    results = [make(e) for e in wanted]
+    add(func.ReturnOp(*results))
+    types = ([IndexType()] * len(slots), [IndexType()] * len(wanted))
+    dims = func.FuncOp(state.unique_symbol("output_dims"), types, Region(block))
+    dims.location = function.location
+    state.module.body.block.insert_op_after(dims, function)
 
 
 def _update_type(function: func.FuncOp) -> None:

@@ -25,12 +25,6 @@ def _scalars(values: Sequence[SSAValue]) -> list[SSAValue]:
     return [v for v in values if not is_tensor(v)]
 
 
-def _replace_scalars(old: Operation, new: Operation) -> None:
-    for before, after in zip(_scalars(old.results), new.results, strict=True):
-        after.name_hint = before.name_hint
-        before.replace_all_uses_with(after)
-
-
 def _replace_terminator(b: FunctionBufferizer, block: Block, new: Operation) -> None:
     last = block.last_op
     assert last is not None
@@ -100,7 +94,8 @@ def _finish(b: FunctionBufferizer, op: Operation, new: Operation, buffers: Seque
     for result, buffer in zip(op.results, buffers, strict=True):
         if buffer is not None:
             b.bind(result, *buffer)
-    _replace_scalars(op, new)
+    for old, scalar in zip(_scalars(op.results), new.results, strict=True):
+        b.replace(old, scalar)
     b.drop(op)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from xdsl.dialects import arith, func, tensor
+from xdsl.dialects import arith, func, memref, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, ShapedType
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import BlockArgument, Operation, OpResult, SSAValue
@@ -72,7 +72,7 @@ def extent_of(value: SSAValue) -> Extent:
     op = value.op
     if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
         return op.value.value.data
-    if isinstance(op, tensor.DimOp):
+    if isinstance(op, tensor.DimOp | memref.DimOp):
         index = extent_of(op.index)
         return dim_of(op.source, index) if isinstance(index, int) else value
     if op.name in _INDEX_OPS and isinstance(value.type, IndexType):
@@ -105,7 +105,7 @@ def dims_of(value: SSAValue) -> tuple[Extent, ...]:
 
 
 def dim_of(value: SSAValue, dim: int) -> Extent:
-    """The size of dimension `dim` of a tensor, traced back as far as it goes."""
+    """The size of dimension `dim` of a tensor or memref, traced back as far as it goes."""
     assert isinstance(value.type, ShapedType)
     size = value.type.get_shape()[dim]
     if size != DYNAMIC_INDEX:
@@ -114,7 +114,7 @@ def dim_of(value: SSAValue, dim: int) -> Extent:
         return ("dim", value, dim)
     assert isinstance(value, OpResult)
     match op := value.op:
-        case tensor.EmptyOp():
+        case tensor.EmptyOp() | memref.AllocOp() | memref.AllocaOp():
             holes = [i for i, d in enumerate(value.type.get_shape()) if d == DYNAMIC_INDEX]
             return extent_of(op.dynamic_sizes[holes.index(dim)])
         case LinalgStructuredOperation():
@@ -123,14 +123,16 @@ def dim_of(value: SSAValue, dim: int) -> Extent:
             return dim_of(op.arguments[len(op.arguments) - len(op.results) + value.index], dim)
         case tensor.InsertSliceOp() | tensor.InsertOp():
             return dim_of(op.dest, dim)
-        case tensor.CastOp():
+        case tensor.CastOp() | memref.CastOp():
             return dim_of(op.source, dim)
-        case tensor.ExtractSliceOp():
+        case tensor.ExtractSliceOp() | memref.SubviewOp():
             sizes = mixed_extents(op.static_sizes.get_values(), op.sizes)
             return sizes[kept_dims(op.static_sizes.get_values(), value.type.get_shape())[dim]]
         case tensor.ExpandShapeOp():
             return mixed_extents(op.static_output_shape.get_values(), op.dynamic_output_shape)[dim]
-        case tensor.CollapseShapeOp():
+        case memref.ExpandShapeOp():
+            return mixed_extents(op.static_output_shape.get_values(), op.output_shape)[dim]
+        case tensor.CollapseShapeOp() | memref.CollapseShapeOp():
             return product([dim_of(op.src, d.value.data) for d in op.reassociation.data[dim]])
         case _:
             return ("dim", value, dim)
@@ -176,7 +178,7 @@ def leaves(extent: Extent) -> list[SSAValue]:
     return [leaf for part in extent if not isinstance(part, str) for leaf in leaves(part)]
 
 
-def substitute(extent: Extent, replace: Callable[[SSAValue], SSAValue]) -> Extent:
+def substitute(extent: Extent, replace: Callable[[SSAValue], Extent]) -> Extent:
     """`extent` with each IR value in it replaced."""
     if isinstance(extent, SSAValue):
         return replace(extent)

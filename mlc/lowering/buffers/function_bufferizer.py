@@ -71,6 +71,7 @@ class FunctionBufferizer:
         self.erased: list[Operation] = []
         self.erased_args: list[BlockArgument] = []
         self.reserved: dict[Operation, tuple[SSAValue, View]] = {}
+        self._replaced: list[tuple[SSAValue, SSAValue]] = []
         self._anchor: Operation | None = None
         self._stack = 0
 
@@ -234,6 +235,8 @@ class FunctionBufferizer:
     def run(self) -> None:
         """Bufferize the body; `take_arguments` has been called."""
         self.block(self.function.body.block)
+        for old, new in self._replaced:
+            old.replace_all_uses_with(new)
         for op in reversed(self.erased):
             op.detach()
             op.erase(safe_erase=False)
@@ -254,6 +257,11 @@ class FunctionBufferizer:
                 raise self.fail(op, f"op '{op.name}' has no form on buffers")
             elif op.regions:
                 raise self.fail(op, f"op '{op.name}' with regions has no form on buffers")
+
+    def replace(self, old: SSAValue, new: SSAValue) -> None:
+        """Scalar `new` takes the place of `old`, at the end: extents speak of `old` until then."""
+        new.name_hint = old.name_hint
+        self._replaced.append((old, new))
 
     def drop(self, op: Operation) -> None:
         """`op` has been replaced; erase it at the end."""
@@ -280,14 +288,14 @@ def _constant(b: FunctionBufferizer, op: Operation) -> None:
 @rule("tensor.dim")
 def _dim(b: FunctionBufferizer, op: Operation) -> None:
     assert isinstance(op, tensor.DimOp)
-    op.result.replace_all_uses_with(b.emit(memref.DimOp(b.memrefs[op.source], op.index)))
+    b.replace(op.result, b.emit(memref.DimOp(b.memrefs[op.source], op.index)))
     b.drop(op)
 
 
 @rule("tensor.extract")
 def _extract(b: FunctionBufferizer, op: Operation) -> None:
     assert isinstance(op, tensor.ExtractOp)
-    op.result.replace_all_uses_with(b.emit(memref.LoadOp.get(b.memrefs[op.tensor], op.indices)))
+    b.replace(op.result, b.emit(memref.LoadOp.get(b.memrefs[op.tensor], op.indices)))
     b.drop(op)
 
 
