@@ -29,7 +29,7 @@ PASSES: dict[str, str] = {
     "linalg-fuse-elementwise": "mlc.lowering.linalg.linalg_fuse_elementwise:LinalgFuseElementwise",
     "linalg-form-kernels": "mlc.lowering.linalg.linalg_form_kernels:LinalgFormKernels",
     "bufferize": "mlc.lowering.buffers.bufferize:Bufferize",
-    "convert-linalg-to-loops": "mlc.lowering.loops.convert_linalg_to_loops:ConvertLinalgToLoops",
+    "linalg-to-loops": "mlc.lowering.loops.linalg_to_loops:LinalgToLoops",
     "scf-parallel-to-for": "mlc.lowering.loops.scf_parallel_to_for:ScfParallelToFor",
     "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",
     "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",

@@ -9,7 +9,7 @@ Loops keep the order of the op's iterators, except that reductions go inside the
 element is reduced in the same order as before, in a register. Also `linalg.softmax`, `broadcast`, `reduce` and `memref.copy`.
 
 What: the fallback for what vectorize-structured leaves. Runs after it; runs before convert-to-llvm.
-Tests: tests/lowering/loops/convert_linalg_to_loops.mlir, tests/lowering/loops/test_convert_linalg_to_loops.py
+Tests: tests/lowering/loops/linalg_to_loops.mlir, tests/lowering/loops/test_linalg_to_loops.py
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ PARALLEL = "parallel"
 
 
 @dataclass(frozen=True)
-class ConvertLinalgToLoops(MlcPass):
+class LinalgToLoops(MlcPass):
     """Scalar loop nests for every linalg op and copy on memrefs."""
 
-    name = "convert-linalg-to-loops"
+    name = "linalg-to-loops"
     contract = Contract(
         level_in="buffers",
         level_out="loops",
