@@ -125,10 +125,11 @@ class RegionCode:
             (value,) = semantics_of(op)(op, (), self.run)
             self.names[results[0]] = self.bind("k", value)
             return
-        expression = inline_of(op, self.domain) if len(results) == 1 else None
+        expression = inline_of(op, self.domain) if len(results) < 2 else None
         if expression is not None:
             names = [self.names[v] for v in op.operands]
-            self.emit(depth, f"{self.define(results[0])} = {expression.format(*names)}", op)
+            target = f"{self.define(results[0])} = " if results else ""
+            self.emit(depth, target + expression.format(*names), op)
             return
         fn, this = self.bind("S", semantics_of(op)), self.bind("O", op)
         args = self.tuple_of(op.operands)

@@ -63,6 +63,9 @@ class Interpreter:
     def run_region(self, region: Region, args: Sequence[Any]) -> Results:
         raise InternalError("the op at hand has no region to run")
 
+    def function(self, region: Region) -> Callable[..., Results]:
+        raise InternalError("the op at hand has no region to run")
+
     def call(self, symbol: str, args: Sequence[Any]) -> Results:
         """Call a function of the module."""
         fn = self._functions.get(symbol)

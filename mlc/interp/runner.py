@@ -27,6 +27,10 @@ class RegionRunner:
         self.symbol: Callable[[str], Operation | None] = base.symbol
         self.tick = base.tick
 
+    def function(self, region: Region) -> Callable[..., Results]:
+        """The compiled region itself."""
+        return self._regions[region]
+
     def run_region(self, region: Region, args: Sequence[Any]) -> Results:
         """Run a region of the op and return its terminator's operands."""
         return self._regions[region](*args)

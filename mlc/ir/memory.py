@@ -117,21 +117,36 @@ class Buffer:
         """Overwrite all elements."""
         self.writable[...] = self.narrow(value)
 
-    def index(self, indices: Sequence[Any]) -> tuple[int, ...]:
-        """Indices as ints, each checked against its size."""
-        out = tuple(int(i) for i in indices)
-        for i, n in zip(out, self.sizes, strict=True):
-            if not 0 <= i < n:
-                raise OutOfBounds(f"index {list(out)} is outside {list(self.sizes)}")
-        return out
+    def at(self, indices: tuple[Any, ...]) -> Any:
+        """One element, as stored; numpy itself refuses an index too large."""
+        for i in indices:
+            if i < 0:
+                raise OutOfBounds(f"index {list(map(int, indices))} is outside {list(self.sizes)}")
+        view: np.ndarray | None = self._view  # pyright: ignore[reportAttributeAccessIssue]
+        if view is None or self.storage.freed:
+            view = self.array
+        try:
+            return view[indices]
+        except IndexError:
+            raise OutOfBounds(f"index {list(map(int, indices))} is outside {list(self.sizes)}") from None
+
+    def put(self, indices: tuple[Any, ...], value: Any) -> None:
+        """Set one element to a value as stored."""
+        for i in indices:
+            if i < 0:
+                raise OutOfBounds(f"index {list(map(int, indices))} is outside {list(self.sizes)}")
+        try:
+            self.writable[indices] = value
+        except IndexError:
+            raise OutOfBounds(f"index {list(map(int, indices))} is outside {list(self.sizes)}") from None
 
     def load(self, indices: Sequence[Any]) -> Any:
         """One element."""
-        return self.widen(self.array[self.index(indices)])
+        return self.widen(self.at(tuple(indices)))
 
     def store(self, indices: Sequence[Any], value: Any) -> None:
         """Set one element."""
-        self.writable[self.index(indices)] = self.narrow(value)
+        self.put(tuple(indices), self.narrow(value))
 
     @property
     def writable(self) -> np.ndarray:

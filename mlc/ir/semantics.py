@@ -125,6 +125,10 @@ class Runner(Protocol):
         """Run a region of the op at hand (following branches) and return its terminator's operands."""
         ...
 
+    def function(self, region: Region) -> Callable[..., Results]:
+        """A region of the op at hand as a Python function, for ops that run it many times."""
+        ...
+
     def call(self, symbol: str, args: Sequence[Value]) -> Results:
         """Call a function of the module by symbol name."""
         ...
@@ -156,8 +160,8 @@ _LOADED: set[str] = set()
 def semantics(*op_names: str, inline: InlineFn | None = None) -> Callable[[SemanticsFn], SemanticsFn]:
     """Register the meaning of ops by name. A second registration of a name is an error.
 
-    `inline` may give the same meaning as a Python expression over `{0}`, `{1}`, … (operands) and `np`, for ops of one
-    result; the engine pastes it into the code it makes of a region. `tests/interp` checks that both agree.
+    `inline` may give the same meaning as a Python expression over `{0}`, `{1}`, … (operands) and `np`, for ops of at
+    most one result; the engine pastes it into the code it makes of a region. `tests/interp` checks that both agree.
     """
 
     def register(fn: SemanticsFn) -> SemanticsFn:

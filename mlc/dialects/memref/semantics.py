@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerAttr, MemRefType, SymbolRefAttr, UnitAttr
+from xdsl.dialects.builtin import BFloat16Type, IntegerAttr, MemRefType, SymbolRefAttr, UnitAttr
 from xdsl.ir import Operation
 
 from mlc.ir.memory import Buffer, Storage, allocate, row_major
@@ -31,12 +31,21 @@ def dealloc(op: Operation, args: Args, run: Runner) -> Results:
     return ()
 
 
-@semantics("memref.load")
+def _index_text(first: int, op: Operation) -> str:
+    return "(" + "".join(f"{{{k}}}, " for k in range(first, len(op.operands))) + ")"
+
+
+def _direct(op: Operation) -> bool:
+    """Whether elements are stored as they are (bf16 is not) and rank says that numpy gives scalars."""
+    return not isinstance(element_type(op.operands[0 if op.name == "memref.load" else 1].type), BFloat16Type)
+
+
+@semantics("memref.load", inline=lambda op, d: f"{{0}}.at({_index_text(1, op)})" if _direct(op) else None)
 def load(op: Operation, args: Args, run: Runner) -> Results:
     return (_buffer(args[0]).load(args[1:]),)
 
 
-@semantics("memref.store")
+@semantics("memref.store", inline=lambda op, d: f"{{1}}.put({_index_text(2, op)}, {{0}})" if _direct(op) else None)
 def store(op: Operation, args: Args, run: Runner) -> Results:
     _buffer(args[1]).store(args[2:], args[0])
     return ()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.scf import ForOp, IfOp, IndexSwitchOp, ParallelOp, ReduceOp, WhileOp
@@ -24,11 +26,18 @@ def for_(op: Operation, args: Args, run: Runner) -> Results:
     if step <= 0:
         fail(op, f"step {step} is not positive")
     carried = args[3:]
-    index = dtype_of(op.lb.type).type
-    for i in range(low, high, step):
-        run.tick()
-        carried = run.run_region(op.body, (index(i), *carried))
+    body, tick = run.function(op.body), run.tick
+    for i in index_values(low, high, step, dtype_of(op.lb.type)):
+        tick()
+        carried = body(i, *carried)
     return carried
+
+
+def index_values(low: int, high: int, step: int, dtype: np.dtype[Any]) -> Iterator[Any]:
+    """The induction variable's values; made by numpy in chunks, one by one they cost more than a body."""
+    chunk = 4096 * step
+    for start in range(low, high, chunk):
+        yield from np.arange(start, min(high, start + chunk), step, dtype=dtype)
 
 
 @semantics("scf.if")
@@ -45,12 +54,13 @@ def if_(op: Operation, args: Args, run: Runner) -> Results:
 def while_(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, WhileOp)
     carried = args
+    before, after = run.function(op.before_region), run.function(op.after_region)
     while True:
         run.tick()
-        going, *passed = run.run_region(op.before_region, carried)
+        going, *passed = before(*carried)
         if not going:
             return tuple(passed)
-        carried = run.run_region(op.after_region, passed)
+        carried = after(*passed)
 
 
 @semantics("scf.execute_region")
@@ -78,11 +88,12 @@ def parallel(op: Operation, args: Args, run: Runner) -> Results:
     accumulated = args[3 * n :]
     run.state.setdefault("scf.reduce", [])
     stack = run.state["scf.reduce"]
-    for point in product(*ranges):
+    body = run.function(op.body)
+    for point in product(*(list(np.arange(r.start, r.stop, r.step)) for r in ranges)):
         run.tick()
         stack.append(accumulated)
         try:
-            run.run_region(op.body, tuple(np.int64(i) for i in point))
+            body(*point)
             accumulated = stack[-1]
         finally:
             stack.pop()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from mlc.errors import UsageError
+from mlc.interp.domains.bound import BoundDomain
+from mlc.interp.domains.field import FieldDomain
 from mlc.interp.domains.ieee import IeeeDomain
+from mlc.interp.domains.integers import IntegersDomain
 from mlc.ir.semantics import Domain
 
 DOMAINS: dict[str, type] = {
     "ieee": IeeeDomain,
+    "field": FieldDomain,
+    "bound": BoundDomain,
+    "integers": IntegersDomain,
 }
 
 

@@ -44,6 +44,8 @@ def _f32_to_odd(s: np.ndarray) -> np.ndarray:
 
 
 def _fma1(a: float, b: float, c: float) -> float:
+    if np.isinf(c) and np.isfinite(a) and np.isfinite(b):
+        return c
     if not (np.isfinite(a) and np.isfinite(b) and np.isfinite(c)):
         return float(np.float64(a) * np.float64(b) + np.float64(c))
     exact = Fraction(a) * Fraction(b) + Fraction(c)

@@ -1,0 +1,152 @@
+"""Running error bound: each float carries the IEEE value and a bound on its distance from the exact real result.
+
+Two programs that are equal over the reals must then differ by at most the sum of their bounds, whatever their order of
+additions or contraction to fma. The bound grows as the standard model says: |fl(x op y) - (x op y)| <= u |fl(x op y)|
++ eta per inexact op, plus what the operands' bounds make of it. `ambiguous` is set when a comparison or a conversion to
+int could have gone either way within the bounds; the run then says nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import BFloat16Type, f64
+from xdsl.ir import Attribute
+
+from mlc.interp.domains.ieee import IeeeDomain
+from mlc.ir.values import dtype_of, element_type, is_float
+
+Value = Any
+
+_STEP = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "roundeven": np.rint, "round": np.rint}
+
+
+def unit(t: Attribute) -> tuple[float, float]:
+    """Unit roundoff and half the smallest denormal of a float type."""
+    e = element_type(t)
+    if isinstance(e, BFloat16Type):
+        return 2.0**-8, 2.0**-134
+    info = np.finfo(dtype_of(e))
+    return float(info.eps) / 2, float(info.smallest_subnormal) / 2 or 5e-324
+
+
+def _exact_sum(a: Any, b: Any, out: Any) -> Any:
+    """Where a + b is the float it was rounded to (two-sum in float64)."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    s = x + y
+    back = s - x
+    return ((x - (s - back)) + (y - back) == 0) & (s == out)
+
+
+class BoundDomain:
+    """Floats are records of value `v` (the type's dtype) and bound `e` (float64)."""
+
+    name = "bound"
+
+    def __init__(self) -> None:
+        self.ambiguous = False
+        self._ieee = IeeeDomain()
+
+    def dtype(self, t: Attribute) -> np.dtype[Any]:
+        base = dtype_of(t)
+        return np.dtype([("v", base), ("e", np.float64)]) if is_float(t) else base
+
+    def _make(self, v: Any, e: Any, t: Attribute) -> Value:
+        out = np.empty(np.broadcast_shapes(np.shape(v), np.shape(e)), dtype=self.dtype(t))
+        out["v"] = v
+        out["e"] = np.where(np.isnan(e), np.inf, np.asarray(e) * (1 + 1e-12))
+        return out[()]
+
+    def _rounded(self, v: Any, e: Any, t: Attribute, exact: Any = False) -> Value:
+        u, eta = unit(t)
+        local = np.where(exact, 0.0, u * np.abs(np.asarray(v, dtype=np.float64)) + eta)
+        return self._make(v, np.asarray(e) + local, t)
+
+    def constant(self, value: Any, t: Attribute) -> Value:
+        out = self._make(np.asarray(value), 0.0, t)
+        return out
+
+    def to_ieee(self, value: Value, t: Attribute) -> np.ndarray:
+        return np.asarray(value["v"])
+
+    def float1(self, name: str, a: Value, t: Attribute) -> Value:
+        v, e = np.asarray(a["v"]), np.asarray(a["e"])
+        out = self._ieee.float1(name, v, t)
+        x = v.astype(np.float64)
+        if name in ("neg", "abs"):
+            return self._make(out, e, t)
+        if name in _STEP:
+            step = _STEP[name]
+            return self._make(out, np.where(e == 0, 0.0, np.abs(step(x + e) - step(x - e)) + (e > 0)), t)
+        if name in ("sin", "cos"):
+            return self._rounded(out, np.minimum(e, 2.0), t)
+        here = np.asarray(self._ieee.float1(name, x, f64), dtype=np.float64)
+        low = np.asarray(self._ieee.float1(name, x - e, f64), dtype=np.float64)
+        high = np.asarray(self._ieee.float1(name, x + e, f64), dtype=np.float64)
+        spread = np.maximum(np.abs(high - here), np.abs(low - here))
+        if name == "cosh":
+            spread = e * np.sinh(np.abs(x) + e)
+        return self._rounded(out, np.where(e == 0, 0.0, spread), t)
+
+    def float2(self, name: str, a: Value, b: Value, t: Attribute) -> Value:
+        v, w = a["v"], b["v"]
+        e, f = np.asarray(a["e"]), np.asarray(b["e"])
+        out = self._ieee.float2(name, v, w, t)
+        x, y = np.abs(np.asarray(v, dtype=np.float64)), np.abs(np.asarray(w, dtype=np.float64))
+        match name:
+            case "add" | "sub":
+                return self._rounded(out, e + f, t, _exact_sum(v, w if name == "add" else np.negative(w), out))
+            case "mul":
+                product = np.asarray(v, dtype=np.float64) * np.asarray(w, dtype=np.float64)
+                exact = (product == out) & (np.asarray(out).dtype.itemsize < 8)
+                return self._rounded(out, x * f + y * e + e * f, t, exact)
+            case "div":
+                near = y - f
+                return self._rounded(out, np.where(near > 0, (x * f + y * e) / (y * near), np.inf), t)
+            case "max" | "min" | "maxnum" | "minnum":
+                return self._make(out, np.maximum(e, f), t)
+            case "copysign":
+                return self._make(out, np.where(f < y, e, np.inf), t)
+            case _:
+                return self._rounded(out, np.where((e == 0) & (f == 0), 0.0, np.inf), t)
+
+    def fma(self, a: Value, b: Value, c: Value, t: Attribute) -> Value:
+        x, y = np.abs(np.asarray(a["v"], dtype=np.float64)), np.abs(np.asarray(b["v"], dtype=np.float64))
+        e = x * b["e"] + y * a["e"] + a["e"] * b["e"] + c["e"]
+        return self._rounded(self._ieee.fma(a["v"], b["v"], c["v"], t), e, t)
+
+    def compare(self, predicate: str, a: Value, b: Value, t: Attribute) -> Value:
+        gap = np.abs(np.asarray(a["v"], dtype=np.float64) - np.asarray(b["v"], dtype=np.float64))
+        slack = np.asarray(a["e"]) + np.asarray(b["e"])
+        if np.any((slack > 0) & ~(gap > slack)):
+            self.ambiguous = True
+        return self._ieee.compare(predicate, a["v"], b["v"], t)
+
+    def convert(self, a: Value, source: Attribute, target: Attribute) -> Value:
+        out = self._ieee.convert(a["v"], source, target)
+        same = np.asarray(out, dtype=np.float64) == np.asarray(a["v"], dtype=np.float64)
+        rounded = self._rounded(out, a["e"], target)
+        return self._make(out, np.where(same, a["e"], rounded["e"]), target)
+
+    def from_int(self, a: Value, target: Attribute) -> Value:
+        out = self._ieee.from_int(a, target)
+        exact = np.asarray(out, dtype=np.float64) == np.asarray(a, dtype=np.float64)
+        return self._make(out, np.where(exact, 0.0, self._rounded(out, 0.0, target)["e"]), target)
+
+    def to_int(self, a: Value, source: Attribute, target: np.dtype[Any]) -> tuple[Value, Value]:
+        x, e = np.asarray(a["v"], dtype=np.float64), np.asarray(a["e"])
+        if np.any(np.trunc(x - e) != np.trunc(x + e)):
+            self.ambiguous = True
+        return self._ieee.to_int(a["v"], source, target)
+
+    def sum(self, a: Value, axes: tuple[int, ...], t: Attribute, init: Value | None = None) -> Value:
+        keep = [d for d in range(np.ndim(a)) if d not in axes]
+        x = np.transpose(a, [*axes, *keep]).reshape((-1, *(np.shape(a)[d] for d in keep)))
+        acc: Any = self.constant(np.zeros(x.shape[1:], dtype=dtype_of(t)), t) if init is None else init
+        for term in x:
+            acc = self.float2("add", acc, term, t)
+        return acc
+
+    def inline(self, name: str, t: Attribute) -> str | None:
+        return None
