@@ -219,7 +219,9 @@ class _FunctionConversion:
 
     def _assertion(self, c: Conversion, op: Operation) -> None:
         if op.name == "torch.symbolic_int":
-            raise UnsupportedError("symbolic sizes must be bound to a tensor's dimensions", format_location(op.location))
+            raise UnsupportedError(
+                "symbolic sizes must be bound to a tensor's dimensions", format_location(op.location)
+            )
 
 
 def _builtin_type(t: Attribute) -> Attribute:
@@ -321,4 +323,3 @@ def _drop_unused(block: Block) -> None:
 
 def _has_check(op: Operation) -> bool:
     return any(inner.name == "cf.assert" for inner in op.walk())
-

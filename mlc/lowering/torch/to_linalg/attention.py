@@ -58,9 +58,7 @@ def scaled_dot_product_attention(
     if mask is None:
         scores = elementwise(c, [scores], t, scaled) if factor != 1 else scores
     elif mask.dtype == BOOL:
-        scores = elementwise(
-            c, [scores, mask], t, lambda b, v, m: b.select(m, scaled(b, v), b.const(low, t)), own=(1,)
-        )
+        scores = elementwise(c, [scores, mask], t, lambda b, v, m: b.select(m, scaled(b, v), b.const(low, t)), own=(1,))
     else:
         scores = elementwise(c, [scores, mask], t, lambda b, v, m: b.add(scaled(b, v), m, t))
     weights = softmax_of(c, scores, scores.rank - 1, t)

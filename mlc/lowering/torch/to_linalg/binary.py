@@ -147,7 +147,9 @@ def _rounded_div(c: Conversion, a: Operand, b: Operand, *, floor: bool) -> Tenso
     return elementwise(c, [a, b], c.out, fn)
 
 
-def _checked_divisor(c: Conversion, body: Body, given: Operand, y: SSAValue, t: DType) -> tuple[SSAValue, SSAValue | None]:
+def _checked_divisor(
+    c: Conversion, body: Body, given: Operand, y: SSAValue, t: DType
+) -> tuple[SSAValue, SSAValue | None]:
     """`y` made safe to divide by: zero fails as in eager; -1 (which overflows) is replaced by 1 and told apart."""
     if isinstance(given, int) and given not in (0, -1):
         return y, None
@@ -363,9 +365,7 @@ _float_binary(("aten.hypot",), _hypot)
 @lowers("aten.ldexp.Tensor")
 def ldexp(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
     t = c.out.compute
-    return elementwise(
-        c, [a, b], c.out, lambda body, x, y: body.mul(x, body.op(math.PowFOp, body.const(2.0, t), y), t)
-    )
+    return elementwise(c, [a, b], c.out, lambda body, x, y: body.mul(x, body.op(math.PowFOp, body.const(2.0, t), y), t))
 
 
 @lowers("aten.lerp.Scalar", "aten.lerp.Tensor")
@@ -458,7 +458,9 @@ def clamp_tensor(c: Conversion, x: Tensor, low: Tensor | None = None, high: Tens
 
 
 @lowers("aten.isclose")
-def isclose(c: Conversion, a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+def isclose(
+    c: Conversion, a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
     t = promote(a.dtype, b.dtype).compute
 
     def fn(body: Body, x: SSAValue, y: SSAValue) -> SSAValue:
@@ -475,5 +477,3 @@ def isclose(c: Conversion, a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float
         return close
 
     return elementwise(c, [a, b], BOOL, fn, compute=t, returns=BOOL)
-
-

@@ -24,9 +24,7 @@ from mlc.lowering.torch.to_linalg.tensor import Number, Tensor, plain
 from mlc.lowering.torch.to_linalg.view import drop_dims, sliced, unsqueeze
 
 
-def padded(
-    c: Conversion, x: Tensor, low: Sequence[Dim], high: Sequence[Dim], value: Number | SSAValue
-) -> Tensor:
+def padded(c: Conversion, x: Tensor, low: Sequence[Dim], high: Sequence[Dim], value: Number | SSAValue) -> Tensor:
     """`x` with `low`/`high` elements of `value` around it; negative ones cut."""
     for d in range(x.rank):
         before, after = low[d], high[d]
@@ -42,9 +40,7 @@ def padded(
     scalar = value if isinstance(value, SSAValue) else c.number(value, x.dtype)
     block = Block(arg_types=[c.index(0).type] * x.rank)
     block.add_op(tensor.YieldOp(scalar))
-    shape = tuple(
-        c.dims.add(s, c.dims.add(a, b)) for s, a, b in zip(x.shape, low, high, strict=True)
-    )
+    shape = tuple(c.dims.add(s, c.dims.add(a, b)) for s, a, b in zip(x.shape, low, high, strict=True))
     op = tensor.PadOp(
         x.value,
         [n for n in low if isinstance(n, SSAValue)],
@@ -91,7 +87,9 @@ def convolve(
     if spatial == 2 and (groups == 1 or depthwise):
         steps = {"strides": pair(stride[0], stride[1]), "dilations": pair(dilation[0], dilation[1])}
         if groups == 1:
-            value = c.op(linalg.Conv2DNchwFchwOp, [c.plain(x).value, c.plain(weight).value], [init], [init.type], **steps)
+            value = c.op(
+                linalg.Conv2DNchwFchwOp, [c.plain(x).value, c.plain(weight).value], [init], [init.type], **steps
+            )
         else:
             kernel = c.realize(weight, ((0, 1), (2,), (3,)))
             value = c.op(DepthwiseConv2DNchwChwOp, [c.plain(x).value, kernel], [init], [init.type], **steps)
@@ -207,9 +205,7 @@ def _dilated_input(
     if all(s == 1 for s in stride):
         x = padded(c, x, [0, 0, *low], [0, 0, *high], 0)
     else:
-        sizes = [
-            c.dims.add(c.dims.mul(c.dims.sub(x.shape[2 + i], 1), stride[i]), 1) for i in range(spatial)
-        ]
+        sizes = [c.dims.add(c.dims.mul(c.dims.sub(x.shape[2 + i], 1), stride[i]), 1) for i in range(spatial)]
         zeros = c.fill((*x.shape[:2], *sizes), x.dtype, 0)
         value = _insert(c, c.plain(x), zeros, stride)
         x = plain(value, x.dtype, (*x.shape[:2], *sizes))
@@ -218,9 +214,7 @@ def _dilated_input(
     ins, outs = weight.shape[0], weight.shape[1]
     each = c.dims.floordiv(ins, groups)
     split = c.viewed(weight, (groups, each, outs, *kernel))
-    swapped = c.viewed(
-        c.permuted(split, [0, 2, 1, *range(3, 3 + spatial)]), (c.dims.mul(groups, outs), each, *kernel)
-    )
+    swapped = c.viewed(c.permuted(split, [0, 2, 1, *range(3, 3 + spatial)]), (c.dims.mul(groups, outs), each, *kernel))
 
     def turned(body: Body, i: list[SSAValue]) -> list[SSAValue]:
         return [
@@ -243,7 +237,9 @@ def _insert(c: Conversion, x: Tensor, into: SSAValue, stride: Sequence[int]) -> 
     return c.emit(op).results[0]
 
 
-@lowers("aten.conv1d", "aten.conv2d", "aten.conv3d", "aten.conv1d.padding", "aten.conv2d.padding", "aten.conv3d.padding")
+@lowers(
+    "aten.conv1d", "aten.conv2d", "aten.conv3d", "aten.conv1d.padding", "aten.conv2d.padding", "aten.conv3d.padding"
+)
 def conv(
     c: Conversion,
     x: Tensor,
@@ -287,4 +283,3 @@ def convolution(
     *_: object,
 ) -> Tensor:
     return convolution_of(c, x, weight, bias, stride, padding, dilation, groups, transposed, output_padding)
-

@@ -36,7 +36,7 @@ def indexed(
     for x in inputs:
         pad = n - x.rank
         view = Tensor(x.value, x.dtype, (1,) * pad + x.shape, (None,) * pad + x.axes, x.value_shape, x.splat)
-        drop = [view.shape[d] == 1 and shape[d] != 1 or view.axes[d] is None for d in range(n)]
+        drop = [(view.shape[d] == 1 and shape[d] != 1) or view.axes[d] is None for d in range(n)]
         value = c.realize(view, tuple((d,) for d in range(n)), drop)
         operands.append((value, axes_map(n, tuple(d for d in range(n) if not drop[d]))))
 

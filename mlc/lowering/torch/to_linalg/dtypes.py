@@ -85,7 +85,9 @@ _FLOATS: dict[type[Attribute], DType] = {
 def of_code(code: int) -> DType:
     """torch's ScalarType number -> DType."""
     if code not in _BY_CODE:
-        raise UnsupportedError(f"torch scalar type number {code} has no lowering", hint="use a real dtype up to 64 bits")
+        raise UnsupportedError(
+            f"torch scalar type number {code} has no lowering", hint="use a real dtype up to 64 bits"
+        )
     return _BY_CODE[code]
 
 

@@ -384,9 +384,12 @@ def nan_to_num(
     t = x.dtype
     if not t.is_float:
         return x
-    biggest = {"f64": 1.7976931348623157e308, "f32": 3.4028234663852886e38, "f16": 65504.0, "bf16": 3.3895313892515355e38}[
-        t.name
-    ]
+    biggest = {
+        "f64": 1.7976931348623157e308,
+        "f32": 3.4028234663852886e38,
+        "f16": 65504.0,
+        "bf16": 3.3895313892515355e38,
+    }[t.name]
     low = -biggest if neginf is None else neginf
     high = biggest if posinf is None else posinf
 
@@ -408,7 +411,9 @@ def cast(c: Conversion, x: Tensor, dtype: DType) -> Tensor:
     return elementwise(c, [x], dtype, lambda b, v: v, compute=x.dtype, returns=x.dtype)
 
 
-@lowers("aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten.to.other", "aten._to_copy", "aten.to.prim_Device")
+@lowers(
+    "aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten.to.other", "aten._to_copy", "aten.to.prim_Device"
+)
 def to(c: Conversion, x: Tensor, *_: object) -> Tensor:
     return cast(c, x, c.out)
 
@@ -434,4 +439,3 @@ def native_dropout(c: Conversion, x: Tensor, p: Number, train: bool | None) -> t
     if train and p != 0:
         raise c.refuse("dropout in training mode draws random numbers", hint="call model.eval() first")
     return x, c.full(x.shape, BOOL, True)
-

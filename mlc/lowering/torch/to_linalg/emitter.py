@@ -355,7 +355,9 @@ class Emitter:
 
     def refine(self, t: Tensor, sizes: Sequence[int]) -> Tensor:
         """Learn static sizes (-1: nothing known) that the program states."""
-        if len(sizes) != t.rank or not any(n >= 0 and isinstance(d, SSAValue) for n, d in zip(sizes, t.shape, strict=True)):
+        if len(sizes) != t.rank or not any(
+            n >= 0 and isinstance(d, SSAValue) for n, d in zip(sizes, t.shape, strict=True)
+        ):
             return t
         shape = tuple(n if n >= 0 else d for n, d in zip(sizes, t.shape, strict=True))
         return plain(self.op(tensor.CastOp, self.plain(t).value, self.type_of(shape, t.dtype)), t.dtype, shape)

@@ -93,9 +93,7 @@ def take_along_dim(c: Conversion, x: Tensor, index: Tensor, dim: int | None = No
         flat = c.viewed(x, (c.dims.product(x.shape),))
         return gather(c, flat, 0, c.viewed(index, (c.dims.product(index.shape),)))
     d = x.dim(dim)
-    shape = broadcast_shape(
-        c, [[1 if i == d else s for i, s in enumerate(t.shape)] for t in (x, index)]
-    )
+    shape = broadcast_shape(c, [[1 if i == d else s for i, s in enumerate(t.shape)] for t in (x, index)])
     wide = stretched(c, x, [x.shape[d] if i == d else s for i, s in enumerate(shape)])
     return gather(c, wide, d, stretched(c, index, [index.shape[d] if i == d else s for i, s in enumerate(shape)]))
 
@@ -138,5 +136,3 @@ def _placed(index: Tensor, rank: int, behind: int) -> Tensor:
     shape = (*(1,) * pad, *index.shape, *(1,) * behind)
     axes = (*(None,) * pad, *index.axes, *(None,) * behind)
     return Tensor(index.value, index.dtype, shape, axes, index.value_shape, index.splat)
-
-

@@ -141,7 +141,7 @@ def _scaled_sum(c: Conversion, bias: Tensor, out: Tensor, beta: Number, alpha: N
     if beta == 0 and alpha == 1:
         return out
 
-    def fn(body, x, *rest):  # noqa: ANN001, ANN002, ANN202
+    def fn(body, x, *rest):
         scaled = x if alpha == 1 else body.mul(x, body.const(alpha, t), t)
         if not rest:
             return scaled

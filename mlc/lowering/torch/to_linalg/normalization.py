@@ -209,9 +209,7 @@ def _group_norm(
     dims = list(range(2, split.rank))
     variance, mean = moments(c, split, dims, x.dtype.compute, 0, keepdim=True)
     inverse = _inverse_deviation(c, variance, eps)
-    affine = [
-        None if p is None else c.viewed(p, (1, groups, each, *(1,) * len(spatial))) for p in (weight, bias)
-    ]
+    affine = [None if p is None else c.viewed(p, (1, groups, each, *(1,) * len(spatial))) for p in (weight, bias)]
     out = normalized(c, split, mean, inverse, affine[0], affine[1], x.dtype)
     flat = (batch, groups)
     return c.viewed(out, x.shape), cast(c, c.viewed(mean, flat), x.dtype), cast(c, c.viewed(inverse, flat), x.dtype)

@@ -30,7 +30,15 @@ class Windows:
     """Geometry of a pooling over the last `n` dims of `x`."""
 
     def __init__(
-        self, c: Conversion, x: Tensor, n: int, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool
+        self,
+        c: Conversion,
+        x: Tensor,
+        n: int,
+        kernel: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+        ceil_mode: bool,
     ) -> None:
         self.kernel = spread(kernel, n)
         self.stride = spread(stride, n) if stride != [] and stride is not None else list(self.kernel)
@@ -66,7 +74,12 @@ def _pool(c: Conversion, x: Tensor, w: Windows, init: Number, *, largest: bool) 
     n = len(w.kernel)
     if n == 1:
         flat = Windows.__new__(Windows)
-        flat.kernel, flat.stride, flat.padding, flat.dilation = [1, *w.kernel], [1, *w.stride], [0, *w.padding], [1, *w.dilation]
+        flat.kernel, flat.stride, flat.padding, flat.dilation = (
+            [1, *w.kernel],
+            [1, *w.stride],
+            [0, *w.padding],
+            [1, *w.dilation],
+        )
         flat.sizes, flat.counts, flat.high = (1, *w.sizes), [1, *w.counts], [0, *w.high]
         return drop_dims(_pool(c, unsqueeze(c, x, 2), flat, init, largest=largest), [2])
     t = x.dtype
@@ -96,7 +109,13 @@ def _lowest(t: DType) -> Number:
 
 def _max_pool(n: int) -> None:
     def lower(
-        c: Conversion, x: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = 0, dilation: Ints = 1, ceil: bool = False
+        c: Conversion,
+        x: Tensor,
+        kernel: Ints,
+        stride: Ints = (),
+        padding: Ints = 0,
+        dilation: Ints = 1,
+        ceil: bool = False,
     ) -> Tensor:
         whole = _batched(c, x, n)
         w = Windows(c, whole, n, kernel, stride, padding, dilation, ceil)
@@ -106,7 +125,13 @@ def _max_pool(n: int) -> None:
     lowers(f"aten.max_pool{n}d")(lower)
 
     def with_indices(
-        c: Conversion, x: Tensor, kernel: Ints, stride: Ints = (), padding: Ints = 0, dilation: Ints = 1, ceil: bool = False
+        c: Conversion,
+        x: Tensor,
+        kernel: Ints,
+        stride: Ints = (),
+        padding: Ints = 0,
+        dilation: Ints = 1,
+        ceil: bool = False,
     ) -> tuple[Tensor, Tensor]:
         assert c.operation is not None
         if not c.operation.results[1].first_use:
@@ -294,9 +319,7 @@ def _uneven(c: Conversion, x: Tensor, ins: Sequence[int], outs: Sequence[int], *
         for i in range(n):
             scaled = b.op(arith.MuliOp, at[i], b.index(ins[i]))
             start = b.op(arith.DivUIOp, scaled, b.index(outs[i]))
-            end = b.op(
-                arith.DivUIOp, b.op(arith.AddiOp, scaled, b.index(ins[i] + outs[i] - 1)), b.index(outs[i])
-            )
+            end = b.op(arith.DivUIOp, b.op(arith.AddiOp, scaled, b.index(ins[i] + outs[i] - 1)), b.index(outs[i]))
             length = b.op(arith.SubiOp, end, start)
             area = length if area is None else b.op(arith.MuliOp, area, length)
         assert area is not None

@@ -41,9 +41,7 @@ def body_number(b: Body, n: SSAValue | Number, t: DType) -> SSAValue:
 def sum_over(c: Conversion, x: Tensor, dims: Sequence[int], dtype: DType, *, keepdim: bool = False) -> Tensor:
     """Sum in `dtype` (its compute type), rounded at the end."""
     t = dtype.compute
-    (out,) = reduce(
-        c, [x], dims, t, 0, lambda b, v, acc: b.add(acc, b.cast(v, x.dtype, t), t), keepdim=keepdim
-    )
+    (out,) = reduce(c, [x], dims, t, 0, lambda b, v, acc: b.add(acc, b.cast(v, x.dtype, t), t), keepdim=keepdim)
     return cast(c, out, dtype)
 
 
@@ -144,9 +142,7 @@ def arg_extreme(c: Conversion, x: Tensor, d: int, *, largest: bool, keepdim: boo
         positions.value_shape,
     )
 
-    def fn(
-        b: Body, v: SSAValue, at: SSAValue, best: SSAValue, where: SSAValue
-    ) -> tuple[SSAValue, SSAValue]:
+    def fn(b: Body, v: SSAValue, at: SSAValue, best: SSAValue, where: SSAValue) -> tuple[SSAValue, SSAValue]:
         better = b.compare("gt" if largest else "lt", v, best, t)
         if t.is_float:
             fresh = b.logical_and(b.is_nan(v, t), b.logical_not(b.is_nan(best, t)))
@@ -184,7 +180,9 @@ def _arg(name: str, largest: bool) -> None:
             return c.full((), I64, 0)
         if dim is None:
             flat = c.viewed(x, (c.dims.product(x.shape),))
-            return c.viewed(arg_extreme(c, flat, 0, largest=largest, keepdim=False)[1], (1,) * x.rank if keepdim else ())
+            return c.viewed(
+                arg_extreme(c, flat, 0, largest=largest, keepdim=False)[1], (1,) * x.rank if keepdim else ()
+            )
         return arg_extreme(c, x, x.dim(dim), largest=largest, keepdim=keepdim)[1]
 
     lowers(f"aten.{name}")(lower)
@@ -261,9 +259,7 @@ def moments(
     return variance, average if keepdim else drop_dims(average, dims)
 
 
-def _variance_args(
-    c: Conversion, x: Tensor, args: Sequence[object]
-) -> tuple[list[int], Number, bool]:
+def _variance_args(c: Conversion, x: Tensor, args: Sequence[object]) -> tuple[list[int], Number, bool]:
     """(dims, correction, keepdim) of any overload of var, std, var_mean, std_mean."""
     assert c.operation is not None
     overload = c.operation.name.rpartition(".")[2]
@@ -343,7 +339,9 @@ def linalg_vector_norm(
 
 
 @lowers("aten.norm.Scalar", "aten.norm.ScalarOpt_dim", "aten.norm.ScalarOpt_dim_dtype")
-def norm(c: Conversion, x: Tensor, order: Number | None = 2, dims: Dims = None, keepdim: bool = False, *_: object) -> Tensor:
+def norm(
+    c: Conversion, x: Tensor, order: Number | None = 2, dims: Dims = None, keepdim: bool = False, *_: object
+) -> Tensor:
     return norm_over(c, x, 2 if order is None else order, dims_of(x, dims), c.out, keepdim=keepdim)
 
 

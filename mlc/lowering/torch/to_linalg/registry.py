@@ -40,7 +40,9 @@ class Conversion(Emitter):
         """Element type that the program states for result `i`."""
         declared = self.result_types[i]
         if not isinstance(declared, VTensorType) or declared.element_type is None:
-            raise self.refuse(f"a result of type {declared} has no element type", hint="run shape and dtype inference first")
+            raise self.refuse(
+                f"a result of type {declared} has no element type", hint="run shape and dtype inference first"
+            )
         return dtypes.of_attribute(declared.element_type)
 
     @property

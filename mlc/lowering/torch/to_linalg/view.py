@@ -189,9 +189,7 @@ def sliced(c: Conversion, x: Tensor, d: int, start: Dim, size: Dim, step: int = 
     offsets: list[SSAValue | int] = [0] * len(value_shape)
     strides: list[SSAValue | int] = [1] * len(value_shape)
     offsets[axis], strides[axis] = start, step
-    value = c.op(
-        tensor.ExtractSliceOp, x.value, offsets, list(value_shape), strides, c.type_of(value_shape, x.dtype)
-    )
+    value = c.op(tensor.ExtractSliceOp, x.value, offsets, list(value_shape), strides, c.type_of(value_shape, x.dtype))
     return Tensor(value, x.dtype, shape, x.axes, value_shape)
 
 
@@ -385,5 +383,3 @@ def _rolled(c: Conversion, x: Tensor, amount: int, d: int) -> Tensor:
     if at == 0:
         return x
     return concatenated(c, [sliced(c, x, d, at, size - at), sliced(c, x, d, 0, at)], d)
-
-
