@@ -1,8 +1,8 @@
 """The CPU pipeline as a table: which pass runs at which level, in which order, and why in that order.
 
 `mlc.compile`, `mlc-opt --mlc-pipeline=cpu`, the documentation and the property tests all read this one table.
-`MODULE_ROWS` see the whole module; `KERNEL_ROWS` work on each function on its own, so the driver runs them on one
-kernel at a time (a kernel that is in the cache never sees them). `ORDER` states the constraints that the order must satisfy;
+`MODULE_ROWS` see the whole module; `KERNEL_ROWS` work on each function on its own: the driver runs them on one kernel
+at a time (a kernel that is in the cache never sees them). `ORDER` states constraints that the order must satisfy;
 a test checks them.
 """
 
@@ -32,15 +32,23 @@ class Order(NamedTuple):
 
 
 MODULE_ROWS: tuple[Row, ...] = (
+    Row("convert-torch-to-linalg", "linalg"),
     Row("linalg-block-layouts", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
     Row("linalg-hoist-constants", "linalg"),
     Row("linalg-decompose-named-ops", "linalg"),
     Row("linalg-fuse-elementwise", "linalg"),
     Row("linalg-form-kernels", "kernels"),
+    Row("bufferize", "buffers"),
+    Row("plan-memory", "buffers"),
 )
 
-KERNEL_ROWS: tuple[Row, ...] = ()
+KERNEL_ROWS: tuple[Row, ...] = (
+    Row("vectorize-structured", "loops"),
+    Row("linalg-to-loops", "loops"),
+    Row("scf-parallel-to-for", "loops"),
+    Row("convert-to-llvm", "llvm"),
+)
 
 ORDER: tuple[Order, ...] = (
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
