@@ -292,6 +292,16 @@ class PoolingNhwcSumOp(_SumPooling):
 
 
 @irdl_op_definition
+class PoolingNchwMaxOp(_MaxPooling):
+    """Maximum over a window, NCHW. Loops n, c, oh, ow, kh, kw. (xDSL's takes the maximum with the window's elements.)"""
+
+    name = "linalg.pooling_nchw_max"
+
+    def get_default_indexing_maps(self) -> Sequence[AffineMap]:
+        return self._window_maps("nchw", "yx", "nchwyx")
+
+
+@irdl_op_definition
 class PoolingNhwcMaxOp(_MaxPooling):
     """Maximum over a window, NHWC. Loops n, oh, ow, c, kh, kw."""
 
@@ -307,6 +317,7 @@ OPS = (
     BatchMatmulOp,
     DepthwiseConv2DNchwChwOp,
     DepthwiseConv2DNhwcHwcOp,
+    PoolingNchwMaxOp,
     PoolingNchwSumOp,
     PoolingNhwcSumOp,
     PoolingNhwcMaxOp,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math as pymath
 from collections.abc import Sequence
 
-from xdsl.dialects import arith, linalg
+from xdsl.dialects import arith
 from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
-from mlc.dialects.linalg.structured_ops import PoolingNchwSumOp, pair
+from mlc.dialects.linalg.structured_ops import PoolingNchwMaxOp, PoolingNchwSumOp, pair
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.convolution import padded, spread, window_count
 from mlc.lowering.torch.to_linalg.creation import indexed
@@ -88,7 +88,7 @@ def _pool(c: Conversion, x: Tensor, w: Windows, init: Number, *, largest: bool) 
     out = c.fill(shape, t, init)
     window = c.empty(tuple(w.kernel), t)
     if n == 2:
-        cls = linalg.PoolingNchwMaxOp if largest else PoolingNchwSumOp
+        cls = PoolingNchwMaxOp if largest else PoolingNchwSumOp
         steps = {"strides": pair(*w.stride), "dilations": pair(*w.dilation)}
         return plain(c.op(cls, [x.value, window], [out], [out.type], **steps), t, shape)
     loops = 2 + 2 * n
