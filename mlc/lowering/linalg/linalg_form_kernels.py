@@ -59,7 +59,7 @@ class LinalgFormKernels(MlcPass):
 class _FormKernels:
     def __init__(self, ctx: MlcContext, pass_name: str, table: KernelTable) -> None:
         self.ctx, self.pass_name, self.table = ctx, pass_name, table
-        self.slice_for: dict[SSAValue, tensor.InsertSliceOp] = {}
+        self.slice_for: dict[SSAValue, tensor.InsertSliceOp] = {}  # kernel result -> where it is inserted
 
     def run(self, block: Block) -> None:
         spell_out_destinations(block)
@@ -71,13 +71,14 @@ class _FormKernels:
             else:
                 for insert in chain:
                     self._thread([insert], grouping)
+        direct = set(self.slice_for.values())
         lasts = {group.last: group for group in grouping.groups}
         for op in list(block.ops):
             if op in lasts:
                 self._emit(lasts[op], block)
             elif isinstance(op, tensor.InsertSliceOp):
                 op.attributes.pop(DISJOINT, None)
-                if op.source not in self.slice_for:
+                if op not in direct:
                     self._emit_copy(op, block)
         erase_dead(block)
 

@@ -248,45 +248,40 @@ def fuse(producer: GenericOp, consumer: GenericOp) -> GenericOp:
     The consumer is replaced; the producer is erased when nothing reads it any more.
     """
     value = producer.results[0]
+    reads = [m for v, m in zip(consumer.inputs, maps_of(consumer), strict=False) if v is value]
+    final_read = list(dict.fromkeys(reads))[-1]
+    last_use = len(users(value, _block_of(consumer))) == 1
+    operands = list(zip(consumer.inputs, maps_of(consumer), strict=False))
     region = consumer.detach_region(0)
     body = region.block
-    inputs: list[SSAValue] = []
-    maps: list[AffineMap] = []
-    position: dict[tuple[SSAValue, AffineMap], BlockArgument] = {}
-    doomed: list[BlockArgument] = []
-    ops_before = body.first_op
-    assert ops_before is not None
-    last_use = len(users(value, _block_of(consumer))) == 1
-    reads = [(arg, m) for v, arg, m in zip(consumer.inputs, body.args, maps_of(consumer), strict=False) if v is value]
-    for operand, arg, map_ in zip(consumer.inputs, body.args, maps_of(consumer), strict=False):
-        if operand is value:
-            continue
-        if (operand, map_) in position:
-            arg.replace_all_uses_with(position[operand, map_])
-            doomed.append(arg)
-        else:
-            position[operand, map_] = arg
-            inputs.append(operand)
-            maps.append(map_)
+    first = body.first_op
+    assert first is not None
+    inputs: list[tuple[SSAValue, AffineMap]] = []
+    argument: dict[tuple[SSAValue, AffineMap], BlockArgument] = {}
     results: dict[AffineMap, SSAValue] = {}
-    final_read = list(dict.fromkeys(m for _, m in reads))[-1]
-    for arg, read in reads:
-        if read not in results:
+    for (operand, map_), arg in zip(operands, list(body.args), strict=False):
+        if operand is not value:
+            if (operand, map_) in argument:
+                arg.replace_all_uses_with(argument[operand, map_])
+                body.erase_arg(arg)
+            else:
+                argument[operand, map_] = arg
+                inputs.append((operand, map_))
+            continue
+        if map_ not in results:
             values: dict[SSAValue, SSAValue] = {}
-            arguments = producer.body.block.args
-            for operand, inner, map_ in zip(producer.inputs, arguments, _composed(producer, read), strict=False):
-                new = position.get((operand, map_))
-                if new is None:
-                    new = body.insert_arg(inner.type, len(inputs) + len(doomed) + len(reads))
-                    position[operand, map_] = new
-                    inputs.append(operand)
-                    maps.append(map_)
-                values[inner] = new
-            results[read] = _inline_body(producer, values, read, ops_before, last_use and read == final_read)
-        arg.replace_all_uses_with(results[read])
-    for arg in (*doomed, *(arg for arg, _ in reads)):
+            for source, inner, read in zip(
+                producer.inputs, producer.body.block.args, _composed(producer, map_), strict=False
+            ):
+                if (source, read) not in argument:
+                    argument[source, read] = body.insert_arg(inner.type, arg.index)
+                    inputs.append((source, read))
+                values[inner] = argument[source, read]
+            results[map_] = _inline_body(producer, values, map_, first, last_use and map_ == final_read)
+        arg.replace_all_uses_with(results[map_])
         body.erase_arg(arg)
-    fused = _rebuild(consumer, inputs, maps, region, fuse_locations([consumer.location, producer.location]))
+    location = fuse_locations([consumer.location, producer.location])
+    fused = _rebuild(consumer, [v for v, _ in inputs], [m for _, m in inputs], region, location)
     if last_use:
         producer.detach()
         producer.erase()

@@ -1,0 +1,125 @@
+// RUN: mlc-opt --split-input-file -p linalg-form-kernels %s | filecheck %s
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#rows = affine_map<(d0, d1) -> (d0)>
+#row = affine_map<(d0, d1) -> (d1)>
+#a = affine_map<(d0, d1, d2) -> (d0, d2)>
+#b = affine_map<(d0, d1, d2) -> (d2, d1)>
+#c = affine_map<(d0, d1, d2) -> (d0, d1)>
+
+// Two equal products with their bias are one kernel; the second and a copy write into slices of the concatenation.
+// CHECK-LABEL: func.func @forward
+// CHECK-SAME: (%x: tensor<4x8xf32>, %b: tensor<8xf32>)
+// CHECK: %[[W:.*]] = arith.constant dense_resource<w>
+// CHECK: %[[E:.*]] = tensor.empty() : tensor<4x8xf32>
+// CHECK: %[[R0:.*]] = func.call @[[K:matmul_4x8_8x8_add_0]](%x, %[[W]], %b, %[[E]])
+// CHECK: %[[D0:.*]] = tensor.empty() : tensor<8x8xf32>
+// CHECK: %[[S1:.*]] = tensor.extract_slice %[[D0]][4, 0] [4, 8] [1, 1]
+// CHECK: %[[R1:.*]] = func.call @[[K]](%[[R0]], %[[W]], %b, %[[S1]])
+// CHECK: %[[D1:.*]] = tensor.insert_slice %[[R1]] into %[[D0]][4, 0] [4, 8] [1, 1]
+// CHECK: %[[S0:.*]] = tensor.extract_slice %[[D1]][0, 0] [4, 8] [1, 1]
+// CHECK: %[[R2:.*]] = func.call @copy_4x8_0(%[[R0]], %[[S0]])
+// CHECK: %[[D2:.*]] = tensor.insert_slice %[[R2]] into %[[D1]][0, 0] [4, 8] [1, 1]
+// CHECK: func.return %[[D2]]
+// CHECK: func.func private @matmul_4x8_8x8_add_0(%{{.*}}: tensor<4x8xf32>, %{{.*}}: tensor<8x8xf32>, %{{.*}}: tensor<8xf32>, %[[OUT:.*]]: tensor<4x8xf32>) -> tensor<4x8xf32> attributes {kernel} {
+// CHECK: %[[F:.*]] = linalg.fill ins(%{{.*}} : f32) outs(%[[OUT]] : tensor<4x8xf32>)
+// CHECK: %[[M:.*]] = linalg.generic {{.*}} outs(%[[F]] : tensor<4x8xf32>)
+// CHECK: %[[B:.*]] = linalg.generic {{.*}} outs(%[[M]] : tensor<4x8xf32>)
+// CHECK: func.return %[[B]]
+func.func @forward(%x: tensor<4x8xf32>, %b: tensor<8xf32>) -> tensor<8x8xf32> {
+  %w = arith.constant dense_resource<w> : tensor<8x8xf32>
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<4x8xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<4x8xf32>) -> tensor<4x8xf32>
+  %m0 = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "reduction"]} ins(%x, %w : tensor<4x8xf32>, tensor<8x8xf32>) outs(%f : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.mulf %p, %q : f32
+    %t = arith.addf %o, %s : f32
+    linalg.yield %t : f32
+  } -> tensor<4x8xf32>
+  %r0 = linalg.generic {indexing_maps = [#id, #row, #id], iterator_types = ["parallel", "parallel"]} ins(%m0, %b : tensor<4x8xf32>, tensor<8xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.addf %p, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  %m1 = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "reduction"]} ins(%r0, %w : tensor<4x8xf32>, tensor<8x8xf32>) outs(%f : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.mulf %p, %q : f32
+    %t = arith.addf %o, %s : f32
+    linalg.yield %t : f32
+  } -> tensor<4x8xf32>
+  %r1 = linalg.generic {indexing_maps = [#id, #row, #id], iterator_types = ["parallel", "parallel"]} ins(%m1, %b : tensor<4x8xf32>, tensor<8xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %s = arith.addf %p, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  %cat = tensor.concat dim(0) %r0, %r1 : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<8x8xf32>
+  return %cat : tensor<8x8xf32>
+}
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#rows = affine_map<(d0, d1) -> (d0)>
+
+// A row-wise group is one kernel; its exponentials live in the result. What is returned twice is copied (here by the same kernel).
+// CHECK-LABEL: func.func @softmax
+// CHECK: %{{.*}}, %{{.*}} = func.call @rows_4_sub_exp_add_0(%x, %{{.*}}, %{{.*}})
+// CHECK: func.return
+// CHECK: func.func private @rows_4_sub_exp_add_0(%{{.*}}: tensor<4x8xf32>, %[[OUT:.*]]: tensor<4x8xf32>, %{{.*}}: tensor<4x8xf32>)
+// CHECK: linalg.generic {{.*}} outs(%[[OUT]] : tensor<4x8xf32>)
+// CHECK: math.exp
+func.func @softmax(%x: tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<4x8xf32>) {
+  %low = arith.constant 0xff800000 : f32
+  %zero = arith.constant 0.0 : f32
+  %er = tensor.empty() : tensor<4xf32>
+  %e = tensor.empty() : tensor<4x8xf32>
+  %fm = linalg.fill ins(%low : f32) outs(%er : tensor<4xf32>) -> tensor<4xf32>
+  %fs = linalg.fill ins(%zero : f32) outs(%er : tensor<4xf32>) -> tensor<4xf32>
+  %m = linalg.generic {indexing_maps = [#id, #rows], iterator_types = ["parallel", "reduction"]} ins(%x : tensor<4x8xf32>) outs(%fm : tensor<4xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.maximumf %p, %o : f32
+    linalg.yield %s : f32
+  } -> tensor<4xf32>
+  %p = linalg.generic {indexing_maps = [#id, #rows, #id], iterator_types = ["parallel", "parallel"]} ins(%x, %m : tensor<4x8xf32>, tensor<4xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%p: f32, %q: f32, %o: f32):
+    %d = arith.subf %p, %q : f32
+    %s = math.exp %d : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  %t = linalg.generic {indexing_maps = [#id, #rows], iterator_types = ["parallel", "reduction"]} ins(%p : tensor<4x8xf32>) outs(%fs : tensor<4xf32>) {
+  ^bb0(%p1: f32, %o: f32):
+    %s = arith.addf %p1, %o : f32
+    linalg.yield %s : f32
+  } -> tensor<4xf32>
+  %r = linalg.generic {indexing_maps = [#id, #rows, #id], iterator_types = ["parallel", "parallel"]} ins(%p, %t : tensor<4x8xf32>, tensor<4xf32>) outs(%e : tensor<4x8xf32>) {
+  ^bb0(%p1: f32, %q: f32, %o: f32):
+    %s = arith.divf %p1, %q : f32
+    linalg.yield %s : f32
+  } -> tensor<4x8xf32>
+  return %r, %r : tensor<4x8xf32>, tensor<4x8xf32>
+}
+
+// -----
+
+// Kernels are formed inside control flow; sizes of dynamic results are known where the kernel is called.
+// CHECK-LABEL: func.func @loop
+// CHECK: scf.for
+// CHECK: %[[E:.*]] = tensor.empty(%{{.*}}) : tensor<?xf32>
+// CHECK: func.call @elementwise_d_add_0(%{{.*}}, %{{.*}}, %[[E]])
+// CHECK: scf.yield
+func.func @loop(%x: tensor<?xf32>, %n: index) -> tensor<?xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %d = tensor.dim %x, %c0 : tensor<?xf32>
+  %r = scf.for %i = %c0 to %n step %c1 iter_args(%acc = %x) -> (tensor<?xf32>) {
+    %e = tensor.empty(%d) : tensor<?xf32>
+    %s = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%acc, %x : tensor<?xf32>, tensor<?xf32>) outs(%e : tensor<?xf32>) {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %t = arith.addf %p, %q : f32
+      linalg.yield %t : f32
+    } -> tensor<?xf32>
+    scf.yield %s : tensor<?xf32>
+  }
+  return %r : tensor<?xf32>
+}
