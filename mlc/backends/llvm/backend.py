@@ -1,7 +1,7 @@
 """The backend object behind the entry point `cpu`: target "native" and the presets of the machine table.
 
-    mlc.compile(model, target="native")           this machine
-    mlc.compile(model, target="x86-64-avx2")      any CPU with these features (runs here if this one has them)
+mlc.compile(model, target="native")           this machine
+mlc.compile(model, target="x86-64-avx2")      any CPU with these features (runs here if this one has them)
 """
 
 from __future__ import annotations

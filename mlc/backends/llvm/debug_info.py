@@ -1,6 +1,6 @@
 """Line tables from locations: perf and disassemblers show the user's line beside the instructions.
 
-    loc("model.py":42:0)   -->   !dbg !7,   !7 = !DILocation(line: 42, column: 0, scope: !5)
+loc("model.py":42:0)   -->   !dbg !7,   !7 = !DILocation(line: 42, column: 0, scope: !5)
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class DebugInfo:
         self._file = self._file_node(path)
         if not self._unit:
             self._unit = self._node(
-                f"distinct !DICompileUnit(language: DW_LANG_C, file: {self._file}, producer: \"mlc\", "
+                f'distinct !DICompileUnit(language: DW_LANG_C, file: {self._file}, producer: "mlc", '
                 "isOptimized: true, runtimeVersion: 0, emissionKind: LineTablesOnly)"
             )
         empty = self._node("!{null}")

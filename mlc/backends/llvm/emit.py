@@ -5,8 +5,8 @@
       llvm.return %y : f32                     ret float %1
     }                                        }
 
-Written directly: building the IR through llvmlite's classes, or printing through xDSL, is many times slower. The text is a
-function of the module, the machine and the options alone.
+Written directly: building the IR through llvmlite's classes, or printing through xDSL, is many times slower.
+The text is a function of the module, the machine and the options alone.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from xdsl.dialects.builtin import (
     ModuleOp,
     StringAttr,
     SymbolRefAttr,
-    TypeAttribute,
     UnitAttr,
     VectorType,
 )
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue, TypeAttribute
 
 from mlc.backends.llvm.debug_info import DebugInfo
 from mlc.backends.llvm.llvm_types import TypeTable, constant_text, escape, quote
@@ -82,7 +81,9 @@ class Emitter:
         """An instruction with one result."""
         self.lines.append(f"  {self.name(op.results[0])} = {text}")
 
-    def intrinsic(self, name: str, result: str, args: Iterable[SSAValue], extra: Iterable[str] = (), fast: str = "") -> str:
+    def intrinsic(
+        self, name: str, result: str, args: Iterable[SSAValue], extra: Iterable[str] = (), fast: str = ""
+    ) -> str:
         """A call of an LLVM intrinsic, declared on first use."""
         operands = list(args)
         arg_types = [self.types(a.type) for a in operands] + [e.split(" ")[0] for e in extra]
@@ -128,13 +129,21 @@ class Emitter:
         local = "thread_local " if op.thread_local_ is not None else ""
         linkage = "" if op.linkage.linkage.data == "external" and value else f"{op.linkage.linkage.data} "
         kind = "constant" if op.constant is not None else "global"
-        self.lines.append(f"@{quote(op.sym_name.data)} = {linkage}{local}{unnamed}{kind} {ty} {value}{section}{alignment}")
+        self.lines.append(
+            f"@{quote(op.sym_name.data)} = {linkage}{local}{unnamed}{kind} {ty} {value}{section}{alignment}"
+        )
 
     def _initializer(self, op: llvm.GlobalOp) -> str:
         """A global initialised by a region: constants, addresses and aggregates of them."""
         for inner in op.body.block.ops:
             match inner.name:
-                case "llvm.mlir.constant" | "llvm.mlir.zero" | "llvm.mlir.addressof" | "llvm.mlir.undef" | "llvm.mlir.poison":
+                case (
+                    "llvm.mlir.constant"
+                    | "llvm.mlir.zero"
+                    | "llvm.mlir.addressof"
+                    | "llvm.mlir.undef"
+                    | "llvm.mlir.poison"
+                ):
                     CONSTANTS[inner.name](self, inner)
                 case "llvm.return":
                     return self.value(inner.operands[0])
@@ -150,7 +159,16 @@ class Emitter:
         if name.startswith("llvm."):
             raise UnsupportedError(f"function @{name}: the prefix llvm. is kept for intrinsics")
         linkage = op.linkage.linkage.data
-        if linkage not in ("external", "private", "internal", "weak", "linkonce", "linkonce_odr", "weak_odr", "extern_weak"):
+        if linkage not in (
+            "external",
+            "private",
+            "internal",
+            "weak",
+            "linkonce",
+            "linkonce_odr",
+            "weak_odr",
+            "extern_weak",
+        ):
             raise UnsupportedError(f"linkage {linkage} of @{name}")
         output = self.types(ty.output)
         convention = op.CConv.convention.data
@@ -212,7 +230,9 @@ class Emitter:
                 self._operation(inner)
         for at, block in pending:
             for k, arg in enumerate(block.args):
-                edges = [f"[ {self.value(args[k])}, %{self.labels[source]} ]" for source, args in incoming.get(block, ())]
+                edges = [
+                    f"[ {self.value(args[k])}, %{self.labels[source]} ]" for source, args in incoming.get(block, ())
+                ]
                 text = f"phi {self.types(arg.type)} {', '.join(edges)}" if edges else None
                 # A block that nothing reaches has no edges to choose from.
                 self.lines[at + k] = f"  {self.names[arg]} = {text or f'freeze {self.types(arg.type)} poison'}"

@@ -84,8 +84,8 @@ for _name in ("add", "sub", "mul", "udiv", "sdiv", "urem", "srem", "and", "or", 
 for _name in ("fadd", "fsub", "fmul", "fdiv", "frem"):
     EMITTERS[f"llvm.{_name}"] = _float
 for _name in (
-    "trunc", "zext", "sext", "fptrunc", "fpext", "sitofp", "uitofp", "fptosi", "fptoui", "bitcast", "ptrtoint", "inttoptr",
-    "addrspacecast",
+    "trunc", "zext", "sext", "fptrunc", "fpext", "sitofp", "uitofp", "fptosi", "fptoui", "bitcast", "ptrtoint",
+    "inttoptr", "addrspacecast",
 ):  # fmt: skip
     EMITTERS[f"llvm.{_name}"] = _cast
 
@@ -305,8 +305,8 @@ def _intrinsic(e: Emitter, op: Operation) -> None:
 
 for _name in (
     *UNARY_FLOAT, *BINARY_FLOAT, *BINARY_INT, *UNARY_INT, *(f"vector.reduce.{n}" for n in (*REDUCE_INT, *REDUCE_FLOAT)),
-    "fabs", "ceil", "sqrt", "floor", "exp2", "exp", "log", "log2", "sin", "cos", "pow", "maxnum", "minnum", "copysign", "fma",
-    "fmuladd",
+    "fabs", "ceil", "sqrt", "floor", "exp2", "exp", "log", "log2", "sin", "cos", "pow", "maxnum", "minnum", "copysign",
+    "fma", "fmuladd",
 ):  # fmt: skip
     EMITTERS[f"llvm.intr.{_name}"] = _intrinsic
 
@@ -406,5 +406,3 @@ def _prefetch(e: Emitter, op: Operation) -> None:
     numbers = [op.properties[k] for k in ("rw", "hint", "cache")]
     extra = tuple(f"i32 {n.value.data}" for n in numbers if isinstance(n, IntegerAttr))
     e.line(e.intrinsic("llvm.prefetch.p0", "void", op.operands, extra))
-
-

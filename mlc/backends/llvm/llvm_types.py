@@ -91,7 +91,9 @@ class TypeTable:
             raise UnsupportedError(f"vector type {ty} has no form in LLVM IR")
         bits = ty.element_type.width.data if isinstance(ty.element_type, IntegerType) else 64
         if shape[0] < 1 or shape[0] * bits > 2 * MAX_VECTOR_BITS:
-            raise LimitError(f"vector type {ty} is too large for the target", expected=f"at most {MAX_VECTOR_BITS} bits")
+            raise LimitError(
+                f"vector type {ty} is too large for the target", expected=f"at most {MAX_VECTOR_BITS} bits"
+            )
         return f"<{shape[0]} x {element}>"
 
     def _struct(self, ty: llvm.LLVMStructType, depth: int) -> str:

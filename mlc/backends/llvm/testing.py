@@ -1,7 +1,7 @@
 """Run one function of the loops level on numpy arrays: for tests and for measuring kernels.
 
-    run_kernel(module, "kernel_0", [x, w, out])            # memref arguments in order, written in place
-    kernel = compile_kernel(module, "kernel_0"); kernel(x, w, out)   # compile once, call often
+run_kernel(module, "kernel_0", [x, w, out])            # memref arguments in order, written in place
+kernel = compile_kernel(module, "kernel_0"); kernel(x, w, out)   # compile once, call often
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ _SCALARS: dict[str, Any] = {
 class NativeKernel:
     """A compiled function, called with numpy arrays for memrefs and numbers for scalars."""
 
-    def __init__(self, library: NativeLibrary, name: str, types: Sequence[Attribute], messages: Sequence[str], result: Attribute | None) -> None:
+    def __init__(
+        self,
+        library: NativeLibrary,
+        name: str,
+        types: Sequence[Attribute],
+        messages: Sequence[str],
+        result: Attribute | None,
+    ) -> None:
         self.library = library
         self.name = name
         self.types = types
@@ -69,7 +76,9 @@ class NativeKernel:
     def __call__(self, *args: Any) -> Any:
         code = self.pointer(*self.arguments(args))
         if self.result is None and code:
-            raise ExecutionError(f"@{self.name} failed: {self.messages[code - 1] if code <= len(self.messages) else code}")
+            raise ExecutionError(
+                f"@{self.name} failed: {self.messages[code - 1] if code <= len(self.messages) else code}"
+            )
         return code if self.result is not None else None
 
 

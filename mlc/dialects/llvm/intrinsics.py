@@ -38,7 +38,9 @@ REDUCE_INT = ("add", "mul", "and", "or", "xor", "smax", "smin", "umax", "umin")
 REDUCE_FLOAT = ("fmax", "fmin", "fmaximum", "fminimum")
 
 
-def _define(name: str, operands: tuple[str, ...], *, fast: bool, props: dict[str, Any] | None = None) -> type[IRDLOperation]:
+def _define(
+    name: str, operands: tuple[str, ...], *, fast: bool, props: dict[str, Any] | None = None
+) -> type[IRDLOperation]:
     body: dict[str, Any] = {
         "name": f"llvm.intr.{name}",
         "__module__": __name__,
@@ -190,4 +192,3 @@ OPS = (
     AssumeOp,
     PrefetchOp,
 )
-

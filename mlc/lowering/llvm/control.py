@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from xdsl.dialects import llvm, scf
-from xdsl.dialects.builtin import DenseArrayBase, IndexType, IntegerAttr, IntegerType, i1, i64
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, IndexType, IntegerAttr, IntegerType, i1, i64
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from mlc.dialects.llvm.ops import SwitchOp
 from mlc.errors import UnsupportedError
+from mlc.lowering.llvm.attributes import int_array, plain_values
 from mlc.lowering.llvm.builder import FunctionBuilder
 from mlc.lowering.llvm.linear import Linear
 from mlc.lowering.llvm.registry import convert_block, converts
@@ -125,9 +126,7 @@ def for_(b: FunctionBuilder, op: Operation) -> None:
         return _flat(b, convert_block(b, block).operands)
 
     unsigned = "unsignedCmp" in op.properties or "unsignedCmp" in op.attributes
-    results = loop(
-        b, op.lb, op.ub, op.step, block.args[0], _flat(b, op.iter_args), body, unsigned=unsigned
-    )
+    results = loop(b, op.lb, op.ub, op.step, block.args[0], _flat(b, op.iter_args), body, unsigned=unsigned)
     b.bind(op.results, results)
 
 
@@ -191,10 +190,7 @@ def index_switch(b: FunctionBuilder, op: Operation) -> None:
     merge = Block(arg_types=_all_parts([r.type for r in op.results]))
     default = b.new_block()
     blocks = [b.new_block() for _ in op.case_regions]
-    cases = [
-        (cast(int, v), block, ())
-        for v, block in zip(cast(DenseArrayBase, op.cases).get_values(), blocks, strict=True)
-    ]
+    cases = [(v, block, ()) for v, block in zip(int_array(op, "cases"), blocks, strict=True)]
     b.add(SwitchOp.get(b.value(op.arg), (default, ()), cases))
     for block, region in zip([default, *blocks], [op.default_region, *op.case_regions], strict=True):
         b.push(block)
@@ -258,8 +254,7 @@ def convert_terminator(b: FunctionBuilder, op: Operation, blocks: dict[Block, Bl
         case "cf.br":
             b.branch(blocks[op.successors[0]], _flat(b, op.operands))
         case "cf.cond_br":
-            sizes = cast(DenseArrayBase, op.properties["operandSegmentSizes"]).get_values()
-            n = cast(int, sizes[1])
+            n = int_array(op, "operandSegmentSizes")[1]
             then_args, else_args = op.operands[1 : 1 + n], op.operands[1 + n :]
             then, other = (blocks[s] for s in op.successors)
             b.cond_branch(b.value(op.operands[0]), then, _flat(b, then_args), other, _flat(b, else_args))
@@ -272,17 +267,15 @@ def convert_terminator(b: FunctionBuilder, op: Operation, blocks: dict[Block, Bl
 
 
 def _switch(b: FunctionBuilder, op: Operation, blocks: dict[Block, Block]) -> None:
-    segments = cast(DenseArrayBase, op.properties["operandSegmentSizes"]).get_values()
-    default_count = cast(int, segments[1])
+    default_count = int_array(op, "operandSegmentSizes")[1]
     operands = list(op.operands[1:])
     default = (blocks[op.successors[0]], _flat(b, operands[:default_count]))
     rest = operands[default_count:]
-    counts = cast(DenseArrayBase, op.properties["case_operand_segments"]).get_values()
-    values_attr = op.properties.get("case_values")
-    values = list(values_attr.get_values()) if values_attr is not None else []  # pyright: ignore[reportAttributeAccessIssue]
+    counts = int_array(op, "case_operand_segments")
+    given = op.properties.get("case_values")
+    values = [int(v) for v in plain_values(given)] if isinstance(given, DenseIntOrFPElementsAttr) else []
     cases: list[tuple[int, Block, list[SSAValue]]] = []
     for value, count, target in zip(values, counts, op.successors[1:], strict=True):
-        args, rest = rest[: cast(int, count)], rest[cast(int, count) :]
+        args, rest = rest[:count], rest[count:]
         cases.append((value, blocks[target], _flat(b, args)))
     b.add(SwitchOp.get(b.value(op.operands[0]), default, cases))
-

@@ -18,7 +18,8 @@
       llvm.return %zero : i32
     }
 
-Runs after every pass that works on loops; before the backend. Preserves values bit for bit. How each op is converted: `mlc.lowering.llvm.registry`.
+Runs after every pass that works on loops; before the backend. Preserves values bit for bit. How each op is converted:
+`mlc.lowering.llvm.registry`.
 Tests: tests/lowering/llvm/
 """
 
@@ -42,7 +43,16 @@ from mlc.errors import UnsupportedError
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass
-from mlc.lowering.llvm import arith_ops, control, math_ops, memref_ops, vector_ops
+from mlc.lowering.llvm import (
+    arith_casts,
+    arith_ops,
+    control,
+    math_ops,
+    memref_ops,
+    vector_arith,
+    vector_memory,
+    vector_rows,
+)
 from mlc.lowering.llvm.builder import ModuleState, memory_type
 from mlc.lowering.llvm.entry import (
     ARENA_SIZE,
@@ -55,7 +65,7 @@ from mlc.lowering.llvm.entry import (
 from mlc.lowering.llvm.func_ops import convert_function, declare, llvm_signature, returns_status
 from mlc.lowering.llvm.types import element_bytes
 
-CONVERTER_MODULES = (arith_ops, control, math_ops, memref_ops, vector_ops)
+CONVERTER_MODULES = (arith_ops, arith_casts, control, math_ops, memref_ops, vector_arith, vector_memory, vector_rows)
 """Imported for their registrations."""
 
 

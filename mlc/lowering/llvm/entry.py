@@ -4,8 +4,8 @@
  -->
     llvm.func @mlc_forward(%args: !llvm.ptr, %dims: !llvm.ptr, %consts: !llvm.ptr, %arena: !llvm.ptr) -> i32
 
-`args[i]` points to the dense data of argument i, inputs then outputs. `dims` holds the dynamic sizes of the inputs in order,
-which `@arena_size` and `@output_dims` take as arguments; the latter gives those of the outputs, to
+`args[i]` points to the dense data of argument i, inputs then outputs. `dims` holds the dynamic sizes of the inputs in
+order, which `@arena_size` and `@output_dims` take as arguments; the latter gives those of the outputs, to
 `mlc_output_dims(dims, out)` and to the entry itself. `consts[k]` points to the k-th weight: the `memref.global`s with a
 `dense_resource`, in module order, listed in the attribute `mlc.consts`.
 """

@@ -11,7 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xdsl.dialects import llvm
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, Float64Type, IntegerAttr, VectorType, i1, i16, i32
+from xdsl.dialects.builtin import (
+    BFloat16Type,
+    Float16Type,
+    Float32Type,
+    Float64Type,
+    IntegerAttr,
+    VectorType,
+    i1,
+    i16,
+    i32,
+)
 from xdsl.ir import Attribute, SSAValue
 
 from mlc.dialects.llvm import ops as llvm_ops
@@ -90,7 +100,12 @@ def _round_to_odd(b: FunctionBuilder, x: SSAValue) -> SSAValue:
     one_predicate = {"predicate": IntegerAttr(_ONE, 64), **_FAST}
     inexact = b.emit(llvm_ops.FCmpOp, (back, x), bools, one_predicate)
     greater = {"predicate": IntegerAttr(_OGT, 64), **_FAST}
-    away = b.emit(llvm_ops.FCmpOp, (b.emit(llvm.FAbsOp, (back,), x.type, _FAST), b.emit(llvm.FAbsOp, (x,), x.type, _FAST)), bools, greater)
+    away = b.emit(
+        llvm_ops.FCmpOp,
+        (b.emit(llvm.FAbsOp, (back,), x.type, _FAST), b.emit(llvm.FAbsOp, (x,), x.type, _FAST)),
+        bools,
+        greater,
+    )
     step = b.emit(llvm.ZExtOp, (away,), ints)
     truncated = b.emit(llvm.SubOp, (bits, step), ints, _NO_OVERFLOW)
     odd = b.emit(llvm.OrOp, (truncated, b.emit(llvm.ZExtOp, (inexact,), ints)), ints)

@@ -5,8 +5,8 @@
     llvm.func @k(%x: !llvm.ptr {llvm.noalias}, %n: i64) -> i32
 
 A function without results returns a status: 0, or the number of its failed `cf.assert` (asserts of one message share a
-number). A function with one scalar result returns that. The entry returns `call << 16 | number`, where `call` counts the
-module's `func.call`s from 1 in order of the text, and 0 stands for the entry's own asserts.
+number). A function with one scalar result returns that. The entry returns `call << 16 | number`, where `call` counts
+the module's `func.call`s from 1 in order of the text, and 0 stands for the entry's own asserts.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ NUMBER_BITS = 16
 
 def returns_status(ty: FunctionType, name: str) -> bool:
     """Whether a function of type `ty` returns a status; one scalar result is returned as it is."""
-    outputs = ty.outputs.data
+    outputs = list(ty.outputs)
     if not outputs:
         return True
     if len(outputs) > 1 or isinstance(outputs[0], MemRefType | VectorType):
-        raise UnsupportedError(f"function @{name} returns {', '.join(map(str, outputs))}: pass destinations as arguments")
+        raise UnsupportedError(
+            f"function @{name} returns {', '.join(map(str, outputs))}: pass destinations as arguments"
+        )
     return False
 
 
@@ -155,5 +157,3 @@ def _check(b: FunctionBuilder, op: Operation, name: str, code: SSAValue) -> None
     fail.add_op(llvm.ReturnOp.create(operands=(code,), location=b.loc))
     b.fail_blocks.append(fail)
     b.continue_at(ok)
-
-

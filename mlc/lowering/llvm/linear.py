@@ -1,7 +1,7 @@
 """Index values as linear forms, so that addresses come apart into what is hoisted and what is a displacement.
 
-    %i2 = arith.addi %i, %c2            address of %m[%i2, %j] of memref<?x64xf32>:
-    vector.load %m[%i2, %j]      -->    64*%i (computed once outside the %j loop) + %j + 128 (in the instruction)
+%i2 = arith.addi %i, %c2            address of %m[%i2, %j] of memref<?x64xf32>:
+vector.load %m[%i2, %j]      -->    64*%i (computed once outside the %j loop) + %j + 128 (in the instruction)
 """
 
 from __future__ import annotations

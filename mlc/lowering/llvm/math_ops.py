@@ -41,8 +41,8 @@ _INTRINSIC: dict[str, type[Operation]] = {
 }
 
 LIBM = (
-    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cosh", "erf", "erfc", "expm1", "log1p", "sinh", "tan",
-    "tanh",
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cosh", "erf", "erfc", "expm1", "log1p", "sinh",
+    "tan", "tanh",
 )  # fmt: skip
 """Ops of the math dialect that become calls; f32 takes the name with an `f`."""
 
@@ -165,5 +165,3 @@ def ipowi(b: FunctionBuilder, op: Operation) -> None:
         return choose(compare(2, n, zero), inverse, result)
 
     elementwise(b, op, one)
-
-

@@ -1,7 +1,7 @@
 """memref -> pointers and address arithmetic.
 
-    %s = memref.subview %m[%i, 8] [1, 16] [1, 1]   -->   nothing: an offset 64*%i + 8 carried along
-    %x = memref.load %s[%c0, %j]                   -->   gep, llvm.load
+%s = memref.subview %m[%i, 8] [1, 16] [1, 1]   -->   nothing: an offset 64*%i + 8 carried along
+%x = memref.load %s[%c0, %j]                   -->   gep, llvm.load
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from xdsl.dialects import llvm
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     ArrayAttr,
-    DenseArrayBase,
     IntegerAttr,
     IntegerType,
     MemRefType,
@@ -27,6 +26,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.dialects.llvm.intrinsics import MemcpyOp
 from mlc.errors import LimitError, UnsupportedError
+from mlc.lowering.llvm.attributes import int_array, int_list
 from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, memory_type
 from mlc.lowering.llvm.control import count_loop
 from mlc.lowering.llvm.linear import ZERO, Linear
@@ -87,11 +87,10 @@ def store(b: FunctionBuilder, op: Operation) -> None:
 
 def _mixed(op: Operation, group: int, static: str) -> list[int | SSAValue]:
     """Static numbers and dynamic operands of one group of a subview-like op."""
-    segments = cast(list[int], list(cast(DenseArrayBase, op.properties["operandSegmentSizes"]).get_values()))
+    segments = int_array(op, "operandSegmentSizes")
     start = sum(segments[:group])
     dynamic = list(op.operands[start : start + segments[group]])
-    values = cast(list[int], list(cast(DenseArrayBase, op.properties[static]).get_values()))
-    return [dynamic.pop(0) if v == DYNAMIC_INDEX else v for v in values]
+    return [dynamic.pop(0) if v == DYNAMIC_INDEX else v for v in int_array(op, static)]
 
 
 def _form(b: FunctionBuilder, value: int | SSAValue) -> Linear:
@@ -206,7 +205,7 @@ def cast_(b: FunctionBuilder, op: Operation) -> None:
 def _groups(op: Operation) -> list[list[int]]:
     reassociation = op.properties["reassociation"]
     assert isinstance(reassociation, ArrayAttr)
-    return [[cast(IntegerAttr, i).value.data for i in cast(ArrayAttr, group)] for group in reassociation]
+    return [int_list(group) for group in reassociation]
 
 
 @converts("memref.expand_shape")
@@ -323,8 +322,10 @@ def alloca(b: FunctionBuilder, op: Operation) -> None:
     if not count.terms and count.const > MAX_ALLOCA:
         raise LimitError(f"stack buffer of {count.const} bytes", expected=f"at most {MAX_ALLOCA}", hint="use the arena")
     properties = {"alignment": IntegerAttr(_alignment(op), i64), "elem_type": IntegerType(8)}
-    pointer = b.entry_alloca(count, properties) if not count.terms else b.emit(
-        llvm.AllocaOp, (b.materialize(count),), PTR, properties
+    pointer = (
+        b.entry_alloca(count, properties)
+        if not count.terms
+        else b.emit(llvm.AllocaOp, (b.materialize(count),), PTR, properties)
     )
     b.values[op.results[0]] = MemRefValue(pointer, ZERO, tuple(sizes), tuple(b.row_major(sizes)), ty.element_type)
 
@@ -406,4 +407,3 @@ def copy(b: FunctionBuilder, op: Operation) -> None:
         count_loop(b, sizes[at], body)
 
     nest(0, ZERO, ZERO)
-

@@ -1,8 +1,8 @@
 """How each op of the loops level is converted: converters register by op name, the walk looks them up.
 
-    @converts("arith.addi")
-    def addi(b: FunctionBuilder, op: Operation) -> None:
-        b.values[op.results[0]] = ...
+@converts("arith.addi")
+def addi(b: FunctionBuilder, op: Operation) -> None:
+    b.values[op.results[0]] = ...
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Types of the loops level in llvm terms, and the parts a value is made of there.
 
-    index                                    i64
-    vector<16xf32>                           vector<16xf32>
-    vector<2x4xf32>                          two vector<4xf32>
-    memref<?x4xf32, strided<[?, 1]>>         !llvm.ptr, i64 (size 0), i64 (stride 0)
+index                                    i64
+vector<16xf32>                           vector<16xf32>
+vector<2x4xf32>                          two vector<4xf32>
+memref<?x4xf32, strided<[?, 1]>>         !llvm.ptr, i64 (size 0), i64 (stride 0)
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def vector_parts(ty: VectorType) -> tuple[int, VectorType]:
     count = prod(shape[:-1])
     bits = element_bits(ty.element_type)
     if width * bits > MAX_VECTOR_BITS or count > 4096 or width < 1 or count < 1:
-        raise LimitError(f"vector type {ty} is too large for the target", expected=f"at most {MAX_VECTOR_BITS} bits per row")
+        raise LimitError(
+            f"vector type {ty} is too large for the target", expected=f"at most {MAX_VECTOR_BITS} bits per row"
+        )
     return count, VectorType(scalar_type(ty.element_type), [width])
 
 
@@ -123,7 +125,7 @@ def parts(ty: Attribute) -> list[Attribute]:
         case MemRefType():
             layout_strides(ty)
             scalar_type(ty.element_type)
-            return [PTR] + [i64] * (len(dynamic_sizes(ty)) + len(dynamic_strides(ty)))
+            return [PTR, *[i64] * (len(dynamic_sizes(ty)) + len(dynamic_strides(ty)))]
         case VectorType():
             count, vector = vector_parts(ty)
             return [vector] * count
