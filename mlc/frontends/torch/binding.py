@@ -16,7 +16,16 @@ from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, ShapeError, UnsupportedError
 from mlc.frontends.torch.arrays import from_numpy, to_numpy
-from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, TensorGuard, ValueGuard
+from mlc.frontends.torch.captured import (
+    Alias,
+    Captured,
+    Constant,
+    FromResult,
+    FromSizes,
+    Place,
+    TensorGuard,
+    ValueGuard,
+)
 
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
 
@@ -68,9 +77,7 @@ class Binding:
                     return False
             elif not _same_value(guard.value, leaf):
                 return False
-        if self.captured.symbols:
-            return sizes_problem(self.captured, leaves) is None
-        return True
+        return not self.captured.symbols or not isinstance(symbol_values(self.captured, leaves), str)
 
     def _call(self, leaves: Sequence[Any]) -> Any:
         captured = self.captured
@@ -107,6 +114,10 @@ class Binding:
                 return from_numpy(results[plan.index], plan.dtype)
             case Constant():
                 return plan.value
+            case FromSizes():
+                sizes = symbol_values(self.captured, leaves)
+                assert isinstance(sizes, dict)
+                return int(plan.expr.xreplace(sizes))
             case Alias(base=int() as leaf):
                 base = leaves[leaf]
                 return plan.build(torch.from_numpy(base)) if isinstance(base, np.ndarray) else plan.build(base)
@@ -180,23 +191,34 @@ def _fits_dynamic(guard: TensorGuard, shape: Sequence[int]) -> bool:
     )
 
 
-def sizes_problem(captured: Captured, leaves: Sequence[Any]) -> str | None:
-    """Why the dynamic sizes of these inputs are refused; None when they are fine."""
-    sizes: dict[str, int] = {}
+def symbol_values(captured: Captured, leaves: Sequence[Any]) -> dict[Any, int] | str:
+    """The dynamic sizes of these inputs by symbol, or why they are refused."""
+    sizes: dict[Any, int] = {}
     for symbol in captured.symbols:
-        for leaf, dim in symbol.places:
-            got = leaves[leaf].shape[dim]
-            name = f"dimension {dim} of '{captured.guards[leaf].name}'"
-            if sizes.setdefault(symbol.name, got) != got:
-                return f"{name} is {got}, but '{symbol.name}' is {sizes[symbol.name]} elsewhere"
-            if got < symbol.low or (symbol.high is not None and got > symbol.high):
+        for place in symbol.places:
+            got = leaves[place.leaf].shape[place.dim]
+            name = f"dimension {place.dim} of '{captured.guards[place.leaf].name}'"
+            value, rest = divmod(got - place.offset, place.scale)
+            if rest:
+                return f"{name} is {got}, but must be {_linear(symbol.name, place)}"
+            if sizes.setdefault(symbol.expr, value) != value:
+                return f"{name} is {got}, but '{symbol.name}' is {sizes[symbol.expr]} elsewhere"
+            if value < symbol.low or (symbol.high is not None and value > symbol.high):
                 high = "" if symbol.high is None else f" and at most {symbol.high}"
                 return f"{name} is {got}, but '{symbol.name}' must be at least {symbol.low}{high}"
     for check in captured.size_checks:
-        problem = check(sizes)
-        if problem is not None:
-            return problem
-    return None
+        if check.condition.xreplace(sizes) != True:  # noqa: E712 - sympy's true
+            return f"the sizes {_sizes_text(captured, sizes)} do not fulfil {check.text}"
+    return sizes
+
+
+def _linear(name: str, place: Place) -> str:
+    scaled = name if place.scale == 1 else f"{place.scale}*{name}"
+    return f"{scaled} + {place.offset}" if place.offset else scaled
+
+
+def _sizes_text(captured: Captured, sizes: dict[Any, int]) -> str:
+    return ", ".join(f"{s.name}={sizes[s.expr]}" for s in captured.symbols)
 
 
 def _same_value(wanted: Any, got: Any) -> bool:
@@ -227,9 +249,9 @@ def refuse(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             raise DTypeError(f"argument '{guard.name}' is {shown}", expected=guard.describe())
         if leaf.shape != guard.shape and not _fits_dynamic(guard, leaf.shape):
             raise ShapeError(f"argument '{guard.name}' is {shown}", expected=guard.describe())
-    problem = sizes_problem(captured, leaves) if captured.symbols else None
-    if problem is not None:
-        raise ShapeError(problem)
+    sizes = symbol_values(captured, leaves)
+    if isinstance(sizes, str):
+        raise ShapeError(sizes)
 
 
 def _structure(spec: pytree.TreeSpec) -> str:

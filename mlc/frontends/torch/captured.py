@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -42,13 +41,32 @@ Guard = TensorGuard | ValueGuard
 
 
 @dataclass(frozen=True)
+class Place:
+    """A dimension of an input leaf whose size is `scale * symbol + offset`."""
+
+    leaf: int
+    dim: int
+    scale: int = 1
+    offset: int = 0
+
+
+@dataclass(frozen=True)
 class Symbol:
-    """A dynamic size: the inputs' places (leaf, dimension) that carry it and the sizes it may have."""
+    """A dynamic size: where it is read from, and the sizes it may have. `expr` is its sympy symbol."""
 
     name: str
-    places: tuple[tuple[int, int], ...]
+    expr: Any
+    places: tuple[Place, ...]
     low: int
     high: int | None
+
+
+@dataclass(frozen=True)
+class SizeCheck:
+    """A condition on the symbols (a sympy expression) that must be true."""
+
+    condition: Any
+    text: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +98,14 @@ class Alias:
         return base
 
 
-Output = FromResult | Constant | Alias
+@dataclass(frozen=True)
+class FromSizes:
+    """An output leaf that is a number computed from dynamic sizes (a sympy expression of the symbols)."""
+
+    expr: Any
+
+
+Output = FromResult | Constant | Alias | FromSizes
 
 
 @dataclass(frozen=True)
@@ -108,7 +133,7 @@ class Captured:
     mutations: tuple[Mutation, ...]
     state: StateGuard
     symbols: tuple[Symbol, ...] = ()
-    size_checks: tuple[Callable[[dict[str, int]], str | None], ...] = field(default=())
+    size_checks: tuple[SizeCheck, ...] = ()
 
     @property
     def is_dynamic(self) -> bool:

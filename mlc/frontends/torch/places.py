@@ -74,7 +74,7 @@ class Places:
             name = frame.f_code.co_filename
             users = self._is_users.get(name)
             if users is None:
-                users = self._is_users[name] = _is_users_file(name)
+                users = self._is_users[name] = is_users_file(name)
             if users:
                 return name, frame.f_lineno
             frame = frame.f_back
@@ -86,7 +86,7 @@ class Places:
         trace = error.__traceback__
         while trace is not None:
             name = trace.tb_frame.f_code.co_filename
-            if _is_users_file(name):
+            if is_users_file(name):
                 found = (name, trace.tb_lineno)
             trace = trace.tb_next
         return found
@@ -100,7 +100,8 @@ class Places:
             self._stack.pop()
 
 
-def _is_users_file(name: str) -> bool:
+def is_users_file(name: str) -> bool:
+    """Whether a frame of this file is the user's: not torch's, not the standard library's, not ours."""
     if name.startswith((_TORCH, _OURS, "<frozen")):
         return False
     return not name.startswith(_STDLIB) or "site-packages" in name

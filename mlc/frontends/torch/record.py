@@ -15,20 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
-from xdsl.dialects import func
-from xdsl.dialects.builtin import UNKNOWN_LOC, FunctionType, ModuleOp
-from xdsl.ir import Block, BlockArgument, OpResult, Region, SSAValue
+from xdsl.dialects.builtin import UNKNOWN_LOC
+from xdsl.ir import Block
 
 from mlc.errors import ExecutionError, MlcError, UnsupportedError
 from mlc.frontends.torch.arrays import from_numpy
+from mlc.frontends.torch.assemble import Recording, assemble
 from mlc.frontends.torch.captured import (
     Alias,
     Captured,
-    Constant,
-    FromResult,
     Guard,
-    Mutation,
-    Output,
     TensorGuard,
     ValueGuard,
 )
@@ -37,8 +33,8 @@ from mlc.frontends.torch.functional import functionalization, unwrap, wrap
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
-from mlc.frontends.torch.recorder import Entry, Recorder, View, refuse_exotic
-from mlc.frontends.torch.state import StateGuard, StateWatch, state_names
+from mlc.frontends.torch.recorder import Recorder, refuse_exotic
+from mlc.frontends.torch.state import StateWatch, state_names
 from mlc.ir.context import MlcContext
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
@@ -71,6 +67,7 @@ class _Capture:
         self.emitter = Emitter(self.block, ctx.resources)
         self.recorder = Recorder(self.emitter, self.places, self.problems, state_names(model))
         self.watch = StateWatch(model)
+        self.buffers: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         _refuse_scripted(self.model)
@@ -87,7 +84,10 @@ class _Capture:
                 wrappers[i] = wrap(tensor)
             wrapped = [wrappers.get(i, v) for i, v in enumerate(leaves)]
             out_leaves, out_spec, inner = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
-        return self._finish(leaves, in_spec, guards, out_leaves, out_spec, inner, wrappers)
+        recording = Recording(
+            self.recorder, self.block, self.model, in_spec, guards, leaves, inner, self.buffers, out_leaves, out_spec
+        )
+        return assemble(recording)
 
     # running
 
@@ -119,7 +119,8 @@ class _Capture:
                 inner = {i: unwrap(w) for i, w in wrappers.items()}
                 by_wrapper = {id(w): i for i, w in wrappers.items()}
                 found = [Alias(by_wrapper[id(v)]) if id(v) in by_wrapper else unwrap(v) for v in leaves]
-                self.watch.check(self.problems, self.places.at("", 0, ""))
+                self.buffers = [(b, b, unwrap(final)) for b, final in self.watch.finals()]
+                self.watch.check(self.problems, UNKNOWN_LOC)
         except MlcError:
             raise
         except Exception as error:
@@ -147,135 +148,6 @@ class _Capture:
             where=where,
             hint="run model(*inputs) without mlc; if that works, please report this",
         )
-
-    # after the run
-
-    def _finish(
-        self,
-        leaves: list[Any],
-        in_spec: pytree.TreeSpec,
-        guards: tuple[Guard, ...],
-        out_leaves: list[Any],
-        out_spec: pytree.TreeSpec,
-        inner: dict[int, torch.Tensor],
-        wrappers: dict[int, torch.Tensor],
-    ) -> Captured:
-        recorder = self.recorder
-        place = self.places.at("", 0, "")
-        inputs: list[int | torch.Tensor] = [i for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)]
-        results: list[SSAValue] = []
-        mutations: list[Mutation] = []
-        bases: dict[int, int | torch.Tensor | FromResult] = {}  # id(entry) -> what holds its value after a call
-
-        changed = [i for i, final in inner.items() if final is not leaves[i]]
-        for i in inputs:
-            assert isinstance(i, int)
-            if i not in changed:
-                bases[id(recorder.entry(leaves[i]))] = i
-        pending: list[tuple[int | torch.Tensor, torch.Tensor, torch.Tensor]] = [
-            (i, leaves[i], inner[i]) for i in changed
-        ]
-        pending += self._changed_buffers(inputs)
-        for target, old, new in pending:
-            name = guards[target].name if isinstance(target, int) else recorder.entry(target).name
-            if new.shape != old.shape or new.dtype != old.dtype:
-                self.problems.fail(f"changes the shape or dtype of '{name}' in place", place, "return a new tensor")
-            entry = recorder.entry(new)
-            mutations.append(Mutation(target, len(results)))
-            results.append(recorder.value_of(entry, place))
-            bases.setdefault(id(entry), target)
-
-        outputs: list[Output] = []
-        for leaf in out_leaves:
-            outputs.append(self._output(leaf, bases, results))
-        used = [e.kept for e in recorder.externals if e.kept is not None and _is_used(e)]
-        used += [e.kept for e in recorder.externals if e.kept is not None and id(e.kept) in recorder.values_read]
-        module = self._module(results)
-        return Captured(
-            module=module,
-            in_spec=in_spec,
-            out_spec=out_spec,
-            guards=guards,
-            inputs=tuple(inputs),
-            outputs=tuple(outputs),
-            mutations=tuple(mutations),
-            state=StateGuard.of(self.model, used),
-        )
-
-    def _changed_buffers(
-        self, inputs: list[int | torch.Tensor]
-    ) -> list[tuple[int | torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Buffers that forward changed: from now on inputs of @forward, with their final value."""
-        found: list[tuple[int | torch.Tensor, torch.Tensor, torch.Tensor]] = []
-        for buffer, wrapper in self.watch.wrapped.values():
-            last = self.watch.final.get(id(buffer), wrapper)
-            with _recording_settings(), functionalization(), self.recorder:
-                final = unwrap(last)
-            if final is buffer:
-                continue
-            entry = self.recorder.entry(buffer)
-            if id(buffer) in self.recorder.values_read:
-                self.problems.fail(
-                    f"reads the value of the buffer '{entry.name}' in Python and also changes it",
-                    self.places.at("", 0, ""),
-                    "keep the value in tensors",
-                )
-            self._make_input(entry, buffer)
-            inputs.append(buffer)
-            found.append((buffer, buffer, final))
-        return found
-
-    def _make_input(self, entry: Entry, buffer: torch.Tensor) -> None:
-        argument = self.block.insert_arg(tensor_type(buffer), len(self.block.args))
-        if isinstance(entry.value, OpResult):
-            literal = entry.value.op
-            entry.value.replace_all_uses_with(argument)
-            literal.detach()
-            literal.erase()
-        entry.value = argument
-        entry.kept = None
-
-    def _output(self, leaf: Any, bases: dict[int, Any], results: list[SSAValue]) -> Output:
-        if isinstance(leaf, Alias):
-            return leaf
-        if not isinstance(leaf, torch.Tensor):
-            return Constant(leaf)
-        recorder = self.recorder
-        entry = recorder.entry(leaf)
-        chain: list[View] = []
-        at: Entry | None = entry
-        while at is not None:
-            if id(at) in bases:
-                return Alias(bases[id(at)], tuple(reversed(chain)))
-            if at.kept is not None and at in recorder.externals:
-                return Alias(at.kept, tuple(reversed(chain)))
-            if at.view is None:
-                break
-            chain.append(at.view)
-            at = at.view.base
-        found = FromResult(len(results), leaf.dtype)
-        results.append(recorder.value_of(entry, self.places.at("", 0, "")))
-        bases[id(entry)] = found
-        return found
-
-    def _module(self, results: list[SSAValue]) -> ModuleOp:
-        _drop_unused(self.block, results)
-        self.block.add_op(func.ReturnOp(*results))
-        types = FunctionType.from_lists([a.type for a in self.block.args], [r.type for r in results])
-        return ModuleOp([func.FuncOp("forward", types, Region(self.block))])
-
-
-def _is_used(entry: Entry) -> bool:
-    return entry.value is not None and not isinstance(entry.value, BlockArgument)
-
-
-def _drop_unused(block: Block, results: Sequence[SSAValue]) -> None:
-    """Erase what nothing reads: every recorded op is functional."""
-    kept = set(results)
-    for op in reversed(list(block.ops)):
-        if op.results and not any(r in kept or r.uses.get_length() for r in op.results):
-            op.detach()
-            op.erase()
 
 
 def _refuse_scripted(model: object) -> None:

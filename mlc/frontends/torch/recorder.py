@@ -10,7 +10,8 @@ Python numbers (masks, position ids) is folded into literals on the way, since i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -82,13 +83,15 @@ class Recorder(TorchDispatchMode):
         state_names: dict[int, str],
         *,
         symbolic: bool = False,
+        with_real_tensors: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         super().__init__()
         self.emitter = emitter
         self.places = places
         self.problems = problems
         self.symbolic = symbolic
-        self.real: dict[int, torch.Tensor] = {}
+        self._with_real_tensors = with_real_tensors
+        self.real: dict[int, torch.Tensor] = {}  # what fake tensors of an exported graph stand for
         self.externals: list[Entry] = []
         self._literals: dict[tuple[Any, ...], SSAValue] = {}
         self.values_read: set[int] = set()
@@ -131,8 +134,12 @@ class Recorder(TorchDispatchMode):
                 entry.value = self._literal(entry, location)
         return entry.value
 
+    def real_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The weight that a fake tensor stands for; a real tensor itself."""
+        return self.real.get(id(tensor), tensor)
+
     def _external(self, tensor: torch.Tensor) -> Entry:
-        real = self.real.get(id(tensor), tensor)
+        real = self.real_of(tensor)
         name = self._names.get(id(real)) or "constant"
         refuse_exotic(real, f"'{name}'", self.problems, self.places.here())
         entry = Entry(Origin.STATE, ref=TensorWeakRef(tensor), kept=tensor, name=name)
@@ -143,10 +150,11 @@ class Recorder(TorchDispatchMode):
     def _literal(self, entry: Entry, location: LocationAttr) -> SSAValue:
         """A weight's literal; tied weights share one."""
         assert entry.kept is not None
-        real = self.real.get(id(entry.kept), entry.kept)
+        real = self.real_of(entry.kept)
         key = (real.data_ptr() or id(real), tuple(real.shape), real.stride(), real.dtype)
         if key not in self._literals:
-            self._literals[key] = self.emitter.literal(real, entry.name, location)
+            with self._with_real_tensors():
+                self._literals[key] = self.emitter.literal(real, entry.name, location)
         return self._literals[key]
 
     # recording
@@ -162,7 +170,7 @@ class Recorder(TorchDispatchMode):
             )
         if func._schema.is_mutable and func.namespace != "profiler":
             self._refuse_mutation(func, args, kwargs, location)
-        inputs = [self.entry(t) for t in _tensors(args, kwargs)]
+        inputs = [] if self._is_fresh(func, args) else [self.entry(t) for t in _tensors(args, kwargs)]
         origin = max((e.origin for e in inputs), default=Origin.MADE)
         if is_random(func, args, kwargs):
             self.problems.add(f"draws random numbers: {op_name(func)}", location, RANDOM)
@@ -239,7 +247,8 @@ class Recorder(TorchDispatchMode):
         others = [b for b in bound if isinstance(b, torch.Tensor)]
         for i in numbers:
             dtype = torch.result_type(others[0], bound[i]) if others else None
-            bound[i] = self.emitter.small_literal(torch.tensor(bound[i], dtype=dtype), location)
+            with self._with_real_tensors():
+                bound[i] = self.emitter.small_literal(torch.tensor(bound[i], dtype=dtype), location)
         return name
 
     def _operand(self, value: Any, location: LocationAttr) -> Any:
@@ -271,6 +280,12 @@ class Recorder(TorchDispatchMode):
             View(base, func, blank, kwargs, position, i if several else None) if _storage(o) == storage else None
             for i, o in enumerate(outputs)
         ]
+
+    def _is_fresh(self, func: torch._ops.OpOverload, args: tuple[Any, ...]) -> bool:
+        """Whether this is `torch.tensor([...])` handing in what it has just made."""
+        if not func._schema.name.startswith("aten::lift") or self.symbolic:
+            return False
+        return not self._is_known(args[0]) and id(args[0]) not in self._names
 
     def _is_known(self, tensor: torch.Tensor) -> bool:
         found = self._entries.get(id(tensor))
@@ -322,10 +337,11 @@ class Recorder(TorchDispatchMode):
 
 
 def bind(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """Arguments in schema order, defaults filled in."""
+    """Arguments in schema order, defaults filled in; where a tensor lives is left open: it is always the CPU."""
     out = list(args)
     for argument in func._schema.arguments[len(args) :]:
-        out.append(kwargs.get(argument.name, argument.default_value))
+        placement = argument.name in ("device", "layout", "pin_memory")
+        out.append(None if placement else kwargs.get(argument.name, argument.default_value))
     return out
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, UsageError
 from mlc.frontends.torch.binding import MISS, Binding, Run, refuse
@@ -19,13 +20,26 @@ from mlc.ir.context import MlcContext
 __all__ = ["MISS", "Binding", "TorchSource"]
 
 
+def marked_dynamic(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`dynamic_shapes` of arguments marked by `torch._dynamo.mark_dynamic`; None when none is."""
+
+    def dims(leaf: Any) -> Any:
+        marks = getattr(leaf, "_dynamo_dynamic_indices", None) if isinstance(leaf, torch.Tensor) else None
+        return {d: torch.export.Dim.DYNAMIC for d in marks} if marks else None
+
+    found = [pytree.tree_map(dims, list(args)), pytree.tree_map(dims, kwargs)]
+    if not any(leaf is not None for leaf in pytree.tree_leaves(found)):
+        return None
+    return found[1] if kwargs and not args else tuple(found[0])
+
+
 class TorchSource:
     """`model`: a module or a function of tensors, or an ExportedProgram. `dynamic_shapes`: as for torch.export."""
 
     def __init__(self, model: Any, dynamic_shapes: Any = None) -> None:
         self.model = model
         self.dynamic_shapes = dynamic_shapes
-        self.exported = isinstance(model, torch.export.ExportedProgram)
+        self.exported = type(model).__name__ == "ExportedProgram" and type(model).__module__.startswith("torch.export")
         if not self.exported and not callable(model):
             raise UsageError(
                 f"cannot compile a {type(model).__name__}",
@@ -49,7 +63,17 @@ class TorchSource:
 
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
         """Capture for these arguments; weights go to `ctx.resources`."""
-        return capture(self.model, args, kwargs, ctx)
+        shapes = self.dynamic_shapes
+        if shapes is None:
+            shapes = marked_dynamic(args, kwargs)
+        if shapes is None and not self.exported:
+            return capture(self.model, args, kwargs, ctx)
+        from mlc.frontends.torch import exported  # noqa: PLC0415 - torch.export takes 1.2 s to import
+
+        if self.exported:
+            return exported.capture_exported(self.model, ctx)
+        program = exported.export(self.model, args, kwargs, shapes)
+        return exported.capture_exported(program, ctx, self.model)
 
     def bind(self, captured: Captured, run: Run) -> Binding:
         """Join a capture with its compiled code."""

@@ -90,12 +90,11 @@ class StateWatch:
         self._modules = list(model.named_modules()) if isinstance(model, torch.nn.Module) else []
         self.wrapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._slots: list[tuple[dict[str, Any], str, torch.Tensor]] = []
-        self.final: dict[int, torch.Tensor] = {}
         self._before: list[dict[str, Any]] = []
 
     @contextlib.contextmanager
     def wrapping(self) -> Iterator[None]:
-        """Buffers are functional wrappers inside; afterwards `final` holds what each slot ended with."""
+        """Buffers are functional wrappers inside."""
         for _, module in self._modules:
             for key, buffer in module._buffers.items():
                 if buffer is not None:
@@ -109,10 +108,16 @@ class StateWatch:
             yield
         finally:
             for table, key, buffer in self._slots:
-                last = table.get(key)
-                if last is not None:
-                    self.final.setdefault(id(buffer), last)
                 table[key] = buffer
+
+    def finals(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Each buffer with what its slot holds now: its wrapper, or what forward assigned to it."""
+        found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        for table, key, buffer in self._slots:
+            now = table.get(key)
+            if now is not None:
+                found.setdefault(id(buffer), (buffer, now))
+        return list(found.values())
 
     def check(self, problems: Problems, location: LocationAttr) -> None:
         """Refuse tensors that the run left in attributes; warn of other attributes it set."""

@@ -1,0 +1,185 @@
+"""From a finished recording to `Captured`: what @forward takes and returns, what is written back, what aliases what.
+
+x.add_(1); return x, y, y.t()   -->   @forward returns (x + 1, y)
+                                      write result 0 into x; outputs: x itself, result 1, a view of result 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+from xdsl.dialects import func
+from xdsl.dialects.builtin import UNKNOWN_LOC, FunctionType, ModuleOp
+from xdsl.ir import Block, BlockArgument, OpResult, Region, SSAValue
+
+from mlc.frontends.torch.captured import (
+    Alias,
+    Captured,
+    Constant,
+    FromResult,
+    FromSizes,
+    Guard,
+    Mutation,
+    Output,
+    SizeCheck,
+    Symbol,
+)
+from mlc.frontends.torch.emit import tensor_type
+from mlc.frontends.torch.recorder import Entry, Recorder, View
+from mlc.frontends.torch.state import StateGuard
+
+
+@dataclass
+class Recording:
+    """What a run left behind. `leaves`: the inputs as the recorder knew them, `finals`: the tensors they ended as.
+
+    `buffers`: (as recorded, the real one, final tensor). `outputs`: unwrapped leaves; an input itself is `Alias`.
+    """
+
+    recorder: Recorder
+    block: Block
+    model: object
+    in_spec: pytree.TreeSpec
+    guards: tuple[Guard, ...]
+    leaves: Sequence[Any]
+    finals: dict[int, torch.Tensor]
+    buffers: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+    outputs: Sequence[Any]
+    out_spec: pytree.TreeSpec
+    symbols: tuple[Symbol, ...] = ()
+    size_checks: tuple[SizeCheck, ...] = ()
+    results: list[SSAValue] = field(default_factory=list)
+    # what holds an entry's value after a call, by id(entry)
+    holders: dict[int, int | torch.Tensor | FromResult] = field(default_factory=dict)
+
+
+def assemble(rec: Recording) -> Captured:
+    """Close @forward and say how a call is bound to it."""
+    recorder = rec.recorder
+    inputs: list[int | torch.Tensor] = [i for i in range(len(rec.leaves)) if i in rec.finals]
+    for i, final in rec.finals.items():
+        if final is rec.leaves[i]:
+            rec.holders[id(recorder.entry(final))] = i
+    mutations = [
+        _written(rec, i, rec.guards[i].name, rec.leaves[i], final)
+        for i, final in rec.finals.items()
+        if final is not rec.leaves[i]
+    ]
+    for recorded, real, final in rec.buffers:
+        if final is not recorded:
+            entry = recorder.entry(recorded)
+            _check_buffer(rec, entry.name, recorded, real)
+            _make_input(rec, entry, recorded)
+            inputs.append(real)
+            mutations.append(_written(rec, real, entry.name, recorded, final))
+    outputs = tuple(_output(rec, leaf) for leaf in rec.outputs)
+    state = [e.kept for e in recorder.externals if e.kept is not None and _is_used(recorder, e)]
+    return Captured(
+        module=_module(rec),
+        in_spec=rec.in_spec,
+        out_spec=rec.out_spec,
+        guards=rec.guards,
+        inputs=tuple(inputs),
+        outputs=outputs,
+        mutations=tuple(mutations),
+        state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state]),
+        symbols=rec.symbols,
+        size_checks=rec.size_checks,
+    )
+
+
+def _written(rec: Recording, target: int | torch.Tensor, name: str, old: torch.Tensor, new: torch.Tensor) -> Mutation:
+    """Return the new value of a changed input or buffer."""
+    if new.shape != old.shape or new.dtype != old.dtype:
+        rec.recorder.problems.fail(
+            f"changes the shape or dtype of '{name}' in place", UNKNOWN_LOC, "return a new tensor"
+        )
+    entry = rec.recorder.entry(new)
+    rec.holders.setdefault(id(entry), target)
+    rec.results.append(rec.recorder.value_of(entry, UNKNOWN_LOC))
+    return Mutation(target, len(rec.results) - 1)
+
+
+def _check_buffer(rec: Recording, name: str, recorded: torch.Tensor, real: torch.Tensor) -> None:
+    problems = rec.recorder.problems
+    if id(recorded) in rec.recorder.values_read:
+        problems.fail(
+            f"reads the value of the buffer '{name}' in Python and also changes it",
+            UNKNOWN_LOC,
+            "keep the value in tensors",
+        )
+    storage = real.untyped_storage().data_ptr()
+    for other in rec.recorder.externals:
+        held = rec.recorder.real_of(other.kept) if other.kept is not None else None
+        if held is not None and held is not real and storage and held.untyped_storage().data_ptr() == storage:
+            problems.fail(
+                f"changes the buffer '{name}' in place, which shares memory with '{other.name}'",
+                UNKNOWN_LOC,
+                "give each its own memory",
+            )
+
+
+def _make_input(rec: Recording, entry: Entry, recorded: torch.Tensor) -> None:
+    """A buffer that changes is no constant: its literal becomes an argument."""
+    argument = rec.block.insert_arg(tensor_type(recorded), len(rec.block.args))
+    if isinstance(entry.value, OpResult):
+        literal = entry.value.op
+        entry.value.replace_all_uses_with(argument)
+        literal.detach()
+        literal.erase()
+        rec.recorder.emitter.resources.drop(entry.name)
+    entry.value = argument
+    entry.kept = None
+
+
+def _output(rec: Recording, leaf: Any) -> Output:
+    if isinstance(leaf, Alias):
+        return leaf
+    if isinstance(leaf, torch.SymInt):
+        return FromSizes(leaf.node.expr)
+    if not isinstance(leaf, torch.Tensor):
+        return Constant(leaf)
+    recorder = rec.recorder
+    entry = recorder.entry(leaf)
+    chain: list[View] = []
+    at: Entry | None = entry
+    while at is not None:
+        views = tuple(reversed(chain))
+        if id(at) in rec.holders:
+            return Alias(rec.holders[id(at)], views)
+        if at.kept is not None and at in recorder.externals:
+            return Alias(recorder.real_of(at.kept), views)
+        if at.view is None:
+            break
+        chain.append(at.view)
+        at = at.view.base
+    found = FromResult(len(rec.results), leaf.dtype)
+    rec.results.append(recorder.value_of(entry, UNKNOWN_LOC))
+    rec.holders[id(entry)] = found
+    return found
+
+
+def _is_used(recorder: Recorder, entry: Entry) -> bool:
+    """Whether the capture rests on this weight's value."""
+    in_code = entry.value is not None and not isinstance(entry.value, BlockArgument)
+    return in_code or id(entry.kept) in recorder.values_read
+
+
+def _module(rec: Recording) -> ModuleOp:
+    _drop_unused(rec.block, rec.results)
+    rec.block.add_op(func.ReturnOp(*rec.results))
+    types = FunctionType.from_lists([a.type for a in rec.block.args], [r.type for r in rec.results])
+    return ModuleOp([func.FuncOp("forward", types, Region(rec.block))])
+
+
+def _drop_unused(block: Block, results: Sequence[SSAValue]) -> None:
+    """Erase what nothing reads: every recorded op is functional."""
+    kept = set(results)
+    for op in reversed(list(block.ops)):
+        if op.results and not any(r in kept or r.first_use is not None for r in op.results):
+            op.detach()
+            op.erase()
