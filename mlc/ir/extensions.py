@@ -12,6 +12,7 @@ from collections.abc import Callable
 from xdsl.ir import Dialect
 
 EXTENSIONS: dict[str, tuple[str, ...]] = {
+    "arith": ("mlc.dialects.arith.shaped_ops",),
     "llvm": ("mlc.dialects.llvm.ops",),
     "linalg": ("mlc.dialects.linalg.structured_ops", "mlc.dialects.linalg.relayout_ops"),
     "memref": ("mlc.dialects.memref.global_op",),

@@ -20,6 +20,7 @@ from xdsl.dialects.builtin import AnyFloat, FloatAttr, IndexType, IntegerAttr, I
 from xdsl.dialects.linalg.ops import IndexOp, YieldOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
+from mlc.dialects.arith.shaped_ops import SHAPED
 from mlc.lowering.vector.emitter import Emitter
 from mlc.lowering.vector.space import Refusal, Stage
 
@@ -176,7 +177,8 @@ def _lanewise(em: Emitter, op: Operation, env: dict[SSAValue, SSAValue], lanes: 
     if lanes is not None and any(isinstance(v.type, VectorType) for v in operands):
         operands = [em.broadcast(v, lanes) for v in operands]
         results = [VectorType(t, [lanes]) for t in results]
-    new = type(op).create(
+    kind = SHAPED.get(op.name, type(op))
+    new = kind.create(
         operands=operands, result_types=results, properties=dict(op.properties), attributes=dict(op.attributes)
     )
     em.add(new)
