@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from xdsl.dialects import arith, func, memref, tensor
+from xdsl.dialects import arith, func, memref, scf, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, ShapedType
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import BlockArgument, Operation, OpResult, SSAValue
@@ -111,7 +111,8 @@ def dim_of(value: SSAValue, dim: int) -> Extent:
     if size != DYNAMIC_INDEX:
         return size
     if isinstance(value, BlockArgument):
-        return ("dim", value, dim)
+        origin = _carried_from(value)
+        return ("dim", value, dim) if origin is None else dim_of(origin, dim)
     assert isinstance(value, OpResult)
     match op := value.op:
         case tensor.EmptyOp() | memref.AllocOp() | memref.AllocaOp():
@@ -130,12 +131,43 @@ def dim_of(value: SSAValue, dim: int) -> Extent:
             return sizes[kept_dims(op.static_sizes.get_values(), value.type.get_shape())[dim]]
         case tensor.ExpandShapeOp():
             return mixed_extents(op.static_output_shape.get_values(), op.dynamic_output_shape)[dim]
+        case scf.ForOp():
+            return dim_of(op.iter_args[value.index], dim)
+        case scf.WhileOp():
+            last = op.before_region.block.last_op
+            assert isinstance(last, scf.ConditionOp)
+            return dim_of(last.args[value.index], dim)
+        case scf.IfOp():
+            return _branch_dim(op, value, dim)
         case memref.ExpandShapeOp():
             return mixed_extents(op.static_output_shape.get_values(), op.output_shape)[dim]
         case tensor.CollapseShapeOp() | memref.CollapseShapeOp():
             return product([dim_of(op.src, d.value.data) for d in op.reassociation.data[dim]])
         case _:
             return ("dim", value, dim)
+
+
+def _carried_from(arg: BlockArgument) -> SSAValue | None:
+    """What a loop's block argument starts from; a carried tensor keeps its size (`bufferize` checks that)."""
+    op = arg.block.parent_op()
+    if isinstance(op, scf.ForOp) and arg.index:
+        return op.iter_args[arg.index - 1]
+    if isinstance(op, scf.WhileOp):
+        if arg.block is op.before_region.block:
+            return op.arguments[arg.index]
+        last = op.before_region.block.last_op
+        assert isinstance(last, scf.ConditionOp)
+        return last.args[arg.index]
+    return None
+
+
+def _branch_dim(op: scf.IfOp, value: OpResult, dim: int) -> Extent:
+    found: list[Extent] = []
+    for region in (op.true_region, op.false_region):
+        last = region.block.last_op
+        assert last is not None
+        found.append(dim_of(last.operands[value.index], dim))
+    return found[0] if found[0] == found[1] else ("dim", value, dim)
 
 
 class Materializer:

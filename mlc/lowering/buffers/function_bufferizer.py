@@ -70,6 +70,7 @@ class FunctionBufferizer:
         self.outs: list[SSAValue] = []
         self.erased: list[Operation] = []
         self.erased_args: list[BlockArgument] = []
+        self.finishers: list[Callable[[], None]] = []
         self.reserved: dict[Operation, tuple[SSAValue, View]] = {}
         self._replaced: list[tuple[SSAValue, SSAValue]] = []
         self._anchor: Operation | None = None
@@ -235,6 +236,8 @@ class FunctionBufferizer:
     def run(self) -> None:
         """Bufferize the body; `take_arguments` has been called."""
         self.block(self.function.body.block)
+        for finish in self.finishers:
+            finish()
         for old, new in self._replaced:
             old.replace_all_uses_with(new)
         for op in reversed(self.erased):
