@@ -103,7 +103,7 @@ def function_type(module: ModuleOp, name: str) -> FunctionType:
 
 def convert_input(x: Any, t: Attribute, domain: Domain, what: str = "input") -> Any:
     """A numpy array (or scalar) as a domain value of type `t`; refuses another shape or dtype by name."""
-    if isinstance(x, Buffer):
+    if isinstance(x, Buffer) or t.name == "llvm.ptr":
         return x
     if not isinstance(t, ShapedTypes | IntegerType) and not is_float(t) and t.name != "index":
         return _convert_foreign(x, t)
@@ -178,22 +178,25 @@ def _run_buffers(
         convert_input(x, t, domain, f"input {k} of @{name}")
         for k, (x, t) in enumerate(zip(inputs, params, strict=False))
     ]
+    shapes = [static_shape(t) for t in params]
+    dims = [
+        np.int64(n) for s, x in zip(shapes, inputs, strict=False) for d, n in zip(s, np.shape(x), strict=True) if d < 0
+    ]
     has_arena = interpreter.symbol("arena_size") is not None
-    output_types = params[len(inputs) : len(params) - 1 if has_arena else len(params)]
-    for k, t in enumerate(output_types):
-        shape = static_shape(t) if output_shapes is None else tuple(output_shapes[k])
+    last = len(params) - 1 if has_arena else len(params)
+    outputs = shapes[len(inputs) : last]
+    if output_shapes is not None:
+        outputs = [tuple(s) for s in output_shapes]
+    elif interpreter.symbol("output_dims") is not None:
+        found = iter(interpreter.run_function("output_dims", dims))
+        outputs = [tuple(int(next(found)) if d < 0 else d for d in s) for s in outputs]
+    for k, (t, shape) in enumerate(zip(params[len(inputs) : last], outputs, strict=True)):
         if any(d < 0 for d in shape):
             raise UsageError(f"output {k} of @{name} has a dynamic shape {t}: say how large", hint="output_shapes=…")
         args.append(allocate(t, shape, domain))
-    outputs = args[len(inputs) :]
+    results = list(zip(args[len(inputs) :], params[len(inputs) : last], strict=True))
     if has_arena:
-        dims = [
-            np.int64(n)
-            for t, x in zip(params, inputs, strict=False)
-            for d, n in zip(static_shape(t), np.shape(x), strict=True)
-            if d == DYNAMIC
-        ]
         (size,) = interpreter.run_function("arena_size", dims)
         args.append(allocate(params[-1], (int(size),), domain))
     interpreter.run_function(name, args)
-    return [_output(b, t, domain, raw=raw) for b, t in zip(outputs, output_types, strict=True)]
+    return [_output(b, t, domain, raw=raw) for b, t in results]
