@@ -21,6 +21,8 @@ DIALECTS: dict[str, str] = {
 # pass name -> "module:Class"
 PASSES: dict[str, str] = {
     "convert-torch-to-linalg": "mlc.lowering.torch.convert_torch_to_linalg:ConvertTorchToLinalg",
+    "torch-canonicalize": "mlc.lowering.torch.torch_canonicalize:TorchCanonicalize",
+    "torch-fold-batch-norm": "mlc.lowering.torch.torch_fold_batch_norm:TorchFoldBatchNorm",
     "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
     "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",
     "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",

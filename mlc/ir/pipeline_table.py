@@ -32,6 +32,9 @@ class Order(NamedTuple):
 
 
 MODULE_ROWS: tuple[Row, ...] = (
+    Row("torch-canonicalize", "torch"),
+    Row("torch-fold-batch-norm", "torch"),
+    Row("convert-torch-to-linalg", "linalg"),
     Row("convert-torch-to-linalg", "linalg"),
     Row("linalg-block-layouts", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
@@ -51,6 +54,8 @@ KERNEL_ROWS: tuple[Row, ...] = (
 )
 
 ORDER: tuple[Order, ...] = (
+    Order("torch-canonicalize", "torch-fold-batch-norm", "copies and inactive dropout may stand between the two ops"),
+    Order("torch-fold-batch-norm", "convert-torch-to-linalg", "batch norm is known by name only in the torch dialect"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-pack-matmul", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-decompose-named-ops", "layouts are chosen by the names of convolutions"),

@@ -279,6 +279,7 @@ def _literal(c: Conversion, op: VTensorLiteralOp) -> Tensor:
     value = c.head(arith.ConstantOp(attr, new))  # pyright: ignore[reportArgumentType]
     c.location = location
     value.name_hint = op.results[0].name_hint
+    c.constants.add(value)
     splat = None
     if isinstance(held, DenseIntOrFPElementsAttr) and not shape:
         splat = held.get_values()[0]

@@ -35,7 +35,7 @@ def indexed(
     operands = []
     for x in inputs:
         pad = n - x.rank
-        view = Tensor(x.value, x.dtype, (1,) * pad + x.shape, (None,) * pad + x.axes, x.value_shape, x.splat)
+        view = x.with_view((1,) * pad + x.shape, (None,) * pad + x.axes)
         drop = [(view.shape[d] == 1 and shape[d] != 1) or view.axes[d] is None for d in range(n)]
         value = c.realize(view, tuple((d,) for d in range(n)), drop)
         operands.append((value, axes_map(n, tuple(d for d in range(n) if not drop[d]))))
@@ -102,7 +102,7 @@ _constant_fill(1, "aten.ones", "aten.ones_like", "aten.new_ones")
 def fill(c: Conversion, x: Tensor, value: Tensor | Number | Scalar) -> Tensor:
     if isinstance(value, Tensor):
         v = cast(c, value, c.out)
-        return Tensor(v.value, v.dtype, x.shape, (None,) * x.rank, v.value_shape, v.splat)
+        return v.with_view(x.shape, (None,) * x.rank)
     return _filled(c, list(x.shape), value)
 
 

@@ -62,7 +62,8 @@ class Emitter:
         self.entry = block
         self.block = block
         self.location: LocationAttr = UNKNOWN_LOC
-        self._head: list[Operation] = []
+        self._head = Block()
+        self.constants: set[SSAValue] = set()
         self._constants: dict[tuple[Attribute, int], SSAValue] = {}
         self._realized: dict[tuple[SSAValue, Axes, tuple[Dim, ...], Groups, tuple[bool, ...]], SSAValue] = {}
         self.dims = DimTable(lambda op: self.emit(op), self.index)
@@ -81,17 +82,29 @@ class Emitter:
     def head(self, op: Operation) -> SSAValue:
         """Put `op` at the head of the function, where everything sees it."""
         op.location = self.location
-        self._head.append(op)
+        self._head.add_op(op)
         return op.results[0]
+
+    @contextmanager
+    def at_head(self) -> Iterator[None]:
+        """Emit at the head of the function: for what depends on constants alone."""
+        outer, self.block = self.block, self._head
+        yield
+        self.block = outer
+
+    def is_constant(self, t: Tensor) -> bool:
+        """Whether the tensor is a constant or computed from constants alone."""
+        return t.value in self.constants
 
     def finish(self) -> None:
         """Insert the head. To be called once, when the function is converted."""
-        if not self._head:
-            return
+        ops = list(self._head.ops)
+        for op in ops:
+            op.detach()
         if self.entry.first_op is None:
-            self.entry.add_ops(self._head)
+            self.entry.add_ops(ops)
         else:
-            self.entry.insert_ops_before(self._head, self.entry.first_op)
+            self.entry.insert_ops_before(ops, self.entry.first_op)
 
     @contextmanager
     def inside(self, block: Block) -> Iterator[None]:
@@ -280,7 +293,7 @@ class Emitter:
         if torn or swapped:
             t = self.plain(t)
             axes = tuple(perm)
-        return Tensor(t.value, t.dtype, tuple(t.shape[p] for p in perm), axes, t.value_shape)
+        return t.with_view(tuple(t.shape[p] for p in perm), axes)
 
     def viewed(self, t: Tensor, shape: Sequence[Dim]) -> Tensor:
         """`t.reshape(shape)`, free where a value's axes are only split."""
@@ -289,7 +302,7 @@ class Emitter:
             t = self.plain(t)
         pairs = self.match_shapes(t.value_shape, shape) if t.value_shape else None
         if not t.value_shape and all(d == 1 for d in shape):
-            return Tensor(t.value, t.dtype, shape, (None,) * len(shape), ())
+            return t.with_view(shape, (None,) * len(shape))
         if pairs is None:
             return plain(self.reshape(t.value, t.value_shape, shape, t.dtype), t.dtype, shape)
         olds = tuple(a for a, _ in pairs)

@@ -135,4 +135,4 @@ def _placed(index: Tensor, rank: int, behind: int) -> Tensor:
     pad = rank - index.rank
     shape = (*(1,) * pad, *index.shape, *(1,) * behind)
     axes = (*(None,) * pad, *index.axes, *(None,) * behind)
-    return Tensor(index.value, index.dtype, shape, axes, index.value_shape, index.splat)
+    return index.with_view(shape, axes)

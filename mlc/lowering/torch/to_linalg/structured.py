@@ -7,15 +7,15 @@ values when the inputs agree (so elementwise ops pass under a transpose).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from xdsl.dialects import arith, tensor
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.dims import Dim
+from mlc.lowering.torch.to_linalg.dims import Dim, static
 from mlc.lowering.torch.to_linalg.dtypes import DType
 from mlc.lowering.torch.to_linalg.emitter import Emitter, Groups, axes_map
 from mlc.lowering.torch.to_linalg.tensor import Axes, Number, Scalar, Tensor
@@ -66,7 +66,7 @@ def _padded(t: Tensor, rank: int) -> Tensor:
     extra = rank - t.rank
     if not extra:
         return t
-    return Tensor(t.value, t.dtype, (1,) * extra + t.shape, (None,) * extra + t.axes, t.value_shape, t.splat)
+    return t.with_view((1,) * extra + t.shape, (None,) * extra + t.axes)
 
 
 def _kind(t: Tensor, d: int, out: Dim) -> str:
@@ -130,14 +130,7 @@ def _operand(e: Emitter, t: Tensor, frame: Frame) -> tuple[SSAValue, tuple[int, 
     """Value of `t` for the frame, and the loops its dims follow."""
     if frame.perm != tuple(range(t.rank)):
         at = {d: i for i, d in enumerate(frame.perm)}
-        view = Tensor(
-            t.value,
-            t.dtype,
-            tuple(t.shape[d] for d in frame.perm),
-            tuple(t.axes[d] for d in frame.perm),
-            t.value_shape,
-            t.splat,
-        )
+        view = t.with_view(tuple(t.shape[d] for d in frame.perm), tuple(t.axes[d] for d in frame.perm))
         groups = tuple(tuple(at[d] for d in g) for g in frame.groups)
     else:
         view, groups = t, frame.groups
@@ -225,27 +218,65 @@ def elementwise(
     whose position is in `own` keep their own type.
     """
     compute = compute or dtype.compute
-    returns = returns or compute
-    tensors = [t for t in inputs if isinstance(t, Tensor) and t.splat is None]
-    scalars = {i: e.cast_scalar(s, compute) for i, s in enumerate(inputs) if isinstance(s, Scalar)}
+    recipe = Recipe(tuple(inputs), dtype, fn, compute, returns or compute, tuple(own))
+    recipe.scalars = {i: e.cast_scalar(s, compute) for i, s in enumerate(inputs) if isinstance(s, Scalar)}
     if shape is None:
         shape = broadcast_shape(e, [t.shape for t in inputs if isinstance(t, Tensor)])
+    leaves = recipe.leaves()
+    if leaves and not recipe.scalars and static(shape) and all(e.is_constant(t) for t in leaves):
+        return Tensor(
+            lambda: _built_at_head(e, recipe, shape), dtype, shape, tuple(range(len(shape))), shape, recipe=recipe
+        )
+    return _built(e, recipe, shape)
 
-    def whole(body: Body, *args: SSAValue) -> SSAValue:
-        given = iter(args)
+
+@dataclass
+class Recipe:
+    """An elementwise op that may not be built yet."""
+
+    inputs: tuple[Operand, ...]
+    dtype: DType
+    fn: BodyFn
+    compute: DType
+    returns: DType
+    own: tuple[int, ...]
+    scalars: dict[int, SSAValue] = field(default_factory=dict)
+
+    def leaves(self) -> list[Tensor]:
+        """Tensors that the op reads, through inputs that are not built themselves."""
+        out: list[Tensor] = []
+        for x in self.inputs:
+            if isinstance(x, Tensor):
+                out += x.recipe.leaves() if x.recipe is not None else [x] if x.splat is None else []
+        return out
+
+    def build(self, body: Body, elements: Iterator[SSAValue]) -> SSAValue:
+        """The scalar code, reading one element for each leaf."""
         values: list[SSAValue] = []
-        for i, operand in enumerate(inputs):
-            if isinstance(operand, Tensor):
-                kind = operand.dtype if i in own else compute
-                if operand.splat is not None:
-                    values.append(body.const(rounded(operand.splat, operand.dtype), kind))
+        for i, x in enumerate(self.inputs):
+            if isinstance(x, Tensor):
+                kind = x.dtype if i in self.own else self.compute
+                if x.recipe is not None:
+                    values.append(body.cast(x.recipe.build(body, elements), x.dtype, kind))
+                elif x.splat is not None:
+                    values.append(body.const(rounded(x.splat, x.dtype), kind))
                 else:
-                    values.append(body.cast(next(given), operand.dtype, kind))
+                    values.append(body.cast(next(elements), x.dtype, kind))
             else:
-                values.append(scalars[i] if isinstance(operand, Scalar) else body.const(operand, compute))
-        return body.cast(fn(body, *values), returns, dtype)
+                values.append(self.scalars[i] if isinstance(x, Scalar) else body.const(x, self.compute))
+        return body.cast(self.fn(body, *values), self.returns, self.dtype)
 
-    return generic_elementwise(e, tensors, [dtype], whole, shape)[0]
+
+def _built(e: Emitter, recipe: Recipe, shape: tuple[Dim, ...]) -> Tensor:
+    leaves = recipe.leaves()
+    return generic_elementwise(e, leaves, [recipe.dtype], lambda body, *args: recipe.build(body, iter(args)), shape)[0]
+
+
+def _built_at_head(e: Emitter, recipe: Recipe, shape: tuple[Dim, ...]) -> SSAValue:
+    with e.at_head():
+        value = e.plain(_built(e, recipe, shape)).value
+    e.constants.add(value)
+    return value
 
 
 def rounded(value: Number, dtype: DType) -> Number:

@@ -64,21 +64,14 @@ def squeeze(c: Conversion, x: Tensor, dims: Sequence[int] | int | None = None) -
 def drop_dims(x: Tensor, dims: Sequence[int]) -> Tensor:
     """`x` without `dims`, which have size one."""
     keep = [d for d in range(x.rank) if d not in dims]
-    return Tensor(
-        x.value,
-        x.dtype,
-        tuple(x.shape[d] for d in keep),
-        tuple(x.axes[d] for d in keep),
-        x.value_shape,
-        x.splat,
-    )
+    return x.with_view(tuple(x.shape[d] for d in keep), tuple(x.axes[d] for d in keep))
 
 
 @lowers("aten.unsqueeze", "aten.unsqueeze_copy")
 def unsqueeze(c: Conversion, x: Tensor, dim: int) -> Tensor:
     d = dim + x.rank + 1 if dim < 0 else dim
     shape, axes = (*x.shape[:d], 1, *x.shape[d:]), (*x.axes[:d], None, *x.axes[d:])
-    return Tensor(x.value, x.dtype, shape, axes, x.value_shape, x.splat)
+    return x.with_view(shape, axes)
 
 
 @lowers("aten.permute", "aten.permute_copy")
@@ -131,7 +124,7 @@ def stretched(c: Conversion, x: Tensor, sizes: Sequence[Dim]) -> Tensor:
         keep = size == -1 or c.dims.same(size, had) or had != 1
         shape.append(had if keep else size)
         new_axes.append(axis if keep else None)
-    return Tensor(x.value, x.dtype, tuple(shape), tuple(new_axes), x.value_shape, x.splat)
+    return x.with_view(tuple(shape), tuple(new_axes))
 
 
 @lowers("aten.expand_as")
@@ -181,7 +174,7 @@ def sliced(c: Conversion, x: Tensor, d: int, start: Dim, size: Dim, step: int = 
         return x
     axis = x.axes[d]
     if axis is None:
-        return Tensor(x.value, x.dtype, shape, x.axes, x.value_shape, x.splat)
+        return x.with_view(shape, x.axes)
     if sum(1 for a in x.axes if a == axis) > 1 or not c.dims.same(x.value_shape[axis], x.shape[d]):
         x = c.plain(x)
         axis = d

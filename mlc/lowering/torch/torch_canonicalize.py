@@ -1,0 +1,193 @@
+"""Remove what changes nothing, fold arithmetic on sizes, and merge views of views.
+
+    %d = torch.aten.dropout %x, %p, %false                   (%x)
+    %t = torch.aten.t %w ; %u = torch.aten.t %t        -->   (%w)
+    %a = torch.aten.view %x, [2,12] ; view %a, [24]          torch.aten.view %x, [24]
+    %n = torch.aten.size.int %x, %int0                       torch.constant.int 2
+    ops that nothing reads                                   (gone)
+
+What: one walk forward with rules by op name, one backward that removes dead ops.
+Runs after capture. Runs before `torch-fold-batch-norm`, which looks for neighbours.
+Tests: tests/lowering/torch/torch_canonicalize.mlir
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, OpResult, SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.traits import is_side_effect_free
+
+from mlc.dialects.torch.aten import AtenOp
+from mlc.dialects.torch.build import constant, create
+from mlc.dialects.torch.prim import PrimListConstructOp, PrimListUnpackOp
+from mlc.dialects.torch.types import VTensorType
+from mlc.dialects.torch.values import NOT_CONSTANT, constant_value, strip_casts
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.passes import MlcPass
+
+Replacement = SSAValue | Operation | None
+Rule = Callable[[AtenOp], Replacement]
+
+
+@dataclass(frozen=True)
+class TorchCanonicalize(MlcPass):
+    """Small clean-ups on the torch dialect."""
+
+    name = "torch-canonicalize"
+    contract: ClassVar[Contract] = Contract(
+        level_in="torch",
+        level_out="torch",
+        preserves=Bitwise(),
+        profile="torch-ops",
+        establishes=("no copy, detach or inactive dropout is left",),
+    )
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for block in [block for op in module.walk() for region in op.regions for block in region.blocks]:
+            self._simplify(ctx, block)
+        for block in [block for op in module.walk() for region in op.regions for block in region.blocks]:
+            _remove_dead(block)
+
+    def _simplify(self, ctx: MlcContext, block: Block) -> None:
+        for op in list(block.ops):
+            replaced = _unpacked_list(op) if isinstance(op, PrimListUnpackOp) else None
+            if replaced is not None:
+                Rewriter.replace_op(op, [], replaced)
+                continue
+            rule = _RULES.get(op.name)
+            found = rule(op) if rule is not None and isinstance(op, AtenOp) else None
+            if found is None:
+                continue
+            ctx.remarks.applied(self.name, op, "folded")
+            if isinstance(found, SSAValue):
+                Rewriter.replace_op(op, [], [found])
+            else:
+                found.location = op.location
+                Rewriter.insert_op(found, InsertPoint.before(op))
+                Rewriter.replace_op(op, [], found.results)
+
+
+def _unpacked_list(op: Operation) -> list[SSAValue] | None:
+    source = strip_casts(op.operands[0])
+    if isinstance(source, OpResult) and isinstance(source.op, PrimListConstructOp):
+        return list(source.op.operands)
+    return None
+
+
+def _remove_dead(block: Block) -> None:
+    for op in reversed(list(block.ops)):
+        if op.results and not any(r.first_use for r in op.results) and is_side_effect_free(op):
+            op.detach()
+            op.erase()
+
+
+def _same_type(op: AtenOp, value: SSAValue) -> SSAValue | None:
+    return value if value.type == op.results[0].type else None
+
+
+def _identity(op: AtenOp) -> Replacement:
+    return _same_type(op, op.operands[0])
+
+
+def _inactive_dropout(op: AtenOp) -> Replacement:
+    off = constant_value(op.operand("train")) is False or constant_value(op.operand("p")) in (0, 0.0)
+    return _same_type(op, op.operands[0]) if off else None
+
+
+def _defining(value: SSAValue, *names: str) -> AtenOp | None:
+    owner = value.owner
+    return owner if isinstance(owner, AtenOp) and owner.name in names else None
+
+
+def _double_t(op: AtenOp) -> Replacement:
+    inner = _defining(op.operands[0], "torch.aten.t")
+    return _same_type(op, inner.operands[0]) if inner is not None else None
+
+
+def _double_transpose(op: AtenOp) -> Replacement:
+    inner = _defining(op.operands[0], "torch.aten.transpose.int")
+    if inner is None or not isinstance(op.results[0].type, VTensorType) or op.results[0].type.shape is None:
+        return None
+    rank = len(op.results[0].type.shape)
+    pairs = [{constant_value(o.operand("dim0")), constant_value(o.operand("dim1"))} for o in (op, inner)]
+    if any(not isinstance(d, int) for pair in pairs for d in pair):
+        return None
+    outer, under = ({d % rank for d in pair if isinstance(d, int)} for pair in pairs)
+    return _same_type(op, inner.operands[0]) if outer == under else None
+
+
+_VIEWS = ("torch.aten.view", "torch.aten.reshape", "torch.aten._unsafe_view")
+
+
+def _view(op: AtenOp) -> Replacement:
+    """A view to its own static shape is nothing; a view of a view reads the first tensor."""
+    source = op.operands[0]
+    shape = op.results[0].type
+    if source.type == shape and isinstance(shape, VTensorType) and shape.shape is not None and None not in shape.shape:
+        return source
+    inner = _defining(source, *_VIEWS)
+    if inner is None or constant_value(op.operands[1]) is NOT_CONSTANT:
+        return None
+    return create(op.name, [inner.operands[0], op.operands[1]], op.result_types)
+
+
+def _size(op: AtenOp) -> Replacement:
+    kind, dim = op.operands[0].type, constant_value(op.operands[1])
+    if not isinstance(kind, VTensorType) or kind.shape is None or not isinstance(dim, int):
+        return None
+    size = kind.shape[dim]
+    return None if size is None else constant(size)
+
+
+def _arithmetic(fn: Callable[[int, int], int]) -> Rule:
+    def rule(op: AtenOp) -> Replacement:
+        a, b = constant_value(op.operands[0]), constant_value(op.operands[1])
+        if not isinstance(a, int) or not isinstance(b, int) or (b == 0 and fn in (operator.floordiv, operator.mod)):
+            return None
+        value = fn(a, b)
+        return constant(value) if -(2**63) <= value < 2**63 else None
+
+    return rule
+
+
+def _cast(op: AtenOp) -> Replacement:
+    """A conversion to the type that the tensor has."""
+    return _same_type(op, op.operands[0])
+
+
+_RULES: dict[str, Rule] = {
+    **{
+        f"torch.aten.{name}": _identity
+        for name in (
+            "clone",
+            "contiguous",
+            "detach",
+            "alias",
+            "lift_fresh",
+            "lift_fresh_copy",
+            "resolve_conj",
+            "resolve_neg",
+        )
+    },
+    **{
+        f"torch.aten.{name}": _inactive_dropout
+        for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+    },
+    "torch.aten.t": _double_t,
+    "torch.aten.transpose.int": _double_transpose,
+    **{name: _view for name in _VIEWS},
+    "torch.aten.size.int": _size,
+    "torch.aten.add.int": _arithmetic(operator.add),
+    "torch.aten.sub.int": _arithmetic(operator.sub),
+    "torch.aten.mul.int": _arithmetic(operator.mul),
+    "torch.aten.floordiv.int": _arithmetic(operator.floordiv),
+    "torch.aten.remainder.int": _arithmetic(operator.mod),
+    **{f"torch.aten.{name}": _cast for name in ("to.dtype", "to.dtype_layout", "to.device", "to.other", "_to_copy")},
+}
