@@ -35,7 +35,6 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("torch-canonicalize", "torch"),
     Row("torch-fold-batch-norm", "torch"),
     Row("convert-torch-to-linalg", "linalg"),
-    Row("convert-torch-to-linalg", "linalg"),
     Row("linalg-block-layouts", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
     Row("linalg-hoist-constants", "linalg"),
