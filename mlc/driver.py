@@ -21,12 +21,14 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
 
 import mlc
 from mlc.backends.registry import Backend, load_backend
 from mlc.interp import evaluate_constant
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
+from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
 from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS, Row, rows_until
@@ -106,6 +108,11 @@ class Compiled:
 
 def compile_module(module: ModuleOp, ctx: MlcContext, options: Options) -> Compiled:
     """Compile a torch-level `module` whose weights are in `ctx.resources`. `module` itself is left as it is."""
+    with fast_build():
+        return _compile(module, ctx, options)
+
+
+def _compile(module: ModuleOp, ctx: MlcContext, options: Options) -> Compiled:
     phases = Phases()
     backend = load_backend(options.target)
     ctx.machine = backend.machine(options.target)
@@ -115,13 +122,14 @@ def compile_module(module: ModuleOp, ctx: MlcContext, options: Options) -> Compi
         text = f"{fingerprint}\n{options.precision} {options.debug}\n{print_text(module)}"
         key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         stored = cache.get(key) if cache else None
+    functions: ModuleOp | None = None
     if stored is not None:
         bundle = Bundle.from_bytes(stored)
     else:
-        bundle = _build(module, ctx, options, backend, fingerprint, cache, phases)
+        bundle, functions = _build(module, ctx, options, backend, fingerprint, cache, phases)
         if cache:
             cache.put(key, bundle.to_bytes())
-    executable = _link(bundle, ctx, backend, phases)
+    executable = _link(bundle, functions, ctx, backend, phases)
     return Compiled(executable, module, ctx, options, backend, phases, stored is not None)
 
 
@@ -140,7 +148,8 @@ def _build(
     fingerprint: str,
     cache: DiskCache | None,
     phases: Phases,
-) -> Bundle:
+) -> tuple[Bundle, ModuleOp]:
+    weights = set(ctx.resources)
     with phases.phase("lower to buffers"):
         module = source.clone()
         _run_rows(MODULE_ROWS, ctx, module, options)
@@ -164,22 +173,29 @@ def _build(
         objects[kernel.key] = code
         if cache:
             cache.put(kernel.key, code)
-    return Bundle(
+    derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
+    bundle = Bundle(
         objects=[compiled[0], *(objects[k.key] for k in parts.kernels)],
         inputs=signature.inputs,
         outputs=signature.outputs,
         constants=parts.constants,
+        derived=sorted(derived),
         constant_functions=print_text(parts.constant_functions),
+        literals={n: ctx.resources.get(n) for n in parts.constants if n not in weights and n not in derived},
         assertions=messages,
     )
+    return bundle, parts.constant_functions
 
 
-def _link(bundle: Bundle, ctx: MlcContext, backend: Backend, phases: Phases) -> Executable:
+def _link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: Backend, phases: Phases) -> Executable:
     with phases.phase("constants"):
-        functions: ModuleOp | None = None
         arrays: list[np.ndarray] = []
+        derived = set(bundle.derived)
         for name in bundle.constants:
-            if name in ctx.resources:
+            if name in bundle.literals:
+                arrays.append(aligned(bundle.literals[name]))
+                continue
+            if name not in derived:
                 arrays.append(aligned(ctx.resources.get(name)))
                 continue
             if functions is None:

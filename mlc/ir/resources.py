@@ -7,6 +7,7 @@ one on first use (a packed weight, say), so nothing is computed twice and nothin
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -32,7 +33,13 @@ class ResourceStore:
         return len(self._entries)
 
     def unique(self, hint: str) -> str:
-        """A name not yet taken, made from `hint`; deterministic in the order of calls."""
+        """A name not yet taken, made from `hint`; deterministic in the order of calls.
+
+        Handles are identifiers in the text: `0.weight` becomes `_0.weight`.
+        """
+        hint = re.sub(r"[^A-Za-z0-9_.$]", "_", hint)
+        if not hint[:1].isalpha() and not hint.startswith("_"):
+            hint = f"_{hint}"
         if hint not in self._entries:
             return hint
         n = 0

@@ -21,14 +21,17 @@ _MAGIC = b"mlc-bundle-1\n"
 
 @dataclass
 class Bundle:
-    """`objects[0]` holds the entry points. `constants`: resource names in table order; those that are not weights are
-    computed by the function of the same name in `constant_functions` (MLIR text). `assertions`: messages by status."""
+    """`objects[0]` holds the entry points. `constants`: resource names in table order. Those in `derived` come from
+    the function of the same name in `constant_functions` (MLIR text), those in `literals` are small tables that passes
+    made, the others are the model's weights. `assertions`: messages by status."""
 
     objects: list[bytes]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     constants: list[str]
+    derived: list[str]
     constant_functions: str
+    literals: dict[str, np.ndarray]
     assertions: dict[int, str]
 
     def to_bytes(self) -> bytes:
@@ -39,6 +42,8 @@ class Bundle:
                 "inputs": [_spec_to_json(s) for s in self.inputs],
                 "outputs": [_spec_to_json(s) for s in self.outputs],
                 "constants": self.constants,
+                "derived": self.derived,
+                "literals": [[n, a.dtype.str, list(a.shape), a.tobytes().hex()] for n, a in self.literals.items()],
                 "constant_functions": self.constant_functions,
                 "assertions": list(self.assertions.items()),
             },
@@ -67,6 +72,8 @@ class Bundle:
                 inputs=tuple(_spec_from_json(s) for s in header["inputs"]),
                 outputs=tuple(_spec_from_json(s) for s in header["outputs"]),
                 constants=list(header["constants"]),
+                derived=list(header["derived"]),
+                literals={n: _literal(dtype, shape, data) for n, dtype, shape, data in header["literals"]},
                 constant_functions=header["constant_functions"],
                 assertions={int(code): str(text) for code, text in header["assertions"]},
             )
@@ -81,3 +88,7 @@ def _spec_to_json(spec: TensorSpec) -> list[Any]:
 def _spec_from_json(item: list[Any]) -> TensorSpec:
     shape, dtype, name = item
     return TensorSpec(tuple(shape), np.dtype(dtype), name)
+
+
+def _literal(dtype: str, shape: list[int], data: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(data), np.dtype(dtype)).reshape(shape)
