@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
-from xdsl.dialects.linalg.ops import BroadcastOp, FillOp, GenericOp, ReduceOp
+from xdsl.dialects.linalg.ops import BroadcastOp, FillOp, GenericOp, ReduceOp, TransposeOp
 from xdsl.ir import Operation, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp, SoftmaxOp, UnPackOp
@@ -26,7 +26,7 @@ from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At, Body, element_type
 from mlc.lowering.linalg.structure import dims_map, functions_to_lower, identity_map, iterators, shape_of
-from mlc.lowering.linalg.unfold_packs import is_foldable, unfold_pack, unfold_unpack
+from mlc.lowering.linalg.unfold_packs import is_foldable, transposed_copy, unfold_pack, unfold_unpack
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class LinalgDecomposeNamedOps(MlcPass):
 def _generalize(op: Operation) -> bool:
     if isinstance(op, (GenericOp, FillOp)):
         return False
+    if isinstance(op, TransposeOp) and op.res:
+        _replace(op, [transposed_copy(At(op), op.inputs[0], op.permutation.get_values())])
+        return True
     if isinstance(op, LinalgStructuredOperation):
         new = GenericOp(
             list(op.inputs),

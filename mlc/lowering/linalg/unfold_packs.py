@@ -18,6 +18,7 @@ from xdsl.ir import Block, Region, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp, UnPackOp
 from mlc.lowering.linalg.build import At, element_type
+from mlc.lowering.linalg.reshapes import collapse_view, move_units, only_units_move
 from mlc.lowering.linalg.structure import dims_map, identity_map, shape_of
 
 
@@ -41,8 +42,10 @@ def _split(op: PackOp | UnPackOp, rank: int) -> tuple[list[tuple[int, ...]], lis
 
 
 def transposed_copy(at: At, value: SSAValue, permutation: Sequence[int]) -> SSAValue:
-    """`value` with its dimensions in another order, by an elementwise generic (nothing when the order stays)."""
+    """`value` with its dimensions in another order, by an elementwise generic (a view when only units move)."""
     rank = len(permutation)
+    if only_units_move(shape_of(value), permutation):
+        return move_units(at, value, [shape_of(value)[p] for p in permutation])
     if list(permutation) == list(range(rank)):
         return value
     sizes = at.sizes(value)
@@ -77,7 +80,7 @@ def unfold_unpack(op: UnPackOp) -> SSAValue:
     rank = len(shape_of(op.dest))
     groups, order = _split(op, rank)
     inverse = [order.index(d) for d in range(len(order))]
-    value = at.collapse(transposed_copy(at, op.source, inverse), groups)
+    value = collapse_view(at, transposed_copy(at, op.source, inverse), groups)
     wanted = shape_of(op.dest)
     if shape_of(value) == wanted:
         return value
