@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import BFloat16Type, FunctionType, IntegerType, MemRe
 from xdsl.ir import Attribute, Operation
 
 from mlc.errors import DTypeError, ShapeError, UsageError
+from mlc.interp.derived import DerivedResources
 from mlc.interp.domains import make_domain
 from mlc.interp.engine import MAX_ITERATIONS, Interpreter
 from mlc.ir.memory import Buffer, allocate, buffer_from
@@ -34,6 +35,7 @@ def run_module(
     `(inputs…, outputs…, arena)` memrefs: the outputs and the arena are allocated here (`output_shapes` where the types
     are dynamic), the arena's size comes from `@arena_size`. `raw` gives domain values instead of IEEE arrays.
     """
+    resources = DerivedResources(module, resources, lambda n, store: evaluate_constant(module, n, store))
     interpreter = Interpreter(module, resources=resources, domain=make_domain(domain))
     ftype = function_type(module, name)
     params = list(ftype.inputs.data)
