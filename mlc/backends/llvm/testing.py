@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects import func
-from xdsl.dialects.builtin import IndexType, IntegerType, MemRefType, ModuleOp
+from xdsl.dialects import func, llvm
+from xdsl.dialects.builtin import ArrayAttr, IndexType, IntegerType, MemRefType, ModuleOp
 from xdsl.ir import Attribute
 
 from mlc.backends.llvm.compile import compile_llvm_module
@@ -90,6 +90,33 @@ def _bytes(ty: Attribute) -> int:
     return {"f64": 8, "f32": 4, "f16": 2, "bf16": 2}[str(ty)]
 
 
+def compile_functions(
+    module: ModuleOp,
+    machine: MachineModel | None = None,
+    *,
+    opt_level: int = 2,
+    ctx: MlcContext | None = None,
+) -> dict[str, NativeKernel]:
+    """Lower (a copy of) a loops-level module, compile and load it: all its functions by name."""
+    types = {
+        op.sym_name.data: op.function_type for op in module.ops if isinstance(op, func.FuncOp) and op.body.blocks
+    }
+    copy = module.clone()
+    ConvertToLLVM().apply(ctx or make_context(), copy)
+    library = load_objects([compile_llvm_module(copy, machine, opt_level=opt_level)], exports=list(types))
+    messages = {op.sym_name.data: failure_messages(op) for op in copy.ops if isinstance(op, llvm.FuncOp)}
+    return {
+        name: NativeKernel(library, name, list(ty.inputs), messages[name], next(iter(ty.outputs), None))
+        for name, ty in types.items()
+    }
+
+
+def failure_messages(op: llvm.FuncOp) -> list[str]:
+    """Messages of a function's asserts; status n is entry n - 1."""
+    messages = op.attributes.get("mlc.asserts")
+    return [str(getattr(m, "data", m)) for m in messages] if isinstance(messages, ArrayAttr) else []
+
+
 def compile_kernel(
     module: ModuleOp,
     name: str,
@@ -98,20 +125,11 @@ def compile_kernel(
     opt_level: int = 2,
     ctx: MlcContext | None = None,
 ) -> NativeKernel:
-    """Lower (a copy of) a loops-level module, compile and load it."""
-    functions = {op.sym_name.data: op for op in module.ops if isinstance(op, func.FuncOp)}
+    """One function of a loops-level module, compiled with the rest of it."""
+    functions = compile_functions(module, machine, opt_level=opt_level, ctx=ctx)
     if name not in functions:
         raise UsageError(f"no function @{name}", expected=", ".join(functions))
-    ty = functions[name].function_type
-    copy = module.clone()
-    ConvertToLLVM().apply(ctx or make_context(), copy)
-    messages: list[str] = []
-    for op in copy.ops:
-        if getattr(getattr(op, "sym_name", None), "data", None) == name and "mlc.asserts" in op.attributes:
-            messages = [m.data for m in op.attributes["mlc.asserts"]]  # pyright: ignore[reportGeneralTypeIssues]
-    library = load_objects([compile_llvm_module(copy, machine, opt_level=opt_level)], exports=[name])
-    result = ty.outputs.data[0] if ty.outputs.data else None
-    return NativeKernel(library, name, ty.inputs.data, messages, result)
+    return functions[name]
 
 
 def run_kernel(

@@ -71,10 +71,22 @@ def convert_float(b: FunctionBuilder, x: SSAValue, target: Attribute) -> SSAValu
             return convert_float(b, _round_to_odd(b, x), target)
         case (Float32Type(), BFloat16Type()):
             return _float32_to_bfloat16(b, x)
+        case (BFloat16Type(), Float32Type()):
+            return _bfloat16_to_float32(b, x)
+        case (BFloat16Type(), Float64Type()):
+            return b.emit(llvm.FPExtOp, (_bfloat16_to_float32(b, x),), ty)
         case (Float64Type(), Float32Type()) | (Float32Type(), Float16Type()):
             return b.emit(llvm.FPTruncOp, (x,), ty)
         case _:
             return b.emit(llvm.FPExtOp, (x,), ty)
+
+
+def _bfloat16_to_float32(b: FunctionBuilder, x: SSAValue) -> SSAValue:
+    """The bits followed by zeros. As an `fpext`, LLVM would narrow the arithmetic around it to bf16, and flush."""
+    ints = _like(x.type, i32)
+    bits = b.emit(llvm.ZExtOp, (b.emit(llvm.BitcastOp, (x,), _like(x.type, i16)),), ints)
+    high = b.emit(llvm.ShlOp, (bits, b.splat(16, ints)), ints, _NO_OVERFLOW)
+    return b.emit(llvm.BitcastOp, (high,), _like(x.type, Float32Type()))
 
 
 def _float32_to_bfloat16(b: FunctionBuilder, x: SSAValue) -> SSAValue:
