@@ -12,14 +12,17 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 import mlc
+from mlc.backends.registry import load_backend
 from mlc.errors import MlcError, ParseError, UsageError
 from mlc.ir.context import MlcContext, make_context, universe
 from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.pipeline import Instruments, load_pass, make_pass, pass_names, pass_options, pipeline_text, run_pipeline
 from mlc.ir.pipeline_table import LEVELS, rows_until
 from mlc.ir.verifier import verify_module
+from mlc.tools.elide import elide_large_constants
 from mlc.tools.opt_args import OptArgs
 from mlc.tools.opt_instruments import make_instruments, report
+from mlc.tools.opt_run import format_results, make_inputs, run
 
 TEXT_WEIGHTS = 1 << 16  # bytes of a weight that is still written into the text
 
@@ -66,6 +69,7 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
 def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, err: TextIO) -> str:
     v = args.values
     ctx = make_context(allow_unregistered=v.allow_unregistered_dialect)
+    ctx.machine = load_backend("native").machine("native")
     name = "<stdin>" if v.input_file == "-" else v.input_file
     module = parse_text("\n" * line + text if line else text, ctx, name=name)
     _load_resources(ctx, v.resources)
@@ -78,6 +82,16 @@ def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, er
 
 def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs) -> str:
     v = args.values
+    if v.run:
+        inputs = make_inputs(module, v.entry_point, v.inputs, v.seed)
+        return format_results(run(module, ctx, v.entry_point, inputs, native=v.native))
+    if v.emit != "mlir":
+        backend = load_backend("native")
+        machine = backend.machine("native")
+        return (backend.llvm_ir if v.emit == "llvm" else backend.assembly)(module, machine)
+    if v.mlir_elide_elementsattrs_if_larger is not None:
+        elide_large_constants(module, v.mlir_elide_elementsattrs_if_larger)
+        return print_text(module, generic=v.mlir_print_op_generic, debuginfo=v.mlir_print_debuginfo)
     return print_text(
         module, generic=v.mlir_print_op_generic, debuginfo=v.mlir_print_debuginfo, ctx=ctx, resource_limit=TEXT_WEIGHTS
     )

@@ -1,0 +1,95 @@
+"""`mlc-opt --run`: execute a file in the reference interpreter, or natively, with given or random inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from xdsl.dialects.builtin import BFloat16Type, IndexType, IntegerType, MemRefType, ModuleOp, TensorType
+from xdsl.ir import Attribute
+
+from mlc.dialects.torch import VTensorType
+from mlc.driver import compile_module
+from mlc.errors import LimitError, UsageError
+from mlc.interp import run_module
+from mlc.interp.run import function_type
+from mlc.ir.context import MlcContext
+from mlc.ir.values import DYNAMIC, dtype_of, element_type, is_float, static_shape
+from mlc.options import Options
+
+MAX_INPUT_BYTES = 4 << 30
+
+
+def make_inputs(module: ModuleOp, name: str, file: str | None, seed: int) -> list[np.ndarray]:
+    """Arrays for the parameters of `@name`: from an .npz file (arg0, arg1, …), the rest random by `seed`.
+
+    Floats are standard normal, integers 0 to 7, dynamic dimensions 2. Buffers-level functions get their inputs only.
+    """
+    params = list(function_type(module, name).inputs.data)
+    outputs = next(
+        (op.attributes["num_inputs"] for op in module.ops if _named(op, name) and "num_inputs" in op.attributes), None
+    )
+    if outputs is not None:
+        params = params[: outputs.value.data]  # pyright: ignore[reportAttributeAccessIssue]
+    given = _load(file) if file else {}
+    unknown = sorted(set(given) - {f"arg{i}" for i in range(len(params))})
+    if unknown:
+        raise UsageError(f"'{file}' holds {', '.join(unknown)}", expected=f"arg0 … arg{len(params) - 1}")
+    rng = np.random.default_rng(seed)
+    made = [given[f"arg{i}"] if f"arg{i}" in given else random_value(t, rng) for i, t in enumerate(params)]
+    return made
+
+
+def random_value(t: Attribute, rng: np.random.Generator) -> np.ndarray:
+    """A value of type `t` (see `make_inputs`)."""
+    shape_type = t
+    if isinstance(t, VTensorType) and t.shape is not None and t.element_type is not None:
+        shape_type = TensorType(t.element_type, [DYNAMIC if d is None else d for d in t.shape])
+    if not isinstance(shape_type, TensorType | MemRefType | IntegerType | IndexType) and not is_float(shape_type):
+        raise UsageError(f"cannot make a random value of type {t}", hint="give it with --inputs file.npz")
+    shape = tuple(2 if d == DYNAMIC else d for d in static_shape(shape_type))
+    dtype = dtype_of(shape_type)
+    if math.prod(shape) * dtype.itemsize > MAX_INPUT_BYTES:
+        raise LimitError(f"an input of type {t} is larger than {MAX_INPUT_BYTES >> 30} GiB")
+    if is_float(element_type(shape_type)):
+        values = rng.standard_normal(shape).astype(np.float32)
+        if isinstance(element_type(shape_type), BFloat16Type):
+            return (values.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+        return values.astype(dtype)
+    return rng.integers(0, 2 if dtype == np.bool_ else 8, shape).astype(dtype)
+
+
+def run(
+    module: ModuleOp, ctx: MlcContext, name: str, inputs: Sequence[np.ndarray], *, native: bool
+) -> list[np.ndarray]:
+    """Results of `@name` on `inputs`."""
+    if native:
+        if name != "forward":
+            raise UsageError(f"--native runs @forward, not @{name}")
+        return compile_module(module, ctx, Options()).run(list(inputs))
+    return run_module(module, name, inputs, resources=ctx.resources)
+
+
+def format_results(results: Sequence[np.ndarray]) -> str:
+    """`%0 = float32[2, 3]` and the values, long ones abridged."""
+    lines: list[str] = []
+    for i, r in enumerate(results):
+        a = np.asarray(r)
+        lines.append(f"%{i} = {a.dtype}{list(a.shape)}")
+        lines.append(np.array2string(a, precision=6, threshold=64, max_line_width=110))
+    return "\n".join(lines) + "\n"
+
+
+def _named(op: object, name: str) -> bool:
+    symbol = getattr(op, "sym_name", None)
+    return symbol is not None and symbol.data == name
+
+
+def _load(file: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(Path(file), allow_pickle=False) as data:
+            return {k: data[k] for k in data.files}
+    except (OSError, ValueError) as e:
+        raise UsageError(f"cannot read inputs '{file}': {e}", expected="an .npz file with arg0, arg1, …") from None
