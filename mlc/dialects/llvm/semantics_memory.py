@@ -10,6 +10,7 @@ from xdsl.dialects.llvm import GEP_USE_SSA_VAL, GEPOp, LLVMArrayType, LLVMPointe
 from xdsl.ir import Attribute, Operation
 
 from mlc.dialects.llvm.flat_memory import FlatMemory, encode, size_of, struct_offsets
+from mlc.errors import UnsupportedError
 from mlc.ir.semantics import Args, Results, Runner, fail, semantics
 from mlc.ir.values import attribute_array, element_type
 
@@ -19,7 +20,7 @@ def memory_of(run: Runner) -> FlatMemory:
     memory = run.state.get("llvm.memory")
     if memory is None:
         if run.domain.name not in ("ieee", "integers"):
-            raise NotImplementedError(f"the llvm dialect has bytes, the {run.domain.name} domain has none")
+            raise UnsupportedError(f"the llvm dialect works on bytes, the {run.domain.name} domain has none")
         memory = run.state["llvm.memory"] = FlatMemory()
     assert isinstance(memory, FlatMemory)
     return memory
