@@ -39,6 +39,7 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("linalg-pack-matmul", "linalg"),
     Row("linalg-hoist-constants", "linalg"),
     Row("linalg-decompose-named-ops", "linalg"),
+    Row("linalg-propagate-reshapes", "linalg"),
     Row("linalg-fuse-elementwise", "linalg"),
     Row("linalg-form-kernels", "kernels"),
     Row("bufferize", "buffers"),
@@ -62,6 +63,8 @@ ORDER: tuple[Order, ...] = (
     Order("linalg-hoist-constants", "linalg-decompose-named-ops", "packs of weights are run as named ops"),
     Order("linalg-hoist-constants", "linalg-fuse-elementwise", "constant arithmetic must not fuse into the model"),
     Order("linalg-decompose-named-ops", "linalg-fuse-elementwise", "only generics fuse"),
+    Order("linalg-decompose-named-ops", "linalg-propagate-reshapes", "packs become transposing copies to fuse"),
+    Order("linalg-propagate-reshapes", "linalg-fuse-elementwise", "a reshape in between keeps ops from fusing"),
     Order("linalg-fuse-elementwise", "linalg-form-kernels", "an epilogue is one elementwise op after its root"),
 )
 

@@ -95,6 +95,7 @@ class RandomProgram:
         steps = (
             self._elementwise, self._elementwise, self._elementwise, self._elementwise, self._constant, self._reduction,
             self._matmul, self._softmax, self._pad, self._concat, self._slice, self._reshape, self._insert,
+            self._behind_reshape, self._behind_reshape,
         )  # fmt: skip
         result = self.tape.pick(steps)()
         if result is not None:
@@ -116,8 +117,8 @@ class RandomProgram:
             exprs.append(AffineDimExpr(d))
         return AffineMap(len(shape), 0, tuple(exprs))
 
-    def _elementwise(self) -> SSAValue | None:
-        main = self.tape.pick(self.values[-6:])
+    def _elementwise(self, main: SSAValue | None = None) -> SSAValue | None:
+        main = main or self.tape.pick(self.values[-6:])
         shape = list(shape_of(main))
         if self.tape.below(4) == 0:
             shape.insert(self.tape.below(len(shape) + 1), self.tape.pick(DIMS))
@@ -204,6 +205,15 @@ class RandomProgram:
             tensor.ExtractSliceOp(x, offsets, sizes, [1] * len(sizes), TensorType(f32, sizes))
         ).result
 
+    def _behind_reshape(self) -> SSAValue | None:
+        """An op, a reshape of it and an elementwise op: each the only reader of the one before."""
+        root = self.tape.pick((self._matmul, self._elementwise, self._softmax))()
+        if root is None:
+            return None
+        for _ in range(1 + self.tape.below(2)):
+            root = self._reshape(root)
+        return self._elementwise(root) if len(shape_of(root)) <= 4 else root
+
     def _insert(self) -> SSAValue | None:
         dest = self.tape.pick(self.values[-6:])
         rank = len(shape_of(dest))
@@ -217,8 +227,8 @@ class RandomProgram:
         op = tensor.InsertSliceOp.from_static_parameters(source, dest, offsets, shape_of(source))
         return self.at.add(op).result
 
-    def _reshape(self) -> SSAValue:
-        x = self.tape.pick(self.values[-6:])
+    def _reshape(self, x: SSAValue | None = None) -> SSAValue:
+        x = x or self.tape.pick(self.values[-6:])
         shape = shape_of(x)
         if len(shape) > 1 and self.tape.below(2):
             d = self.tape.below(len(shape) - 1)

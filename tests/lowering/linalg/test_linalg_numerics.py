@@ -18,6 +18,7 @@ from tests.lowering.linalg.random_programs import RandomProgram
 TO_KERNELS = [
     "linalg-hoist-constants",
     "linalg-decompose-named-ops",
+    "linalg-propagate-reshapes",
     "linalg-fuse-elementwise",
     "linalg-form-kernels",
 ]
