@@ -9,9 +9,14 @@ from mlc.lowering.torch.to_linalg import (
     indexing,
     matmul,
     normalization,
+    padding,
     pooling,
+    recurrent,
     reduction,
+    resampling,
     scalars,
+    scatter,
+    sorting,
     view,
 )
 from mlc.lowering.torch.to_linalg.registry import LOWERINGS
@@ -25,9 +30,14 @@ FAMILIES = (
     indexing,
     matmul,
     normalization,
+    padding,
     pooling,
+    recurrent,
     reduction,
+    resampling,
     scalars,
+    scatter,
+    sorting,
     view,
 )
 
