@@ -5,18 +5,26 @@ replay(module, ctx, [x])   -->   the results of @forward as tensors
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch.utils import _pytree as pytree
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, DenseIntOrFPElementsAttr, DenseResourceAttr, ModuleOp
 from xdsl.ir import Operation, SSAValue
 
 from mlc.dialects.torch import BaseTensorType, OperatorOp, VTensorLiteralOp, VTensorType
 from mlc.dialects.torch.constants import ScalarConstant
-from mlc.frontends.torch.arrays import ELEMENT_TYPES, SCALAR_TYPE_NUMBERS
+from mlc.frontends.torch import Binding, Captured, capture
+from mlc.frontends.torch.arrays import ELEMENT_TYPES, SCALAR_TYPE_NUMBERS, from_numpy, to_numpy
+from mlc.frontends.torch.binding import Miss, Run
+from mlc.frontends.torch.captured import TensorGuard
+from mlc.ir.context import make_context
 from mlc.ir.resources import ResourceStore
+from mlc.ir.verifier import verify_module
 
 _DTYPES = {element: dtype for dtype, element in ELEMENT_TYPES.items()}
 _BY_NUMBER = {number: dtype for dtype, number in SCALAR_TYPE_NUMBERS.items()}
@@ -94,3 +102,49 @@ def _check(op: Operation, type: BaseTensorType, got: torch.Tensor) -> None:
     assert same and type.element_type == ELEMENT_TYPES[got.dtype], (
         f"{op.name} is typed {type} but gave {got.dtype}{list(got.shape)}"
     )
+
+
+def replaying(captured: Captured, resources: ResourceStore) -> Run:
+    """What a binding runs, by replay instead of native code."""
+
+    def run(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        dtypes = [guard.dtype for guard in captured.guards if isinstance(guard, TensorGuard)]
+        dtypes += [buffer.dtype for buffer in captured.inputs if isinstance(buffer, torch.Tensor)]
+        inputs = [from_numpy(np.array(a), d) for a, d in zip(arrays, dtypes, strict=True)]
+        return [to_numpy(r.contiguous()).copy() for r in replay(captured.module, resources, inputs)]
+
+    return run
+
+
+def recorded(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Binding:
+    """Capture `model` for these arguments; the module is verified. Calling the result replays it."""
+    ctx = make_context()
+    captured = capture(model, args, kwargs, ctx)
+    verify_module(captured.module, ctx)
+    return Binding(captured, replaying(captured, ctx.resources))
+
+
+def check(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Binding:
+    """Capture, replay, and compare with eager: outputs, and what became of the inputs."""
+    eager_args, eager_kwargs = copy.deepcopy((args, kwargs))
+    eager_model = copy.deepcopy(model) if isinstance(model, torch.nn.Module) else model
+    binding = recorded(model, *copy.deepcopy(args), **copy.deepcopy(kwargs))
+    with torch.no_grad():
+        expected = eager_model(*eager_args, **eager_kwargs)
+        got = binding(args, kwargs)
+    assert not isinstance(got, Miss)
+    same(got, expected)
+    same((args, kwargs), (eager_args, eager_kwargs))
+    if isinstance(model, torch.nn.Module):
+        same(model.state_dict(), eager_model.state_dict())
+    return binding
+
+
+def same(got: Any, expected: Any) -> None:
+    """Equal structure, shapes, dtypes and (nearly) values."""
+    assert pytree.tree_structure(got) == pytree.tree_structure(expected)
+    for g, e in zip(pytree.tree_leaves(got), pytree.tree_leaves(expected), strict=True):
+        if isinstance(e, torch.Tensor):
+            torch.testing.assert_close(g, e, rtol=1e-5, atol=1e-6, equal_nan=True)
+        else:
+            assert g == e and type(g) is type(e)

@@ -6,11 +6,7 @@ python tests/models/check_capture.py [--small] [name …]
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import sys
 import time
-from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch.utils import _pytree as pytree
@@ -18,20 +14,8 @@ from torch.utils import _pytree as pytree
 from mlc.frontends.torch import Captured, capture
 from mlc.frontends.torch.captured import FromResult
 from mlc.ir.context import MlcContext, make_context
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-HERE = Path(__file__).parent
-zoo = _load(HERE / "zoo.py")
-replay = _load(HERE.parent / "frontends" / "replay.py").replay
+from tests.frontends.replay import replay
+from tests.models.zoo import ZOO
 
 
 def captured_outputs(captured: Captured, ctx: MlcContext, leaves: list[object]) -> list[torch.Tensor]:
@@ -43,7 +27,7 @@ def captured_outputs(captured: Captured, ctx: MlcContext, leaves: list[object]) 
 
 def check(name: str, *, small: bool, batch: int = 1) -> str:
     """Capture and replay one model; returns a line to print. Raises when the numbers differ."""
-    model, inputs = zoo.ZOO[name].build(batch=batch, small=small)
+    model, inputs = ZOO[name].build(batch=batch, small=small)
     with torch.inference_mode():
         t0 = time.perf_counter()
         expected = [v for v in pytree.tree_leaves(model(*inputs)) if isinstance(v, torch.Tensor)]
@@ -68,7 +52,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    for name in options.names or zoo.ZOO:
+    for name in options.names or ZOO:
         print(check(name, small=options.small), flush=True)
 
 

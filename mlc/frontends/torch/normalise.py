@@ -6,6 +6,7 @@
     split, split_with_sizes, chunk, unbind                   -->   slice.Tensor, select.int
     conv2d(padding="same")                                   -->   conv2d with numbers, behind a pad where uneven
     x[mask] = value                                          -->   where
+    x.copy_(y)                                               -->   y, converted and expanded
 
 A rule gets the bound arguments and the real results; it returns the results' values, or None to record as is.
 """
@@ -92,6 +93,19 @@ def _to_copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Locat
     if out[0].dtype is args[0].dtype:
         return [source]
     return rec.emitter.call("aten.to.dtype", [source, out[0].dtype], [tensor_type(out[0])], loc)
+
+
+@rule("aten.copy")
+def _copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    """`x.copy_(y)`: y in the dtype and shape of x."""
+    target, source = args[0], args[1]
+    value = rec.value(source, loc)
+    if source.dtype is not target.dtype:
+        changed = VTensorType.get(static(source.shape), element_type(target.dtype))
+        (value,) = rec.emitter.call("aten.to.dtype", [value, target.dtype], [changed], loc)
+    if source.shape != target.shape:
+        (value,) = rec.emitter.call("aten.expand", [value, list(target.shape)], [tensor_type(out[0])], loc)
+    return [value]
 
 
 @rule("aten._unsafe_view", "aten.reshape")

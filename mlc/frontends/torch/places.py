@@ -20,7 +20,7 @@ from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
 
 from mlc.ir.locations import source_location
 
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parents[2])
 _TORCH = str(Path(torch.__file__).parent)
 _STDLIB = sysconfig.get_paths()["stdlib"]
 

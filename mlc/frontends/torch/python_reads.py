@@ -4,14 +4,17 @@ A function mode sees the calls that never reach ATen, or reach it too late:
 
     x.tolist(), x.numpy(), np.asarray(x), f"{x}"   -->   refused (or answered, when no input decides the value)
     F.batch_norm(training=True)                    -->   its definition, so that running statistics are seen to change
+    F.relu6(inplace=True)                          -->   the functional form and a copy
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from mlc.frontends.torch.functional import unwrap
@@ -115,6 +118,19 @@ def _dropout(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...],
     return func(*args, **kwargs) if on and given["p"] else given["input"]
 
 
+def _in_place(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Activations whose in-place form has no functional twin in ATen: the functional form, then a copy."""
+    name = func.__name__
+    given = inspect.signature(getattr(F, name)).bind(*args, **kwargs) if hasattr(F, name) and name[-1] != "_" else None
+    if given is not None and not given.arguments.get("inplace"):
+        return func(*args, **kwargs)
+    if given is not None:
+        target = given.arguments["input"]
+        given.arguments["inplace"] = False
+        return target.copy_(func(*given.args, **given.kwargs))
+    return args[0].copy_(getattr(F, name[:-1])(*args, **kwargs))
+
+
 def _instance_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = {"running_mean": None, "use_input_stats": True}
     names = ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats")
@@ -135,6 +151,7 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "__deepcopy__": _deepcopy,
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,
+    **dict.fromkeys(("relu6", "selu", "rrelu", "selu_", "rrelu_"), _in_place),
     **dict.fromkeys(
         (
             "dropout",

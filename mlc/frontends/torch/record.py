@@ -6,6 +6,7 @@ capture(model, (x,), {}, ctx)   -->   Captured(module with @forward(%arg0), guar
 from __future__ import annotations
 
 import contextlib
+import inspect
 import random
 import sys
 import warnings
@@ -46,14 +47,24 @@ def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     return _Capture(model, ctx).run(tuple(args), dict(kwargs))
 
 
-def leaf_names(tree: Any) -> list[str]:
-    """Names of the leaves of (args, kwargs) for errors: `args[0]`, `mask`, `args[1]['ids']`."""
+def leaf_names(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """What errors call the leaves of the arguments: `x`, `mask`, `inputs['ids']`."""
+    given = list(_positional_names(model))[: len(args)]
+    given += [f"args[{i}]" for i in range(len(given), len(args))]
     names: list[str] = []
-    for path, _ in pytree.tree_flatten_with_path(tree)[0]:
-        top, *rest = path
-        name = pytree.keystr(tuple(rest))
-        names.append(f"args{name}" if top == pytree.SequenceKey(0) else name.removeprefix("['").replace("']", "", 1))
+    for name, value in [*zip(given, args, strict=True), *kwargs.items()]:
+        names += [name + pytree.keystr(path) for path, _ in pytree.tree_flatten_with_path(value)[0]]
     return names
+
+
+def _positional_names(model: Callable[..., Any]) -> Iterator[str]:
+    try:
+        parameters = inspect.signature(model.forward if isinstance(model, torch.nn.Module) else model).parameters
+    except (TypeError, ValueError):
+        return
+    for parameter in parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            yield parameter.name
 
 
 class _Capture:
@@ -72,7 +83,7 @@ class _Capture:
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         _refuse_scripted(self.model)
         leaves, in_spec = pytree.tree_flatten((args, kwargs))
-        names = leaf_names((args, kwargs))
+        names = leaf_names(self.model, args, kwargs)
         leaves = [from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for v in leaves]
         guards = tuple(self._guard(v, n) for v, n in zip(leaves, names, strict=True))
         self.problems.raise_if_any()
@@ -167,7 +178,7 @@ def _recording_settings() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     python, legacy = random.getstate(), _numpy_random_state()
     try:
-        with torch.inference_mode():
+        with torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
