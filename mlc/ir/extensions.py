@@ -14,6 +14,7 @@ from xdsl.ir import Dialect
 EXTENSIONS: dict[str, tuple[str, ...]] = {
     "arith": ("mlc.dialects.arith.shaped_ops",),
     "llvm": ("mlc.dialects.llvm.ops",),
+    "vector": ("mlc.dialects.vector.ops",),
     "linalg": ("mlc.dialects.linalg.structured_ops", "mlc.dialects.linalg.relayout_ops"),
     "memref": ("mlc.dialects.memref.global_op",),
 }
