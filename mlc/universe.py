@@ -35,6 +35,7 @@ PASSES: dict[str, str] = {
     "linalg-to-loops": "mlc.lowering.loops.linalg_to_loops:LinalgToLoops",
     "scf-parallel-to-for": "mlc.lowering.loops.scf_parallel_to_for:ScfParallelToFor",
     "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",
+    "expand-math": "mlc.lowering.vector.expand_math:ExpandMath",
     "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",
 }
 

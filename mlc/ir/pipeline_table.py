@@ -49,6 +49,7 @@ MODULE_ROWS: tuple[Row, ...] = (
 KERNEL_ROWS: tuple[Row, ...] = (
     Row("vectorize-structured", "loops"),
     Row("linalg-to-loops", "loops"),
+    Row("expand-math", "loops"),
     Row("scf-parallel-to-for", "loops"),
     Row("convert-to-llvm", "llvm"),
 )
@@ -66,6 +67,10 @@ ORDER: tuple[Order, ...] = (
     Order("linalg-decompose-named-ops", "linalg-propagate-reshapes", "packs become transposing copies to fuse"),
     Order("linalg-propagate-reshapes", "linalg-fuse-elementwise", "a reshape in between keeps ops from fusing"),
     Order("linalg-fuse-elementwise", "linalg-form-kernels", "an epilogue is one elementwise op after its root"),
+    Order("vectorize-structured", "linalg-to-loops", "scalar loops are for what could not be vectorised"),
+    Order("vectorize-structured", "expand-math", "polynomials are built on whole vectors"),
+    Order("linalg-to-loops", "expand-math", "scalar math ops are expanded too"),
+    Order("expand-math", "convert-to-llvm", "a math op left over becomes a call of the C library"),
 )
 
 LEVELS: tuple[Level, ...] = ("torch", "linalg", "kernels", "buffers", "loops", "llvm")

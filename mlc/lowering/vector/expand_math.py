@@ -1,0 +1,120 @@
+"""Replace transcendental `math` ops on f32, f16 and bf16 by polynomial arithmetic, on scalars and vectors alike.
+
+    %y = math.exp %x : vector<16xf32>   -->   arith, math.fma, bit casts: no call, 16 lanes at once
+
+f16 and bf16 are worked out in f32. f64 stays for the backend, which calls the C library: its results are within
+one ULP, and no model spends its time there. `math.sqrt`, `absf`, `fma`, `floor`, ... are machine instructions and stay.
+
+Runs after vectorize-structured and linalg-to-loops. Runs before convert-to-llvm.
+Preserves values within 2 ULP; inf, NaN, denormals and signed zeros as IEEE 754 and ATen have them.
+Tests: tests/lowering/vector/expand_math.mlir, tests/lowering/vector/test_expand_math.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import (
+    BFloat16Type,
+    DenseIntOrFPElementsAttr,
+    Float16Type,
+    Float32Type,
+    FloatAttr,
+    IntegerAttr,
+    ModuleOp,
+    VectorType,
+    f32,
+)
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Contract, WithinUlp
+from mlc.ir.locations import with_location
+from mlc.ir.passes import MlcPass
+from mlc.lowering.vector.math_builder import MathBuilder, Val
+from mlc.lowering.vector.math_double import DOUBLE
+from mlc.lowering.vector.math_single import SINGLE
+
+
+@dataclass(frozen=True)
+class ExpandMath(MlcPass):
+    """See the module. `fma` overrides whether the machine has fused multiply-add."""
+
+    name = "expand-math"
+    contract = Contract(
+        level_in="loops",
+        level_out="loops",
+        preserves=WithinUlp(2, "polynomials of 27 bits and more, f32 reconstruction"),
+        profile="vector-math",
+        options=({"fma": True}, {"fma": False}),
+        establishes=("no transcendental math op on f32 and narrower floats",),
+    )
+
+    fma: bool | None = None
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        fused = self.fma if self.fma is not None else bool(getattr(ctx.machine, "fma", True))
+        for function in [op for op in module.walk() if isinstance(op, FuncOp) and op.body.blocks]:
+            _Expansion(ctx, self.name, function.body.blocks[0], fused).run(function)
+
+
+class _Expansion:
+    """One function: constants go to the start of its entry block, once each."""
+
+    def __init__(self, ctx: MlcContext, pass_name: str, entry: Block, fused: bool) -> None:
+        self.ctx, self.pass_name, self.entry, self.fused = ctx, pass_name, entry, fused
+        self._constants: dict[Attribute, SSAValue] = {}
+
+    def run(self, function: FuncOp) -> None:
+        for op in [op for op in function.walk() if op.name in SINGLE or op.name in DOUBLE]:
+            element = _element(op.results[0].type)
+            if isinstance(element, Float32Type | Float16Type | BFloat16Type):
+                self._expand(op)
+                self.ctx.remarks.applied(self.pass_name, op, f"expanded {op.name} on {op.results[0].type}")
+            else:
+                reason = f"{element} is left to the C library"
+                self.ctx.remarks.missed(self.pass_name, op, f"kept {op.name}", reason=reason)
+
+    def _constant(self, value: Attribute) -> SSAValue:
+        if value not in self._constants:
+            assert isinstance(value, FloatAttr | IntegerAttr | DenseIntOrFPElementsAttr)
+            op = arith.ConstantOp(value)
+            first = self.entry.first_op
+            assert first is not None
+            self.entry.insert_op_before(op, first)
+            self._constants[value] = op.result
+        return self._constants[value]
+
+    def _expand(self, op: Operation) -> None:
+        block = op.parent
+        assert block is not None
+
+        def emit(new: Operation) -> SSAValue:
+            with_location(new, op.location)
+            block.insert_op_before(new, op)
+            return new.results[0]
+
+        kind = op.results[0].type
+        m = MathBuilder(emit, self._constant, kind, fma=self.fused)
+        narrow = not isinstance(_element(kind), Float32Type)
+        args = [m.value(v) for v in op.operands]
+        if narrow:
+            args = [m.widen(a, f32) for a in args]
+        result = _formula(m, op.name, args)
+        if narrow:
+            result = m.narrow(result, _element(kind))
+        op.results[0].replace_all_uses_with(result.ssa)
+        op.detach()
+        op.erase()
+
+
+def _formula(m: MathBuilder, name: str, args: list[Val]) -> Val:
+    if name in SINGLE:
+        return SINGLE[name](m, args[0])
+    return m.narrow(DOUBLE[name](m, *(m.widen(a) for a in args)))
+
+
+def _element(kind: Attribute) -> Attribute:
+    return kind.element_type if isinstance(kind, VectorType) else kind
