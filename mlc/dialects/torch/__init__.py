@@ -28,6 +28,7 @@ from mlc.dialects.torch.constants import (
 )
 from mlc.dialects.torch.control_flow import PrimIfOp, PrimIfYieldOp, PrimLoopConditionOp, PrimLoopOp
 from mlc.dialects.torch.dialect import TORCH, TorchDialect
+from mlc.dialects.torch.inference import infer, infer_call
 from mlc.dialects.torch.prim import (
     OperatorOp,
     PrimListConstructOp,
@@ -127,6 +128,8 @@ __all__ = [
     "create",
     "device",
     "has_schema",
+    "infer",
+    "infer_call",
     "list_construct",
     "list_elements",
     "list_unpack",

@@ -16,15 +16,15 @@ from mlc.dialects.torch.promotion import (
     to_real,
 )
 from mlc.dialects.torch.shapes import broadcast, dims, known, like, tensor
-from mlc.dialects.torch.types import i1
+from mlc.dialects.torch.types import f32, i1
 
 
 @infers(
     *aten(
         """
         relu relu6 neg positive ceil floor round round.decimals trunc frac sign sgn square bitwise_not
-        hardtanh hardswish hardsigmoid silu gelu leaky_relu elu selu celu mish dropout threshold clamp_min
-        clamp_max fill.Scalar fill.Tensor masked_fill.Scalar masked_fill.Tensor zero rrelu tril triu
+        hardtanh hardswish hardsigmoid silu gelu leaky_relu elu selu celu mish dropout threshold
+        fill.Scalar fill.Tensor masked_fill.Scalar masked_fill.Tensor zero rrelu tril triu
         alpha_dropout feature_dropout
         """
     )
@@ -196,7 +196,7 @@ def clamp(x: Any, low: Any = None, high: Any = None) -> Any:
     return tensor(broadcast(x, low, high), result_type((x, low, high)))
 
 
-@infers(*aten("clamp_min.Tensor clamp_max.Tensor"))
+@infers(*aten("clamp_min clamp_max clamp_min.Tensor clamp_max.Tensor"))
 def clamp_one(x: Any, bound: Any) -> Any:
     """Promoted with the bound."""
     return tensor(broadcast(x, bound), result_type((x, bound)))
@@ -282,3 +282,17 @@ def view_as_real(x: Any) -> Any:
 def view_as_complex(x: Any) -> Any:
     """Takes the trailing dimension of two parts away."""
     return tensor(dims(x)[:-1], _complex_of(tensor_dtype(x)))
+
+
+@infers("quantized_decomposed.quantize_per_tensor")
+def quantize_per_tensor(x: Any, _scale: Any, _zero: Any, _low: Any, _high: Any, dtype: Any) -> Any:
+    """The dtype asked for."""
+    return like(x, dtype=from_scalar_type(known(dtype)))
+
+
+@infers("quantized_decomposed.dequantize_per_tensor")
+def dequantize_per_tensor(
+    x: Any, _scale: Any, _zero: Any, _low: Any, _high: Any, _dtype: Any, out_dtype: Any = None
+) -> Any:
+    """f32, or the dtype asked for."""
+    return like(x, dtype=f32 if known(out_dtype) is None else from_scalar_type(out_dtype))

@@ -17,6 +17,7 @@ from mlc.dialects.torch.shapes import (
     known,
     like,
     product,
+    reduced,
     size_of,
     sizes_of,
     spread,
@@ -122,6 +123,18 @@ def einsum(equation: Any, tensors: Any, *_: Any, **__: Any) -> Any:
         flat = left.replace(",", "")
         right = "".join(sorted(c for c in set(flat) if flat.count(c) == 1))
     return tensor([sizes[c] for c in right], result_type(tensors))
+
+
+@infers(*aten("_trilinear"))
+def trilinear(a: Any, b: Any, c: Any, expand1: Any, expand2: Any, expand3: Any, sumdim: Any, _unroll: Any = 1) -> Any:
+    """The common shape after new dimensions, without those summed over."""
+    shape: tuple[Size, ...] = ()
+    for t, places in ((a, expand1), (b, expand2), (c, expand3)):
+        grown = list(dims(t))
+        for place in known(places):
+            grown.insert(place, 1)
+        shape = broadcast2(shape, grown)
+    return like(a, reduced(shape, known(sumdim), False))
 
 
 def _convolved(x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, rank: int) -> Any:
@@ -327,12 +340,19 @@ def batch_norm_no_stats(x: Any, weight: Any, bias: Any, training: Any, *_: Any) 
 
 
 @infers(*aten("scaled_dot_product_attention"))
-def attention(query: Any, key: Any, value: Any, mask: Any = None, *_: Any) -> Any:
-    """The query's sizes with the value's last."""
+def attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    _mask: Any = None,
+    _dropout_p: Any = 0.0,
+    _is_causal: Any = False,
+    _scale: Any = None,
+    grouped: Any = False,
+) -> Any:
+    """The query's sizes with the value's last; grouped queries have more heads than keys and values."""
     q, k, v = dims(query), dims(key), dims(value)
-    lead = broadcast2(broadcast2(q[:-2], k[:-2]), v[:-2])
-    if known(_[2] if len(_) > 2 else False):
-        lead = q[:-2]  # grouped queries: fewer key heads than query heads
+    lead = q[:-2] if known(grouped) else broadcast2(broadcast2(q[:-2], k[:-2]), v[:-2])
     return like(query, (*lead, q[-2], v[-1]))
 
 

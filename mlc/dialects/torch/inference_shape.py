@@ -145,10 +145,12 @@ def squeeze(x: Any) -> Any:
 
 @infers(*aten("squeeze.dim squeeze.dims squeeze_copy.dim squeeze_copy.dims"))
 def squeeze_dims(x: Any, dim: Any) -> Any:
-    """Without the dimensions listed, where they have size 1; a dynamic one is taken to be larger."""
+    """Without the dimensions listed, where they have size 1; the rank is not known when one is dynamic."""
     shape = dims(x)
     listed = known(dim) if isinstance(dim, list) else [known(dim)]
     axes = {wrap_dim(d, len(shape)) for d in listed}
+    if any(shape[i] is None for i in axes if i < len(shape)):
+        raise CannotInfer("a dynamic size may be 1")
     return like(x, [s for i, s in enumerate(shape) if not (i in axes and s == 1)])
 
 
@@ -239,8 +241,8 @@ def cat(tensors: Any, dim: Any = 0) -> Any:
     """Sizes along `dim` add up; empty one-dimensional tensors do not count."""
     if not isinstance(tensors, list) or not tensors:
         raise CannotInfer("list unknown")
-    parts = [t for t in tensors if dims(t) != (0,)] or [tensors[0]]
-    rank = len(dims(parts[0]))
+    rank = max(len(dims(t)) for t in tensors)
+    parts = [t for t in tensors if len(dims(t)) == rank and dims(t) != (0,)] or [tensors[0]]
     at = wrap_dim(dim, rank)
     shape: list[Size] = []
     for i in range(rank):

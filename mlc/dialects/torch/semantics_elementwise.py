@@ -93,7 +93,6 @@ _EXACT: dict[str, Callable[[Any], Any]] = {
     "square": np.square,
     "abs": np.abs,
     "absolute": np.abs,
-    "sgn": lambda x: np.sign(x) if x.dtype != bool else x,
     "bitwise_not": np.invert,
     "isnan": np.isnan,
     "isinf": lambda x: np.isinf(x) if is_float(x) else np.zeros(x.shape, bool),
@@ -128,9 +127,11 @@ for _name, _fn in _EXACT.items():
     aten(_name)(_unary(_fn, np.asarray))
 
 
-@aten("sign")
+@aten("sign sgn")
 def sign(_c: Call, x: np.ndarray) -> Any:
     """-1, 0, 1; 0 for NaN, as PyTorch has it."""
+    if x.dtype.kind == "c":
+        return np.sign(x)
     return np.sign(np.where(np.isnan(x), 0, x)) if is_float(x) else (x if x.dtype == bool else np.sign(x))
 
 
@@ -590,16 +591,24 @@ def copy(_c: Call, x: np.ndarray, source: np.ndarray, _non_blocking: bool = Fals
     return np.broadcast_to(source, x.shape)
 
 
+def _complex(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
+    """Parts put together without arithmetic: infinities and NaN stay where they are."""
+    real, imag = np.broadcast_arrays(real, imag)
+    out = np.empty(real.shape, np.complex128)
+    out.real, out.imag = real, imag
+    return out
+
+
 @aten("complex")
 def make_complex(_c: Call, real: np.ndarray, imag: np.ndarray) -> Any:
     """Complex numbers of their parts."""
-    return real + 1j * imag
+    return _complex(real, imag)
 
 
 @aten("polar")
 def polar(_c: Call, magnitude: np.ndarray, phase: np.ndarray) -> Any:
     """Complex numbers of magnitude and phase."""
-    return wide(magnitude) * np.cos(wide(phase)) + 1j * (wide(magnitude) * np.sin(wide(phase)))
+    return _complex(wide(magnitude) * np.cos(wide(phase)), wide(magnitude) * np.sin(wide(phase)))
 
 
 @aten("view_as_real")
@@ -611,7 +620,7 @@ def view_as_real(_c: Call, x: np.ndarray) -> Any:
 @aten("view_as_complex")
 def view_as_complex(_c: Call, x: np.ndarray) -> Any:
     """Complex numbers of the two parts in the last dimension."""
-    return x[..., 0] + 1j * x[..., 1]
+    return _complex(x[..., 0], x[..., 1])
 
 
 @aten("tril")
