@@ -25,7 +25,6 @@ from mlc.frontends.torch.captured import (
     Guard,
     Mutation,
     Output,
-    SizeCheck,
     Symbol,
 )
 from mlc.frontends.torch.emit import tensor_type
@@ -51,7 +50,6 @@ class Recording:
     outputs: Sequence[Any]
     out_spec: pytree.TreeSpec
     symbols: tuple[Symbol, ...] = ()
-    size_checks: tuple[SizeCheck, ...] = ()
     results: list[SSAValue] = field(default_factory=list)
     # what holds an entry's value after a call, by id(entry)
     holders: dict[int, int | torch.Tensor | FromResult] = field(default_factory=dict)
@@ -88,7 +86,6 @@ def assemble(rec: Recording) -> Captured:
         mutations=tuple(mutations),
         state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state]),
         symbols=rec.symbols,
-        size_checks=rec.size_checks,
     )
 
 

@@ -62,7 +62,7 @@ class Binding:
     def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any] | None:
         if not kwargs and len(args) == self._plain_count:
             return args
-        leaves, spec = pytree.tree_flatten((args, kwargs))
+        leaves, spec = pytree.tree_flatten((args, in_order(kwargs, self.captured)))
         return leaves if spec == self.captured.in_spec else None
 
     def _fits(self, leaves: Sequence[Any]) -> bool:
@@ -159,6 +159,12 @@ def _shared(plans: Sequence[Any], outputs: list[Any]) -> list[Any]:
     ]
 
 
+def in_order(kwargs: dict[str, Any], captured: Captured) -> dict[str, Any]:
+    """Keyword arguments in the order of the capture, when they are the same ones."""
+    wanted = captured.in_spec.child(1).context
+    return {k: kwargs[k] for k in wanted} if kwargs.keys() == set(wanted) else kwargs
+
+
 def numpy_dtype(array: np.ndarray) -> torch.dtype | None:
     """The torch dtype of an array; None when torch has none."""
     return _FROM_NUMPY.get(array.dtype)
@@ -206,19 +212,12 @@ def symbol_values(captured: Captured, leaves: Sequence[Any]) -> dict[Any, int] |
             if value < symbol.low or (symbol.high is not None and value > symbol.high):
                 high = "" if symbol.high is None else f" and at most {symbol.high}"
                 return f"{name} is {got}, but '{symbol.name}' must be at least {symbol.low}{high}"
-    for check in captured.size_checks:
-        if check.condition.xreplace(sizes) != True:  # noqa: E712 - sympy's true
-            return f"the sizes {_sizes_text(captured, sizes)} do not fulfil {check.text}"
     return sizes
 
 
 def _linear(name: str, place: Place) -> str:
     scaled = name if place.scale == 1 else f"{place.scale}*{name}"
     return f"{scaled} + {place.offset}" if place.offset else scaled
-
-
-def _sizes_text(captured: Captured, sizes: dict[Any, int]) -> str:
-    return ", ".join(f"{s.name}={sizes[s.expr]}" for s in captured.symbols)
 
 
 def _same_value(wanted: Any, got: Any) -> bool:
@@ -231,7 +230,7 @@ def _same_value(wanted: Any, got: Any) -> bool:
 
 def refuse(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Raise the error that says why these arguments do not fit a capture; returns when they do."""
-    leaves, spec = pytree.tree_flatten((args, kwargs))
+    leaves, spec = pytree.tree_flatten((args, in_order(kwargs, captured)))
     if spec != captured.in_spec:
         raise ShapeError(
             f"the arguments have another structure: {_structure(spec)}", expected=_structure(captured.in_spec)

@@ -62,14 +62,6 @@ class Symbol:
 
 
 @dataclass(frozen=True)
-class SizeCheck:
-    """A condition on the symbols (a sympy expression) that must be true."""
-
-    condition: Any
-    text: str
-
-
-@dataclass(frozen=True)
 class FromResult:
     """An output leaf that @forward computes."""
 
@@ -133,7 +125,6 @@ class Captured:
     mutations: tuple[Mutation, ...]
     state: StateGuard
     symbols: tuple[Symbol, ...] = ()
-    size_checks: tuple[SizeCheck, ...] = ()
 
     @property
     def is_dynamic(self) -> bool:

@@ -8,11 +8,14 @@ recorder as a real run: one way into the torch dialect, no decompositions.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import sympy
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
@@ -21,9 +24,9 @@ from xdsl.ir import Block, SSAValue
 
 from mlc.errors import MlcError, ShapeError, UnsupportedError
 from mlc.frontends.torch.assemble import Recording, assemble
-from mlc.frontends.torch.captured import Alias, Captured, Guard, Place, SizeCheck, Symbol, TensorGuard, ValueGuard
+from mlc.frontends.torch.captured import Alias, Captured, Guard, Place, Symbol, TensorGuard, ValueGuard
 from mlc.frontends.torch.emit import Emitter, static, tensor_type
-from mlc.frontends.torch.functional import functionalization, unwrap, wrap
+from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.places import Places, is_users_file
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.recorder import Recorder
@@ -54,10 +57,7 @@ class _Function(torch.nn.Module):
 
     def __init__(self, function: Any) -> None:
         super().__init__()
-        self.function = function
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **kwargs)
+        self.forward = function  # with its own signature, which dynamic_shapes follows
 
 
 def capture_exported(program: ExportedProgram, ctx: MlcContext, model: object = None) -> Captured:
@@ -96,6 +96,19 @@ class _Interpreter(torch.fx.Interpreter):
         return super().run_node(n)
 
 
+@contextlib.contextmanager
+def _symbolic(mode: FakeTensorMode | None) -> Iterator[None]:
+    """Fake tensors, and no new conditions on sizes.
+
+    torch.export has settled those of the program. What would come up here is eager's choice of a convolution
+    algorithm by batch size and the like, which does not touch what the op means.
+    """
+    with mode or contextlib.nullcontext():
+        shape_env = mode.shape_env if mode is not None else None
+        with shape_env.suppress_guards() if shape_env is not None else contextlib.nullcontext():
+            yield
+
+
 class _Exported:
     """One capture, step by step."""
 
@@ -126,21 +139,14 @@ class _Exported:
                 self.leaves.append(value)
             else:
                 self.problems.fail(f"takes a {spec.kind.name} as input", UNKNOWN_LOC, "export it without")
-        symbols, checks = self._symbols()
+        symbols = self._symbols()
         recorder = self._recorder(symbols)
         wrappers = {i: wrap(v) for i, v in enumerate(self.leaves) if isinstance(v, torch.Tensor)}
         buffers = [(fake, real, wrap(fake)) for fake, real in self.fakes if not isinstance(real, torch.nn.Parameter)]
         by_leaf = {id(v): wrappers[i] for i, v in enumerate(self.leaves) if i in wrappers}
         by_leaf |= {id(fake): wrapper for fake, _, wrapper in buffers}
         given = [by_leaf.get(id(values[s.arg.name]), values[s.arg.name]) for s in specs]
-        shape_env = self._shape_env()
-        known = len(shape_env.guards) if shape_env else 0
         outputs, finals, ended = self._interpret(recorder, given, wrappers, buffers)
-        checks += [
-            SizeCheck(g.expr, str(g.expr))
-            for g in (shape_env.guards[known:] if shape_env else ())
-            if g.expr is not True
-        ]
         return assemble(
             Recording(
                 recorder,
@@ -154,7 +160,6 @@ class _Exported:
                 outputs,
                 self._out_spec(),
                 symbols,
-                tuple(checks),
             )
         )
 
@@ -176,8 +181,8 @@ class _Exported:
         self.fakes.append((fake, real))
         return fake
 
-    def _symbols(self) -> tuple[tuple[Symbol, ...], list[SizeCheck]]:
-        """The dynamic sizes of the inputs; sizes that are no linear function of one symbol become checks."""
+    def _symbols(self) -> tuple[Symbol, ...]:
+        """The dynamic sizes of the inputs."""
         places: dict[Any, list[Place]] = {}
         for i, leaf in enumerate(self.leaves):
             if isinstance(leaf, torch.SymInt):
@@ -199,7 +204,7 @@ class _Exported:
             low, high = self._range(expr)
             exact = sorted(where, key=lambda p: (p.scale, abs(p.offset)))
             symbols.append(Symbol(self._symbol_name(exact[0]), expr, tuple(exact), low, high))
-        return tuple(symbols), []
+        return tuple(symbols)
 
     def _symbol_name(self, place: Place) -> str:
         return f"{self._names()[place.leaf]}.shape[{place.dim}]"
@@ -208,9 +213,9 @@ class _Exported:
         found = self.program.range_constraints.get(expr)
         if found is None:
             return 0, None
-        low = int(found.lower) if found.lower.is_number and found.lower.is_finite else 0
-        high = int(found.upper) if found.upper.is_number and found.upper.is_finite else None
-        return max(low, 0), None if high is not None and high >= 2**62 else high
+        low = int(found.lower) if isinstance(found.lower, sympy.Integer) else 0
+        high = int(found.upper) if isinstance(found.upper, sympy.Integer) and found.upper < 2**62 else None
+        return max(low, 0), high
 
     def _recorder(self, symbols: tuple[Symbol, ...]) -> Recorder:
         recorder = Recorder(
@@ -242,7 +247,7 @@ class _Exported:
         fake_mode = fakes[0].fake_mode if fakes else None
         by_wrapper = {id(w): i for i, w in wrappers.items()}
         try:
-            with torch.inference_mode(), fake_mode or torch.no_grad(), functionalization(), recorder:
+            with below_autograd(), _symbolic(fake_mode), functionalization(), recorder:
                 out = _Interpreter(self.program.graph_module, self.places).run(*given)
                 returned = [Alias(by_wrapper[id(v)]) if id(v) in by_wrapper else unwrap(v) for v in out]
                 finals = {i: unwrap(w) for i, w in wrappers.items()}
@@ -294,12 +299,6 @@ class _Exported:
             else:
                 guards.append(ValueGuard(name, leaf))
         return tuple(guards)
-
-    def _shape_env(self) -> Any:
-        for leaf in self.leaves:
-            if isinstance(leaf, FakeTensor):
-                return leaf.fake_mode.shape_env
-        return None
 
     def _in_spec(self) -> pytree.TreeSpec:
         return self.program.call_spec.in_spec  # pyright: ignore[reportReturnType] - always set by torch.export

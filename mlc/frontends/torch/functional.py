@@ -41,3 +41,11 @@ def functionalization() -> Iterator[None]:
         yield
     finally:
         _T._disable_functionalization()
+
+
+@contextlib.contextmanager
+def below_autograd() -> Iterator[None]:
+    """No autograd, so that composite ops reach a dispatch mode whole (inference mode does it too, but its tensors
+    cannot be viewed and changed in place under functionalization)."""
+    with torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
+        yield

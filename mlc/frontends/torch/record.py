@@ -30,7 +30,7 @@ from mlc.frontends.torch.captured import (
     ValueGuard,
 )
 from mlc.frontends.torch.emit import Emitter, tensor_type
-from mlc.frontends.torch.functional import functionalization, unwrap, wrap
+from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
@@ -178,7 +178,7 @@ def _recording_settings() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)
     python, legacy = random.getstate(), _numpy_random_state()
     try:
-        with torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
+        with below_autograd():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
