@@ -12,11 +12,11 @@ from collections.abc import Callable
 from xdsl.ir import Dialect
 
 EXTENSIONS: dict[str, tuple[str, ...]] = {
-    "arith": ("mlc.dialects.arith.shaped_ops",),
+    "arith": ("mlc.dialects.arith.shaped_ops", "mlc.dialects.arith.float_ops"),
     "llvm": ("mlc.dialects.llvm.ops",),
     "vector": ("mlc.dialects.vector.ops",),
     "linalg": ("mlc.dialects.linalg.structured_ops", "mlc.dialects.linalg.relayout_ops"),
-    "memref": ("mlc.dialects.memref.global_op",),
+    "memref": ("mlc.dialects.memref.global_op", "mlc.dialects.memref.syntax"),
 }
 
 

@@ -36,7 +36,8 @@ from mlc.dialects.llvm.ops import SwitchOp
 from mlc.errors import UnsupportedError
 from mlc.ir.locations import format_location
 
-MAX_ARRAY_BYTES = 1 << 26
+Edge = tuple[str, tuple[SSAValue, ...]]
+"""Label of the predecessor and the values it passes."""
 
 
 class Emitter:
@@ -48,6 +49,7 @@ class Emitter:
         self.lines: list[str] = []
         self.names: dict[SSAValue, str] = {}
         self.labels: dict[Block, str] = {}
+        self.targets: dict[Operation, list[str]] = {}
         self.intrinsics: dict[str, str] = {}
         self.defined: set[str] = set()
         self.nontemporal = False
@@ -214,7 +216,7 @@ class Emitter:
         blocks = list(op.body.blocks)
         for n, block in enumerate(blocks):
             self.labels[block] = f"b{n}"
-        incoming = _incoming(blocks)
+        incoming, detours = self._edges(blocks)
         # A phi may name a value of a later block: its line is filled in when all values have names.
         pending: list[tuple[int, Block]] = []
         for n, block in enumerate(blocks):
@@ -228,14 +230,38 @@ class Emitter:
                 raise UnsupportedError(f"the entry block of @{op.sym_name.data} is the target of a branch")
             for inner in block.ops:
                 self._operation(inner)
+        self.lines += detours
         for at, block in pending:
             for k, arg in enumerate(block.args):
-                edges = [
-                    f"[ {self.value(args[k])}, %{self.labels[source]} ]" for source, args in incoming.get(block, ())
-                ]
-                text = f"phi {self.types(arg.type)} {', '.join(edges)}" if edges else None
+                edges = [f"[ {self.value(args[k])}, %{source} ]" for source, args in incoming.get(block, ())]
+                ty = self.types(arg.type)
                 # A block that nothing reaches has no edges to choose from.
-                self.lines[at + k] = f"  {self.names[arg]} = {text or f'freeze {self.types(arg.type)} poison'}"
+                text = f"phi {ty} {', '.join(edges)}" if edges else f"freeze {ty} poison"
+                self.lines[at + k] = f"  {self.names[arg]} = {text}"
+
+    def _edges(self, blocks: list[Block]) -> tuple[dict[Block, list[Edge]], list[str]]:
+        """For each block, from which label it is reached with what, and the lines of detours.
+
+        A phi knows one value per predecessor: a second edge between two blocks that carries arguments takes a detour.
+        """
+        incoming: dict[Block, list[Edge]] = {}
+        detours: list[str] = []
+        for block in blocks:
+            last = block.last_op
+            if last is None:
+                raise UnsupportedError("a block without a terminator")
+            seen: set[Block] = set()
+            self.targets[last] = labels = []
+            for target, args in successors(last):
+                source, label = self.labels[block], self.labels[target]
+                if target in seen and target.args:
+                    source = f"d{len(detours) // 2}"
+                    detours += [f"{source}:", f"  br label %{label}"]
+                    label = source
+                seen.add(target)
+                labels.append(label)
+                incoming.setdefault(target, []).append((source, args))
+        return incoming, detours
 
     def _operation(self, op: Operation) -> None:
         fn = EMITTERS.get(op.name)
@@ -253,30 +279,8 @@ class Emitter:
                 self.lines[-1] += f", !dbg {mark}"
 
 
-def _incoming(blocks: list[Block]) -> dict[Block, list[tuple[Block, tuple[SSAValue, ...]]]]:
-    """For each block, who jumps there with what."""
-    out: dict[Block, list[tuple[Block, tuple[SSAValue, ...]]]] = {}
-    for block in blocks:
-        last = block.last_op
-        if last is None:
-            raise UnsupportedError("a block without a terminator")
-        for target, args in _edges(last):
-            out.setdefault(target, []).append((block, args))
-    for target, sources in out.items():
-        if len({id(s) for s, _ in sources}) != len(sources) and target.args:
-            _check_same(sources)
-    return out
-
-
-def _check_same(sources: list[tuple[Block, tuple[SSAValue, ...]]]) -> None:
-    """LLVM wants equal values on two edges from one block."""
-    seen: dict[int, tuple[SSAValue, ...]] = {}
-    for source, args in sources:
-        if seen.setdefault(id(source), args) != args:
-            raise UnsupportedError("two edges between the same blocks carry different values: split one with a block")
-
-
-def _edges(op: Operation) -> list[tuple[Block, tuple[SSAValue, ...]]]:
+def successors(op: Operation) -> list[tuple[Block, tuple[SSAValue, ...]]]:
+    """Targets of a terminator, in order, and what it passes to each."""
     match op:
         case llvm.BrOp():
             return [(op.successor, tuple(op.operands))]

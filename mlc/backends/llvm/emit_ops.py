@@ -214,12 +214,12 @@ def _shufflevector(e: Emitter, op: Operation) -> None:
 
 @emits("llvm.br")
 def _br(e: Emitter, op: Operation) -> None:
-    e.line(f"br label %{e.labels[op.successors[0]]}")
+    e.line(f"br label %{e.targets[op][0]}")
 
 
 @emits("llvm.cond_br")
 def _cond_br(e: Emitter, op: Operation) -> None:
-    then, other = (e.labels[s] for s in op.successors)
+    then, other = e.targets[op]
     e.line(f"br {e.typed(op.operands[0])}, label %{then}, label %{other}")
 
 
@@ -227,8 +227,9 @@ def _cond_br(e: Emitter, op: Operation) -> None:
 def _switch(e: Emitter, op: Operation) -> None:
     assert isinstance(op, SwitchOp)
     ty = e.types(op.value.type)
-    cases = " ".join(f"{ty} {v}, label %{e.labels[block]}" for v, block, _ in op.cases())
-    e.line(f"switch {e.typed(op.value)}, label %{e.labels[op.default_destination]} [ {cases} ]")
+    default, *targets = e.targets[op]
+    cases = " ".join(f"{ty} {v}, label %{t}" for (v, _, _), t in zip(op.cases(), targets, strict=True))
+    e.line(f"switch {e.typed(op.value)}, label %{default} [ {cases} ]")
 
 
 @emits("llvm.return")

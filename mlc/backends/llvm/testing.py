@@ -98,9 +98,7 @@ def compile_functions(
     ctx: MlcContext | None = None,
 ) -> dict[str, NativeKernel]:
     """Lower (a copy of) a loops-level module, compile and load it: all its functions by name."""
-    types = {
-        op.sym_name.data: op.function_type for op in module.ops if isinstance(op, func.FuncOp) and op.body.blocks
-    }
+    types = {op.sym_name.data: op.function_type for op in module.ops if isinstance(op, func.FuncOp) and op.body.blocks}
     copy = module.clone()
     ConvertToLLVM().apply(ctx or make_context(), copy)
     library = load_objects([compile_llvm_module(copy, machine, opt_level=opt_level)], exports=list(types))

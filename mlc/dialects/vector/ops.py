@@ -1,7 +1,7 @@
 """Ops of the vector dialect that xDSL lacks, under their upstream names and syntax.
 
-    %t = vector.transpose %v, [1, 0] : vector<4x8xf32> to vector<8x4xf32>
-    %s = vector.shape_cast %v : vector<4x8xf32> to vector<32xf32>
+%t = vector.transpose %v, [1, 0] : vector<4x8xf32> to vector<8x4xf32>
+%s = vector.shape_cast %v : vector<4x8xf32> to vector<32xf32>
 """
 
 from __future__ import annotations

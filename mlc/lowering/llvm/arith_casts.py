@@ -35,11 +35,11 @@ def resize_int(b: FunctionBuilder, op: Operation) -> None:
     elementwise(b, op, lambda x: b.emit(cls, (x,), ty))
 
 
-@converts("arith.index_cast", "arith.index_castui", "index.casts", "index.castu")
+@converts("arith.index_cast", "arith.index_castui")
 def index_cast(b: FunctionBuilder, op: Operation) -> None:
     ty = part_type(op.results[0].type)
     bits = element_bits(element_of(ty))
-    unsigned = op.name in ("arith.index_castui", "index.castu")
+    unsigned = op.name == "arith.index_castui"
 
     def one(x: SSAValue) -> SSAValue:
         have = element_bits(element_of(x.type))

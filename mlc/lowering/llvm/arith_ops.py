@@ -28,7 +28,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from mlc.dialects.llvm import ops as llvm_ops
 from mlc.dialects.llvm.intrinsics import INTRINSICS
 from mlc.errors import UnsupportedError
-from mlc.lowering.llvm.attributes import enum_name, flag_names, plain_values
+from mlc.lowering.llvm.attributes import flag_names, plain_values
 from mlc.lowering.llvm.builder import FunctionBuilder
 from mlc.lowering.llvm.floats import is_float, through_float32
 from mlc.lowering.llvm.linear import Linear
@@ -128,6 +128,8 @@ _Properties = Callable[[Operation], dict[str, Attribute]]
 
 def _binary(cls: type[Operation], props: _Properties) -> Converter:
     def convert(b: FunctionBuilder, op: Operation) -> None:
+        if _folded(b, op):
+            return
         properties = props(op)
         elementwise(b, op, lambda x, y: b.emit(cls, (x, y), x.type, properties))
         _propagate_nonneg(b, op)
@@ -146,27 +148,33 @@ def _nonneg_if(b: FunctionBuilder, result: SSAValue, operands: Sequence[SSAValue
         b.nonneg.add(result)
 
 
-_KEEPS_NONNEG = {
-    f"{dialect}.{name}"
-    for dialect, names in {
-        "arith": (
-            "minsi",
-            "minui",
-            "maxsi",
-            "maxui",
-            "divsi",
-            "divui",
-            "remsi",
-            "remui",
-            "shrsi",
-            "shrui",
-            "andi",
-            "ori",
-        ),
-        "index": ("mins", "minu", "maxs", "maxu", "divs", "divu", "rems", "remu", "shrs", "shru", "and", "or"),
-    }.items()
-    for name in names
+_KEEPS_NONNEG = frozenset(
+    f"arith.{name}"
+    for name in (
+        *("minsi", "minui", "maxsi", "maxui", "divsi", "divui", "remsi", "remui", "shrsi", "shrui", "andi", "ori"),
+        *("floordivsi", "ceildivsi"),
+    )
+)
+
+_FOLDS: dict[str, Callable[[int, int], int]] = {
+    "arith.minsi": min,
+    "arith.maxsi": max,
+    "arith.floordivsi": lambda x, y: x // y,
+    "arith.ceildivsi": lambda x, y: -(-x // y),
 }
+"""Index arithmetic done here when both sides are known, so that loop bounds are known too."""
+
+
+def _folded(b: FunctionBuilder, op: Operation) -> bool:
+    """Bind the result of an index op on constants."""
+    fold = _FOLDS.get(op.name)
+    if fold is None or not isinstance(op.results[0].type, IndexType):
+        return False
+    x, y = (b.linear(v) for v in op.operands)
+    if x.terms or y.terms or (y.const == 0 and "div" in op.name):
+        return False
+    b.values[op.results[0]] = Linear(fold(x.const, y.const))
+    return True
 
 
 def _none(_: Operation) -> dict[str, Attribute]:
@@ -178,28 +186,27 @@ def _exact(op: Operation) -> dict[str, Attribute]:
 
 
 _PLAIN: dict[str, tuple[type[Operation], _Properties]] = {
-    "divsi divs": (llvm.SDivOp, _exact),
-    "divui divu": (llvm.UDivOp, _exact),
-    "remsi rems": (llvm.SRemOp, _none),
-    "remui remu": (llvm.URemOp, _none),
-    "andi and": (llvm.AndOp, _none),
-    "ori or": (llvm.OrOp, _none),
-    "xori xor": (llvm.XOrOp, _none),
-    "shli shl": (llvm.ShlOp, _overflow),
-    "shrsi shrs": (llvm.AShrOp, _exact),
-    "shrui shru": (llvm.LShrOp, _exact),
-    "minsi mins": (INTRINSICS["smin"], _none),
-    "maxsi maxs": (INTRINSICS["smax"], _none),
-    "minui minu": (INTRINSICS["umin"], _none),
-    "maxui maxu": (INTRINSICS["umax"], _none),
+    "divsi": (llvm.SDivOp, _exact),
+    "divui": (llvm.UDivOp, _exact),
+    "remsi": (llvm.SRemOp, _none),
+    "remui": (llvm.URemOp, _none),
+    "andi": (llvm.AndOp, _none),
+    "ori": (llvm.OrOp, _none),
+    "xori": (llvm.XOrOp, _none),
+    "shli": (llvm.ShlOp, _overflow),
+    "shrsi": (llvm.AShrOp, _exact),
+    "shrui": (llvm.LShrOp, _exact),
+    "minsi": (INTRINSICS["smin"], _none),
+    "maxsi": (INTRINSICS["smax"], _none),
+    "minui": (INTRINSICS["umin"], _none),
+    "maxui": (INTRINSICS["umax"], _none),
 }
 
-for _names, (_cls, _props) in _PLAIN.items():
-    _arith, _index = _names.split()
-    converts(f"arith.{_arith}", f"index.{_index}")(_binary(_cls, _props))
+for _name, (_cls, _props) in _PLAIN.items():
+    converts(f"arith.{_name}")(_binary(_cls, _props))
 
 
-@converts("arith.addi", "index.add")
+@converts("arith.addi")
 def addi(b: FunctionBuilder, op: Operation) -> None:
     if isinstance(op.results[0].type, IndexType):
         b.values[op.results[0]] = b.linear(op.operands[0]).plus(b.linear(op.operands[1]))
@@ -207,7 +214,7 @@ def addi(b: FunctionBuilder, op: Operation) -> None:
         _binary(llvm.AddOp, _overflow)(b, op)
 
 
-@converts("arith.subi", "index.sub")
+@converts("arith.subi")
 def subi(b: FunctionBuilder, op: Operation) -> None:
     if isinstance(op.results[0].type, IndexType):
         b.values[op.results[0]] = b.linear(op.operands[0]).plus(b.linear(op.operands[1]).times(-1))
@@ -215,7 +222,7 @@ def subi(b: FunctionBuilder, op: Operation) -> None:
         _binary(llvm.SubOp, _overflow)(b, op)
 
 
-@converts("arith.muli", "index.mul")
+@converts("arith.muli")
 def muli(b: FunctionBuilder, op: Operation) -> None:
     if isinstance(op.results[0].type, IndexType):
         b.values[op.results[0]] = b.product(b.linear(op.operands[0]), b.linear(op.operands[1]))
@@ -223,15 +230,11 @@ def muli(b: FunctionBuilder, op: Operation) -> None:
         _binary(llvm.MulOp, _overflow)(b, op)
 
 
-@converts("index.constant")
-def index_constant(b: FunctionBuilder, op: Operation) -> None:
-    value = op.properties["value"]
-    assert isinstance(value, IntegerAttr)
-    b.values[op.results[0]] = Linear(value.value.data)
-
-
-@converts("arith.floordivsi", "index.floordivs")
+@converts("arith.floordivsi")
 def floordivsi(b: FunctionBuilder, op: Operation) -> None:
+    if _folded(b, op):
+        return
+
     def one(x: SSAValue, y: SSAValue) -> SSAValue:
         quotient = b.emit(llvm.SDivOp, (x, y), x.type)
         return b.emit(llvm.SubOp, (quotient, _as_int(b, _inexact(b, x, y, negative=True), x.type)), x.type, NO_OVERFLOW)
@@ -240,8 +243,11 @@ def floordivsi(b: FunctionBuilder, op: Operation) -> None:
     _propagate_nonneg(b, op)
 
 
-@converts("arith.ceildivsi", "index.ceildivs")
+@converts("arith.ceildivsi")
 def ceildivsi(b: FunctionBuilder, op: Operation) -> None:
+    if _folded(b, op):
+        return
+
     def one(x: SSAValue, y: SSAValue) -> SSAValue:
         quotient = b.emit(llvm.SDivOp, (x, y), x.type)
         return b.emit(
@@ -249,9 +255,10 @@ def ceildivsi(b: FunctionBuilder, op: Operation) -> None:
         )
 
     elementwise(b, op, one)
+    _propagate_nonneg(b, op)
 
 
-@converts("arith.ceildivui", "index.ceildivu")
+@converts("arith.ceildivui")
 def ceildivui(b: FunctionBuilder, op: Operation) -> None:
     def one(x: SSAValue, y: SSAValue) -> SSAValue:
         quotient = b.emit(llvm.UDivOp, (x, y), x.type)
@@ -308,15 +315,11 @@ def extended(b: FunctionBuilder, op: Operation) -> None:
 # Comparison, selection
 
 
-@converts("arith.cmpi", "index.cmp")
+@converts("arith.cmpi")
 def cmpi(b: FunctionBuilder, op: Operation) -> None:
-    if op.name == "index.cmp":
-        name = enum_name(op, "pred")
-        predicate = IntegerAttr(llvm.ALL_ICMP_FLAGS.index(llvm.ICmpPredicateFlag(name)), 64)
-    else:
-        given = op.properties["predicate"]
-        assert isinstance(given, IntegerAttr)
-        predicate = IntegerAttr(given.value.data, 64)
+    given = op.properties["predicate"]
+    assert isinstance(given, IntegerAttr)
+    predicate = IntegerAttr(given.value.data, 64)
     elementwise(b, op, lambda x, y: b.emit(llvm.ICmpOp, (x, y), with_element(x.type, i1), {"predicate": predicate}))
 
 

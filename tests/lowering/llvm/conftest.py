@@ -67,7 +67,9 @@ def check(parse: Callable[[str], ModuleOp], native: Callable[..., NativeKernel])
         arrays_after = [a for a in got if isinstance(a, np.ndarray)]
         for n, (a, b) in enumerate(zip(arrays_after, after, strict=True)):
             b = np.asarray(b)
-            assert same_bits(a, b.astype(a.dtype, copy=False)), f"@{name} argument {n}:\nnative      {a}\ninterpreter {b}"
+            assert same_bits(a, b.astype(a.dtype, copy=False)), (
+                f"@{name} argument {n}:\nnative      {a}\ninterpreter {b}"
+            )
         return arrays_after
 
     return run

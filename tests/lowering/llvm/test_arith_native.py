@@ -23,7 +23,24 @@ def float_edges(dtype) -> list[float]:
 
 def int_edges(dtype) -> list[int]:
     info = np.iinfo(dtype)
-    return [0, 1, -1, 2, -2, 3, 7, -7, 10, -10, int(info.max), int(info.min), int(info.max) - 1, int(info.min) + 1, 100, -100]
+    return [
+        0,
+        1,
+        -1,
+        2,
+        -2,
+        3,
+        7,
+        -7,
+        10,
+        -10,
+        int(info.max),
+        int(info.min),
+        int(info.max) - 1,
+        int(info.min) + 1,
+        100,
+        -100,
+    ]
 
 
 def tuples(values: list, arity: int, dtype) -> list[np.ndarray]:
@@ -108,7 +125,24 @@ def test_fma_rounds_once(check, parse, ty):
     check_ops(check, parse, ops, tuples(float_edges(FLOATS[ty]), 3, FLOATS[ty]), ty, ty, FLOATS[ty])
 
 
-PREDICATES = ["false", "oeq", "ogt", "oge", "olt", "ole", "one", "ord", "ueq", "ugt", "uge", "ult", "ule", "une", "uno", "true"]
+PREDICATES = [
+    "false",
+    "oeq",
+    "ogt",
+    "oge",
+    "olt",
+    "ole",
+    "one",
+    "ord",
+    "ueq",
+    "ugt",
+    "uge",
+    "ult",
+    "ule",
+    "une",
+    "uno",
+    "true",
+]
 
 
 @pytest.mark.parametrize("ty", FLOATS)
@@ -168,7 +202,18 @@ def test_int_resize(check, parse, source, target):
 def test_int_to_float(check, parse, source, target):
     values = int_edges(INTS[source])
     if source == "i64":
-        values += [2**53 + 1, 2**24 + 1, -(2**53) - 1, 2049, 4097, 65519, 65520, 65521, 2**62 + 2**51, 2**62 + 2**51 + 1]
+        values += [
+            2**53 + 1,
+            2**24 + 1,
+            -(2**53) - 1,
+            2049,
+            4097,
+            65519,
+            65520,
+            65521,
+            2**62 + 2**51,
+            2**62 + 2**51 + 1,
+        ]
     ops = [(n, f"arith.{n} {{0}} : {{t}} to {{o}}") for n in ("sitofp", "uitofp")]
     check_ops(check, parse, ops, tuples(values, 1, INTS[source]), source, target, FLOATS[target])
 
@@ -223,7 +268,14 @@ def to_bfloat16(x: np.ndarray) -> np.ndarray:
 def test_narrow_to_bfloat16_rounds_once(parse, native, source):
     """Denormals are kept: the hardware conversion would flush them."""
     dtype = FLOATS[source]
-    values = float_edges(dtype) + [1 + 2.0**-8, 1 + 2.0**-8 + 2.0**-20, 1 + 3 * 2.0**-8, 2.0**-133, 3 * 2.0**-134, 2.0**-127]
+    values = float_edges(dtype) + [
+        1 + 2.0**-8,
+        1 + 2.0**-8 + 2.0**-20,
+        1 + 3 * 2.0**-8,
+        2.0**-133,
+        3 * 2.0**-134,
+        2.0**-127,
+    ]
     if source == "f64":
         values += [1 + 2.0**-8 + 2.0**-40, 1 + 2.0**-8 - 2.0**-40, 3.4e38, 3.39e38, 1e39]
     (x,) = tuples(values, 1, dtype)
@@ -239,7 +291,10 @@ def test_narrow_to_bfloat16_rounds_once(parse, native, source):
 
 @pytest.mark.parametrize("name", ["addf", "mulf", "divf", "maximumf"])
 def test_bfloat16_arithmetic_rounds_once(parse, native, name):
-    x, y = (v.astype(np.float32) for v in tuples([0.0, -0.0, 1.0, 1.0078125, 3.0, -7.25, 1e30, 2.0**-130, np.inf, np.nan], 2, np.float32))
+    x, y = (
+        v.astype(np.float32)
+        for v in tuples([0.0, -0.0, 1.0, 1.0078125, 3.0, -7.25, 1e30, 2.0**-130, np.inf, np.nan], 2, np.float32)
+    )
     a, b = to_bfloat16(x), to_bfloat16(y)
     wide = [(v.astype(np.uint32) << 16).view(np.float32) for v in (a, b)]
     with np.errstate(all="ignore"):
@@ -271,10 +326,15 @@ def test_float_to_int_in_range(check, parse, source, target):
 @pytest.mark.parametrize("source", ["f32", "f64"])
 def test_float_to_int_out_of_range_is_torch(parse, native, source, target):
     """Out of range and NaN: the low bits of the indefinite integer of the conversion width, as on x86 in PyTorch."""
-    (x,) = tuples(float_edges(FLOATS[source]) + [2.0**31, -(2.0**31), 2.0**63, 1e10, -1e10, 300.0, -129.0], 1, FLOATS[source])
+    (x,) = tuples(
+        float_edges(FLOATS[source]) + [2.0**31, -(2.0**31), 2.0**63, 1e10, -1e10, 300.0, -129.0], 1, FLOATS[source]
+    )
     module = parse(program([("fptosi", "arith.fptosi {0} : {t} to {o}")], len(x), 1, source, target))
     width = 64 if target == "i64" else 32
-    wide = [int(v) if np.isfinite(v) and -(2 ** (width - 1)) <= int(v) < 2 ** (width - 1) else -(2 ** (width - 1)) for v in x]
+    wide = [
+        int(v) if np.isfinite(v) and -(2 ** (width - 1)) <= int(v) < 2 ** (width - 1) else -(2 ** (width - 1))
+        for v in x
+    ]
     want = np.array(wide, np.int64).astype(INTS[target])
     for form in "sv":
         out = np.zeros(len(x), INTS[target])
@@ -283,7 +343,9 @@ def test_float_to_int_out_of_range_is_torch(parse, native, source, target):
 
 
 def test_float_to_unsigned(parse, native):
-    (x,) = tuples([0.0, -0.0, 1.5, 255.0, 256.0, -1.0, 2.0**31, 2.0**32 - 1, 2.0**63, 2.0**63 + 2.0**12, 1.8e19], 1, np.float64)
+    (x,) = tuples(
+        [0.0, -0.0, 1.5, 255.0, 256.0, -1.0, 2.0**31, 2.0**32 - 1, 2.0**63, 2.0**63 + 2.0**12, 1.8e19], 1, np.float64
+    )
     for target, dtype in (("i8", np.uint8), ("i32", np.uint32), ("i64", np.uint64)):
         module = parse(program([("fptoui", "arith.fptoui {0} : {t} to {o}")], len(x), 1, "f64", target))
         bits = np.iinfo(dtype).bits
