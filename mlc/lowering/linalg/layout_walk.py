@@ -61,6 +61,10 @@ class LayoutWalk(ABC):
     def seed(self, op: Operation) -> bool | None:
         """Replace `op` when it starts a layout (True), leave it plain (False), or let it follow (None)."""
 
+    def may_follow(self, value: SSAValue) -> bool:
+        """Whether ops that read `value` should take over its packed form."""
+        return True
+
     def _convert(self, op: Operation) -> bool:
         started = self.seed(op)
         if started is not None:
@@ -86,7 +90,7 @@ class LayoutWalk(ABC):
         kinds = iterators_of(op)
         for value, map_ in zip(op.inputs, maps_of(op), strict=False):
             for packing in self.packings.known(value):
-                if len(packing) != 1:
+                if len(packing) != 1 or not self.may_follow(value):
                     continue
                 ((dim, tile),) = packing
                 expr = map_.results[dim]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, f32
 from xdsl.dialects.func import FuncOp
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import MatmulOp, TransposeOp
 from xdsl.ir import Operation, SSAValue
 
@@ -30,7 +31,7 @@ from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At, element_type
 from mlc.lowering.linalg.layout_walk import LayoutWalk
-from mlc.lowering.linalg.structure import dims_map, maps_of, shape_of
+from mlc.lowering.linalg.structure import dims_map, iterators_of, maps_of, shape_of
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class _MatmulWalk(LayoutWalk):
         padded = columns % self.block != 0
         self.ctx.remarks.applied(self.pass_name, op, f"panels of {self.block} columns", padded=padded)
         return True
+
+    def may_follow(self, value: SSAValue) -> bool:
+        """Not where rows are reduced: normalisation and softmax stay whole, in plain form (a view of the packed)."""
+        readers = [use.operation for v in self.packings.forms(value) for use in v.uses]
+        return not any(isinstance(r, LinalgStructuredOperation) and "r" in iterators_of(r) for r in readers)
 
     def _refusal(self, op: MatmulOp, columns: int) -> str:
         loops = [dims_map(3, (0, 2)), dims_map(3, (2, 1)), dims_map(3, (0, 1))]

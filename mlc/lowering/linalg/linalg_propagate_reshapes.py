@@ -75,6 +75,9 @@ class LinalgPropagateReshapes(MlcPass):
                 )
                 return
             op = new
+            if not reshape.result.uses:  # a dead reader would hide that its source has one use
+                reshape.detach()
+                reshape.erase()
             ctx.remarks.applied(self.name, op, "moved before a reshape")
 
 

@@ -51,6 +51,10 @@ class Packings:
         """The packed forms that exist."""
         return self._packed.get(value, {})
 
+    def forms(self, value: SSAValue) -> list[SSAValue]:
+        """`value` and its plain form where one was made."""
+        return [value, self._plain[value]] if value in self._plain else [value]
+
     def set(self, value: SSAValue, packing: Packing, packed: SSAValue) -> None:
         """`packed` is computed in place of `value`, whose own op will go away."""
         self._packed.setdefault(value, {})[packing] = packed
