@@ -268,14 +268,7 @@ def to_bfloat16(x: np.ndarray) -> np.ndarray:
 def test_narrow_to_bfloat16_rounds_once(parse, native, source):
     """Denormals are kept: the hardware conversion would flush them."""
     dtype = FLOATS[source]
-    values = float_edges(dtype) + [
-        1 + 2.0**-8,
-        1 + 2.0**-8 + 2.0**-20,
-        1 + 3 * 2.0**-8,
-        2.0**-133,
-        3 * 2.0**-134,
-        2.0**-127,
-    ]
+    values = [*float_edges(dtype), 1 + 2.0 ** (-8), 1 + 2.0 ** (-8) + 2.0 ** (-20), 1 + 3 * 2.0 ** (-8), 2.0 ** (-133), 3 * 2.0 ** (-134), 2.0 ** (-127)]
     if source == "f64":
         values += [1 + 2.0**-8 + 2.0**-40, 1 + 2.0**-8 - 2.0**-40, 3.4e38, 3.39e38, 1e39]
     (x,) = tuples(values, 1, dtype)
@@ -327,7 +320,7 @@ def test_float_to_int_in_range(check, parse, source, target):
 def test_float_to_int_out_of_range_is_torch(parse, native, source, target):
     """Out of range and NaN: the low bits of the indefinite integer of the conversion width, as on x86 in PyTorch."""
     (x,) = tuples(
-        float_edges(FLOATS[source]) + [2.0**31, -(2.0**31), 2.0**63, 1e10, -1e10, 300.0, -129.0], 1, FLOATS[source]
+        [*float_edges(FLOATS[source]), 2.0**31, -(2.0**31), 2.0**63, 1e10, -1e10, 300.0, -129.0], 1, FLOATS[source]
     )
     module = parse(program([("fptosi", "arith.fptosi {0} : {t} to {o}")], len(x), 1, source, target))
     width = 64 if target == "i64" else 32
@@ -360,7 +353,8 @@ def test_float_to_unsigned(parse, native):
 def test_select_bitcast_extended(check, parse):
     a, b = tuples(int_edges(np.int32), 2, np.int32)
     text = """
-func.func @f(%a: memref<{n}xi32>, %b: memref<{n}xi32>, %o: memref<{n}xi32>, %h: memref<{n}xi32>, %f: memref<{n}xf32>, %c: memref<{n}xi1>) {{
+func.func @f(%a: memref<{n}xi32>, %b: memref<{n}xi32>, %o: memref<{n}xi32>, %h: memref<{n}xi32>,
+             %f: memref<{n}xf32>, %c: memref<{n}xi1>) {{
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   %n = arith.constant {n} : index

@@ -46,9 +46,12 @@ def test_strided_arguments(parse, native):
 @pytest.mark.parametrize(
     ("op", "ty"),
     [
-        ("memref.subview %x[1, 2] [2, 3] [1, 1] : memref<4x8xf32> to {t}", "memref<2x3xf32, strided<[8, 1], offset: 10>>"),
-        ("memref.subview %x[%n, 2] [2, 3] [1, 2] : memref<4x8xf32> to {t}", "memref<2x3xf32, strided<[8, 2], offset: ?>>"),
-        ("memref.subview %x[%n, %n] [2, 3] [1, 1] : memref<4x8xf32> to {t}", "memref<2x3xf32, strided<[8, 1], offset: ?>>"),
+        ("memref.subview %x[1, 2] [2, 3] [1, 1] : memref<4x8xf32> to {t}",
+         "memref<2x3xf32, strided<[8, 1], offset: 10>>"),
+        ("memref.subview %x[%n, 2] [2, 3] [1, 2] : memref<4x8xf32> to {t}",
+         "memref<2x3xf32, strided<[8, 2], offset: ?>>"),
+        ("memref.subview %x[%n, %n] [2, 3] [1, 1] : memref<4x8xf32> to {t}",
+         "memref<2x3xf32, strided<[8, 1], offset: ?>>"),
         ("memref.reinterpret_cast %x to offset: [%n], sizes: [2, 3], strides: [5, 2] : memref<4x8xf32> to {t}",
          "memref<2x3xf32, strided<[5, 2], offset: ?>>"),
         ("memref.reinterpret_cast %x to offset: [3], sizes: [2, 3], strides: [1, %n] : memref<4x8xf32> to {t}",
@@ -178,7 +181,8 @@ memref.global "private" constant @ones : memref<4xi32> = dense<-7>""",
 def test_metadata(check):
     text = function(
         "%x: memref<4x?xf32>, %o: memref<4xi64>",
-        """  %b, %off, %s:2, %t:2 = memref.extract_strided_metadata %x : memref<4x?xf32> -> memref<f32>, index, index, index, index, index
+        """  %b, %off, %s:2, %t:2 = memref.extract_strided_metadata %x :
+    memref<4x?xf32> -> memref<f32>, index, index, index, index, index
   %v = memref.load %b[] : memref<f32>
   %i = arith.fptosi %v : f32 to i64
   %j = arith.index_cast %s#1 : index to i64

@@ -58,7 +58,8 @@ def one(source: tuple[int, ...], result: tuple[int, ...], op: str, ty: str = "f3
         ((2, 4), (2, 4), "vector.fma %v, %v, %v : vector<2x4xf32>"),
         ((3,), (3,), "arith.mulf %v, %v : vector<3xf32>"),
         ((8, 8), (2, 3),
-         "vector.extract_strided_slice %v {offsets = [1, 2], sizes = [2, 3], strides = [1, 1]} : vector<8x8xf32> to vector<2x3xf32>"),
+         "vector.extract_strided_slice %v {offsets = [1, 2], sizes = [2, 3], strides = [1, 1]} "
+         ": vector<8x8xf32> to vector<2x3xf32>"),
     ],
 )  # fmt: skip
 def test_shapes(check, source, result, op):
@@ -176,12 +177,15 @@ def test_transfers(check):
         """  %pad = arith.constant 9.0 : f32
   %n = memref.dim %x, %c1 : memref<3x?xf32>
   scf.for %j = %c0 to %n step %c8 {
-    %v = vector.transfer_read %x[%c1, %j], %pad {in_bounds = [false], permutation_map = #row} : memref<3x?xf32>, vector<8xf32>
+    %v = vector.transfer_read %x[%c1, %j], %pad {in_bounds = [false], permutation_map = #row} :
+      memref<3x?xf32>, vector<8xf32>
     %w = arith.addf %v, %v : vector<8xf32>
     vector.transfer_write %w, %o[%c1, %j] {in_bounds = [false], permutation_map = #row} : vector<8xf32>, memref<3x?xf32>
   }
-  %a = vector.transfer_read %x[%c0, %c0], %pad {in_bounds = [true, false], permutation_map = #rows} : memref<3x?xf32>, vector<2x4xf32>
-  vector.transfer_write %a, %o[%c0, %c1] {in_bounds = [true, false], permutation_map = #rows} : vector<2x4xf32>, memref<3x?xf32>""",
+  %a = vector.transfer_read %x[%c0, %c0], %pad {in_bounds = [true, false], permutation_map = #rows} :
+    memref<3x?xf32>, vector<2x4xf32>
+  vector.transfer_write %a, %o[%c0, %c1] {in_bounds = [true, false], permutation_map = #rows} :
+    vector<2x4xf32>, memref<3x?xf32>""",
     )
     for n in (1, 5, 8, 9, 17):
         check(text, "f", [floats(3, n), np.zeros((3, n), np.float32)])
@@ -193,7 +197,8 @@ def test_gather_and_scatter(check):
         """  %ix = vector.load %i[%c0] : memref<8xi32>, vector<8xi32>
   %mask = vector.load %m[%c0] : memref<8xi1>, vector<8xi1>
   %p = arith.constant dense<-3.0> : vector<8xf32>
-  %v = vector.gather %x[%c1, %c0] [%ix], %mask, %p : memref<4x8xf32>, vector<8xi32>, vector<8xi1>, vector<8xf32> into vector<8xf32>
+  %v = vector.gather %x[%c1, %c0] [%ix], %mask, %p :
+    memref<4x8xf32>, vector<8xi32>, vector<8xi1>, vector<8xf32> into vector<8xf32>
   vector.store %v, %o[%c3, %c0] : memref<4x8xf32>, vector<8xf32>
   vector.scatter %o[%c0, %c0] [%ix], %mask, %v : memref<4x8xf32>, vector<8xi32>, vector<8xi1>, vector<8xf32>""",
     )
@@ -242,7 +247,8 @@ def test_bools_are_bytes_in_memory(check, parse, native):
 def test_dense_vector_constants(check):
     text = function(
         "%o: memref<2x4xf32>, %p: memref<4xi8>",
-        """  %v = arith.constant dense<[[1.0, -0.0, 0x7FC00000, 4.5], [5.0, 1.0e-45, 7.0, 0xFF800000]]> : vector<2x4xf32>
+        """  %v = arith.constant dense<[[1.0, -0.0, 0x7FC00000, 4.5],
+    [5.0, 1.0e-45, 7.0, 0xFF800000]]> : vector<2x4xf32>
   vector.store %v, %o[%c0, %c0] : memref<2x4xf32>, vector<2x4xf32>
   %w = arith.constant dense<[1, -128, 127, -1]> : vector<4xi8>
   vector.store %w, %p[%c0] : memref<4xi8>, vector<4xi8>""",
