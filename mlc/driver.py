@@ -102,7 +102,15 @@ class Compiled:
     def _lowered(self, level: Level) -> ModuleOp:
         module = self.source.clone()
         ctx = self.ctx.clone()
-        run_pipeline([make_pass(r.pass_name, r.options) for r in rows_until(level)], ctx, module)
+        rows = rows_until(level)
+        run_pipeline([make_pass(r.pass_name, r.options) for r in rows if r in MODULE_ROWS], ctx, module)
+        rest = [make_pass(r.pass_name, r.options) for r in rows if r in KERNEL_ROWS]
+        if rest:
+            for op in list(module.ops):
+                if "constant" in op.attributes:  # run by the interpreter, never lowered
+                    op.detach()
+                    op.erase()
+            run_pipeline(rest, ctx, module)
         return module
 
 

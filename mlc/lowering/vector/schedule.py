@@ -84,7 +84,7 @@ def _choose_lanes(nest: Nest, plan: Plan) -> None:
     trips = [_trip(nest, s) for s in nest.stages]
     best = float(sum(t * (1 + len(s.accesses())) for t, s in zip(trips, nest.stages, strict=True)))
     for dim in nest.outer:
-        lanes = min(plan.width, _extent(nest, dim))
+        lanes = max(1, min(plan.width, _extent(nest, dim)))
         cost = sum(
             t * ((1 + len(s.accesses())) / lanes + 2 * _scattered(s, dim))
             for t, s in zip(trips, nest.stages, strict=True)

@@ -1,0 +1,174 @@
+"""`mlc.compile`: when it captures again, what it refuses, what it hands back."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim
+
+import mlc
+from mlc.api import MAX_VARIANTS
+from mlc.errors import DTypeError, ExecutionError, LimitError, ShapeError, UnsupportedError, UsageError
+
+V = torch.randn(4, 6)
+
+
+def test_captures_at_the_first_call_and_again_for_what_is_new(captures: list[Any]):
+    model = nn.Linear(6, 2).eval()
+    compiled = mlc.compile(model)
+    assert captures == []
+    for x, count in ((V, 1), (V * 2, 1), (V[:2], 2), (V, 2), (V.reshape(2, 2, 6), 3), (V[:2], 3)):
+        torch.testing.assert_close(compiled(x), model(x).detach())
+        assert len(captures) == count
+
+
+def test_example_inputs_compile_at_once(captures: list[Any]):
+    compiled = mlc.compile(lambda x, y=1: x * y, (V, 3))
+    assert len(captures) == 1
+    assert torch.equal(compiled(V, 3), V * 3)
+    assert len(captures) == 1
+    mlc.compile(lambda x: x * 2, V)
+    mlc.compile(lambda *, x: x * 2, {"x": V})
+    assert len(captures) == 3
+
+
+def test_weights_and_modes_are_noticed(captures: list[Any]):
+    model = nn.Sequential(nn.Linear(6, 2), nn.BatchNorm1d(2)).eval()
+    compiled = mlc.compile(model, (V,))
+    before = compiled(V)
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+    assert not torch.equal(compiled(V), before) and len(captures) == 2
+    model.train()
+    compiled(V)
+    assert model[1].num_batches_tracked == 1 and len(captures) == 3
+    compiled(V)
+    assert model[1].num_batches_tracked == 2 and len(captures) == 3
+    model.eval()
+    compiled(V)
+    assert len(captures) == 4, "running statistics changed"
+
+
+def test_numpy_in_numpy_out(captures: list[Any]):
+    compiled = mlc.compile(lambda x: {"y": x * 2, "n": 3})
+    out = compiled(V.numpy())
+    assert isinstance(out["y"], np.ndarray) and out["n"] == 3
+    assert isinstance(compiled(V)["y"], torch.Tensor) and len(captures) == 1
+
+
+def test_versions_are_limited(captures: list[Any]):
+    compiled = mlc.compile(lambda x: x + 1)
+    for n in range(MAX_VARIANTS):
+        compiled(torch.ones(n + 1))
+    with pytest.raises(LimitError, match="8 versions") as info:
+        compiled(torch.ones(20))
+    assert "dynamic_shapes" in str(info.value)
+    assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 2.0))
+
+
+def test_dynamic_shapes_capture_once(captures: list[Any]):
+    compiled = mlc.compile(lambda x: x + 1, (torch.ones(3, 2),), dynamic_shapes=({0: Dim("n", max=10)},))
+    for n in (1, 4, 10):
+        assert torch.equal(compiled(torch.ones(n, 2)), torch.full((n, 2), 2.0))
+    assert len(captures) == 1
+    with pytest.raises(ShapeError, match="at most 10"):
+        compiled(torch.ones(11, 2))
+    with pytest.raises(ShapeError, match=r"argument 'x' is float32\[3, 3\]"):
+        compiled(torch.ones(3, 3))
+    with pytest.raises(DTypeError, match="float64"):
+        compiled(torch.ones(3, 2).double())
+    assert len(captures) == 1
+
+
+def test_exported_programs(captures: list[Any]):
+    model = nn.Linear(6, 2).eval()
+    compiled = mlc.compile(torch.export.export(model, (V,)))
+    torch.testing.assert_close(compiled(V), model(V).detach())
+    with pytest.raises(ShapeError):
+        compiled(V[:1])
+
+
+def test_marked_tensors_are_dynamic(captures: list[Any]):
+    compiled = mlc.compile(lambda x: x * 2)
+    x = V.clone()
+    torch._dynamo.mark_dynamic(x, 0)
+    compiled(x)
+    assert torch.equal(compiled(V[:3]), V[:3] * 2) and len(captures) == 1
+
+
+def test_wrong_arguments_are_named(captures: list[Any]):
+    compiled = mlc.compile(nn.Linear(6, 2).eval(), (V,))
+    with pytest.raises(ShapeError, match=r"argument 'input' is float32\[4, 5\]") as info:
+        compiled(torch.randn(4, 5))
+    assert "float32[4, 6]" in str(info.value)
+    with pytest.raises(DTypeError, match=r"argument 'input' is float64\[4, 6\]"):
+        compiled(V.double())
+    with pytest.raises(ShapeError, match="another structure"):
+        compiled(V, V)
+    with pytest.raises(ExecutionError, match="the model itself failed"):
+        mlc.compile(nn.Linear(6, 2))(torch.randn(4, 5))
+
+
+def test_unsupported_models(captures: list[Any]):
+    with pytest.raises(UnsupportedError, match=r"aten\.item"):
+        mlc.compile(lambda x: x * x.sum().item())(V)
+
+    class Growing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.scale
+
+    model = Growing()
+    compiled = mlc.compile(model)
+    compiled(V)
+    model.scale = nn.Parameter(torch.full((6,), 2.0))
+    assert torch.equal(compiled(V), V * 2), "a new parameter is seen"
+
+
+def test_usage(captures: list[Any]):
+    for call, text in (
+        (lambda: mlc.compile(3), "cannot compile a int"),
+        (lambda: mlc.compile(nn.Linear), "cannot compile the class Linear"),
+        (lambda: mlc.compile(nn.Linear(2, 2), precision="float31"), "did you mean 'float32'"),
+        (lambda: mlc.compile(nn.Linear(2, 2), num_threads=0), "num_threads is 0"),
+        (lambda: mlc.compile(nn.Linear(2, 2), num_threads=True), "num_threads is True"),
+        (lambda: mlc.compile(nn.Linear(2, 2), debug="bound"), "did you mean 'bounds'"),
+        (lambda: mlc.compile(nn.Linear(2, 2), tune=1), "tune is 1"),
+        (lambda: mlc.compile(nn.Linear(2, 2), cache_dir=__file__), "is not a directory"),
+        (lambda: mlc.compile(nn.Linear(2, 2), dynamic_shapes=({0: "n"},)), "needs example_inputs"),
+        (lambda: mlc.compile(nn.Linear(2, 2)).ir("torch"), "nothing is compiled yet"),
+        (lambda: mlc.compile(nn.Linear(2, 2), (torch.ones(1, 2),)).ir("linlag"), "did you mean 'linalg'"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            call()
+
+
+def test_ir_and_explain(captures: list[Any]):
+    compiled = mlc.compile(nn.Linear(6, 2))
+    assert "nothing is compiled yet" in compiled.explain()
+    compiled(V)
+    assert "torch.aten.linear" in compiled.ir("torch")
+    assert "input: float32[4, 6]" in compiled.explain() and "torch.aten.linear 1" in compiled.explain()
+
+
+def test_threads_share_a_model(captures: list[Any]):
+    compiled = mlc.compile(lambda x: x + 1)
+    results: dict[int, torch.Tensor] = {}
+
+    def work(n: int) -> None:
+        results[n] = compiled(torch.full((3,), float(n)))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert all(torch.equal(results[n], torch.full((3,), n + 1.0)) for n in range(4))
