@@ -268,7 +268,8 @@ def to_bfloat16(x: np.ndarray) -> np.ndarray:
 def test_narrow_to_bfloat16_rounds_once(parse, native, source):
     """Denormals are kept: the hardware conversion would flush them."""
     dtype = FLOATS[source]
-    values = [*float_edges(dtype), 1 + 2.0 ** (-8), 1 + 2.0 ** (-8) + 2.0 ** (-20), 1 + 3 * 2.0 ** (-8), 2.0 ** (-133), 3 * 2.0 ** (-134), 2.0 ** (-127)]
+    middles = [1 + 2.0**-8, 1 + 2.0**-8 + 2.0**-20, 1 + 3 * 2.0**-8]
+    values = [*float_edges(dtype), *middles, 2.0**-133, 3 * 2.0**-134, 2.0**-127]
     if source == "f64":
         values += [1 + 2.0**-8 + 2.0**-40, 1 + 2.0**-8 - 2.0**-40, 3.4e38, 3.39e38, 1e39]
     (x,) = tuples(values, 1, dtype)
