@@ -326,11 +326,32 @@ def structured(b: FunctionBufferizer, op: Operation) -> None:
         regions=[op.detach_region(r) for r in list(op.regions)],
     )
     b.insert(new)
+    _reads_inside(b, new)
     if isinstance(new, linalg.GenericOp) and is_elementwise(new):
         _drop_written_inputs(new, inputs, [(i, view) for i, (_, view) in zip(indices, targets, strict=True)])
     for result, (buffer, view) in zip(op.results, targets, strict=True):
         b.bind(result, buffer, view)
     b.drop(op)
+
+
+def _reads_inside(b: FunctionBufferizer, op: Operation) -> None:
+    """Tensors that a body reads by index, or asks for a size (the analysis sees these as reads after the op's writes)."""
+    for region in op.regions:
+        for inner in list(region.walk()):
+            match inner:
+                case tensor.ExtractOp():
+                    new: Operation = memref.LoadOp.get(b.memrefs[inner.tensor], inner.indices)
+                case tensor.DimOp():
+                    new = memref.DimOp(b.memrefs[inner.source], inner.index)
+                case _:
+                    continue
+            new.location = inner.location
+            block = inner.parent_block()
+            assert block is not None
+            block.insert_op_before(new, inner)
+            inner.results[0].replace_all_uses_with(new.results[0])
+            inner.detach()
+            inner.erase()
 
 
 def _drop_written_inputs(op: linalg.GenericOp, inputs: dict[int, View], outs: list[tuple[int, View]]) -> None:
