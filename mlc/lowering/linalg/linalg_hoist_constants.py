@@ -162,7 +162,9 @@ class _Hoist:
             values.update(zip(op.results, copy.results, strict=True))
             block.add_op(copy)
         location = fuse_locations(op.location for op in ops)
-        block.add_op(func.ReturnOp(values[value]))
+        final = func.ReturnOp(values[value])
+        final.location = location
+        block.add_op(final)
         function = func.FuncOp(name, ([], [value.type]), Region(block), StringAttr("private"))
         function.attributes["constant"] = UnitAttr()
         function.location = location
