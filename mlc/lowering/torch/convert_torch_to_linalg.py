@@ -24,6 +24,7 @@ Tests: tests/lowering/torch/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -282,11 +283,12 @@ def _literal(c: Conversion, op: VTensorLiteralOp) -> Tensor:
     c.constants.add(value)
     splat = None
     if isinstance(held, DenseIntOrFPElementsAttr) and not shape:
-        splat = held.get_values()[0]
+        element = held.get_values()[0]
+        splat = None if isinstance(element, tuple) else element
     return Tensor(value, dtype, shape, tuple(range(len(shape))), shape, splat)
 
 
-def _flattened(items: list[Any]) -> list[Any]:
+def _flattened(items: Sequence[Any]) -> list[Any]:
     out: list[Any] = []
     for item in items:
         out += _flattened(item) if isinstance(item, list | tuple) else [item]

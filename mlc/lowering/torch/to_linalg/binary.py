@@ -8,6 +8,7 @@ from collections.abc import Callable
 from xdsl.dialects import arith, math
 from xdsl.ir import SSAValue
 
+from mlc.dialects.arith.float_ops import RemfOp
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, DType, promote
 from mlc.lowering.torch.to_linalg.elementwise import cast
@@ -170,7 +171,7 @@ def _signs_differ(body: Body, rest: SSAValue, y: SSAValue, t: DType) -> SSAValue
 def _floor_div_float(body: Body, x: SSAValue, y: SSAValue, t: DType) -> SSAValue:
     """Python's floor division of floats, as ATen computes it."""
     zero, one = body.const(0.0, t), body.const(1.0, t)
-    mod = body.op(arith.RemfOp, x, y)
+    mod = body.op(RemfOp, x, y)
     quotient = body.divf(body.sub(x, mod, t), y)
     quotient = body.select(_signs_differ(body, mod, y, t), body.sub(quotient, one, t), quotient)
     whole = body.op(math.FloorOp, quotient)
@@ -197,7 +198,7 @@ def _remainder(c: Conversion, a: Operand, b: Operand, *, python: bool) -> Tensor
 
     def fn(body: Body, x: SSAValue, y: SSAValue) -> SSAValue:
         if t.is_float:
-            rest = body.op(arith.RemfOp, x, y)
+            rest = body.op(RemfOp, x, y)
         else:
             y, _ = _checked_divisor(c, body, b, y, t)
             rest = body.op(arith.RemSIOp if t.kind == "i" else arith.RemUIOp, x, y)

@@ -6,7 +6,7 @@ import math as pymath
 from typing import Any
 
 from xdsl.dialects import arith, cf, linalg, math, tensor
-from xdsl.dialects.builtin import FloatAttr, IndexType, IntegerAttr, LocationAttr, i1
+from xdsl.dialects.builtin import AnyFloat, FloatAttr, IndexType, IntegerAttr, IntegerType, LocationAttr, i1
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F32, DType
@@ -18,13 +18,14 @@ _INDEX = IndexType()
 def number_attribute(value: Number, dtype: DType) -> Attribute:
     """`value` rounded to `dtype`, as an attribute."""
     if dtype.is_float:
-        return FloatAttr(float(value), dtype.mlir)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        assert isinstance(dtype.mlir, AnyFloat)
+        return FloatAttr(float(value), dtype.mlir)
     if dtype.is_bool:
         return IntegerAttr(int(bool(value)), i1)
     wrapped = int(value) & ((1 << dtype.bits) - 1)
     if wrapped >= 1 << (dtype.bits - 1):
         wrapped -= 1 << dtype.bits
-    return IntegerAttr(wrapped, dtype.mlir)  # pyright: ignore[reportArgumentType]
+    return IntegerAttr(wrapped, IntegerType(dtype.bits))
 
 
 class Body:

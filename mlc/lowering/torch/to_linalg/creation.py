@@ -14,6 +14,7 @@ from mlc.lowering.torch.to_linalg.dtypes import BOOL, F32, F64, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.emitter import axes_map
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
+from mlc.lowering.torch.to_linalg.structured import fitted
 from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor, plain
 
 Int = int | Scalar
@@ -34,8 +35,7 @@ def indexed(
     n = len(shape)
     operands = []
     for x in inputs:
-        pad = n - x.rank
-        view = x.with_view((1,) * pad + x.shape, (None,) * pad + x.axes)
+        view = fitted(c, x, shape)
         drop = [(view.shape[d] == 1 and shape[d] != 1) or view.axes[d] is None for d in range(n)]
         value = c.realize(view, tuple((d,) for d in range(n)), drop)
         operands.append((value, axes_map(n, tuple(d for d in range(n) if not drop[d]))))

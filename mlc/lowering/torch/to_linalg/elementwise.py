@@ -198,7 +198,8 @@ def _predicate(name: str, of_float: Unary, of_whole: bool | Unary) -> None:
             return elementwise(c, [x], BOOL, lambda b, v: of_float(b, v, t), compute=t, returns=BOOL)
         if isinstance(of_whole, bool):
             return c.full(x.shape, BOOL, of_whole)
-        return elementwise(c, [x], BOOL, lambda b, v: of_whole(b, v, x.dtype), compute=x.dtype, returns=BOOL)
+        fn = of_whole
+        return elementwise(c, [x], BOOL, lambda b, v: fn(b, v, x.dtype), compute=x.dtype, returns=BOOL)
 
     lowers(f"aten.{name}")(lower)
 

@@ -21,12 +21,11 @@ from xdsl.dialects.builtin import (
     IndexType,
     IntegerAttr,
     LocationAttr,
-    Region,
     TensorType,
     i64,
 )
 from xdsl.dialects.linalg import IteratorTypeAttr
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.lowering.torch.to_linalg.body import Body, number_attribute
@@ -222,8 +221,10 @@ class Emitter:
         """Row-major reshape of a value by the fewest view ops."""
         if len(old) == len(new) and all(self.dims.same(a, b) for a, b in zip(old, new, strict=True)):
             return value
-        if not old:
-            return self.expand(value, new, (), dtype)
+        if not old:  # a copy: views of 0-d tensors are little used and unevenly supported
+            n = len(new)
+            outs = [(self.empty(new, dtype), axes_map(n, tuple(range(n))))]
+            return self.generic([(value, axes_map(n, ()))], outs, "p" * n, lambda body, x, out: x)[0]
         if not new:
             return self.collapse(value, old, (), dtype)
         pairs = self.match_shapes(old, new)

@@ -69,10 +69,7 @@ def matmul(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
     if b.rank > 2:
         batch = broadcast_shape(c, [a.shape[:-2], b.shape[:-2]])
         a = stretched(c, a, (*batch, *a.shape[-2:]))
-        if c.dims.product(b.shape[:-2]) == 1:
-            b = c.viewed(b, b.shape[-2:])
-        else:
-            b = stretched(c, b, (*batch, *b.shape[-2:]))
+        b = c.viewed(b, b.shape[-2:]) if c.dims.product(b.shape[:-2]) == 1 else stretched(c, b, (*batch, *b.shape[-2:]))
     out = product(c, a, b)
     shape = out.shape
     if vector_a:

@@ -263,10 +263,7 @@ def _adaptive(c: Conversion, x: Tensor, n: int, target: Sequence[object], *, lar
     if all(i % o == 0 for i, o in zip(ins, outs, strict=True)):
         kernel = [i // o for i, o in zip(ins, outs, strict=True)]
         w = Windows(c, whole, n, kernel, kernel, 0, 1, False)
-        if largest:
-            out = _pool(c, whole, w, _lowest(x.dtype), largest=True)
-        else:
-            out = _average(c, whole, w, True, None)
+        out = _pool(c, whole, w, _lowest(x.dtype), largest=True) if largest else _average(c, whole, w, True, None)
     else:
         out = _uneven(c, whole, ins, outs, largest=largest)
     return out if whole is x else drop_dims(out, [0])

@@ -222,7 +222,7 @@ def _layers(
         x = transpose(c, x, 0, 1)
     directions = 2 if bidirectional else 1
     each = len(params) // (layers * directions)
-    last: list[list[Tensor]] = [[] for _ in states]
+    finals: list[list[Tensor]] = [[] for _ in states]
     for layer in range(layers):
         outputs: list[Tensor] = []
         for direction in range(directions):
@@ -234,10 +234,10 @@ def _layers(
             state = [drop_dims(sliced(c, s, 0, number, 1), [0]) for s in states]
             out, final = _run_direction(c, x, state, weights, step, backward=direction == 1)
             outputs.append(out)
-            for kind, value in zip(last, final, strict=True):
+            for kind, value in zip(finals, final, strict=True):
                 kind.append(value)
         x = concatenated(c, outputs, 2)
-    stacked = [concatenated(c, [unsqueeze(c, v, 0) for v in kind], 0) for kind in last]
+    stacked = [concatenated(c, [unsqueeze(c, v, 0) for v in kind], 0) for kind in finals]
     return transpose(c, x, 0, 1) if batch_first else x, stacked
 
 

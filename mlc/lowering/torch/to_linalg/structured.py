@@ -42,6 +42,11 @@ def _broadcast_size(e: Emitter, a: Dim, b: Dim) -> Dim:
         return a
     if a == 1:
         return b
+    if isinstance(a, int) or isinstance(b, int):  # the other is that size, or one
+        whole, open_size = (a, e.dims.value(b)) if isinstance(a, int) else (b, e.dims.value(a))
+        fits = [e.op(arith.CmpiOp, open_size, e.index(n), "eq") for n in (1, whole) if isinstance(n, int)]
+        e.check(e.op(arith.OrIOp, fits[0], fits[1]), "sizes of broadcast operands do not match")
+        return whole
     key = ("broadcast", a, b)
     if key not in e.dims.known:
         one = e.index(1)
@@ -165,7 +170,7 @@ def generic_elementwise(
 ) -> tuple[Tensor, ...]:
     """Elementwise op of one or more results; `fn(body, *scalars)` gets the inputs' elements."""
     shape = broadcast_shape(e, [t.shape for t in inputs]) if shape is None else shape
-    padded = [_dynamic_stretch(e, _padded(t, len(shape)), shape) for t in inputs]
+    padded = [fitted(e, t, shape) for t in inputs]
     frame = _frame(e, padded, shape, frozenset())
     operands = [_operand(e, t, frame) for t in padded]
     n = len(frame.groups)
@@ -181,8 +186,10 @@ def generic_elementwise(
     return tuple(Tensor(v, t, shape, axes, value_shape) for v, t in zip(results, dtypes, strict=True))
 
 
-def _dynamic_stretch(e: Emitter, t: Tensor, shape: tuple[Dim, ...]) -> Tensor:
-    """A copy of `t` stretched where only the run can tell whether its size is one or that of the result."""
+def fitted(e: Emitter, t: Tensor, shape: Sequence[Dim]) -> Tensor:
+    """`t` with unit dims in front up to the rank of `shape`; a copy stretched to `shape` where only the run can tell
+    whether a size is one or that of the result."""
+    t = _padded(t, len(shape))
     unsure = [d for d in range(t.rank) if t.shape[d] != 1 and not e.dims.same(t.shape[d], shape[d])]
     if not unsure:
         return t
@@ -320,7 +327,7 @@ def reduce(
     dtypes = dtypes or [dtype]
     inits = list(init) if isinstance(init, Sequence) else [init]
     shape = broadcast_shape(e, [t.shape for t in inputs])
-    padded = [_padded(t, len(shape)) for t in inputs]
+    padded = [fitted(e, t, shape) for t in inputs]
     reduced = frozenset(dims)
     if any(_kind(t, d, shape[d]) == "n" for d in reduced for t in padded[:1]):
         padded[0] = e.plain(padded[0])

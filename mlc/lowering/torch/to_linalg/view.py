@@ -10,6 +10,7 @@ from xdsl.ir import SSAValue
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.registry import Conversion, dims_of, lowers
+from mlc.lowering.torch.to_linalg.structured import fitted
 from mlc.lowering.torch.to_linalg.tensor import Scalar, Tensor, plain
 
 Int = int | Scalar
@@ -117,14 +118,13 @@ def expand(c: Conversion, x: Tensor, sizes: Sequence[Int], implicit: bool = Fals
 def stretched(c: Conversion, x: Tensor, sizes: Sequence[Dim]) -> Tensor:
     """`x` broadcast to `sizes`; -1 keeps a size."""
     extra = len(sizes) - x.rank
-    old, axes = ((1,) * extra + x.shape), ((None,) * extra + x.axes)
-    shape: list[Dim] = []
-    new_axes: list[int | None] = []
-    for size, had, axis in zip(sizes, old, axes, strict=True):
-        keep = size == -1 or c.dims.same(size, had) or had != 1
-        shape.append(had if keep else size)
-        new_axes.append(axis if keep else None)
-    return x.with_view(tuple(shape), tuple(new_axes))
+    old = (1,) * extra + x.shape
+    shape = tuple(had if size == -1 else size for size, had in zip(sizes, old, strict=True))
+    x = fitted(c, x, shape)
+    axes = tuple(
+        axis if c.dims.same(size, had) else None for size, had, axis in zip(shape, x.shape, x.axes, strict=True)
+    )
+    return x.with_view(shape, axes)
 
 
 @lowers("aten.expand_as")

@@ -1,0 +1,161 @@
+"""Reductions, normalisations, softmax, sorting: values within the bound of their sums, indices exactly."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from tests.lowering.torch.single_op import EDGE, check
+
+torch.manual_seed(0)
+X = torch.randn(2, 3, 4)
+Y = torch.randn(2, 6, 4, 5)
+NANS = torch.tensor([[1.0, math.nan, 3.0], [math.inf, 2.0, -math.inf], [0.0, -0.0, 5.0]])
+INTS = torch.tensor([[3, -1, 7], [2**40, 5, 5]])
+BITS = torch.tensor([[True, False], [True, True]])
+W6, B6, M6, V6 = torch.randn(6), torch.randn(6), torch.randn(6), torch.rand(6) + 0.5
+
+CLOSE: list[tuple[str, tuple[Any, ...]]] = [
+    ("sum", (X,)),
+    ("sum.dim_IntList", (X, [1])),
+    ("sum.dim_IntList", (X, [0, -1], True)),
+    ("sum.dim_IntList", (X, [])),
+    ("sum.dim_IntList", (X, None)),
+    ("sum", (torch.randn(0),)),
+    ("sum.dim_IntList", (torch.randn(2, 0), [1])),
+    ("sum", (torch.tensor(2.0),)),
+    ("sum", (X.half(),)),
+    ("mean", (X,)),
+    ("mean.dim", (X, [1, 2])),
+    ("mean.dim", (X, [0], True)),
+    ("mean", (torch.randn(0),)),
+    ("prod", (X,)),
+    ("prod.dim_int", (X, 1)),
+    ("var", (X,)),
+    ("var.dim", (X, [1])),
+    (
+        "var.correction",
+        (X, [1, 2]),
+    ),
+    ("var.correction", (X, None)),
+    ("std.dim", (X, [0], False, True)),
+    ("var_mean.correction", (X, [2])),
+    ("std", (X,)),
+    ("var", (torch.tensor([1.0]),)),
+    ("linalg_vector_norm", (X,)),
+    ("linalg_vector_norm", (X, 1, [1])),
+    ("linalg_vector_norm", (X, 3.5, [1], True)),
+    ("linalg_vector_norm", (X, math.inf)),
+    ("linalg_vector_norm", (X, 0)),
+    ("norm.ScalarOpt_dim", (X, 2, [1])),
+    ("logsumexp", (X, [1])),
+    ("logsumexp", (NANS, [1], True)),
+    ("logsumexp", (torch.full((2, 3), -math.inf), [1])),
+    ("cumsum", (X, 1)),
+    ("cumsum", (X, -1)),
+    ("cumprod", (X, 0)),
+    ("cumsum", (torch.tensor(1.0), 0)),
+    ("softmax.int", (X, -1)),
+    ("softmax.int", (X, 1)),
+    ("softmax.int", (torch.tensor(1.0), 0)),
+    ("_softmax", (X * 100, 2, False)),
+    ("softmax.int", (X.half(), 1)),
+    ("softmax.int", (NANS, 1)),
+    ("log_softmax.int", (X * 50, 1)),
+    ("_log_softmax", (X, 0, False)),
+    ("_safe_softmax", (torch.full((2, 3), -math.inf), 1)),
+    ("layer_norm", (X, [4], torch.randn(4), torch.randn(4))),
+    ("layer_norm", (X, [3, 4])),
+    ("native_layer_norm", (X, [4], None, None, 1e-5)),
+    ("layer_norm", (X.bfloat16(), [4])),
+    ("group_norm", (Y, 3, W6, B6)),
+    ("native_group_norm", (Y, W6, None, 2, 6, 20, 2, 1e-5)),
+    ("instance_norm", (Y, W6, B6, None, None, True, 0.1, 1e-5, False)),
+    ("batch_norm", (Y, W6, B6, M6, V6, False, 0.1, 1e-5, False)),
+    ("batch_norm", (Y, None, None, M6, V6, False, 0.1, 1e-3, False)),
+    ("_native_batch_norm_legit_no_training", (Y, W6, B6, M6, V6, 0.1, 1e-5)),
+    ("rms_norm", (X, [4], torch.randn(4), 1e-6)),
+    ("rms_norm", (X, [4])),
+]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(("name", "args"), CLOSE, ids=[f"{i}-{n}" for i, (n, _) in enumerate(CLOSE)])
+def test_close(name: str, args: tuple[Any, ...], dynamic: bool) -> None:
+    check(f"aten.{name}", *args, reassociates=True, dynamic=dynamic)
+
+
+def test_statistics_of_the_batch() -> None:
+    check("aten._native_batch_norm_legit.no_stats", Y, W6, B6, True, 0.1, 1e-5, reassociates=True)
+    check("aten.batch_norm", Y, W6, B6, None, None, True, 0.1, 1e-5, False, reassociates=True)
+
+
+@pytest.mark.parametrize("correction", [0, 1, 2, 0.5])
+def test_corrections(correction: float) -> None:
+    check("aten.var.correction", X, [1], correction=correction, reassociates=True)
+
+
+EXACT: list[tuple[str, tuple[Any, ...]]] = [
+    ("amax", (X, [1])),
+    ("amin", (X, [0, 2], True)),
+    ("amax", (NANS, [1])),
+    ("amin", (NANS, [0])),
+    ("max", (X,)),
+    ("min", (INTS,)),
+    ("amax", (INTS, [1])),
+    ("amax", (BITS, [0])),
+    ("max.dim", (X, 1)),
+    ("min.dim", (X, -1, True)),
+    ("max.dim", (NANS, 1)),
+    ("min.dim", (NANS, 1)),
+    ("max.dim", (INTS, 1)),
+    ("max.dim", (torch.tensor(1.0), 0)),
+    ("argmax", (X,)),
+    ("argmax", (X, 1)),
+    ("argmin", (X, 0, True)),
+    ("argmax", (NANS, 1)),
+    ("argmin", (NANS, 0)),
+    ("argmax", (torch.tensor([1.0, 3.0, 3.0]),)),
+    ("argmax", (torch.full((3,), -math.inf),)),
+    ("argmin", (torch.full((3,), math.inf), 0)),
+    ("argmax", (INTS, 1)),
+    ("aminmax", (X,)),
+    ("any", (BITS,)),
+    ("any.dim", (BITS, 0)),
+    ("all", (BITS,)),
+    ("all.dim", (BITS, 1, True)),
+    ("any", (NANS,)),
+    ("any.dims", (X > 1, [0, 1])),
+    ("all", (torch.tensor([], dtype=torch.bool),)),
+    ("any", (torch.tensor([0, 2], dtype=torch.uint8),)),
+    ("sum", (BITS,)),
+    ("sum", (INTS,)),
+    ("sum.dim_IntList", (INTS.int(), [0])),
+    ("prod", (INTS,)),
+    ("count_nonzero", (NANS,)),
+    ("cumsum", (INTS, 1)),
+    ("cumsum", (BITS, 0)),
+    ("sort", (X,)),
+    ("sort", (X, 1, True)),
+    ("sort", (NANS, 1)),
+    ("sort", (NANS, 0, True)),
+    ("sort.stable", (torch.tensor([1, 0, 1, 0]), True)),
+    ("argsort", (X,)),
+    ("sort", (torch.tensor(1.0),)),
+    ("topk", (X, 2)),
+    ("topk", (X, 2, 1, False)),
+    ("topk", (NANS, 2, 1)),
+    ("kthvalue", (X, 2, 1)),
+    ("median", (X,)),
+    ("median.dim", (X, 1, True)),
+    ("median.dim", (NANS, 1)),
+    ("amax", (EDGE, [])),
+]
+
+
+@pytest.mark.parametrize(("name", "args"), EXACT, ids=[f"{i}-{n}" for i, (n, _) in enumerate(EXACT)])
+def test_exact(name: str, args: tuple[Any, ...]) -> None:
+    check(f"aten.{name}", *args)
