@@ -6,47 +6,162 @@
                                               %s1 = tensor.extract_slice %d1[0, 3] …   // kernel of %b writes here
                                               %d2 = tensor.insert_slice %b' into %d1[0, 3] …
 
-`concat` and `pad` become chains of `insert_slice` into one destination. A source made by one kernel and used nowhere
-else is written straight into its slice; any other source is copied there by a copy kernel.
+`concat` and `pad` become chains of `insert_slice` into one destination (of padding, only the border is filled). A
+source made by a kernel is written straight into its slice, and who else wants it reads the slice; any other source is
+copied there by a copy kernel. Concatenations that begin with the inputs of an earlier one share its destination.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from xdsl.dialects import arith, tensor
-from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, TensorType, UnitAttr, i64
+from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IntegerAttr, TensorType, i64
 from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
 
-from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.build import At, groups_of
 from mlc.lowering.linalg.kernel_outline import identity_copy
-from mlc.lowering.linalg.structure import shape_of, users
+from mlc.lowering.linalg.structure import shape_of
 
-DISJOINT = "mlc.disjoint"  # marks, while the pass runs, insert_slices of one chain that do not overlap
+CHAIN = "mlc.chain"  # while the pass runs: insert_slices with one number fill one destination without overlap
 
 
-def spell_out_destinations(block: Block) -> None:
-    """Turn splat, from_elements, pad and concat of `block` into fills and insertions; one empty and fill per use."""
-    for op in list(block.ops):
-        match op:
-            case tensor.SplatOp():
-                _replace(op, _splat(op))
-            case tensor.FromElementsOp():
-                _replace(op, _from_elements(op))
-            case tensor.PadOp() if _constant_padding(op):
-                _replace(op, _pad(op))
-            case tensor.ConcatOp():
-                _replace(op, _concat(op))
-            case _:
-                pass
-    for op in list(block.ops):
-        if isinstance(op, tensor.InsertSliceOp):
-            _own_destination(op, block)
-    for kind in (FillOp, tensor.EmptyOp):
+class Destinations:
+    """Spells out the destinations of one block's pads and concatenations as chains of insertions."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.chains = 0
+
+    def spell_out(self) -> None:
+        """Turn splat, from_elements, pad and concat into fills and insertions; one empty and fill per use."""
+        block = self.block
+        for concats in _families([op for op in block.ops if isinstance(op, tensor.ConcatOp)]):
+            self._concat(concats)
         for op in list(block.ops):
-            if isinstance(op, kind):
-                _one_per_use(op, block)
+            match op:
+                case tensor.SplatOp():
+                    _replace(op, _splat(op))
+                case tensor.FromElementsOp():
+                    _replace(op, _from_elements(op))
+                case tensor.PadOp() if _constant_padding(op):
+                    _replace(op, self._pad(op))
+                case _:
+                    pass
+        for op in list(block.ops):
+            if isinstance(op, tensor.InsertSliceOp) and CHAIN not in op.attributes:
+                _own_destination(op, block)
+        for kind in (FillOp, tensor.EmptyOp):
+            for op in list(block.ops):
+                if isinstance(op, kind):
+                    _one_per_use(op, block)
+
+    def _chain(self) -> IntegerAttr:
+        self.chains += 1
+        return IntegerAttr(self.chains, i64)
+
+    def _concat(self, concats: Sequence[tensor.ConcatOp]) -> None:
+        """One destination for the last of `concats`; those before it are its beginnings, read as slices of it."""
+        whole = concats[-1]
+        dim = whole.dim.value.data
+        if len(whole.inputs) == 1:
+            _replace(whole, whole.inputs[0])
+            return
+        chain = self._chain()
+        at = At(concats[0])
+        shape = shape_of(whole.result)
+        sizes: list[int | SSAValue] = list(shape)
+        if DYNAMIC_INDEX in shape:
+            first = at.sizes(whole.inputs[0])
+            total = _sum(at, [at.sizes(v)[dim] for v in whole.inputs])
+            sizes = [n if n != DYNAMIC_INDEX else (total if d == dim else first[d]) for d, n in enumerate(shape)]
+        value = at.empty(sizes, whole.result.type.element_type)
+        offset: int | SSAValue = 0
+        done = 0
+        for concat in concats:
+            at = At(concat)
+            for source in list(concat.inputs)[done:]:
+                start: list[int | SSAValue] = [0] * len(shape)
+                start[dim] = offset
+                extent = at.sizes(source)
+                value = _insert(at, source, value, start, extent, chain)
+                offset = _sum(at, [offset, extent[dim]])
+            done = len(concat.inputs)
+            if concat is whole:
+                _replace(concat, value)
+            else:
+                view = slice_at(value, [0] * len(shape), list(shape_of(concat.result)))
+                view.attributes[CHAIN] = chain
+                _replace(concat, at.add(view).result)
+
+    def _pad(self, op: tensor.PadOp) -> SSAValue:
+        at = At(op)
+        last = op.region.block.last_op
+        assert last is not None
+        fill = last.operands[0]
+        low, high = op.static_low.get_values(), op.static_high.get_values()
+        if not any(low) and not any(high):
+            return op.source
+        chain = self._chain()
+        ty = op.result.type
+        static = DYNAMIC_INDEX not in (*low, *high, *shape_of(op.source))
+        if static and 2 * math.prod(shape_of(op.source)) > math.prod(ty.get_shape()):
+            value = at.empty(list(ty.get_shape()), ty.element_type)
+            for offsets, extent in _borders(shape_of(op.source), low, high):
+                piece = at.fill(fill, at.empty(extent, ty.element_type))
+                value = _insert(at, piece, value, offsets, extent, chain)
+            return _insert(at, op.source, value, low, shape_of(op.source), chain)
+        source_sizes = at.sizes(op.source)
+        lows, highs = _mixed(low, op.low), _mixed(high, op.high)
+        sizes = [_sum(at, parts) for parts in zip(source_sizes, lows, highs, strict=True)]
+        filled = at.fill(fill, at.empty(sizes, ty.element_type))
+        return _insert(at, op.source, filled, lows, source_sizes, chain)
+
+
+def _families(concats: Sequence[tensor.ConcatOp]) -> list[list[tensor.ConcatOp]]:
+    """Static concatenations where each begins with all inputs of the one before; others alone."""
+    families: list[list[tensor.ConcatOp]] = []
+    for concat in concats:
+        for family in families:
+            last = family[-1]
+            n = len(last.inputs)
+            if (
+                last.dim == concat.dim
+                and n < len(concat.inputs)
+                and n > 1
+                and list(concat.inputs)[:n] == list(last.inputs)
+                and DYNAMIC_INDEX not in shape_of(concat.result)
+            ):
+                family.append(concat)
+                break
+        else:
+            families.append([concat])
+    return families
+
+
+def _borders(shape: Sequence[int], low: Sequence[int], high: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """Offsets and sizes of the slices around the middle of a padded tensor; they do not overlap."""
+    full = [a + n + b for n, a, b in zip(shape, low, high, strict=True)]
+    found: list[tuple[list[int], list[int]]] = []
+    for d in range(len(shape)):
+        for start, width in ((0, low[d]), (low[d] + shape[d], high[d])):
+            if width:
+                offsets = [*low[:d], start, *([0] * (len(shape) - d - 1))]
+                found.append((offsets, [*shape[:d], width, *full[d + 1 :]]))
+    return found
+
+
+def _sum(at: At, parts: Sequence[int | SSAValue]) -> int | SSAValue:
+    known = sum(p for p in parts if isinstance(p, int))
+    unknown = [p for p in parts if isinstance(p, SSAValue)]
+    if not unknown:
+        return known
+    total = unknown[0]
+    for p in (*unknown[1:], *([at.index(known)] if known else [])):
+        total = at.add(arith.AddiOp(total, p)).result
+    return total
 
 
 def _replace(op: Operation, value: SSAValue) -> None:
@@ -81,81 +196,49 @@ def _constant_padding(op: tensor.PadOp) -> bool:
     return last is not None and op.region.block.first_op is last and not isinstance(last.operands[0], BlockArgument)
 
 
-def _pad(op: tensor.PadOp) -> SSAValue:
-    at = At(op)
-    low = op.static_low.get_values()
-    high = op.static_high.get_values()
-    if not any(low) and not any(high):
-        return op.source
-    last = op.region.block.last_op
-    assert last is not None
-    source_sizes = at.sizes(op.source)
-    lows = _mixed(low, op.low)
-    highs = _mixed(high, op.high)
-    sizes: list[int | SSAValue] = []
-    for n, below, above in zip(source_sizes, lows, highs, strict=True):
-        if isinstance(n, int) and isinstance(below, int) and isinstance(above, int):
-            sizes.append(n + below + above)
-        else:
-            total = at.add(arith.AddiOp(_as_value(at, n), _as_value(at, below))).result
-            sizes.append(at.add(arith.AddiOp(total, _as_value(at, above))).result)
-    ty = op.result.type
-    filled = at.fill(last.operands[0], at.empty(sizes, ty.element_type))
-    return _insert(at, op.source, filled, lows, source_sizes)
-
-
-def _as_value(at: At, size: int | SSAValue) -> SSAValue:
-    return at.index(size) if isinstance(size, int) else size
-
-
 def _mixed(static: Sequence[int], dynamic: Sequence[SSAValue]) -> list[int | SSAValue]:
     rest = iter(dynamic)
     return [next(rest) if s == DYNAMIC_INDEX else s for s in static]
 
 
-def _concat(op: tensor.ConcatOp) -> SSAValue:
-    at = At(op)
-    dim = op.dim.value.data
-    if len(op.inputs) == 1:
-        return op.inputs[0]
-    sizes = at.sizes(op.inputs[0])
-    parts = [at.sizes(v)[dim] for v in op.inputs]
-    total: int | SSAValue = 0
-    offsets: list[int | SSAValue] = []
-    for part in parts:
-        offsets.append(total)
-        if isinstance(part, int) and isinstance(total, int):
-            total = total + part
-        else:
-            total = at.add(arith.AddiOp(_as_value(at, total), _as_value(at, part))).result
-    shape = shape_of(op.result)
-    sizes[dim] = total
-    sizes = [n if n != DYNAMIC_INDEX else s for n, s in zip(shape, sizes, strict=True)]
-    value = at.empty(sizes, op.result.type.element_type)
-    for source, offset, part in zip(op.inputs, offsets, parts, strict=True):
-        start: list[int | SSAValue] = [0] * len(shape)
-        start[dim] = offset
-        extent = [*at.sizes(source)]
-        extent[dim] = part
-        value = _insert(at, source, value, start, extent)
-    return value
-
-
 def _insert(
-    at: At, source: SSAValue, dest: SSAValue, offsets: Sequence[int | SSAValue], sizes: Sequence[int | SSAValue]
+    at: At,
+    source: SSAValue,
+    dest: SSAValue,
+    offsets: Sequence[int | SSAValue],
+    sizes: Sequence[int | SSAValue],
+    chain: IntegerAttr,
 ) -> SSAValue:
-    rank = len(offsets)
     op = tensor.InsertSliceOp.build(
-        operands=[source, dest, _dynamic(offsets), _dynamic(sizes), []],
+        operands=[_without_units(source), dest, _dynamic(offsets), _dynamic(sizes), []],
         properties={
             "static_offsets": _static(offsets),
             "static_sizes": _static(sizes),
-            "static_strides": DenseArrayBase.from_list(i64, [1] * rank),
+            "static_strides": DenseArrayBase.from_list(i64, [1] * len(offsets)),
         },
         result_types=[dest.type],
     )
-    op.attributes[DISJOINT] = UnitAttr()
+    op.attributes[CHAIN] = chain
     return at.add(op).result
+
+
+def _without_units(source: SSAValue) -> SSAValue:
+    """What `source` expands by dimensions of size one alone: a slice may drop those."""
+    if isinstance(source, OpResult) and isinstance(source.op, tensor.ExpandShapeOp) and source.has_one_use():
+        shape = shape_of(source)
+        if all(sum(shape[d] != 1 for d in g) <= 1 for g in groups_of(source.op)) and DYNAMIC_INDEX not in shape:
+            return source.op.src
+    return source
+
+
+def slice_at(
+    source: SSAValue, offsets: Sequence[int | SSAValue], sizes: Sequence[int | SSAValue]
+) -> tensor.ExtractSliceOp:
+    """A slice with unit strides."""
+    assert isinstance(source.type, TensorType)
+    static = [n if isinstance(n, int) else DYNAMIC_INDEX for n in sizes]
+    ty = TensorType(source.type.element_type, static)
+    return tensor.ExtractSliceOp(source, offsets, sizes, [1] * len(offsets), ty)
 
 
 def _dynamic(values: Sequence[int | SSAValue]) -> list[SSAValue]:
@@ -211,19 +294,3 @@ def slice_of(op: tensor.InsertSliceOp, dest: SSAValue) -> tensor.ExtractSliceOp:
         },
         result_types=[op.source.type],
     )
-
-
-def chains(block: Block) -> list[list[tensor.InsertSliceOp]]:
-    """Runs of `insert_slice` where each inserts into the one before and nothing else reads in between."""
-    found: list[list[tensor.InsertSliceOp]] = []
-    ends: dict[SSAValue, list[tensor.InsertSliceOp]] = {}
-    for op in block.ops:
-        if not isinstance(op, tensor.InsertSliceOp):
-            continue
-        chain = ends.pop(op.dest, None) if len(users(op.dest, block)) == 1 else None
-        if chain is None or (DISJOINT in op.attributes) != (DISJOINT in chain[-1].attributes):
-            chain = []
-            found.append(chain)
-        chain.append(op)
-        ends[op.result] = chain
-    return found

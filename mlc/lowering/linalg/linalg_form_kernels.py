@@ -20,22 +20,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xdsl.dialects import arith, func, tensor
+from xdsl.dialects import func, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, SymbolRefAttr, TensorType
 from xdsl.dialects.linalg.ops import FillOp, GenericOp
-from xdsl.ir import Block, Operation, OpResult, SSAValue
+from xdsl.ir import Block, OpResult, SSAValue
 
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At
-from mlc.lowering.linalg.kernel_destinations import DISJOINT, chains, slice_of, spell_out_destinations
+from mlc.lowering.linalg.destination_chains import DestinationChains
+from mlc.lowering.linalg.kernel_destinations import CHAIN, Destinations, slice_of
 from mlc.lowering.linalg.kernel_groups import Group, Grouping, stays
 from mlc.lowering.linalg.kernel_outline import KernelTable, Outline, identity_copy
-from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, is_tensor, nested_blocks, shape_of, users
+from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, is_tensor, nested_blocks, shape_of
 
 _RESHAPES = (tensor.ExpandShapeOp, tensor.CollapseShapeOp, tensor.CastOp)
-_MOVABLE = (arith.ConstantOp, tensor.EmptyOp, FillOp, tensor.DimOp, arith.AddiOp, arith.MuliOp, arith.SubiOp)
 
 
 @dataclass(frozen=True)
@@ -62,70 +62,22 @@ class _FormKernels:
         self.slice_for: dict[SSAValue, tensor.InsertSliceOp] = {}  # kernel result -> where it is inserted
 
     def run(self, block: Block) -> None:
-        spell_out_destinations(block)
+        Destinations(block).spell_out()
         _copy_returned_aliases(block)
         grouping = Grouping(block)
-        for chain in chains(block):
-            if DISJOINT in chain[0].attributes:
-                self._thread(chain, grouping)
-            else:
-                for insert in chain:
-                    self._thread([insert], grouping)
-        direct = set(self.slice_for.values())
+        chains = DestinationChains(grouping, self.ctx.remarks, self.pass_name)
+        self.slice_for = chains.direct
         lasts = {group.last: group for group in grouping.groups}
         for op in list(block.ops):
             if op in lasts:
                 self._emit(lasts[op], block)
-            elif isinstance(op, tensor.InsertSliceOp):
-                op.attributes.pop(DISJOINT, None)
-                if op not in direct:
-                    self._emit_copy(op, block)
+            elif isinstance(op, tensor.InsertSliceOp) and op not in chains.in_place:
+                self._emit_copy(op, block)
+        chains.read_newest()
+        for op in block.ops:
+            if isinstance(op, (tensor.InsertSliceOp, tensor.ExtractSliceOp)):
+                op.attributes.pop(CHAIN, None)
         erase_dead(block)
-
-    # -- destinations --------------------------------------------------------------------------------------------
-
-    def _thread(self, chain: list[tensor.InsertSliceOp], grouping: Grouping) -> None:
-        """Order the insertions of a chain by when their sources are there; note which kernels write in place."""
-        block, position = grouping.block, grouping.position
-        events: list[tuple[int, int, tensor.InsertSliceOp, Group | None]] = []
-        for i, insert in enumerate(chain):
-            group = self._writer(insert, grouping)
-            at = position[group.last] if group is not None else position[insert]
-            events.append((at, i, insert, group))
-        events.sort(key=lambda e: (e[0], e[1]))
-        base, end = chain[0].dest, chain[-1].result
-        first = next((group.last for _, _, _, group in events if group is not None), None)
-        if first is not None and not _hoist(base, first, block, position):
-            events = [(position[insert], i, insert, None) for i, insert in enumerate(chain)]
-        current = base
-        readers = [use for use in end.uses if use.operation not in chain]
-        for _, _, insert, group in events:
-            insert.operands[1] = current
-            current = insert.result
-            if group is not None:
-                insert.detach()
-                block.insert_op_after(insert, group.last)
-                self.slice_for[insert.source] = insert
-                self.ctx.remarks.applied(self.pass_name, insert, "the kernel writes into the slice")
-            else:
-                self.ctx.remarks.missed(
-                    self.pass_name, insert, "copied into the slice", reason="no single kernel makes the source"
-                )
-        for use in readers:
-            use.operation.operands[use.index] = current
-
-    def _writer(self, insert: tensor.InsertSliceOp, grouping: Grouping) -> Group | None:
-        """The group that can write its result into the slice of `insert`."""
-        source = insert.source
-        if not isinstance(source, OpResult) or users(source, grouping.block) != [insert]:
-            return None
-        group = grouping.group_of.get(source.op)
-        if group is None or not isinstance(source.op, (GenericOp, FillOp)):
-            return None
-        dynamic = (*insert.offsets, *insert.sizes, *insert.strides)
-        if not all(_hoist(v, group.last, grouping.block, grouping.position) for v in dynamic):
-            return None
-        return group
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
@@ -136,7 +88,10 @@ class _FormKernels:
         for value in outputs:
             insert = self.slice_for.get(value)
             if insert is not None:
-                destinations.append(at.add(slice_of(insert, insert.dest)).result)
+                dest = insert.dest
+                while isinstance(dest.owner, tensor.InsertSliceOp) and dest.owner.source in outputs:
+                    dest = dest.owner.dest  # another result of this call goes there first
+                destinations.append(at.add(slice_of(insert, dest)).result)
             else:
                 destinations.append(_fresh_destination(value, at))
         following = group.last.next_op
@@ -177,21 +132,6 @@ class _FormKernels:
         arguments = [outline.free[i] for i in kernel.kept]
         call = func.CallOp(SymbolRefAttr(kernel.function.sym_name.data), [*arguments, dest], [dest.type])
         insert.operands[0] = at.add(call).results[0]
-
-
-def _hoist(value: SSAValue, before: Operation, block: Block, position: dict[Operation, int]) -> bool:
-    """Make `value` defined before `before`, moving cheap ops up when they are not; False when that cannot be."""
-    if not isinstance(value, OpResult) or value.op.parent_block() is not block:
-        return True
-    op = value.op
-    if position.get(op, -1) < position[before]:
-        return True
-    if not isinstance(op, _MOVABLE) or not all(_hoist(v, before, block, position) for v in op.operands):
-        return False
-    op.detach()
-    block.insert_op_before(op, before)
-    position[op] = position[before] - 1
-    return True
 
 
 def _fresh_destination(value: OpResult, at: At) -> SSAValue:
