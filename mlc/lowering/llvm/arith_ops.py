@@ -35,7 +35,7 @@ from mlc.lowering.llvm.linear import Linear
 from mlc.lowering.llvm.registry import Converter, converts
 from mlc.lowering.llvm.types import element_bits, scalar_type, vector_parts
 
-NO_OVERFLOW = {"overflowFlags": IntegerAttr(0, 32)}
+NO_OVERFLOW: dict[str, Attribute] = {"overflowFlags": IntegerAttr(0, 32)}
 
 
 def element_of(ty: Attribute) -> Attribute:
@@ -120,6 +120,8 @@ def poison(b: FunctionBuilder, op: Operation) -> None:
 
 def _overflow(op: Operation) -> dict[str, Attribute]:
     names = flag_names(op.properties.get("overflowFlags"))
+    if not names:
+        return NO_OVERFLOW
     return {"overflowFlags": IntegerAttr(("nsw" in names) + 2 * ("nuw" in names), 32)}
 
 

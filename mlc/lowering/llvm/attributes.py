@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, DenseIntOrFPElementsAttr, IntegerAttr
+from functools import lru_cache
+
+from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, DenseIntOrFPElementsAttr, IntegerAttr, i32
 from xdsl.ir import Attribute, Operation
 
 from mlc.errors import UnsupportedError
+
+
+@lru_cache(maxsize=4096)
+def i32_array(*values: int) -> DenseArrayBase:
+    """`array<i32: …>`, made once per content."""
+    return DenseArrayBase.from_list(i32, values)
 
 
 def int_array(op: Operation, name: str) -> list[int]:

@@ -20,6 +20,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
+from mlc.lowering.llvm.attributes import i32_array
+
 
 @dataclass(slots=True)
 class Scope:
@@ -118,9 +120,13 @@ class BlockBuilder:
         other_args: Sequence[SSAValue],
     ) -> None:
         """End the current block with a conditional jump."""
-        op = llvm.CondBrOp.build(operands=(cond, list(then_args), list(other_args)), successors=(then, other))
-        if self.loc is not None:
-            op.location = self.loc
+        segments = i32_array(1, len(then_args), len(other_args))
+        op = llvm.CondBrOp.create(
+            operands=(cond, *then_args, *other_args),
+            successors=(then, other),
+            properties={"operandSegmentSizes": segments},
+            location=self.loc,
+        )
         self.add(op)
 
     def _hoisted(self, depth: int, key: tuple[object, ...], make: Operation) -> SSAValue:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from xdsl.dialects import llvm
 from xdsl.dialects.builtin import (
-    DenseArrayBase,
     FunctionType,
     IntegerAttr,
     IntegerType,
@@ -20,19 +20,18 @@ from xdsl.dialects.builtin import (
     SymbolRefAttr,
     UnitAttr,
     VectorType,
-    i32,
     i64,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from mlc.errors import UnsupportedError
 from mlc.ir.locations import format_location
+from mlc.lowering.llvm.attributes import i32_array
 from mlc.lowering.llvm.blocks import BlockBuilder
 from mlc.lowering.llvm.linear import ZERO, Linear
 from mlc.lowering.llvm.types import PTR, dynamic_sizes, dynamic_strides, element_bytes, layout_strides, parts
 
 _I32_MAX = (1 << 31) - 1
-_DYNAMIC_GEP = DenseArrayBase.from_list(i32, [llvm.GEP_USE_SSA_VAL])
 _NO_FLAGS = IntegerAttr(0, 32)
 _INBOUNDS = IntegerAttr(3, 32)
 
@@ -80,7 +79,6 @@ class FunctionBuilder(BlockBuilder):
         self.values: dict[SSAValue, Lowered] = {}
         self.nonneg: set[SSAValue] = set()
         self._entry_ops: list[Operation] = []
-        self._raw: dict[int, DenseArrayBase] = {}
 
     def finish(self) -> None:
         """Put constants and static stack buffers at the top of the entry block and failure exits at the end."""
@@ -293,21 +291,14 @@ class FunctionBuilder(BlockBuilder):
     # Addresses
 
     def _gep(self, base: SSAValue, index: SSAValue | int, element: Attribute, inbounds: bool) -> SSAValue:
-        operands: tuple[SSAValue, ...]
+        size = element_bytes(element)
         if isinstance(index, int) and abs(index) <= _I32_MAX:
-            operands = (base,)
-            raw = self._raw.get(index)
-            if raw is None:
-                raw = self._raw[index] = DenseArrayBase.from_list(i32, [index])
-        else:
-            operands = (base, self.int_const(index) if isinstance(index, int) else index)
-            raw = _DYNAMIC_GEP
-        props: dict[str, Attribute] = {"elem_type": element, "rawConstantIndices": raw, "noWrapFlags": _NO_FLAGS}
-        if inbounds:
-            props["inbounds"] = UnitAttr()
-            props["noWrapFlags"] = _INBOUNDS
-        key = (raw.data, element_bytes(element), inbounds) if len(operands) == 1 else (element_bytes(element), inbounds)
-        return self.pure(llvm.GEPOp, operands, PTR, key, props)
+            return self.pure(
+                llvm.GEPOp, (base,), PTR, (index, size, inbounds), _gep_properties(index, element, inbounds)
+            )
+        operands = (base, self.int_const(index) if isinstance(index, int) else index)
+        properties = _gep_properties(llvm.GEP_USE_SSA_VAL, element, inbounds)
+        return self.pure(llvm.GEPOp, operands, PTR, (size, inbounds), properties)
 
     def address(self, ref: MemRefValue, index: Linear) -> SSAValue:
         """Pointer to the element `index` elements from the start of `ref`."""
@@ -329,6 +320,15 @@ class FunctionBuilder(BlockBuilder):
         return total
 
 
+@lru_cache(maxsize=4096)
+def _gep_properties(index: int, element: Attribute, inbounds: bool) -> Mapping[str, Attribute]:
+    properties: dict[str, Attribute] = {"elem_type": element, "rawConstantIndices": i32_array(index)}
+    if inbounds:
+        return {**properties, "inbounds": UnitAttr(), "noWrapFlags": _INBOUNDS}
+    return {**properties, "noWrapFlags": _NO_FLAGS}
+
+
+@lru_cache(maxsize=4096)
 def memory_type(element: Attribute) -> Attribute:
     """The type a memref element has in memory: a bool is a byte, index is i64."""
     scalar = parts(element)[0]

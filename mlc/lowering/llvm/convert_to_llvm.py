@@ -87,7 +87,6 @@ class ConvertToLLVM(MlcPass):
         converted = [made for op in list(module.ops) for made in _convert(op, state)]
         for op in list(module.ops):
             op.detach()
-            op.erase(safe_erase=False)
         defined = {op.sym_name.data for op in converted if isinstance(op, llvm.FuncOp)}
         externals = [declare(name, ty) for name, ty in state.externals.items() if name not in defined]
         module.body.block.add_ops([*externals, *converted])
@@ -108,8 +107,9 @@ def _survey(module: ModuleOp) -> ModuleState:
                 state.functions[name] = (op.function_type, returns_status(op.function_type, name))
         elif isinstance(op, memref.GlobalOp) and isinstance(op.initial_value, DenseResourceAttr):
             state.consts[op.sym_name.data] = len(state.consts)
-    calls = (op for op in module.walk() if isinstance(op, func.CallOp))
-    state.calls = {op: n for n, op in enumerate(calls, 1)}
+    if FORWARD in state.functions:
+        calls = (op for op in module.walk() if isinstance(op, func.CallOp))
+        state.calls = {op: n for n, op in enumerate(calls, 1)}
     return state
 
 

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import cast
 
 from xdsl.dialects import llvm
@@ -39,7 +40,8 @@ MAX_ALLOCA = 1 << 20
 _ORDERING = IntegerAttr(0, i64)
 
 
-def memory_access(element: Attribute) -> dict[str, Attribute]:
+@lru_cache(maxsize=4096)
+def memory_access(element: Attribute) -> Mapping[str, Attribute]:
     """Properties of a load or store of `element`s: aligned as an element, no more."""
     return {"alignment": IntegerAttr(element_bytes(element), i64), "ordering": _ORDERING}
 

@@ -8,6 +8,7 @@ memref<?x4xf32, strided<[?, 1]>>         !llvm.ptr, i64 (size 0), i64 (stride 0)
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 
 from xdsl.dialects import llvm
@@ -37,6 +38,7 @@ MAX_VECTOR_BITS = 1 << 16
 MAX_INT_BITS = 128
 
 
+@lru_cache(maxsize=4096)
 def element_bits(ty: Attribute) -> int:
     """Bits of a scalar type at this level."""
     match ty:
@@ -58,12 +60,14 @@ def element_bits(ty: Attribute) -> int:
             raise UnsupportedError(f"type {ty} has no form in the llvm dialect")
 
 
+@lru_cache(maxsize=4096)
 def element_bytes(ty: Attribute) -> int:
     """Bytes an element takes in memory: a bool one, others a power of two."""
     size = -(-element_bits(ty) // 8)
     return 1 << (size - 1).bit_length()
 
 
+@lru_cache(maxsize=4096)
 def scalar_type(ty: Attribute) -> Attribute:
     """A scalar's llvm type; signs are dropped."""
     match ty:
@@ -77,6 +81,7 @@ def scalar_type(ty: Attribute) -> Attribute:
             return ty
 
 
+@lru_cache(maxsize=4096)
 def vector_parts(ty: VectorType) -> tuple[int, VectorType]:
     """How many 1-D vectors a vector is, and their type. A 0-D one is a vector of one element."""
     if any(s.value.data for s in ty.scalable_dims):

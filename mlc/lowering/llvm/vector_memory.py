@@ -9,7 +9,6 @@ from typing import cast
 
 from xdsl.dialects import llvm
 from xdsl.dialects.builtin import (
-    DenseArrayBase,
     IntegerAttr,
     IntegerType,
     MemRefType,
@@ -23,7 +22,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from mlc.dialects.llvm.intrinsics import MaskedGatherOp, MaskedLoadOp, MaskedScatterOp, MaskedStoreOp
 from mlc.errors import UnsupportedError
 from mlc.lowering.llvm.arith_ops import NO_OVERFLOW, set_parts
-from mlc.lowering.llvm.attributes import int_array
+from mlc.lowering.llvm.attributes import i32_array, int_array
 from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, memory_type
 from mlc.lowering.llvm.linear import Linear
 from mlc.lowering.llvm.memref_ops import from_memory, memory_access, to_memory
@@ -141,7 +140,7 @@ def _pointers(b: FunctionBuilder, ref: MemRefValue, at: Linear, index: SSAValue)
         index = b.emit(llvm.MulOp, (index, splat_value(b, b.materialize(stride), wide)), wide, NO_OVERFLOW)
     properties = {
         "elem_type": memory_type(ref.element),
-        "rawConstantIndices": DenseArrayBase.from_list(i32, [llvm.GEP_USE_SSA_VAL]),
+        "rawConstantIndices": i32_array(llvm.GEP_USE_SSA_VAL),
         "noWrapFlags": IntegerAttr(0, 32),
     }
     return b.emit(llvm.GEPOp, (base, index), VectorType(PTR, [lanes]), properties)

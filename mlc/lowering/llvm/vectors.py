@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from xdsl.dialects import llvm
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, VectorType, i32, i64
+from xdsl.dialects.builtin import IntegerAttr, VectorType, i32, i64
 from xdsl.ir import Attribute, SSAValue
 
 from mlc.dialects.llvm import ops as llvm_ops
 from mlc.dialects.llvm.intrinsics import INTRINSICS
+from mlc.lowering.llvm.attributes import i32_array
 from mlc.lowering.llvm.builder import FunctionBuilder
 from mlc.lowering.llvm.linear import Linear
 
@@ -39,8 +41,13 @@ def shuffled(b: FunctionBuilder, left: SSAValue, right: SSAValue, mask: Sequence
     source = vector_of(left.type)
     if right.type == left.type and list(mask) == list(range(source.get_shape()[0])):
         return left
-    properties = {"mask": DenseArrayBase.from_list(i32, list(mask))}
-    return b.emit(llvm.ShuffleVectorOp, (left, right), VectorType(source.element_type, [len(mask)]), properties)
+    properties = {"mask": i32_array(*mask)}
+    return b.emit(llvm.ShuffleVectorOp, (left, right), _widened(source, len(mask)), properties)
+
+
+@lru_cache(maxsize=4096)
+def _widened(ty: VectorType, lanes: int) -> VectorType:
+    return VectorType(ty.element_type, [lanes])
 
 
 def indices_of(shape: Sequence[int]) -> list[tuple[int, ...]]:
