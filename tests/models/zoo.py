@@ -141,10 +141,22 @@ def _small_resnet(bottleneck: bool) -> nn.Module:
     return model
 
 
+def _small_alexnet() -> nn.Module:
+    with torch.device("meta"):
+        model = torchvision().models.AlexNet(num_classes=10)
+    model.features.to_empty(device="cpu")
+    for parameter in model.features.parameters():
+        nn.init.normal_(parameter, 0, 0.05)
+    model.classifier = nn.Sequential(nn.Dropout(), nn.Linear(256 * 36, 32), nn.ReLU(True), nn.Linear(32, 10))
+    return model
+
+
 def _small_vgg() -> nn.Module:
     vgg = torchvision().models.vgg
     features = vgg.make_layers([8, "M", 16, 16, "M", 16, "M", 16, "M", 16, "M"], batch_norm=False)
-    model = vgg.VGG(features, num_classes=10)
+    with torch.device("meta"):  # its classifier is large and replaced
+        model = vgg.VGG(nn.Identity(), num_classes=10, init_weights=False)
+    model.features = features
     model.classifier = nn.Sequential(nn.Linear(16 * 49, 32), nn.ReLU(True), nn.Dropout(), nn.Linear(32, 10))
     return model
 
@@ -186,6 +198,7 @@ def _small_vit() -> nn.Module:
 
 
 _SMALL: dict[str, Callable[[], nn.Module]] = {
+    "alexnet": _small_alexnet,
     "vgg16": _small_vgg,
     "resnet18": lambda: _small_resnet(False),
     "resnet50": lambda: _small_resnet(True),
@@ -227,7 +240,7 @@ def _tokens(length: int, vocabulary: int) -> Callable[[int, bool], tuple[Any, ..
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("mlp", lambda small: Mlp(32 if small else 512), lambda batch, small: (torch.randn(batch, 784),)),
-    _vision("alexnet", num_classes=10),
+    _vision("alexnet"),
     _vision("vgg16"),
     _vision("resnet18"),
     _vision("resnet50"),
