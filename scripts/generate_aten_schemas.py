@@ -7,8 +7,8 @@ One schema a line, sorted by name, as PyTorch prints it:
     aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
 
 The torch dialect makes its op classes from this file, so mlc itself never imports torch for them. Run it again when
-the pinned torch version changes. Schemas without fixed arguments or results (`...`) are left out: the dialect writes
-those ops by hand or not at all.
+the pinned torch version changes. Left out are schemas without fixed arguments or results (`...`) and those of ops
+that the dialect writes by hand.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import torch
 import torch.ao.quantization.fx._decomposed  # registers quantized_decomposed::
 
 NAMESPACES = ("aten", "prim", "prims", "quantized_decomposed")
+
+HAND_WRITTEN = ("prim::TupleIndex", "prim::Uninitialized", "prim::unchecked_cast")
 
 # torchvision's C++ ops are not in every wheel; their schemas are fixed by torchvision's public interface.
 TORCHVISION = (
@@ -36,7 +38,11 @@ TORCHVISION = (
 def schema_lines() -> list[str]:
     """All schemas of `NAMESPACES` and torchvision, sorted and without repeats."""
     registered = (str(schema) for schema in torch._C._jit_get_all_schemas())
-    lines = {line for line in registered if line.split("::")[0] in NAMESPACES and "..." not in line}
+    lines = {
+        line
+        for line in registered
+        if line.split("::")[0] in NAMESPACES and "..." not in line and line.split("(")[0] not in HAND_WRITTEN
+    }
     return sorted({*lines, *TORCHVISION})
 
 

@@ -36,20 +36,23 @@ class AtenOp(TorchOp):
         verify_against_schema(self, self.schema())
 
 
-@cache
 def aten_op(name: str) -> type[AtenOp]:
     """Class of `aten.add.Tensor` (`torch.` may stand in front); an unknown name is refused with near ones."""
-    short = name.removeprefix("torch.")
-    found = schema(short)
-    title = "".join(part[:1].upper() + part[1:] for part in short.replace("_", ".").split("."))
+    return _make(name.removeprefix("torch."))
+
+
+@cache
+def _make(name: str) -> type[AtenOp]:
+    found = schema(name)
+    title = "".join(part[:1].upper() + part[1:] for part in name.replace("_", ".").split("."))
     return type(
         f"{title}Op",
         (AtenOp,),
         {
-            "__doc__": f"`{short}`, made from its schema.",
+            "__doc__": f"`{name}`, made from its schema.",
             "__module__": __name__,
-            "name": f"torch.{short}",
-            "schema_name": short,
+            "name": f"torch.{name}",
+            "schema_name": name,
             "traits": traits_of(found),
         },
     )

@@ -230,7 +230,7 @@ def bucketize(x: Any, _boundaries: Any, out_int32: Any = False, right: Any = Fal
 
 @infers(*aten("searchsorted.Tensor"))
 def searchsorted(
-    _sorted: Any, x: Any, *, out_int32: Any = False, right: Any = False, side: Any = None, sorter: Any = None
+    _sorted: Any, x: Any, out_int32: Any = False, right: Any = False, side: Any = None, sorter: Any = None
 ) -> Any:
     """Indices."""
     return like(x, dtype=si32 if known(out_int32) else si64)

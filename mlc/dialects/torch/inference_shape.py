@@ -543,3 +543,33 @@ def im2col(x: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Any
 def integer(*_: Any) -> Any:
     """An int."""
     return INT
+
+
+@infers("prims.squeeze")
+def prims_squeeze(x: Any, dimensions: Any) -> Any:
+    """Without the dimensions listed, all of size 1."""
+    shape = dims(x)
+    gone = {wrap_dim(d, len(shape)) for d in known(dimensions)}
+    return like(x, [s for i, s in enumerate(shape) if i not in gone])
+
+
+@infers("prims.collapse")
+def prims_collapse(x: Any, start: Any, end: Any) -> Any:
+    """Dimensions from start to end become one."""
+    return flatten(x, start, end)
+
+
+@infers("prims.split_dim")
+def prims_split_dim(x: Any, dim: Any, outer: Any) -> Any:
+    """One dimension becomes an outer one of a given size and an inner one."""
+    shape = dims(x)
+    at, size = wrap_dim(dim, len(shape)), size_of(outer)
+    whole = shape[at]
+    inner = whole // size if whole is not None and size else None
+    return like(x, (*shape[:at], size, inner, *shape[at + 1 :]))
+
+
+@infers("prims.view_of", "prims.sqrt")
+def prims_same(x: Any) -> Any:
+    """The same type."""
+    return like(x)

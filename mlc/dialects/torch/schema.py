@@ -148,6 +148,8 @@ class _SchemaParser:
         return self._tokens[self._at]
 
     def _next(self) -> str:
+        if self._now == "":
+            raise ValueError(f"schema {self._line!r}: expected more")
         self._at += 1
         return self._tokens[self._at - 1]
 

@@ -127,6 +127,10 @@ for _name, _fn in _EXACT.items():
     aten(_name)(_unary(_fn, np.asarray))
 
 
+torch_semantics("prims.sqrt")(_unary(np.sqrt, wide))
+torch_semantics("prims.view_of")(_unary(lambda x: x, np.asarray))
+
+
 @aten("sign sgn")
 def sign(_c: Call, x: np.ndarray) -> Any:
     """-1, 0, 1; 0 for NaN, as PyTorch has it."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlc.dialects.torch.numpy_values import Call, aten, axis, pair
+from mlc.dialects.torch.numpy_values import Call, aten, axis, pair, torch_semantics
 from mlc.errors import UnsupportedError
 
 
@@ -35,7 +35,7 @@ def view_dtype(c: Call, x: np.ndarray, _dtype: int) -> Any:
     return np.ascontiguousarray(x).reshape(x.shape).view(c.dtype())
 
 
-@aten("flatten.using_ints")
+@torch_semantics("aten.flatten.using_ints prims.collapse")
 def flatten(_c: Call, x: np.ndarray, start: int = 0, end: int = -1) -> Any:
     """Dimensions from start to end become one."""
     first, last = axis(start, x.ndim), axis(end, x.ndim)
@@ -51,6 +51,12 @@ def unflatten(_c: Call, x: np.ndarray, dim: int, sizes: Any) -> Any:
         rest = math.prod(s for s in wanted if s != -1)
         wanted[wanted.index(-1)] = x.shape[at] // rest
     return x.reshape(*x.shape[:at], *wanted, *x.shape[at + 1 :])
+
+
+@torch_semantics("prims.split_dim")
+def split_dim(_c: Call, x: np.ndarray, dim: int, outer: int) -> Any:
+    """One dimension becomes an outer one of a given size and an inner one."""
+    return x.reshape(*x.shape[:dim], outer, x.shape[dim] // outer, *x.shape[dim + 1 :])
 
 
 @aten("permute permute_copy")
@@ -101,7 +107,7 @@ def squeeze(_c: Call, x: np.ndarray) -> Any:
     return x.squeeze()
 
 
-@aten("squeeze.dim squeeze.dims squeeze_copy.dim squeeze_copy.dims")
+@torch_semantics("aten.squeeze.dim aten.squeeze.dims aten.squeeze_copy.dim aten.squeeze_copy.dims prims.squeeze")
 def squeeze_dims(_c: Call, x: np.ndarray, dim: Any) -> Any:
     """Without the dimensions listed, where they have size 1."""
     listed = {axis(d, x.ndim) for d in (dim if isinstance(dim, list) else [dim])}

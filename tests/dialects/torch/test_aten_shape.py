@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 
@@ -145,6 +147,22 @@ CASES: dict[str, Case] = {
 @pytest.mark.parametrize(("name", "case"), [(n, c) for names, c in CASES.items() for n in names.split()])
 def test_shape_op(name: str, case: Case, seed: int) -> None:
     check(f"aten.{name}", case(Draw(seed)), scale=1 if name in ("glu", "linspace") else 0, dynamic_seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("squeeze", lambda d: (d.any((1, 3, 1)), d.pick([0, 2], [2]))),
+        ("collapse", lambda d: (d.any((2, 3, 4)), d.pick(0, 1), 2)),
+        ("split_dim", lambda d: (d.any((2, 12)), 1, d.pick(3, 4))),
+        ("view_of", lambda d: (d.any(),)),
+        ("sqrt", lambda d: (d.normal((2, 3)).abs(),)),
+    ],
+)
+def test_prims(name: str, case: Case) -> None:
+    importlib.import_module("torch._prims")
+    for seed in range(3):
+        check(f"prims.{name}", case(Draw(seed)))
 
 
 def test_iota() -> None:
