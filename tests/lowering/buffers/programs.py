@@ -92,17 +92,21 @@ class Program:
         self.line(f"{n} = tensor.empty({size}) : {like.type}")
         return Value(n, like.shape, like.dynamic)
 
+    def choose(self, values: Sequence[Value]) -> Value:
+        """A value, more often a recent one: those lie in memory that may be written over."""
+        return self.tape.pick(values[-3:] if self.tape.below(3) else values)
+
     def same_shape(self, v: Value) -> Value:
-        return self.tape.pick([w for w in self.values if w.shape == v.shape and w.dynamic == v.dynamic] or [v])
+        return self.choose([w for w in self.values if w.shape == v.shape and w.dynamic == v.dynamic] or [v])
 
     def destination(self, like: Value) -> Value:
         """Where a result of the shape of `like` is written: fresh, a live value, or a slice of one."""
         kind = self.tape.below(8)
-        if kind < 4:
+        if kind < 3:
             return self.empty(like)
         same = [w for w in self.values if w.shape == like.shape and w.dynamic == like.dynamic]
         if kind < 6 and same:
-            return self.tape.pick(same)
+            return self.choose(same)
         larger = [
             w
             for w in self.values
@@ -110,7 +114,7 @@ class Program:
             and w.dynamic == like.dynamic
             and all(a >= b for a, b in zip(w.shape, like.shape, strict=True))
         ]
-        return self.slice_of(self.tape.pick(larger), like.shape) if larger else self.empty(like)
+        return self.slice_of(self.choose(larger), like.shape) if larger else self.empty(like)
 
     # --- computing ops ---
 
@@ -179,7 +183,7 @@ class Program:
                 raise AssertionError(kind)
 
     def step_compute(self) -> None:
-        a = self.tape.pick(self.values)
+        a = self.choose(self.values)
         kind = self.tape.pick(["add", "twice", "accumulate", "transpose", "first", "fill", "add"])
         out = a
         if kind == "transpose":
@@ -188,7 +192,8 @@ class Program:
             out = Value("", (a.shape[1], a.shape[0]))
         args = {"fill": 0, "accumulate": 1, "transpose": 1}.get(kind, 2)
         operands = [a, self.same_shape(a)][:args]
-        self.values.append(self.compute(kind, operands, self.destination(out)))
+        dest = self.same_shape(a) if kind == "accumulate" else self.destination(out)  # it reads what is there
+        self.values.append(self.compute(kind, operands, dest))
 
     # --- views ---
 
@@ -210,12 +215,12 @@ class Program:
         return out
 
     def step_slice(self) -> None:
-        v = self.tape.pick(self.values)
+        v = self.choose(self.values)
         small = tuple(d if v.dynamic and i == 0 else 1 + self.tape.below(d) if d else 0 for i, d in enumerate(v.shape))
         self.values.append(self.slice_of(v, small))
 
     def step_insert(self) -> None:
-        source = self.tape.pick(self.values)
+        source = self.choose(self.values)
         larger = [
             w
             for w in self.values
@@ -223,7 +228,7 @@ class Program:
             and w.dynamic == source.dynamic
             and all(a >= b for a, b in zip(w.shape, source.shape, strict=True))
         ]
-        dest = self.tape.pick(larger)
+        dest = self.choose(larger)
         offsets, strides = self.box(dest.shape, source.shape)
         sizes: list[object] = list(source.shape)
         if source.dynamic:
@@ -234,7 +239,7 @@ class Program:
         self.values.append(out)
 
     def step_reshape(self) -> None:
-        v = self.tape.pick(self.values)
+        v = self.choose(self.values)
         if len(v.shape) == 2 and not v.dynamic:
             out = Value(self.name(), (v.shape[0] * v.shape[1],))
             self.line(f"{out.name} = tensor.collapse_shape {v.name} [[0, 1]] : {v.type} into {out.type}")
@@ -259,7 +264,7 @@ class Program:
 
     def step_concat(self) -> None:
         """Two values written side by side into a fresh tensor, one of them possibly straight from its producer."""
-        a = self.tape.pick(self.values)
+        a = self.choose(self.values)
         b = self.same_shape(a)
         if len(a.shape) != 2:
             return
@@ -279,7 +284,7 @@ class Program:
     # --- control flow ---
 
     def step_if(self) -> None:
-        v = self.tape.pick(self.values)
+        v = self.choose(self.values)
         results: list[str] = []
         condition = self.name()
         self.line(f"{condition} = arith.constant {'true' if self.tape.below(2) else 'false'}")
@@ -295,18 +300,18 @@ class Program:
         self.values.append(out)
 
     def step_for(self) -> None:
-        a = self.tape.pick(self.values)
+        a = self.choose(self.values)
         b = self.same_shape(a)
         n = self.name()
         arg_a, arg_b = Value(self.name(), a.shape, a.dynamic), Value(self.name(), a.shape, a.dynamic)
-        bound = self.tape.pick(["%c0", "%c1", "%c2", "%c3"])
+        bound = self.tape.pick(["%c3", "%c0", "%c2", "%c3"])
         self.line(
             f"{n}:2 = scf.for %i{n[1:]} = %c0 to {bound} step %c1 "
             f"iter_args({arg_a.name} = {a.name}, {arg_b.name} = {b.name}) -> ({a.type}, {a.type}) {{"
         )
         outer, self.indent = list(self.values), self.indent + "  "
         self.values += [arg_a, arg_b, arg_a, arg_b]
-        self.block(1 + self.tape.below(3))
+        self.block(1 + self.tape.below(4))
         x, y = self.same_shape(arg_a), self.same_shape(arg_a)
         self.line(f"scf.yield {x.name}, {y.name} : {a.type}, {a.type}")
         self.values, self.indent = outer, self.indent[:-2]
@@ -314,10 +319,10 @@ class Program:
         self.values += [Value(f"{n}#0", a.shape, a.dynamic), Value(f"{n}#1", a.shape, a.dynamic)]
 
     def step_while(self) -> None:
-        a = self.tape.pick(self.values)
+        a = self.choose(self.values)
         n, i, arg, forwarded = (self.name() for _ in range(4))
         j, less, more = (self.name() for _ in range(3))
-        bound = self.tape.pick(["%c0", "%c1", "%c3"])
+        bound = self.tape.pick(["%c3", "%c0", "%c2"])
         self.line(f"{n}:2 = scf.while ({arg} = {a.name}, {i} = %c0) : ({a.type}, index) -> ({a.type}, index) {{")
         outer, self.indent = list(self.values), self.indent + "  "
         self.values += [Value(arg, a.shape, a.dynamic)] * 2
@@ -371,6 +376,9 @@ def make_program(data: bytes, *, in_kernel: bool, dynamic: bool) -> Program:
         p.inputs = p.inputs[:1]
         p.values = [*p.inputs, constant]
         p.values += [p.slice_of(p.inputs[0], (rows, 2)), p.compute("add", [p.inputs[0]] * 2, p.empty(p.inputs[0]))]
+    for _ in range(2):
+        fresh = p.choose(p.values)
+        p.values.append(p.compute("twice", [fresh, p.same_shape(fresh)], p.empty(fresh)))
     steps = 3 + p.tape.below(8)
     p.block(steps)
     results = [p.tape.pick(p.values[: -7 : -1]) for _ in range(1 + p.tape.below(3))]
