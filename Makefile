@@ -11,7 +11,7 @@ help:
 	@echo "make test               the whole suite"
 	@echo "make lint               ruff and basedpyright"
 	@echo "make fuzz SECONDS=60    random programs through every pass, with a ledger"
-	@echo "make bench              mlc and eager side by side on the model table"
+	@echo "make bench              mlc and eager side by side on the model table (MODEL=resnet50 PEERS=jit)"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +38,7 @@ fuzz: $(VENV)/.test
 	$(BIN)/python -m fuzz --seconds $(SECONDS)
 
 bench: $(VENV)/.test
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(if $(MODEL),--models $(MODEL)) $(if $(PEERS),--peers $(PEERS))
 
 clean:
 	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache build dist
