@@ -16,7 +16,12 @@ from typing import Self
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import (
-    AnyFloat,
+    BFloat16Type,
+    Float16Type,
+    Float32Type,
+    Float64Type,
+    Float80Type,
+    Float128Type,
     IndexType,
     IntegerAttr,
     IntegerType,
@@ -59,7 +64,7 @@ def _check(op: Operation, operand: tuple[type[Attribute], ...], result: tuple[ty
 
 
 _INT = (IntegerType, IndexType)
-_FLOAT = (AnyFloat,)
+_FLOAT = (Float32Type, Float64Type, Float16Type, BFloat16Type, Float80Type, Float128Type)
 
 
 def _predicate(names: Sequence[str], arg: int | str) -> IntegerAttr:

@@ -161,7 +161,7 @@ def _multiply_add(em: Emitter, operands: list[SSAValue], lanes: int | None) -> S
     if any(isinstance(v.type, VectorType) for v in operands):
         a, b, c = (em.broadcast(v, lanes) for v in operands)
         return em.add(vector.FMAOp(a, b, c))
-    return em.add(math_dialect.FmaOp(*operands))
+    return em.add(math_dialect.FmaOp(operands[0], operands[1], operands[2]))
 
 
 def _index(em: Emitter, op: IndexOp, lanes: int | None, positions: Positions) -> SSAValue:

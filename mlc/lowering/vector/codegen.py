@@ -1,10 +1,10 @@
 """Write a planned nest as loops over vectors.
 
-    for outer tiles:                      scf.parallel, scf.for; one base index per operand and loop
-      for stages without private loops:   values stay in registers, one per point of the tile
-      for groups of stages with private   scf.for with the accumulators of every point as iter_args,
-      loops of the same dims:             unrolled inside
-      store what outlives the tile        once
+for outer tiles:                      scf.parallel, scf.for; one base index per operand and loop
+  for stages without private loops:   values stay in registers, one per point of the tile
+  for groups of stages with private   scf.for with the accumulators of every point as iter_args,
+  loops of the same dims:             unrolled inside
+  store what outlives the tile        once
 """
 
 from __future__ import annotations
@@ -242,8 +242,14 @@ class NestWriter:
         dim = self.plan.lanes_dim if lanes_dim is None else lanes_dim
         return ZERO if dim is None else access.coeff(dim)
 
-    def _value(self, operand: Access | SSAValue, point: Point, offsets: Offsets, lanes_dim: int | None,
-               lanes: int | None = None) -> SSAValue:
+    def _value(
+        self,
+        operand: Access | SSAValue,
+        point: Point,
+        offsets: Offsets,
+        lanes_dim: int | None,
+        lanes: int | None = None,
+    ) -> SSAValue:
         """Operand at `point` plus `offsets`; `lanes_dim`/`lanes` where lanes run along a private dim."""
         if isinstance(operand, SSAValue):
             return operand
@@ -272,8 +278,15 @@ class NestWriter:
             self.loads[key] = self.em.load(access, at, lanes)
         return self.loads[key]
 
-    def _store(self, value: SSAValue, access: Access, point: Point, offsets: Offsets = (),
-               lanes_dim: int | None = None, lanes: int | None = None) -> None:
+    def _store(
+        self,
+        value: SSAValue,
+        access: Access,
+        point: Point,
+        offsets: Offsets = (),
+        lanes_dim: int | None = None,
+        lanes: int | None = None,
+    ) -> None:
         dim = self.plan.lanes_dim if lanes_dim is None else lanes_dim
         lanes = point.lanes if lanes_dim is None else lanes
         at = self._index(access, point.offsets + offsets)
@@ -454,8 +467,10 @@ class GroupWriter:
     def _steps(self, accs: list[SSAValue]) -> list[SSAValue]:
         """The innermost loop when lanes run along an outer dim."""
         around = [d for d in self.dims if d not in self.whole]
-        inner = [()] if not self.whole else list(
-            product(*([(d, j) for j in range(self.space.static(d) or 0)] for d in self.whole))
+        inner = (
+            [()]
+            if not self.whole
+            else list(product(*([(d, j) for j in range(self.space.static(d) or 0)] for d in self.whole)))
         )
         if not around:
             return self._body([Step(o, None, j % self.slots) for j, o in enumerate(inner)], accs)

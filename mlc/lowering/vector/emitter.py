@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.dialects import arith, memref, scf, vector
 from xdsl.dialects.builtin import (
-    DYNAMIC_INDEX,
     AnyFloat,
     DenseIntOrFPElementsAttr,
     FloatAttr,
@@ -29,6 +28,7 @@ from xdsl.dialects.builtin import (
     StridedLayoutAttr,
     VectorType,
 )
+from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import Rewriter
 
@@ -107,6 +107,7 @@ class Emitter:
     def scalar(self, value: Attribute) -> SSAValue:
         """A scalar constant by its attribute."""
         key = ("scalar", value)
+        assert isinstance(value, FloatAttr | IntegerAttr)
         return self._once.get(key) or self.early(key, arith.ConstantOp(value))
 
     def splat(self, value: Attribute, lanes: int) -> SSAValue:
@@ -213,7 +214,7 @@ class Emitter:
 
     def unused(self, kind: Attribute) -> SSAValue:
         """Some scalar of type `kind` for a body argument without uses."""
-        return self.scalar(FloatAttr(0.0, kind) if isinstance(kind, AnyFloat) else IntegerAttr(0, kind))  # pyright: ignore[reportArgumentType]
+        return self.scalar(number(0, kind))
 
     # Memory
 
@@ -332,18 +333,14 @@ class Emitter:
     def reduce(self, kind: str, value: SSAValue) -> SSAValue:
         """All lanes of `value` combined to a scalar."""
         assert isinstance(value.type, VectorType)
-        attr = vector.CombiningKindAttr(vector.CombiningKindFlag(kind))
+        flags = [FastMathFlag.REASSOC] if kind in ("add", "mul") and is_float(value.type.element_type) else "none"
+        properties: dict[str, Attribute] = {
+            "kind": vector.CombiningKindAttr(vector.CombiningKindFlag(kind)),
+            "fastmath": arith.FastMathFlagsAttr(flags),
+        }
         return self.add(
-            vector.ReductionOp.create(
-                operands=[value],
-                result_types=[value.type.element_type],
-                properties={"kind": attr, "fastmath": arith.FastMathFlagsAttr(REASSOC if kind in FLOAT_SUMS else "none")},
-            )
+            vector.ReductionOp.create(operands=[value], result_types=[value.type.element_type], properties=properties)
         )
-
-
-FLOAT_SUMS = ("add", "mul")
-REASSOC = [arith.FastMathFlag.REASSOC]
 
 
 def _flat_type(like: MemRefType, *, dynamic: bool, span: int) -> MemRefType:
@@ -351,13 +348,13 @@ def _flat_type(like: MemRefType, *, dynamic: bool, span: int) -> MemRefType:
     return MemRefType(like.element_type, [span], layout, like.memory_space)
 
 
+def number(value: float, kind: Attribute) -> FloatAttr | IntegerAttr:
+    """The constant `value` of a scalar type."""
+    if isinstance(kind, AnyFloat):
+        return FloatAttr(value, kind)
+    assert isinstance(kind, IntegerType | IndexType)
+    return IntegerAttr(int(value), kind)
+
+
 def is_float(kind: Attribute) -> bool:
     return isinstance(kind, AnyFloat)
-
-
-def is_dynamic(kind: MemRefType) -> bool:
-    return DYNAMIC_INDEX in kind.get_shape()
-
-
-def is_bool(kind: Attribute) -> bool:
-    return isinstance(kind, IntegerType) and kind.width.data == 1

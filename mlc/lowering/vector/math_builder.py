@@ -16,8 +16,6 @@ from xdsl.dialects import arith, math, scf, vector
 from xdsl.dialects.builtin import (
     AnyFloat,
     DenseIntOrFPElementsAttr,
-    FloatAttr,
-    IntegerAttr,
     IntegerType,
     VectorType,
     f32,
@@ -27,6 +25,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from mlc.dialects.arith import shaped_ops
+from mlc.lowering.vector.emitter import number
 
 Emit = Callable[[Operation], SSAValue]
 Constants = Callable[[Attribute], SSAValue]
@@ -130,7 +129,7 @@ class MathBuilder:
     def const(self, value: float, kind: Attribute) -> Val:
         """`value` in every lane of `kind`."""
         element = _element(kind)
-        scalar = FloatAttr(value, element) if isinstance(element, AnyFloat) else IntegerAttr(int(value), element)  # pyright: ignore[reportArgumentType]
+        scalar = number(value, element)
         if not isinstance(kind, VectorType):
             return Val(self, self.constants(scalar))
         return Val(self, self.constants(DenseIntOrFPElementsAttr.from_list(kind, [scalar.value.data])))  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -173,7 +173,7 @@ def _large(m: MathBuilder, x: Val, big: Val, q: Val, r: Val) -> list[Val]:
     """The same for |x| >= 2**20, an f32 number: multiply its 24-bit integer by the 96 bits of 2/pi that matter."""
     bits = m.bits(abs(x))
     mantissa = bits.int("andi", (1 << 52) - 1).int("ori", 1 << 52).int("shrui", 29)
-    shift = bits.int("shrui", 52).int("subi", 1023 + 23 - 30)  # x = mantissa * 2**(shift - 30); counts bits of the table
+    shift = bits.int("shrui", 52).int("subi", 1023 + 23 - 30)  # x = mantissa * 2**(shift - 30)
     word, within = shift.int("shrui", 5), shift.int("andi", 31)
     words: list[Val] = []
     for k in range(4):
@@ -245,4 +245,3 @@ DOUBLE: dict[str, Callable[..., Val]] = {
     "math.cos": cos,
     "math.tan": tan,
 }
-

@@ -2,8 +2,8 @@
 
     exp(x) = 2**n * e**r,  n = round(x / ln 2),  r = x - n ln 2 in [-0.35, 0.35]
 
-Coefficients are minimax fits of relative error (Remez exchange in 160-bit arithmetic), rounded to f32. Constants `HI` have so few
-bits that their product with a small integer is exact, so no formula depends on a fused multiply-add.
+Coefficients are minimax fits of relative error (Remez exchange in 160-bit arithmetic), rounded to f32. Constants `HI`
+have so few bits that their product with a small integer is exact, so no formula depends on a fused multiply-add.
 """
 
 from __future__ import annotations

@@ -81,8 +81,11 @@ def form_nests(stages: list[Stage], space: Space) -> list[Nest]:
 
 
 def _is_fill(stage: Stage) -> bool:
-    return len(stage.outs) == 1 and not stage.reads_out(0) and not any(isinstance(o, Access) for o in stage.ins) and (
-        not stage.reduction and not stage.uses_index
+    return (
+        len(stage.outs) == 1
+        and not stage.reads_out(0)
+        and not any(isinstance(o, Access) for o in stage.ins)
+        and (not stage.reduction and not stage.uses_index)
     )
 
 

@@ -1,8 +1,9 @@
 """Decide how a nest is vectorised: which dim becomes lanes, the register tile, the order of loops.
 
 Lanes along an outer dim (`lanes_dim`): each lane is its own output element: contractions, convolutions, pooling,
-elementwise ops, reductions over other dims. Lanes along a private dim of each stage (`stage_lanes`): a row at a time,
-its reductions end in a horizontal one: softmax, layer norm, sums over the innermost dim, products with a transposed operand.
+elementwise ops, reductions over other dims. Lanes along a private dim of each stage (`stage_lanes`): a row at a
+time, its reductions end in a horizontal one: softmax, layer norm, sums over the innermost dim, products with a
+transposed operand.
 
 The costs are counts of vector instructions per outer point; a scattered operand costs a scalar load and an insert
 per lane.

@@ -168,9 +168,11 @@ class Stage:
             coeffs: dict[int, Size] = {}
             for d, c in a.coeffs:
                 for new, multiplier in change.get(d, [(d, 1)]):
-                    coeffs[new] = Size(coeffs[new].factor + c.factor * multiplier, c.symbols) if (
-                        new in coeffs
-                    ) else Size(c.factor * multiplier, c.symbols)
+                    coeffs[new] = (
+                        Size(coeffs[new].factor + c.factor * multiplier, c.symbols)
+                        if (new in coeffs)
+                        else Size(c.factor * multiplier, c.symbols)
+                    )
             return a.with_coeffs(coeffs)
 
         self.ins = [access(o) if isinstance(o, Access) else o for o in self.ins]
@@ -285,9 +287,7 @@ class Space:
 
     def _subview(self, op: memref.SubviewOp) -> View:
         source = self.view(op.source)
-        offsets, sizes, steps = (
-            list(a.get_values()) for a in (op.static_offsets, op.static_sizes, op.static_strides)
-        )
+        offsets, sizes, steps = (list(a.get_values()) for a in (op.static_offsets, op.static_sizes, op.static_strides))
         if DYNAMIC_INDEX in (*offsets, *sizes, *steps):
             raise Refusal("a subview with dynamic offsets, sizes or strides inside a kernel")
         const = source.const
@@ -375,9 +375,13 @@ def _linear(expr: AffineExpr, forms: list[dict[int, int]], space: Space) -> tupl
                     raise Refusal("an indexing map that divides a dynamic loop")
                 reach += v * (n - 1)
             if reach < by:
-                return (0, {k: v // by for k, v in high.items()}) if expr.kind is AffineBinaryOpKind.FloorDiv else (
-                    0,
-                    low,
+                return (
+                    (0, {k: v // by for k, v in high.items()})
+                    if expr.kind is AffineBinaryOpKind.FloorDiv
+                    else (
+                        0,
+                        low,
+                    )
                 )
             if len(low) == 1:
                 ((k, v),) = low.items()
@@ -399,9 +403,7 @@ def stage_of(op: LinalgStructuredOperation, space: Space) -> Stage:
     extents: list[Size | None] = [None] * loops
     for view, attr in zip(views, maps, strict=True):
         for expr, size in zip(attr.data.results, view.sizes if view else (), strict=view is not None):
-            if isinstance(expr, AffineDimExpr) and (
-                extents[expr.position] is None or size.static is not None
-            ):
+            if isinstance(expr, AffineDimExpr) and (extents[expr.position] is None or size.static is not None):
                 extents[expr.position] = space.symbols.canonical(size)
     if any(e is None for e in extents):
         raise Refusal("a loop whose extent no operand gives")

@@ -26,9 +26,7 @@ class Target:
 
 def target_of(machine: Any, vector_bits: int | None, vector_registers: int | None) -> Target:
     """The machine's figures, overridden by options; AVX-512 where neither says."""
-    known = {
-        name: getattr(machine, name) for name in Target.__dataclass_fields__ if machine is not None
-    }
+    known = {name: getattr(machine, name) for name in Target.__dataclass_fields__ if machine is not None}
     if vector_bits is not None:
         known["vector_bits"] = vector_bits
         known.setdefault("broadcast_load", vector_bits == 512)

@@ -141,9 +141,7 @@ def _position(op: Operation) -> int:
 
 def _transparent(op: Operation) -> bool:
     """Ops that a nest may be moved across: they touch no memory."""
-    return isinstance(op, (*VIEWS, memref.AllocaOp, memref.DimOp)) or (
-        op.name.startswith("arith.") and not op.regions
-    )
+    return isinstance(op, (*VIEWS, memref.AllocaOp, memref.DimOp)) or (op.name.startswith("arith.") and not op.regions)
 
 
 def _outlives(nest: Nest) -> set[SSAValue]:
@@ -161,5 +159,3 @@ def _outlives(nest: Nest) -> set[SSAValue]:
         if not local:
             kept.add(root)
     return kept
-
-

@@ -1,6 +1,6 @@
 """Kernels at the buffers level, written tersely, and the check that a pass keeps their meaning.
 
-    Kernel("x=4x8 w=8x16 out=4x16").fill("out").contract("mk,kn->mn", "x", "w", "out")
+Kernel("x=4x8 w=8x16 out=4x16").fill("out").contract("mk,kn->mn", "x", "w", "out")
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Kernel:
                 f"{flat} to {self.types[n].replace('?', str(OFFSET))}"
             )
             views.append(
-                f"%{n}_view = \"memref.cast\"(%{n}) : ({self.types[n].replace('?', str(OFFSET))}) -> {self.types[n]}"
+                f'%{n}_view = "memref.cast"(%{n}) : ({self.types[n].replace("?", str(OFFSET))}) -> {self.types[n]}'
             )
         names = ", ".join(f"%{n}_view" if "strided" in self.types[n] else f"%{n}" for n in self.arguments)
         kinds = ", ".join(self.types[n] for n in self.arguments)

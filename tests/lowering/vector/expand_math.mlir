@@ -1,0 +1,51 @@
+// RUN: mlc-opt --expand-math %s | filecheck %s
+// RUN: mlc-opt --expand-math='fma=false' %s | filecheck %s --check-prefix=NOFMA
+
+// No call, no lane-by-lane work: the argument is clamped, reduced, put through a polynomial and scaled in two steps.
+// CHECK-LABEL: func.func @exp
+// CHECK: arith.select {{.*}} : vector<8xi1>, vector<8xf32>
+// CHECK: math.fma {{.*}} : vector<8xf32>
+// CHECK: arith.shli {{.*}} : vector<8xi32>
+// CHECK-NOT: math.exp
+// CHECK: func.return
+// NOFMA-LABEL: func.func @exp
+// NOFMA-NOT: math.fma
+func.func @exp(%x: vector<8xf32>) -> vector<8xf32> {
+  %y = math.exp %x : vector<8xf32>
+  func.return %y : vector<8xf32>
+}
+
+// The same formula on a scalar.
+// CHECK-LABEL: func.func @tanh
+// CHECK: math.copysign {{.*}} : f32
+// CHECK-NOT: math.tanh
+// CHECK: func.return
+func.func @tanh(%x: f32) -> f32 {
+  %y = math.tanh %x : f32
+  func.return %y : f32
+}
+
+// Large arguments of sin are rare: their exact reduction stands aside.
+// CHECK-LABEL: func.func @sin
+// CHECK: arith.extf {{.*}} : vector<4xf32> to vector<4xf64>
+// CHECK: vector.reduction <or>
+// CHECK: scf.if
+// CHECK: arith.truncf
+// CHECK: func.return
+func.func @sin(%x: vector<4xf32>) -> vector<4xf32> {
+  %y = math.sin %x : vector<4xf32>
+  func.return %y : vector<4xf32>
+}
+
+// What the machine does by itself stays; so does f64.
+// CHECK-LABEL: func.func @kept
+// CHECK-NEXT: math.sqrt
+// CHECK-NEXT: math.floor
+// CHECK-NEXT: math.log {{.*}} : f64
+// CHECK-NEXT: func.return
+func.func @kept(%x: f32, %d: f64) -> (f32, f64) {
+  %y = math.sqrt %x : f32
+  %z = math.floor %y : f32
+  %l = math.log %d : f64
+  func.return %z, %l : f32, f64
+}

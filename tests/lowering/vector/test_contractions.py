@@ -1,0 +1,136 @@
+"""Matrix products, convolutions, pooling: register tiles keep the meaning, in the interpreter and natively."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlc.ir.context import make_context
+from mlc.ir.parsing import parse_text
+from tests.lowering.vector.programs import Kernel, check, lowered, structured_left
+
+ADD = ["%r = arith.addf %acc, %a0 : f32"]
+MAX = ["%r = arith.maximumf %acc, %a0 : f32"]
+BIAS_RELU = [
+    "%s = arith.addf %acc, %a0 : f32",
+    "%z = arith.constant 0.0 : f32",
+    "%r = arith.maximumf %s, %z : f32",
+]
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1, 1, 1), (1, 7, 16), (3, 5, 10), (5, 16, 17), (33, 3, 33), (2, 64, 100), (1, 40, 200)]
+)
+def test_matmul(m: int, k: int, n: int):
+    kernel = Kernel(f"x={m}x{k} w={k}x{n} out={m}x{n}").fill("out").contract("m,k|k,n->m,n", "x", "w", "out")
+    check(kernel, domain="field")
+
+
+@pytest.mark.parametrize(("bits", "registers"), [(128, 16), (256, 16), (512, 32)])
+def test_matmul_on_other_targets(bits: int, registers: int):
+    kernel = Kernel("x=13x9 w=9x27 out=13x27").fill("out").contract("m,k|k,n->m,n", "x", "w", "out")
+    check(kernel, domain="field", vector_bits=bits, vector_registers=registers)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 40, 9), (5, 64, 8), (3, 7, 5), (4, 4, 50)])
+def test_product_with_a_transposed_operand(m: int, k: int, n: int):
+    kernel = Kernel(f"x={m}x{k} w={n}x{k} out={m}x{n}").fill("out").contract("m,k|n,k->m,n", "x", "w", "out")
+    check(kernel, domain="field")
+
+
+def test_batched_matmul():
+    kernel = Kernel("x=3x5x8 w=3x8x20 out=3x5x20").fill("out")
+    check(kernel.contract("b,m,k|b,k,n->b,m,n", "x", "w", "out"), domain="field")
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 5, 64), (30, 3, 7), (31, 2, 48)])
+def test_packed_linear_with_epilogue(m: int, n: int, k: int):
+    kernel = Kernel(f"x={m}x{k} w={n}x{k}x16 b={n * 16} out={m}x{n * 16}").fill("out")
+    shape = f"memref<{m}x{n}x16xf32>"
+    kernel.view(
+        "o",
+        f"memref.expand_shape %out [[0], [1, 2]] output_shape [{m}, {n}, 16] : {kernel.types['out']} into {shape}",
+        shape,
+    )
+    kernel.contract("m,k|n,k,o->m,n,o", "x", "w", "o").generic("n->m,n", ["b", "out"], BIAS_RELU)
+    check(kernel, domain="integers")
+
+
+@pytest.mark.parametrize(("stride", "size", "window"), [(1, 9, 3), (2, 9, 3), (1, 6, 1), (2, 7, 1)])
+def test_blocked_convolution(stride: int, size: int, window: int):
+    o = (size - window) // stride + 1
+    kernel = Kernel(f"x=1x2x{size}x{size}x8 w=2x2x{window}x{window}x8x16 b=2x16 out=1x2x{o}x{o}x16").fill("out")
+    kernel.contract(f"n,c,h*{stride}+i,w*{stride}+j,k|f,c,i,j,k,g->n,f,h,w,g", "x", "w", "out")
+    check(kernel.generic("f,g->n,f,h,w,g", ["b", "out"], BIAS_RELU), domain="integers")
+
+
+def test_plain_convolution():
+    kernel = Kernel("x=1x3x9x9 w=20x3x3x3 out=1x20x7x7").fill("out")
+    check(kernel.contract("n,c,h+i,w+j|f,c,i,j->n,f,h,w", "x", "w", "out"), domain="field")
+
+
+def test_first_layer_convolution():
+    kernel = Kernel("x=1x3x9x9 w=2x3x3x3x16 out=1x2x4x4x16").fill("out")
+    check(kernel.contract("n,c,h*2+i,w*2+j|f,c,i,j,g->n,f,h,w,g", "x", "w", "out"), domain="field")
+
+
+def test_depthwise_convolution():
+    kernel = Kernel("x=1x2x9x11x16 w=2x3x3x16 out=1x2x7x9x16").fill("out")
+    check(kernel.contract("n,c,h+i,w+j,b|c,i,j,b->n,c,h,w,b", "x", "w", "out"), domain="field")
+
+
+def test_max_pooling_has_the_same_bits():
+    kernel = Kernel("x=1x2x9x9x16 win=3x3 out=1x2x4x4x16").fill("out", "0xFF800000")
+    kernel.generic("n,c,h*2+i,w*2+j,b|i,j->n,c,h,w,b", ["x", "win", "out"], MAX)
+    arrays = kernel.arrays()
+    arrays[0][0, 0, 2, 3, 5] = float("nan")
+    check(kernel, arrays, bits=True)
+
+
+def test_pooling_over_the_whole_image():
+    kernel = Kernel("x=1x3x7x7x16 out=1x3x16").fill("out").generic("n,c,h,w,b->n,c,b", ["x", "out"], ADD)
+    check(kernel, domain="field")
+
+
+def test_accumulation_onto_what_is_there():
+    kernel = Kernel("x=5x8 w=8x20 out=5x20").contract("m,k|k,n->m,n", "x", "w", "out")
+    check(kernel, domain="field")
+
+
+def test_doubles():
+    body = ["%p = arith.mulf %a0, %a1 : f64", "%r = arith.addf %acc, %p : f64"]
+    kernel = Kernel("x=5x20:f64 w=20x9:f64 out=5x9:f64").fill("out").generic("m,k|k,n->m,n", ["x", "w", "out"], body)
+    check(kernel, domain="field", tolerance=1e-14)
+
+
+def test_named_ops_are_taken_too():
+    ctx = make_context()
+    text = """func.func private @k(%a: memref<4x8xf32>, %b: memref<8x16xf32>, %c: memref<4x16xf32>) {
+      linalg.matmul ins(%a, %b : memref<4x8xf32>, memref<8x16xf32>) outs(%c : memref<4x16xf32>)
+      func.return
+    }"""
+    module = parse_text(text, ctx)
+    from mlc.ir.pipeline import make_pass
+
+    make_pass("vectorize-structured").apply(ctx, module)
+    assert structured_left(module) == []
+
+
+@pytest.mark.parametrize("rows", [1, 14, 49, 56, 196])
+def test_kernels_stay_small(rows: int):
+    kernel = Kernel(f"x={rows}x64 w=8x64x16 out={rows}x8x16").fill("out").contract("m,k|n,k,o->m,n,o", "x", "w", "out")
+    _, after, _ = lowered(kernel)
+    assert sum(1 for _ in after.walk()) < 1500
+
+
+def test_what_it_cannot_do_is_left_with_a_reason():
+    kernel = Kernel("x=8 out=8:index")
+    kernel.types["out"] = "memref<8xf32>"
+    kernel.generic(
+        "->i",
+        ["out"],
+        ["%i = linalg.index 0 : index", "%r = memref.load %x[%i] : memref<8xf32>"],
+    )
+    kernel.lines = [line.replace("%x_0", "%x") for line in kernel.lines]
+    _, after, ctx = lowered(kernel)
+    assert structured_left(after)
+    assert any(r.kind == "missed" and "memref.load" in r.reason for r in ctx.remarks)

@@ -1,0 +1,159 @@
+"""expand-math against float64 references: ULP over the whole f32 range, and every special value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from xdsl.dialects.builtin import ModuleOp
+
+from mlc.backends.llvm.testing import compile_kernel
+from mlc.interp import run_function
+from mlc.ir.context import MlcContext, make_context
+from mlc.ir.parsing import parse_text
+from mlc.ir.pipeline import make_pass
+from mlc.ir.verifier import verify_module
+from mlc.lowering.vector.math_double import DOUBLE
+from mlc.lowering.vector.math_single import SINGLE
+
+REFERENCE: dict[str, Callable[..., np.ndarray]] = {
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "log1p": np.log1p,
+    "tanh": np.tanh,
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "cbrt": np.cbrt,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "powf": np.power,
+    "atan2": np.arctan2,
+}
+SPECIAL = [
+    0.0, -0.0, math.inf, -math.inf, math.nan, 1, -1, 2, -2, 0.5, -0.5, 3, -3, 1e-45, -1e-45, 1.1754944e-38, 3.4e38,
+    -3.4e38, 88.72283, 88.7229, -87.4, -103.97, -104, 127.99999, 128, -149, -150, 1e-8, 16777216, 1e10, 0.92, 0.55,
+]  # fmt: skip
+
+
+def module(name: str, count: int, kind: str, *, fma: bool = True, element: str = "f32") -> tuple[ModuleOp, MlcContext]:
+    """A kernel that applies `math.<name>` to arrays of `count` elements, 16 lanes at a time or one by one."""
+    operands = 2 if name in ("powf", "atan2") else 1
+    array = f"memref<{count}x{element}>"
+    lanes = f"vector<16x{element}>"
+    vectors = kind == "vector"
+    loads = [
+        f"%x{i} = vector.load %a{i}[%i] : {array}, {lanes}" if vectors else f"%x{i} = memref.load %a{i}[%i] : {array}"
+        for i in range(operands)
+    ]
+    store = f"vector.store %y, %o[%i] : {array}, {lanes}" if vectors else f"memref.store %y, %o[%i] : {array}"
+    parameters = ", ".join([*(f"%a{i}: {array}" for i in range(operands)), f"%o: {array}"])
+    text = f"""func.func private @k({parameters}) attributes {{kernel}} {{
+      %low = arith.constant 0 : index
+      %step = arith.constant {16 if vectors else 1} : index
+      %high = arith.constant {count} : index
+      scf.for %i = %low to %high step %step {{
+        {chr(10).join(loads)}
+        %y = math.{name} {", ".join(f"%x{i}" for i in range(operands))} : {lanes if vectors else element}
+        {store}
+      }}
+      func.return
+    }}"""
+    ctx = make_context()
+    parsed = parse_text(text, ctx)
+    make_pass("expand-math", {"fma": fma}).apply(ctx, parsed)
+    verify_module(parsed, ctx)
+    return parsed, ctx
+
+
+def inputs(name: str, count: int) -> list[np.ndarray]:
+    """Special values, every exponent, and the usual range; pairs of special values for functions of two."""
+    rng = np.random.default_rng(7)
+    special = np.array(SPECIAL, np.float32)
+    n = count - len(special)
+    anywhere = rng.integers(0, 2**32, n // 2, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    usual = (rng.standard_normal(n - n // 2) * np.exp(rng.uniform(-6, 6, n - n // 2))).astype(np.float32)
+    x = np.concatenate([special, anywhere, usual])
+    if name not in ("powf", "atan2"):
+        return [x]
+    y = rng.permutation(x)
+    pairs = np.array([(p, q) for p in special for q in special], np.float32)[: count // 2]
+    x, y = x.copy(), y.copy()
+    x[: len(pairs)], y[: len(pairs)] = pairs[:, 0], pairs[:, 1]
+    third = count // 3
+    x[-third:], y[-third:] = np.abs(x[-third:]) ** np.float32(0.3), rng.uniform(-30, 30, third)
+    return [x, y]
+
+
+def errors(got: np.ndarray, reference: np.ndarray) -> tuple[float, np.ndarray]:
+    """Largest error in ULP of the reference, and where specials (inf, NaN, sign of zero) differ."""
+    with np.errstate(over="ignore"):
+        rounded = reference.astype(np.float32)
+    both = np.isfinite(got) & np.isfinite(rounded)
+    ulp = np.spacing(np.abs(rounded[both])).astype(np.float64)
+    worst = np.abs(got[both].astype(np.float64) - reference[both]) / ulp
+    same = (np.isnan(got) & np.isnan(rounded)) | (got == rounded) | both
+    signs = (got == 0) & (rounded == 0) & (np.signbit(got) != np.signbit(rounded))
+    return float(worst.max()), np.flatnonzero(~same | signs)
+
+
+@pytest.mark.parametrize("fma", [True, False])
+@pytest.mark.parametrize("name", sorted(REFERENCE))
+def test_within_two_ulp(name: str, fma: bool):
+    count = 16 * (1 << 12)
+    args = inputs(name, count)
+    parsed, _ = module(name, count, "vector", fma=fma)
+    got = np.zeros(count, np.float32)
+    compile_kernel(parsed, "k")(*args, got)
+    with np.errstate(all="ignore"):
+        reference = REFERENCE[name](*(a.astype(np.float64) for a in args))
+    worst, wrong = errors(got, reference)
+    assert worst <= 2
+    assert [(*(float(a[i]) for a in args), float(got[i])) for i in wrong[:5]] == []
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCE))
+def test_interpreter_agrees_with_native_code_and_scalars_with_vectors(name: str):
+    count = 512
+    args = inputs(name, count)
+    vectors, _ = module(name, count, "vector", fma=False)
+    native = np.zeros(count, np.float32)
+    compile_kernel(vectors, "k")(*args, native)
+    for kind in ("vector", "scalar"):
+        parsed, _ = module(name, count, kind, fma=False)
+        _, after = run_function(parsed, "k", [*args, np.zeros(count, np.float32)])
+        np.testing.assert_array_equal(np.isnan(after[-1]), np.isnan(native))
+        keep = ~np.isnan(native)
+        np.testing.assert_array_equal(after[-1][keep].view(np.int32), native[keep].view(np.int32))
+
+
+def test_every_formula_has_a_reference():
+    assert {f"math.{n}" for n in REFERENCE} == {*SINGLE, *DOUBLE}
+
+
+def test_half_precision_goes_through_single():
+    parsed, _ = module("exp", 64, "vector", element="f16")
+    x = np.linspace(-12, 11, 64).astype(np.float16)
+    got = np.zeros(64, np.float16)
+    compile_kernel(parsed, "k")(x, got)
+    np.testing.assert_array_equal(got, np.exp(x.astype(np.float64)).astype(np.float16))
+
+
+def test_doubles_are_left_to_the_c_library():
+    parsed, ctx = module("exp", 64, "scalar", element="f64")
+    assert any(op.name == "math.exp" for op in parsed.walk())
+    assert [r.kind for r in ctx.remarks] == ["missed"]

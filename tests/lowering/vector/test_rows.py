@@ -1,0 +1,97 @@
+"""Reductions and what surrounds them along rows: softmax, layer norm, sums; any axis."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.lowering.vector.programs import Kernel, check
+
+ADD = ["%r = arith.addf %acc, %a0 : f32"]
+MAX = ["%r = arith.maximumf %acc, %a0 : f32"]
+EXP = ["%d = arith.subf %a0, %a1 : f32", "%r = math.exp %d : f32"]
+DIV = ["%r = arith.divf %acc, %a0 : f32"]
+
+
+def softmax(rows: str, columns: str, *, local: bool) -> Kernel:
+    """max, exp of the difference, sum, division, with the rows' values in local buffers or arguments."""
+    if local:
+        kernel = Kernel(f"x={rows}x{columns} out={rows}x{columns}").local("m", f"{rows}xf32").local("t", f"{rows}xf32")
+    else:
+        kernel = Kernel(f"x={rows}x{columns} m={rows} t={rows} out={rows}x{columns}")
+    kernel.fill("m", "0xFF800000").generic("i,j->i", ["x", "m"], MAX).generic("i,j|i->i,j", ["x", "m", "out"], EXP)
+    return kernel.fill("t").generic("i,j->i", ["out", "t"], ADD).generic("i->i,j", ["t", "out"], DIV)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 16), (4, 17), (2, 200), (7, 5)])
+def test_softmax(rows: int, columns: int):
+    check(softmax(str(rows), str(columns), local=True))
+
+
+def test_softmax_of_masked_rows():
+    kernel = softmax("3", "20", local=True)
+    arrays = kernel.arrays()
+    arrays[0][1, 4:] = -np.inf
+    arrays[0][2, 3] = np.nan
+    check(kernel, arrays)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 20), (2, 0), (2, 200)])
+def test_softmax_of_dynamic_size(rows: int, columns: int):
+    kernel = softmax("?", "?", local=False)
+    check(kernel, kernel.arrays([rows, columns, rows, rows, rows, columns]))
+
+
+def test_softmax_over_channels():
+    kernel = Kernel("x=2x5x20 out=2x5x20").local("m", "2x20xf32").local("t", "2x20xf32")
+    kernel.fill("m", "0xFF800000").generic("n,c,w->n,w", ["x", "m"], MAX)
+    kernel.generic("n,c,w|n,w->n,c,w", ["x", "m", "out"], EXP)
+    check(kernel.fill("t").generic("n,c,w->n,w", ["out", "t"], ADD).generic("n,w->n,c,w", ["t", "out"], DIV))
+
+
+def test_layer_norm():
+    mean = ["%n = arith.constant 40.0 : f32", "%r = arith.divf %acc, %n : f32"]
+    square = ["%d = arith.subf %a0, %a1 : f32", "%q = arith.mulf %d, %d : f32", "%r = arith.addf %acc, %q : f32"]
+    final = [
+        "%n = arith.constant 40.0 : f32",
+        "%vv = arith.divf %a2, %n : f32",
+        "%e = arith.constant 1.0e-5 : f32",
+        "%w = arith.addf %vv, %e : f32",
+        "%s = math.sqrt %w : f32",
+        "%d = arith.subf %a0, %a1 : f32",
+        "%q = arith.divf %d, %s : f32",
+        "%u = arith.mulf %q, %a3 : f32",
+        "%r = arith.addf %u, %a4 : f32",
+    ]
+    kernel = Kernel("x=5x40 g=40 b=40 out=5x40").local("m", "5xf32").local("v", "5xf32")
+    kernel.fill("m").generic("i,j->i", ["x", "m"], ADD).generic("->i", ["m"], mean)
+    kernel.fill("v").generic("i,j|i->i", ["x", "m", "v"], square)
+    check(kernel.generic("i,j|i|i|j|j->i,j", ["x", "m", "v", "g", "b", "out"], final))
+
+
+def test_rows_columns_and_everything():
+    check(Kernel("x=2x20x7x7 out=2x20").fill("out").generic("n,c,h,w->n,c", ["x", "out"], ADD), domain="field")
+    check(Kernel("x=50x33 out=33").fill("out").generic("i,j->j", ["x", "out"], ADD), domain="field")
+    kernel = Kernel("x=2x20x7x7 out=1").fill("out").generic("n,c,h,w->0", ["x", "out"], ADD)
+    check(kernel, domain="field")
+
+
+def test_integer_and_bool_reductions():
+    kernel = Kernel("x=5x20:i64 out=5:i64").fill("out", "0")
+    check(kernel.generic("i,j->i", ["x", "out"], ["%r = arith.addi %acc, %a0 : i64"]), bits=True)
+    kernel = Kernel("x=5x20:i1 out=5:i1").fill("out", "false")
+    check(kernel.generic("i,j->i", ["x", "out"], ["%r = arith.ori %acc, %a0 : i1"]), bits=True)
+
+
+@pytest.mark.parametrize("kind", ["mulf", "minimumf", "maximumf"])
+def test_other_combinations(kind: str):
+    start = {"mulf": "1.0", "minimumf": "0x7F800000", "maximumf": "0xFF800000"}[kind]
+    kernel = Kernel("x=3x37 out=3").fill("out", start)
+    check(kernel.generic("i,j->i", ["x", "out"], [f"%r = arith.{kind} %acc, %a0 : f32"]))
+
+
+def test_a_body_that_is_no_plain_combination_runs_lane_by_lane():
+    """argmax-like: vectors across rows are still fine."""
+    body = ["%c = arith.cmpf ogt, %a0, %acc : f32", "%r = arith.select %c, %a0, %acc : f32"]
+    check(Kernel("x=9x20 out=20").fill("out").generic("i,j->j", ["x", "out"], body), bits=True)
+    check(Kernel("x=20x9 out=20").fill("out").generic("i,j->i", ["x", "out"], body), bits=True)

@@ -1,0 +1,83 @@
+// RUN: mlc-opt --vectorize-structured %s | filecheck %s
+// RUN: mlc-opt --vectorize-structured='vector_bits=256 vector_registers=16' %s | filecheck %s --check-prefix=AVX2
+// RUN: mlc-opt --vectorize-structured --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
+
+#id = affine_map<(i, j) -> (i, j)>
+#row = affine_map<(i, j) -> (j)>
+#first = affine_map<(i, j) -> (i)>
+
+// REMARK: [vectorize-structured] applied: {{.*}}vectorised 3 ops
+
+// Fill, product and epilogue are one nest: accumulators start as constants, bias and relu are applied in registers, one
+// store per element.
+// CHECK-LABEL: func.func private @linear
+// CHECK-NOT: linalg.
+// CHECK: "scf.parallel"
+// CHECK: scf.for {{.*}} iter_args({{.*}}%{{.*}} = %[[ZERO:.*]]) -> ({{.*}}vector<16xf32>
+// CHECK: vector.load {{.*}} vector<16xf32>
+// CHECK: memref.load
+// CHECK: vector.broadcast {{.*}} : f32 to vector<16xf32>
+// CHECK: vector.fma {{.*}} : vector<16xf32>
+// CHECK: scf.yield
+// CHECK: arith.addf {{.*}} : vector<16xf32>
+// CHECK: arith.maximumf {{.*}} : vector<16xf32>
+// CHECK: vector.store
+// CHECK: func.return
+// AVX2-LABEL: func.func private @linear
+// AVX2: vector.fma {{.*}} : vector<8xf32>
+func.func private @linear(%x: memref<28x64xf32>, %w: memref<4x64x16xf32>, %b: memref<4x16xf32>, %out: memref<28x4x16xf32>) attributes {kernel} {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%out : memref<28x4x16xf32>)
+  linalg.generic {indexing_maps = [affine_map<(m, n, o, k) -> (m, k)>, affine_map<(m, n, o, k) -> (n, k, o)>, affine_map<(m, n, o, k) -> (m, n, o)>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%x, %w : memref<28x64xf32>, memref<4x64x16xf32>) outs(%out : memref<28x4x16xf32>) {
+  ^bb0(%a: f32, %c: f32, %acc: f32):
+    %p = arith.mulf %a, %c : f32
+    %s = arith.addf %acc, %p : f32
+    linalg.yield %s : f32
+  }
+  linalg.generic {indexing_maps = [affine_map<(m, n, o) -> (n, o)>, affine_map<(m, n, o) -> (m, n, o)>], iterator_types = ["parallel", "parallel", "parallel"]} ins(%b : memref<4x16xf32>) outs(%out : memref<28x4x16xf32>) {
+  ^bb0(%a: f32, %acc: f32):
+    %s = arith.addf %acc, %a : f32
+    %r = arith.maximumf %s, %zero : f32
+    linalg.yield %r : f32
+  }
+  func.return
+}
+
+// A contiguous elementwise kernel is one flat loop, whatever its rank; the scalar stays a scalar until it meets a vector.
+// CHECK-LABEL: func.func private @flat
+// CHECK: "scf.parallel"
+// CHECK-NOT: scf.for
+// CHECK: vector.load {{.*}} vector<16xf32>
+// CHECK: arith.mulf {{.*}} : vector<16xf32>
+// CHECK: func.return
+func.func private @flat(%x: memref<4x8x32xf32>, %out: memref<4x8x32xf32>) attributes {kernel} {
+  linalg.generic {indexing_maps = [affine_map<(a, b, c) -> (a, b, c)>, affine_map<(a, b, c) -> (a, b, c)>], iterator_types = ["parallel", "parallel", "parallel"]} ins(%x : memref<4x8x32xf32>) outs(%out : memref<4x8x32xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %r = arith.mulf %a, %a : f32
+    linalg.yield %r : f32
+  }
+  func.return
+}
+
+// Softmax-like rows: the maximum ends in a horizontal reduction, the local buffer disappears.
+// CHECK-LABEL: func.func private @rows
+// CHECK-NOT: memref.alloca
+// CHECK: vector.reduction <maximumf>
+// CHECK: vector.store
+// CHECK: func.return
+func.func private @rows(%x: memref<8x64xf32>, %out: memref<8x64xf32>) attributes {kernel} {
+  %low = arith.constant 0xFF800000 : f32
+  %m = memref.alloca() : memref<8xf32>
+  linalg.fill ins(%low : f32) outs(%m : memref<8xf32>)
+  linalg.generic {indexing_maps = [#id, #first], iterator_types = ["parallel", "reduction"]} ins(%x : memref<8x64xf32>) outs(%m : memref<8xf32>) {
+  ^bb0(%a: f32, %acc: f32):
+    %r = arith.maximumf %acc, %a : f32
+    linalg.yield %r : f32
+  }
+  linalg.generic {indexing_maps = [#id, #first, #id], iterator_types = ["parallel", "parallel"]} ins(%x, %m : memref<8x64xf32>, memref<8xf32>) outs(%out : memref<8x64xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %r = arith.subf %a, %b : f32
+    linalg.yield %r : f32
+  }
+  func.return
+}
