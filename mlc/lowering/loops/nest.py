@@ -40,9 +40,10 @@ class Nest:
 
     def _before(self, op: Operation) -> None:
         op.location = self.anchor.location
-        block = self.anchor.parent_block()
+        place = self._open[0][0] if self._open else self.anchor
+        block = place.parent_block()
         assert block is not None
-        block.insert_op_before(op, self.anchor)
+        block.insert_op_before(op, place)
 
     def emit(self, op: Operation) -> SSAValue:
         """`insert`, returning the first result."""
