@@ -19,8 +19,9 @@ from xdsl.dialects.builtin import (
     TensorType,
     i64,
 )
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, TransposeOp, YieldOp
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
 from mlc.lowering.linalg.structure import iterators, shape_of
@@ -54,8 +55,11 @@ class At:
         return self.add(arith.ConstantOp(IntegerAttr(int(value), ty))).result
 
     def dim(self, value: SSAValue, dim: int) -> SSAValue:
-        """Size of a dynamic dimension."""
-        return self.add(tensor.DimOp(value, self.index(dim))).result
+        """Size of a dynamic dimension: the value that was given for it, or a `tensor.dim` of where it came from."""
+        known = size_given(value, dim)
+        if isinstance(known, tuple):
+            return self.add(tensor.DimOp(known[0], self.index(known[1]))).result
+        return known
 
     def empty(self, shape: Sequence[int | SSAValue], element: Attribute) -> SSAValue:
         static = [d if isinstance(d, int) else DYNAMIC_INDEX for d in shape]
@@ -140,6 +144,35 @@ class Body:
     def op(self, cls: Callable[..., Operation], *operands: SSAValue) -> SSAValue:
         """`cls(*operands)` and its result."""
         return self.add(cls(*operands)).results[0]
+
+
+def size_given(value: SSAValue, dim: int) -> SSAValue | tuple[SSAValue, int]:
+    """A dynamic size as the index value it was made with, or as a dimension of the first tensor that has it.
+
+    Asking the result of an op for its size would count as a reader of it.
+    """
+    while isinstance(value, OpResult):
+        op = value.op
+        match op:
+            case tensor.EmptyOp():
+                holes = [d for d, n in enumerate(shape_of(value)) if n == DYNAMIC_INDEX]
+                return op.dynamic_sizes[holes.index(dim)]
+            case tensor.ExpandShapeOp():
+                holes = [d for d, n in enumerate(shape_of(value)) if n == DYNAMIC_INDEX]
+                return op.dynamic_output_shape[holes.index(dim)]
+            case LinalgStructuredOperation():
+                value = op.outputs[value.index]
+            case tensor.InsertSliceOp() | tensor.InsertOp():
+                value = op.dest
+            case tensor.CollapseShapeOp() if len(group := groups_of(op)[dim]) == 1:
+                value, dim = op.src, group[0]
+            case tensor.CastOp():
+                if shape_of(op.source)[dim] != DYNAMIC_INDEX:
+                    break
+                value = op.source
+            case _:
+                break
+    return value, dim
 
 
 def element_type(value: SSAValue) -> Attribute:

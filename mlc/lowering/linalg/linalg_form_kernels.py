@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 from xdsl.dialects import func, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, SymbolRefAttr, TensorType
-from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Block, OpResult, SSAValue
 
 from mlc.ir.context import MlcContext
@@ -140,18 +139,7 @@ def _fresh_destination(value: OpResult, at: At) -> SSAValue:
     assert isinstance(ty, TensorType)
     if DYNAMIC_INDEX not in ty.get_shape():
         return at.add(tensor.EmptyOp([], ty)).tensor
-    current: SSAValue = value
-    while isinstance(current, OpResult):
-        op = current.op
-        if isinstance(op, tensor.EmptyOp):
-            return at.add(tensor.EmptyOp(list(op.dynamic_sizes), ty)).tensor
-        if isinstance(op, (GenericOp, FillOp)):
-            current = op.outputs[current.index]
-        elif isinstance(op, tensor.InsertOp):
-            current = op.dest
-        else:
-            break
-    sizes = [at.dim(current, i) if n == DYNAMIC_INDEX else n for i, n in enumerate(shape_of(value))]
+    sizes = [at.dim(value, i) if n == DYNAMIC_INDEX else n for i, n in enumerate(shape_of(value))]
     return at.empty(sizes, ty.element_type)
 
 

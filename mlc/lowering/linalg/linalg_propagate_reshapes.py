@@ -185,7 +185,8 @@ def _merge(op: GenericOp, reshape: tensor.ExpandShapeOp, dims: Sequence[int]) ->
     loops = [[dims[d] for d in group] for group in groups]  # old loops of each new loop, in the reshape's order
     if any(g != list(range(g[0], g[0] + len(g))) for g in loops):
         return None
-    loops.sort()
+    order = sorted(range(len(loops)), key=lambda n: loops[n])
+    loops = [loops[n] for n in order]
     extents = dict(zip(dims, shape_of(reshape.result), strict=True))
     plans = [_merged_dims(m, loops, extents) for m in maps_of(op)]
     if any(p is None for p in plans):
@@ -197,7 +198,12 @@ def _merge(op: GenericOp, reshape: tensor.ExpandShapeOp, dims: Sequence[int]) ->
     for value, plan in zip(op.operands, plans, strict=True):
         assert plan is not None
         merged, exprs = plan
-        operands.append((collapse_view(at, value, merged), AffineMap(len(loops), 0, tuple(exprs))))
+        if isinstance(value, OpResult) and isinstance(value.op, tensor.EmptyOp):
+            whole = at.sizes(reshape.src)
+            value = at.empty([whole[n] for n in order], element_type(value))
+        else:
+            value = collapse_view(at, value, merged)
+        operands.append((value, AffineMap(len(loops), 0, tuple(exprs))))
     new = _rebuild(at, op, operands, len(loops))
     for old, result in zip(op.results, new.results, strict=True):
         old.replace_all_uses_with(expand_view(at, result, loops, sizes))

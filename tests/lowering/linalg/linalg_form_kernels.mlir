@@ -7,19 +7,18 @@
 #b = affine_map<(d0, d1, d2) -> (d2, d1)>
 #c = affine_map<(d0, d1, d2) -> (d0, d1)>
 
-// Two equal products with their bias are one kernel; the second and a copy write into slices of the concatenation.
+// Two equal products with their bias are one kernel; both write into the concatenation, where the second reads the first.
 // CHECK-LABEL: func.func @forward
 // CHECK-SAME: (%x: tensor<4x8xf32>, %b: tensor<8xf32>)
 // CHECK: %[[W:.*]] = arith.constant dense_resource<w>
-// CHECK: %[[E:.*]] = tensor.empty() : tensor<4x8xf32>
-// CHECK: %[[R0:.*]] = func.call @[[K:matmul_4x8_8x8_add_0]](%x, %[[W]], %b, %[[E]])
 // CHECK: %[[D0:.*]] = tensor.empty() : tensor<8x8xf32>
-// CHECK: %[[S1:.*]] = tensor.extract_slice %[[D0]][4, 0] [4, 8] [1, 1]
-// CHECK: %[[R1:.*]] = func.call @[[K]](%[[R0]], %[[W]], %b, %[[S1]])
-// CHECK: %[[D1:.*]] = tensor.insert_slice %[[R1]] into %[[D0]][4, 0] [4, 8] [1, 1]
-// CHECK: %[[S0:.*]] = tensor.extract_slice %[[D1]][0, 0] [4, 8] [1, 1]
-// CHECK: %[[R2:.*]] = func.call @copy_4x8_0(%[[R0]], %[[S0]])
-// CHECK: %[[D2:.*]] = tensor.insert_slice %[[R2]] into %[[D1]][0, 0] [4, 8] [1, 1]
+// CHECK: %[[S0:.*]] = tensor.extract_slice %[[D0]][0, 0] [4, 8] [1, 1]
+// CHECK: %[[R0:.*]] = func.call @[[K:matmul_4x8_8x8_add_0]](%x, %[[W]], %b, %[[S0]])
+// CHECK: %[[D1:.*]] = tensor.insert_slice %[[R0]] into %[[D0]][0, 0] [4, 8] [1, 1]
+// CHECK: %[[S1:.*]] = tensor.extract_slice %[[D1]][4, 0] [4, 8] [1, 1]
+// CHECK: %[[V0:.*]] = tensor.extract_slice %[[D1]][0, 0] [4, 8] [1, 1]
+// CHECK: %[[R1:.*]] = func.call @[[K]](%[[V0]], %[[W]], %b, %[[S1]])
+// CHECK: %[[D2:.*]] = tensor.insert_slice %[[R1]] into %[[D1]][4, 0] [4, 8] [1, 1]
 // CHECK: func.return %[[D2]]
 // CHECK: func.func private @matmul_4x8_8x8_add_0(%{{.*}}: tensor<4x8xf32>, %{{.*}}: tensor<8x8xf32>, %{{.*}}: tensor<8xf32>, %[[OUT:.*]]: tensor<4x8xf32>) -> tensor<4x8xf32> attributes {kernel} {
 // CHECK: %[[F:.*]] = linalg.fill ins(%{{.*}} : f32) outs(%[[OUT]] : tensor<4x8xf32>)
@@ -122,4 +121,56 @@ func.func @loop(%x: tensor<?xf32>, %n: index) -> tensor<?xf32> {
     scf.yield %s : tensor<?xf32>
   }
   return %r : tensor<?xf32>
+}
+
+// -----
+
+// Only the border of padding is filled, and the kernel that makes the middle writes into it.
+// CHECK-LABEL: func.func @pad
+// CHECK: %[[D:.*]] = tensor.empty() : tensor<10xf32>
+// CHECK: tensor.extract_slice %[[D]][1] [8] [1]
+// CHECK: func.call @elementwise_8_add_0
+// CHECK: func.call @fill_1_0
+// CHECK: func.call @fill_1_0
+// CHECK-NOT: func.call @copy
+// CHECK: func.return
+func.func @pad(%x: tensor<8xf32>) -> tensor<10xf32> {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<8xf32>
+  %s = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%x : tensor<8xf32>) outs(%e : tensor<8xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %t = arith.addf %p, %p : f32
+    linalg.yield %t : f32
+  } -> tensor<8xf32>
+  %r = tensor.pad %s low[1] high[1] {
+  ^bb0(%i: index):
+    tensor.yield %zero : f32
+  } : tensor<8xf32> to tensor<10xf32>
+  return %r : tensor<10xf32>
+}
+
+// -----
+
+// A concatenation that grows: one destination, the shorter one is its beginning.
+// CHECK-LABEL: func.func @growing
+// CHECK: tensor.empty() : tensor<6xf32>
+// CHECK-NOT: tensor.empty() : tensor<4xf32>
+// CHECK: func.call @copy_2_0
+// CHECK: func.call @copy_2_0
+// CHECK: tensor.extract_slice %{{.*}}[0] [4] [1]
+// CHECK: func.call @rows
+// CHECK: func.call @copy_2_0
+// CHECK: func.return
+func.func @growing(%a: tensor<2xf32>, %b: tensor<2xf32>, %c: tensor<2xf32>) -> (tensor<6xf32>, tensor<f32>) {
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<f32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<f32>) -> tensor<f32>
+  %0 = tensor.concat dim(0) %a, %b : (tensor<2xf32>, tensor<2xf32>) -> tensor<4xf32>
+  %s = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> ()>], iterator_types = ["reduction"]} ins(%0 : tensor<4xf32>) outs(%f : tensor<f32>) {
+  ^bb0(%p: f32, %o: f32):
+    %t = arith.addf %p, %o : f32
+    linalg.yield %t : f32
+  } -> tensor<f32>
+  %1 = tensor.concat dim(0) %a, %b, %c : (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<6xf32>
+  return %1, %s : tensor<6xf32>, tensor<f32>
 }
