@@ -9,7 +9,9 @@ Instruments follow mlir-opt: print IR before/after passes, timing, crash reprodu
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -71,9 +73,23 @@ def _instantiate(spec: ArgSpec) -> ModulePass:
 
 
 def pass_options(cls: type[ModulePass]) -> str:
-    """`name=default` of a pass's options, for help texts."""
-    fields = getattr(cls, "__dataclass_fields__", {})
-    return " ".join(f"{n.replace('_', '-')}={f.default}" for n, f in fields.items() if n != "name" and f.init)
+    """`name=default` of a pass's options (`name` alone when it must be given), for help texts."""
+    texts: list[str] = []
+    for f in dataclasses.fields(cls):
+        if f.name != "name" and f.init:
+            name = f.name.replace("_", "-")
+            default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+            texts.append(name if default is dataclasses.MISSING else f"{name}={default}")
+    return " ".join(texts)
+
+
+def pass_summary(cls: type[ModulePass]) -> str:
+    """First line of the pass's docstring, or of its module's where the class has none of its own."""
+    doc = cls.__doc__ or ""
+    if not doc or doc.startswith(f"{cls.__name__}("):  # what dataclass puts there
+        doc = sys.modules[cls.__module__].__doc__ or ""
+    lines = doc.strip().splitlines()
+    return lines[0].strip() if lines else ""
 
 
 def parse_pipeline(text: str) -> list[ModulePass]:

@@ -16,7 +16,16 @@ from mlc.backends.registry import load_backend
 from mlc.errors import MlcError, ParseError, UsageError
 from mlc.ir.context import MlcContext, make_context, universe
 from mlc.ir.parsing import parse_text, print_text
-from mlc.ir.pipeline import Instruments, load_pass, make_pass, pass_names, pass_options, pipeline_text, run_pipeline
+from mlc.ir.pipeline import (
+    Instruments,
+    load_pass,
+    make_pass,
+    pass_names,
+    pass_options,
+    pass_summary,
+    pipeline_text,
+    run_pipeline,
+)
 from mlc.ir.pipeline_table import LEVELS, rows_until
 from mlc.ir.verifier import verify_module
 from mlc.tools.elide import elide_large_constants
@@ -39,9 +48,8 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
     if v.list_passes:
         for name in pass_names():
             cls = load_pass(name)
-            doc = (cls.__doc__ or "").strip().splitlines()
             options = pass_options(cls)
-            out.write(f"{name}{'{' + options + '}' if options else ''}\n    {doc[0] if doc else ''}\n")
+            out.write(f"{name}{'{' + options + '}' if options else ''}\n    {pass_summary(cls)}\n")
         return 0
     passes = args.passes + _table_passes(v.mlc_pipeline, v.mlc_to)
     if v.dump_pass_pipeline:
