@@ -1,25 +1,25 @@
 """`memref.global` as upstream writes it; xDSL has only the generic form and no `dense_resource` initial value.
 
-    memref.global "private" constant @w : memref<2x2xf32> = dense_resource<w> {alignment = 64 : i64}
+memref.global "private" constant @w : memref<2x2xf32> = dense_resource<w> {alignment = 64 : i64}
 """
 
 from __future__ import annotations
 
 from typing import Self
 
+from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
 from xdsl.dialects.builtin import (
-    SymbolNameConstraint,
     I64,
     DenseIntOrFPElementsAttr,
     DenseResourceAttr,
     IntegerAttr,
     MemRefType,
     StringAttr,
+    SymbolNameConstraint,
     TensorType,
     UnitAttr,
 )
 from xdsl.dialects.memref import GlobalOp as XdslGlobalOp
-from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
 from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, opt_prop_def, prop_def
 from xdsl.parser import Parser
@@ -30,7 +30,7 @@ from xdsl.utils.exceptions import VerifyException
 
 @irdl_op_definition
 class GlobalOp(XdslGlobalOp):
-    """A named buffer of the module. `initial_value`: a literal or resource, `unit` for uninitialized, none for external."""
+    """A named buffer of the module. `initial_value`: literal or resource, `unit`: uninitialized, none: external."""
 
     name = "memref.global"
 

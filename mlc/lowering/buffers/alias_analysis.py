@@ -6,8 +6,8 @@ tensor that is still needed lies in the memory that is written:
     %r = call @k(%x, %d)        over %d is fine unless %d, or a tensor that shares its memory, is read after the call
                                 (by any path, loops included), or the call itself reads that memory through %x
 
-What a later use needs is looked at closely: an insertion needs its destination only outside the inserted box, a slice only
-its own box, an overwritten destination nothing. Where sizes are not known the answer is no, which costs a copy.
+What a later use needs is looked at closely: an insertion needs its destination only outside the inserted box, a slice
+only its own box, an overwritten destination nothing. Where sizes are not known the answer is no, which costs a copy.
 """
 
 from __future__ import annotations
@@ -138,4 +138,3 @@ class AliasAnalysis:
         outer = self._loops.get(home, ()) if home is not None else ()
         here, there = self._loops[self._block[at]], self._loops[self._block[op]]
         return any(loop in there and loop not in outer for loop in here)
-

@@ -1,6 +1,6 @@
 """Offsets for buffers of known live range in one arena: greedy with best fit, several orders, the smallest kept.
 
-    a: 64 bytes, ops 0-1    b: 64 bytes, ops 1-2    c: 64 bytes, ops 2-3     -->  a at 0, b at 64, c at 0: 128 bytes
+a: 64 bytes, ops 0-1    b: 64 bytes, ops 1-2    c: 64 bytes, ops 2-3     -->  a at 0, b at 64, c at 0: 128 bytes
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Tensors become memrefs: every value gets a place in memory, kernels write over their destinations.
 
-    func.func @forward(%x: tensor<4xf32>) -> tensor<4xf32> {     func.func @forward(%x: memref<4xf32>, %out0: memref<4xf32>)
-      %w = arith.constant dense_resource<w> : tensor<4xf32>          attributes {num_inputs = 1 : i64} {
-      %e = tensor.empty() : tensor<4xf32>                     -->  %w = memref.get_global @w : memref<4xf32>
-      %r = call @kernel_0(%x, %w, %e) : …                          call @kernel_0(%x, %w, %out0) : …
-      return %r : tensor<4xf32> }                                  return }
+    func.func @forward(%x: tensor<4xf32>) -> tensor<4xf32> {    func.func @forward(%x: memref<4xf32>, %out0: memref<…>)
+      %w = arith.constant dense_resource<w> : tensor<4xf32>         attributes {num_inputs = 1 : i64} {
+      %e = tensor.empty() : tensor<4xf32>                    -->  %w = memref.get_global @w : memref<4xf32>
+      %r = call @kernel_0(%x, %w, %e) : …                         call @kernel_0(%x, %w, %out0) : …
+      return %r : tensor<4xf32> }                                 return }
 
 What: destination style, destinations placed, then one walk per function with an in-place analysis: a copy is made
-wherever memory is still needed, with a `missed` remark. `@const.*` functions stay on tensors: the interpreter runs them.
+wherever memory is still needed, with a `missed` remark. `@const.*` functions stay on tensors: the interpreter runs
+them. Dynamic sizes of the results are given by `@output_dims`.
 Runs after kernels are formed. Runs before plan-memory, which turns `memref.alloc` of @forward into arena offsets.
 Tests: tests/lowering/buffers/bufferize*.mlir, tests/lowering/buffers/test_bufferize.py
 """
@@ -85,9 +86,9 @@ class Bufferize(MlcPass):
 
 
 def _has_tensors(function: func.FuncOp) -> bool:
-    return any(isinstance(t, TensorType) for t in (*function.function_type.inputs, *function.function_type.outputs)) or any(
-        is_tensor(v) for op in function.walk() for v in (*op.operands, *op.results)
-    )
+    types = (*function.function_type.inputs, *function.function_type.outputs)
+    values = (v for op in function.walk() for v in (*op.operands, *op.results))
+    return any(isinstance(t, TensorType) for t in types) or any(is_tensor(v) for v in values)
 
 
 def _check(function: func.FuncOp) -> None:
@@ -115,9 +116,7 @@ def _kernel_outs(kernel: func.FuncOp) -> list[SSAValue]:
     return list(outs)
 
 
-def _bufferize_kernel(
-    state: ModuleBuffers, kernel: func.FuncOp, types: tuple[Attribute, ...]
-) -> list[ExtraArgument]:
+def _bufferize_kernel(state: ModuleBuffers, kernel: func.FuncOp, types: tuple[Attribute, ...]) -> list[ExtraArgument]:
     b = FunctionBufferizer(state, kernel, kernel=True)
     b.take_arguments(types, _kernel_outs(kernel))
     b.run()
@@ -150,8 +149,12 @@ def _bufferize_entry(state: ModuleBuffers, function: func.FuncOp) -> None:
 def _add_output_dims(state: ModuleBuffers, function: func.FuncOp, extents: Sequence[tuple[Extent, ...]]) -> None:
     """`@output_dims`: the dynamic dims of the results from those of the inputs."""
     shapes = [t.get_shape() if isinstance(t, TensorType) else () for t in function.function_type.outputs]
-    wanted = [e for extent, shape in zip(extents, shapes, strict=True)
-              for e, d in zip(extent, shape, strict=True) if d == DYNAMIC_INDEX]
+    wanted = [
+        e
+        for extent, shape in zip(extents, shapes, strict=True)
+        for e, d in zip(extent, shape, strict=True)
+        if d == DYNAMIC_INDEX
+    ]
     if not wanted:
         return
     inputs = [a for a in function.body.block.args[: len(function.function_type.inputs)] if is_tensor(a)]
@@ -185,5 +188,3 @@ def _update_type(function: func.FuncOp) -> None:
     if given is not None:
         empty = DictionaryAttr({})
         function.properties["arg_attrs"] = ArrayAttr([*given, *[empty] * (len(args) - len(given))])
-
-

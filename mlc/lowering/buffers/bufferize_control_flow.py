@@ -1,9 +1,9 @@
 """Tensors carried by `scf.if`, `scf.for` and `scf.while` become buffers that the regions write.
 
-    %r = scf.for … iter_args(%a = %x) {          memref of %x (or a copy of it, when %x must stay): %a and %r
-      %y = … ; scf.yield %y }               -->  scf.for … { …; copy %y into %a, unless it was computed there }
+%r = scf.for … iter_args(%a = %x) {          memref of %x (or a copy of it, when %x must stay): %a and %r
+  %y = … ; scf.yield %y }               -->  scf.for … { …; copy %y into %a, unless it was computed there }
 
-    %r = scf.if %c { yield %t } else { yield %e }    -->  %b = alloc; scf.if %c { write %b } else { write %b }
+%r = scf.if %c { yield %t } else { yield %e }    -->  %b = alloc; scf.if %c { write %b } else { write %b }
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _if(b: FunctionBufferizer, op: Operation) -> None:
     _rebuild(
         b,
         op,
-        lambda regions: scf.IfOp(op.cond, [r.type for r in _scalars(op.output)], *regions),
+        lambda regions: scf.IfOp(op.cond, [r.type for r in _scalars(op.output)], regions[0], regions[1]),
         [(y, _yield_again(y)) for y in yields],
     )
 
@@ -200,8 +200,9 @@ def _yield_again(y: Operation) -> Callable[[], Operation]:
 def _reserve(b: FunctionBufferizer, value: SSAValue, block: Block, buffer: Buffer) -> None:
     """Let a value that a branch yields be computed in `buffer`, where it starts from an empty tensor of the branch."""
     root = root_value(value, b.module.destinations)
-    fresh = isinstance(root, OpResult) and isinstance(root.op, tensor.EmptyOp) and root.op.parent_block() is block
-    if fresh and root.type == value.type:
+    if not isinstance(root, OpResult) or not isinstance(root.op, tensor.EmptyOp) or root.type != value.type:
+        return
+    if root.op.parent_block() is block:
         b.reserved.setdefault(root.op, buffer)
 
 

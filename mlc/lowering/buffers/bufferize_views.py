@@ -1,9 +1,9 @@
 """Tensor ops that only look at memory another way: slices, reshapes, casts, and insertions.
 
-    tensor.extract_slice   -->  memref.subview
-    tensor.expand_shape    -->  memref.expand_shape
-    tensor.collapse_shape  -->  memref.collapse_shape, of a dense copy where the strides do not allow it
-    tensor.insert_slice    -->  nothing, when the source was computed in the destination's box; a copy into it otherwise
+tensor.extract_slice   -->  memref.subview
+tensor.expand_shape    -->  memref.expand_shape
+tensor.collapse_shape  -->  memref.collapse_shape, of a dense copy where the strides do not allow it
+tensor.insert_slice    -->  nothing, when the source was computed in the destination's box; a copy into it otherwise
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from xdsl.dialects import memref, tensor
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
+    I64,
     ArrayAttr,
     DenseArrayBase,
     MemRefType,
     NoneAttr,
     StridedLayoutAttr,
     TensorType,
-    i64,
 )
 from xdsl.ir import Operation, SSAValue
 
@@ -29,7 +29,7 @@ from mlc.lowering.buffers.function_bufferizer import PASS, FunctionBufferizer, r
 from mlc.lowering.buffers.views import View, collapsed_strides, expanded_strides, reshaped_view, same_place
 
 
-def _mixed(static: DenseArrayBase, dynamic: Sequence[SSAValue]) -> list[SSAValue | int]:
+def _mixed(static: DenseArrayBase[I64], dynamic: Sequence[SSAValue]) -> list[SSAValue | int]:
     rest = iter(dynamic)
     return [next(rest) if s == DYNAMIC_INDEX else s for s in static.get_values()]
 
@@ -138,9 +138,7 @@ def _collapse_shape(b: FunctionBufferizer, op: Operation) -> None:
     b.drop(op)
 
 
-def _collapsed_layout(
-    source: MemRefType, groups: Sequence[Sequence[int]]
-) -> StridedLayoutAttr | NoneAttr | None:
+def _collapsed_layout(source: MemRefType, groups: Sequence[Sequence[int]]) -> StridedLayoutAttr | NoneAttr | None:
     if isinstance(source.layout, NoneAttr):
         return NoneAttr()
     strides = source.get_strides()
@@ -162,4 +160,3 @@ def _cast(b: FunctionBufferizer, op: Operation) -> None:
     undefined = op.source in b.analysis.undefined
     b.bind(op.dest, b.emit(memref.CastOp.get(b.memrefs[op.source], result)), cast, undefined=undefined)
     b.drop(op)
-

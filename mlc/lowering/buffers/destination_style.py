@@ -4,9 +4,9 @@
                                                          -->  %f = linalg.fill ins(%z) outs(%e)
                                                               %p = tensor.insert_slice %x into %f[0, 1] [2, 4] [1, 1]
 
-`tensor.pad`, `concat`, `splat`, `generate`, `from_elements`, `linalg.pack` and `linalg.unpack` become fills, insertions and
-generics that write over a `tensor.empty`; dense splat constants inside kernels become fills. Afterwards tensors are only
-made by `tensor.empty`, by constants and by ops that write over a tensor.
+`tensor.pad`, `concat`, `splat`, `generate`, `from_elements`, `linalg.pack` and `linalg.unpack` become fills, insertions
+and generics that write over a `tensor.empty`; dense splat constants inside kernels become fills. Afterwards tensors are
+only made by `tensor.empty`, by constants and by ops that write over a tensor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xdsl.dialects import arith, linalg, tensor
+from xdsl.dialects import arith, tensor
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     AffineMapAttr,
@@ -24,6 +24,8 @@ from xdsl.dialects.builtin import (
     TensorType,
 )
 from xdsl.dialects.func import FuncOp
+from xdsl.dialects.linalg import ops as linalg
+from xdsl.dialects.linalg.attrs import IteratorTypeAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
@@ -64,7 +66,9 @@ class Writer:
         dynamic = [self.extent(e) for e, d in zip(extents, shape, strict=True) if d == DYNAMIC_INDEX]
         return self(tensor.EmptyOp(dynamic, TensorType(element, shape)))
 
-    def insert_slice(self, source: SSAValue, dest: SSAValue, offsets: Sequence[Extent], sizes: Sequence[Extent]) -> SSAValue:
+    def insert_slice(
+        self, source: SSAValue, dest: SSAValue, offsets: Sequence[Extent], sizes: Sequence[Extent]
+    ) -> SSAValue:
         """`source` written into `dest` at `offsets`."""
         offset, size = self.sizes(offsets), self.sizes(sizes)
         return self(
@@ -93,7 +97,7 @@ def copying_generic(source: SSAValue, dest: SSAValue, source_map: AffineMap, des
     element: Any = source.type.element_type  # pyright: ignore[reportAttributeAccessIssue]
     body = Block(arg_types=[element, element])
     body.add_op(linalg.YieldOp(body.args[0]))
-    parallel = [linalg.IteratorTypeAttr.parallel()] * dest_map.num_dims
+    parallel = [IteratorTypeAttr.parallel()] * dest_map.num_dims
     maps = ArrayAttr([AffineMapAttr(source_map), AffineMapAttr(dest_map)])
     results = (dest.type,) if isinstance(dest.type, TensorType) else ()
     return linalg.GenericOp([source], [dest], Region(body), maps, parallel, results)
@@ -117,7 +121,7 @@ def _pad(op: Operation, w: Writer) -> SSAValue:
     if any(isinstance(p, int) and p < 0 for p in (*low, *high)):
         raise UnsupportedError("tensor.pad with negative padding", where=format_location(op.location) or None)
     empty = w.empty(result.element_type, total, result.get_shape())
-    if isinstance(value.owner, Operation) and value.owner.parent is body or value.owner is body:
+    if (isinstance(value.owner, Operation) and value.owner.parent is body) or value.owner is body:
         filled = _generate(op, empty, w)
     else:
         filled = w(linalg.FillOp([value], [empty], [result]))
@@ -141,7 +145,7 @@ def _generate(op: Operation, empty: SSAValue, w: Writer) -> SSAValue:
             block.add_op(linalg.YieldOp(mapper.get(inner.operands[0], inner.operands[0])))
         else:
             block.add_op(inner.clone(mapper))
-    parallel = [linalg.IteratorTypeAttr.parallel()] * rank
+    parallel = [IteratorTypeAttr.parallel()] * rank
     maps = ArrayAttr([AffineMapAttr(AffineMap.identity(rank))])
     return w(linalg.GenericOp([], [empty], Region(block), maps, parallel, [result]))
 
@@ -260,9 +264,7 @@ def _relayout(op: Operation, w: Writer) -> SSAValue:
     extents = dims_of(plain)
     for box in _tile_boxes(op, shape):
         plain_at: list[Extent] = [o for o, _, _ in box]
-        plain_size: list[Extent] = [
-            extents[d] if shape[d] == DYNAMIC_INDEX else n for d, (_, n, _) in enumerate(box)
-        ]
+        plain_size: list[Extent] = [extents[d] if shape[d] == DYNAMIC_INDEX else n for d, (_, n, _) in enumerate(box)]
         at, size = _packed_box(op, box)
         packed_size: list[Extent] = list(size)
         for i, d in enumerate(op.permutation(len(shape))):

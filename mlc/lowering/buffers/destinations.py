@@ -1,16 +1,17 @@
 """Which operand of an op is the destination of which result, and whether its contents are read.
 
-    %f = linalg.fill ins(%z) outs(%e)         result 0 is written over %e; %e is not read
-    %m = linalg.matmul ins(%a, %b) outs(%f)   result 0 is written over %f; %f is read
-    %r = func.call @kernel_3(%x, %d)          result 0 is written over %d; read when the kernel reads it
+%f = linalg.fill ins(%z) outs(%e)         result 0 is written over %e; %e is not read
+%m = linalg.matmul ins(%a, %b) outs(%f)   result 0 is written over %f; %f is read
+%r = func.call @kernel_3(%x, %d)          result 0 is written over %d; read when the kernel reads it
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from xdsl.dialects import func, linalg, tensor
+from xdsl.dialects import func, tensor
 from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Operation, OpResult, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
@@ -38,9 +39,7 @@ def indexing_maps(op: Operation) -> tuple[AffineMap, ...] | None:
 
 def is_elementwise(op: Operation) -> bool:
     """Whether every iteration of a structured op may run in any order."""
-    return isinstance(op, LinalgStructuredOperation) and all(
-        i.data.value == "parallel" for i in op.get_iterator_types()
-    )
+    return isinstance(op, LinalgStructuredOperation) and all(str(i.data) == "parallel" for i in op.get_iterator_types())
 
 
 @dataclass
@@ -92,9 +91,7 @@ class Destinations:
         key = (name, index)
         if key not in self._reads:
             kernel = self.functions.get(name)
-            self._reads[key] = (
-                kernel is None or not kernel.body.blocks or self._read(kernel.body.block.args[index])
-            )
+            self._reads[key] = kernel is None or not kernel.body.blocks or self._read(kernel.body.block.args[index])
         return self._reads[key]
 
     def _read(self, value: SSAValue) -> bool:

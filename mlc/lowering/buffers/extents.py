@@ -4,7 +4,7 @@
     %s = arith.addi %d, %c16       extent_of(%s)                                  ->  ("arith.addi", ("dim", %x, 0), 16)
 
 Two equal extents are equal at run time, so that slices of dynamic tensors can be compared without canonical IR, and an
-extent can be written out again at another place (`Materializer`), for instance at the call of the kernel it was found in.
+extent can be written out again at another place (`Materializer`), for instance at the call of a kernel that needs it.
 """
 
 from __future__ import annotations

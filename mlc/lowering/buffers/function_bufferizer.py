@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xdsl.dialects import arith, func, linalg, memref, tensor
+from xdsl.dialects import arith, func, memref, tensor
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     AffineMapAttr,
@@ -21,6 +21,7 @@ from xdsl.dialects.builtin import (
     MemRefType,
     TensorType,
 )
+from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from xdsl.ir.affine import AffineMap
@@ -210,7 +211,8 @@ class FunctionBufferizer:
         if reason is None:
             return self.memrefs[value], view
         needs = value not in self.analysis.undefined and self.module.destinations.reads_contents(op, index)
-        self.module.ctx.remarks.missed(PASS, op, "written to a fresh buffer" + (" with a copy" if needs else ""), reason=reason)
+        what = "written to a fresh buffer" + (" with a copy" if needs else "")
+        self.module.ctx.remarks.missed(PASS, op, what, reason=reason)
         buffer, fresh = self.allocate(value.type, dims_of(value))
         if needs:
             self.copy(self.memrefs[value], buffer)
@@ -220,7 +222,7 @@ class FunctionBufferizer:
         """Copy each source to its destination as if at once (sources may lie in other destinations)."""
         pending = [m for m in moves if not same_place(m[1], m[3])]
         ready: list[tuple[SSAValue, SSAValue]] = []
-        for source, view, dest, target in pending:
+        for source, view, dest, _ in pending:
             if any(not disjoint(view, m[3]) for m in pending):
                 t = source.type
                 assert isinstance(t, MemRefType)
@@ -335,7 +337,7 @@ def structured(b: FunctionBufferizer, op: Operation) -> None:
 
 
 def _reads_inside(b: FunctionBufferizer, op: Operation) -> None:
-    """Tensors that a body reads by index, or asks for a size (the analysis sees these as reads after the op's writes)."""
+    """Tensors that a body reads by index or asks for a size (to the analysis: reads after the op's writes)."""
     for region in op.regions:
         for inner in list(region.walk()):
             match inner:
@@ -349,9 +351,8 @@ def _reads_inside(b: FunctionBufferizer, op: Operation) -> None:
             block = inner.parent_block()
             assert block is not None
             block.insert_op_before(new, inner)
-            inner.results[0].replace_all_uses_with(new.results[0])
-            inner.detach()
-            inner.erase()
+            b.replace(inner.results[0], new.results[0])
+            b.drop(inner)
 
 
 def _drop_written_inputs(op: linalg.GenericOp, inputs: dict[int, View], outs: list[tuple[int, View]]) -> None:
@@ -397,8 +398,10 @@ def _call(b: FunctionBufferizer, op: Operation) -> None:
     assert isinstance(op, func.CallOp)
     indices = b.module.destinations.indices(op)
     targets = dict(zip(indices, (b.destination(op, i) for i in indices), strict=True))
-    args = [b.as_parameter(targets[i][0] if i in targets else b.memrefs[v]) if is_tensor(v) else v
-            for i, v in enumerate(op.arguments)]
+    args = [
+        b.as_parameter(targets[i][0] if i in targets else b.memrefs[v]) if is_tensor(v) else v
+        for i, v in enumerate(op.arguments)
+    ]
     kernel = b.module.specialise(op, tuple(a.type for a in args))
     outer = dict(zip(kernel.parameters, args, strict=True))
     for extra in kernel.extras:
@@ -409,7 +412,9 @@ def _call(b: FunctionBufferizer, op: Operation) -> None:
     b.drop(op)
 
 
-def _extra(b: FunctionBufferizer, op: Operation, extra: ExtraArgument, outer: dict[BlockArgument, SSAValue]) -> SSAValue:
+def _extra(
+    b: FunctionBufferizer, op: Operation, extra: ExtraArgument, outer: dict[BlockArgument, SSAValue]
+) -> SSAValue:
     """Scratch or a constant that the kernel called by `op` asks for; `outer` maps its parameters to arguments."""
     if extra.value is not None:
         t = TensorType(extra.type.element_type, extra.type.shape)

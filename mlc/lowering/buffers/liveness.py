@@ -1,8 +1,8 @@
 """How long each `memref.alloc` of a function is needed, views of it included.
 
-    %a = memref.alloc()                 position of ops in program order: a buffer lives from its first use to its last;
-    call @k(%x, %a)          1          a use inside a loop around which the buffer lives counts for the whole loop
-    call @k(%a, %b)          2          -->  %a: [1, 2]
+%a = memref.alloc()                 position of ops in program order: a buffer lives from its first use to its last;
+call @k(%x, %a)          1          a use inside a loop around which the buffer lives counts for the whole loop
+call @k(%a, %b)          2          -->  %a: [1, 2]
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def _users(value: SSAValue) -> list[Operation]:
             continue
         elif op.has_trait(IsTerminator) or any(r.type == value.type for r in op.results):
             raise UnsupportedError(
-                f"a buffer that passes through '{op.name}' cannot be planned", where=format_location(op.location) or None
+                f"a buffer that passes through '{op.name}' cannot be planned",
+                where=format_location(op.location) or None,
             )
         else:
             found.append(op)

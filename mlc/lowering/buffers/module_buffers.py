@@ -157,10 +157,7 @@ class ModuleBuffers:
             assert isinstance(value, DenseResourceAttr | DenseIntOrFPElementsAttr)
             held = value.type
             assert isinstance(held, TensorType)
-            if isinstance(value, DenseIntOrFPElementsAttr):
-                resource = self._literal(value, held, like)
-            else:
-                resource = value
+            resource = value if isinstance(value, DenseResourceAttr) else self._literal(value, held, like)
             handle = resource.resource_handle.data
             functions = self.destinations.functions
             name = self.unique_symbol(f"{handle}.data" if handle in functions else handle)

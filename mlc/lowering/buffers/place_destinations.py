@@ -7,8 +7,8 @@
     %c = linalg.conv … outs(%e)                                %c = linalg.conv … outs(%out)
     %r = linalg.generic ins(%c, %b) outs(%out)            -->  %r = linalg.generic ins(%c, %b) outs(%out)
 
-What a `tensor.empty` holds is anyone's choice, so putting another tensor in its place never changes a value; whether the
-memory is free at that time is checked afterwards (`alias_analysis`), and a bad guess here costs a copy, nothing else.
+What a `tensor.empty` holds is anyone's choice, so putting another tensor in its place never changes a value; whether
+the memory is free at that time is checked afterwards (`alias_analysis`), and a bad guess here costs a copy, no more.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects import arith, linalg, tensor
+from xdsl.dialects import arith, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, TensorType
 from xdsl.dialects.func import FuncOp
+from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import BlockArgument, Operation, OpResult, SSAValue
 
 from mlc.lowering.buffers.destination_style import Writer

@@ -7,19 +7,20 @@
       call @k(%a, %b)                                 …
       call @k(%b, %out0)                            func.func @arena_size() -> index { return 128 }
 
-With dynamic sizes offsets are expressions of the inputs' dims: the order of conflicting buffers is fixed from the sizes at a
-nominal dim, and each begins where the highest conflicting one below it ends, which holds for every size.
+With dynamic sizes offsets are expressions of the inputs' dims: the order of conflicting buffers is fixed from the sizes
+at a nominal dim, and each begins where the highest conflicting one below it ends, which holds for every size.
 
-What: gives @forward its last argument and the module `@arena_size`. Runs after bufferize; runs before kernels are split off.
+What: gives @forward its last argument and the module `@arena_size`. Runs after bufferize; runs before kernels are split
+off.
 Tests: tests/lowering/buffers/plan_memory.mlir, tests/lowering/buffers/test_plan_memory.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects import arith, func, memref
+from xdsl.dialects import func, memref
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     ArrayAttr,
@@ -203,7 +204,7 @@ class _Planner:
         self.module.body.block.insert_op_after(function, self.entry)
 
 
-def _emit(insert, op: Operation) -> SSAValue:  # noqa: ANN001
+def _emit(insert: Callable[[Operation], None], op: Operation) -> SSAValue:
     insert(op)
     return op.results[0]
 
@@ -276,5 +277,3 @@ def _offsets(ranges: Sequence[LiveRange], sizes: Sequence[Extent], nominal: Sequ
             at = combine("arith.maxsi", at, combine("arith.addi", offsets[j], sizes[j]))
         offsets[i] = at
     return offsets
-
-

@@ -85,9 +85,7 @@ def slice_view(
         new_offsets[d] = combine("arith.addi", view.offsets[d], offsets[i])
         new_sizes[d] = sizes[i]
     dims = tuple(view.dims[d] for d in kept)
-    return replace(
-        view, offsets=tuple(new_offsets), sizes=tuple(new_sizes), dims=dims, shape=shape, linear=linear
-    )
+    return replace(view, offsets=tuple(new_offsets), sizes=tuple(new_sizes), dims=dims, shape=shape, linear=linear)
 
 
 def _strided_box(
@@ -179,9 +177,12 @@ def contains(outer: View, inner: View) -> bool:
     for full, oo, on, io, size in zip(root, outer.offsets, outer.sizes, inner.offsets, inner.sizes, strict=True):
         if (oo == 0 and on == full) or (oo == io and on == size):
             continue
-        static = isinstance(oo, int) and isinstance(on, int) and isinstance(io, int) and isinstance(size, int)
-        if not (static and oo <= io and io + size <= oo + on):
-            return False
+        match oo, on, io, size:
+            case int(), int(), int(), int():
+                if not (oo <= io and io + size <= oo + on):
+                    return False
+            case _:
+                return False
     return True
 
 

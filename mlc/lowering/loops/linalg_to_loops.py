@@ -6,7 +6,8 @@
                                                memref.store %r, %c[%i, %j] } }
 
 Loops keep the order of the op's iterators, except that reductions go inside the parallel loops, so that each output
-element is reduced in the same order as before, in a register. Also `linalg.softmax`, `broadcast`, `reduce` and `memref.copy`.
+element is reduced in the same order as before, in a register. Also `linalg.softmax`, `broadcast`, `reduce` and
+`memref.copy`.
 
 What: the fallback for what vectorize-structured leaves. Runs after it; runs before convert-to-llvm.
 Tests: tests/lowering/loops/linalg_to_loops.mlir, tests/lowering/loops/test_linalg_to_loops.py
@@ -17,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects import arith, linalg, math, memref
+from xdsl.dialects import arith, math, memref
 from xdsl.dialects.builtin import AnyFloat, FloatAttr, MemRefType, ModuleOp
+from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
@@ -76,7 +78,7 @@ class _Spec:
 def _structured(op: Operation) -> None:
     assert isinstance(op, LinalgStructuredOperation)
     maps = [m.data for m in op.get_indexing_maps()]
-    iterators = [i.data.value for i in op.get_iterator_types()]
+    iterators = [str(i.data) for i in op.get_iterator_types()]
     _lower(op, _Spec(list(op.operands), maps, iterators, len(op.outputs), op.body.block))
 
 

@@ -1,9 +1,9 @@
 """Loop nests of `scf.for`, built inwards, and the index arithmetic inside them.
 
-    nest = Nest(anchor)                          %c0, %c1, %n (once per function where possible)
-    i = nest.loop(n)                             scf.for %i = %c0 to %n step %c1 {
-    nest.emit(memref.LoadOp.get(x, [i]))           %v = memref.load %x[%i]
-                                                 }
+nest = Nest(anchor)                          %c0, %c1, %n (once per function where possible)
+i = nest.loop(n)                             scf.for %i = %c0 to %n step %c1 {
+nest.emit(memref.LoadOp.get(x, [i]))           %v = memref.load %x[%i]
+                                             }
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
       scf.reduce(%v : f32) { ^bb0(%x, %y): … }    -->       … ; scf.yield (%x + %y at %x = %b, %y = %v) }
     }                                                     scf.yield %t }
 
-What: the serial target's form of parallel loops; iterations run in row-major order. Runs after the loops level is reached,
-before convert-to-llvm. Preserves values bit for bit: any order is an order that `scf.parallel` allows.
+What: the serial target's form of parallel loops; iterations run in row-major order. Runs after the loops level is
+reached, before convert-to-llvm. Preserves values bit for bit: any order is an order that `scf.parallel` allows.
 Tests: tests/lowering/loops/scf_parallel_to_for.mlir, tests/lowering/loops/test_scf_parallel_to_for.py
 """
 
@@ -73,7 +73,10 @@ def _serialise(op: scf.ParallelOp) -> None:
         if o is not reduce:
             o.detach()
             inner.add_op(o)
-    results = [_combine(inner, r.block, before, v) for r, before, v in zip(reduce.reductions, carried, reduce.args, strict=True)]
+    results = [
+        _combine(inner, r.block, before, v)
+        for r, before, v in zip(reduce.reductions, carried, reduce.args, strict=True)
+    ]
     for loop in reversed(loops):
         end = scf.YieldOp(*results)
         end.location = op.location

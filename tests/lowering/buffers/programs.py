@@ -1,7 +1,7 @@
 """Random programs on tensors, full of aliasing traps, from a tape of bytes: every tape is a valid program.
 
-Values are reused as destinations, sliced, inserted into arguments and constants, inserted twice, carried through loops and
-branches, and returned more than once. `in_kernel`: everything inside one kernel; otherwise calls of small kernels.
+Values are reused as destinations, sliced, inserted into arguments and constants, inserted twice, carried through loops
+and branches, and returned more than once. `in_kernel`: everything inside one kernel; otherwise calls of small kernels.
 """
 
 from __future__ import annotations
@@ -211,7 +211,9 @@ class Program:
         if v.dynamic:
             sizes[0], offsets[0], strides[0] = self.size(v), 0, 1
         out = Value(self.name(), small, v.dynamic)
-        self.line(f"{out.name} = tensor.extract_slice {v.name}{offsets} {_list(sizes)} {strides} : {v.type} to {out.type}")
+        self.line(
+            f"{out.name} = tensor.extract_slice {v.name}{offsets} {_list(sizes)} {strides} : {v.type} to {out.type}"
+        )
         return out
 
     def step_slice(self) -> None:
@@ -246,9 +248,8 @@ class Program:
         elif len(v.shape) == 2 and v.shape[1] % 2 == 0:
             out = Value(self.name(), (v.shape[0], v.shape[1] // 2, 2), dynamic=True)
             shape = _list([self.size(v), v.shape[1] // 2, 2])
-            self.line(
-                f"{out.name} = tensor.expand_shape {v.name} [[0], [1, 2]] output_shape {shape} : {v.type} into {out.type}"
-            )
+            reshape = f"tensor.expand_shape {v.name} [[0], [1, 2]] output_shape {shape}"
+            self.line(f"{out.name} = {reshape} : {v.type} into {out.type}")
         elif len(v.shape) == 1 and v.shape[0] % 2 == 0 and v.shape[0]:
             out = Value(self.name(), (2, v.shape[0] // 2))
             shape = list(out.shape)
@@ -272,7 +273,7 @@ class Program:
         current = base
         for k, part in enumerate((a, b)):
             if self.tape.below(2):
-                part = self.compute("twice", [part, b], self.empty(part))  # noqa: PLW2901
+                part = self.compute("twice", [part, b], self.empty(part))
                 self.values.append(part)
             sizes = [self.size(a) if a.dynamic else a.shape[0], a.shape[1]]
             box = f"[0, {k * a.shape[1]}] {_list(sizes)} [1, 1] : {part.type} into {base.type}"
@@ -381,7 +382,7 @@ def make_program(data: bytes, *, in_kernel: bool, dynamic: bool) -> Program:
         p.values.append(p.compute("twice", [fresh, p.same_shape(fresh)], p.empty(fresh)))
     steps = 3 + p.tape.below(8)
     p.block(steps)
-    results = [p.tape.pick(p.values[: -7 : -1]) for _ in range(1 + p.tape.below(3))]
+    results = [p.tape.pick(p.values[:-7:-1]) for _ in range(1 + p.tape.below(3))]
     indices = [f"  %c{i} = arith.constant {i} : index" for i in range(4)]
     weight = "  %w = arith.constant dense_resource<w> : tensor<4x4xf32>"
     types = ", ".join(v.type for v in results)
@@ -393,7 +394,13 @@ def make_program(data: bytes, *, in_kernel: bool, dynamic: bool) -> Program:
         return p
     outs = [Value(f"%out{i}", v.shape, v.dynamic) for i, v in enumerate(results)]
     all_params = ", ".join([params, "%w: tensor<4x4xf32>", *(f"{v.name}: {v.type}" for v in outs)])
-    kernel = [f"func.func private @k({all_params}) -> ({types}) attributes {{kernel}} {{", *indices, *p.lines, returned, "}"]
+    kernel = [
+        f"func.func private @k({all_params}) -> ({types}) attributes {{kernel}} {{",
+        *indices,
+        *p.lines,
+        returned,
+        "}",
+    ]
     body: list[str] = [f"func.func @forward({params}) -> ({types}) {{", weight, *indices]
     for v in outs:
         size = ""
