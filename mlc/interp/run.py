@@ -77,7 +77,7 @@ def evaluate_constant(module: ModuleOp, name: str, resources: ResourceStore | No
     if ftype.inputs.data or len(ftype.outputs.data) != 1:
         raise UsageError(f"@{name} is no constant function: it must take nothing and return one tensor")
     (result,) = interpreter.run_function(name, ())
-    return np.ascontiguousarray(_output(result, ftype.outputs.data[0], interpreter.domain, raw=False))
+    return np.asarray(_output(result, ftype.outputs.data[0], interpreter.domain, raw=False), order="C")
 
 
 def function_type(module: ModuleOp, name: str) -> FunctionType:

@@ -44,7 +44,7 @@ class Storage:
     def plane(self, t: Attribute, domain: Domain) -> tuple[np.ndarray, int]:
         """The array that holds elements of type `t`, and how many of its bytes one byte of address is."""
         dtype = domain.dtype(t)
-        if not is_float(t) or dtype.itemsize == byte_size(t) or isinstance(element_type(t), BFloat16Type):
+        if not is_float(t) or dtype == dtype_of(t):
             return self.bytes, 1
         if self.shadow is None or self.shadow.dtype != dtype:
             self.shadow = np.zeros(self.nbytes, dtype=dtype)

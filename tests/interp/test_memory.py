@@ -70,16 +70,19 @@ def test_one_arena_many_types(run):
         run(text, np.zeros(15, np.int8))
 
 
+@pytest.mark.parametrize("element", ["f32", "f64", "f16"])
 @pytest.mark.parametrize("domain", ["ieee", "field", "bound", "integers"])
-def test_an_arena_holds_floats_of_every_domain(run, domain: str):
-    text = """func.func @f(%arena: memref<?xi8>, %x: memref<3xf32>, %y: memref<3xf32>) {
+def test_an_arena_holds_floats_of_every_domain(run, domain: str, element: str):
+    text = """func.func @f(%arena: memref<?xi8>, %x: memref<3xEL>, %y: memref<3xEL>) {
       %o = arith.constant 20 : index
-      %t = memref.view %arena[%o][] : memref<?xi8> to memref<3xf32>
-      "memref.copy"(%x, %t) : (memref<3xf32>, memref<3xf32>) -> ()
-      "memref.copy"(%t, %y) : (memref<3xf32>, memref<3xf32>) -> ()
+      %t = memref.view %arena[%o][] : memref<?xi8> to memref<3xEL>
+      "memref.copy"(%x, %t) : (memref<3xEL>, memref<3xEL>) -> ()
+      "memref.copy"(%t, %y) : (memref<3xEL>, memref<3xEL>) -> ()
       func.return
     }"""
-    got = run(text, np.zeros(64, np.int8), iota(3), np.zeros(3, np.float32), domain=domain)
+    dtype = {"f16": np.float16, "f32": np.float32, "f64": np.float64}[element]
+    x, y = iota(3).astype(dtype), np.zeros(3, dtype)
+    got = run(text.replace("EL", element), np.zeros(64, np.int8), x, y, domain=domain)
     assert np.array_equal(got[2], iota(3))
 
 

@@ -1,0 +1,62 @@
+"""Programs of a lower level, made by sending linalg programs down the pipeline's own table.
+
+What an earlier pass refuses, or gets wrong in a way its own property reports, is discarded here.
+"""
+
+from __future__ import annotations
+
+from fuzz.generators.linalg import linalg
+from fuzz.program import Discard, Program
+from fuzz.tape import Tape
+from mlc.errors import MlcError
+from mlc.ir.pipeline import make_pass
+from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS
+from mlc.ir.verifier import verify_module
+
+_FRONT = ("torch",)
+
+
+def names_before(pass_name: str) -> list[str]:
+    """Passes of the table that stand before one, from the linalg level on."""
+    rows = [
+        row
+        for row in (*MODULE_ROWS, *KERNEL_ROWS)
+        if row.level not in _FRONT and row.pass_name != "convert-torch-to-linalg"
+    ]
+    names = [row.pass_name for row in rows]
+    return names[: names.index(pass_name)]
+
+
+def lower(program: Program, passes: list[str]) -> Program:
+    """Run the passes in place. Raises `Discard` where one fails."""
+    try:
+        for name in passes:
+            make_pass(name).apply(program.ctx, program.module)
+        verify_module(program.module, program.ctx)
+    except MlcError as e:
+        raise Discard(f"an earlier pass: {e.message}") from e
+    except Exception as e:
+        raise Discard(f"an earlier pass: {type(e).__name__}: {e}") from e
+    program.ctx.remarks = type(program.ctx.remarks)()
+    return program
+
+
+def kernels(tape: Tape) -> Program:
+    """@forward calling kernels on tensors."""
+    return lower(linalg(tape), names_before("bufferize"))
+
+
+def buffers(tape: Tape) -> Program:
+    """Kernels and @forward on memrefs, before memory is planned."""
+    return lower(linalg(tape), names_before("plan-memory"))
+
+
+def planned(tape: Tape) -> Program:
+    """With an arena."""
+    return lower(linalg(tape), names_before("vectorize-structured"))
+
+
+def loops(tape: Tape) -> Program:
+    """Vector code and scalar loops under one @forward."""
+    names = names_before("convert-to-llvm")
+    return lower(linalg(tape), names[:-1] if tape.chance(50) else names)

@@ -1,0 +1,116 @@
+"""Inputs for a program: arrays by argument type, drawn from the program's seed. Dynamic dims take several sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from xdsl.dialects.builtin import IntAttr, IntegerType, MemRefType, StridedLayoutAttr
+from xdsl.ir import Attribute
+
+from fuzz.program import Program
+from mlc.ir.memory import Buffer, Storage, row_major
+from mlc.ir.semantics import Domain
+from mlc.ir.values import DYNAMIC, byte_size, dtype_of, element_type, is_float, static_shape
+
+Kind = Literal["normal", "edge", "integers"]
+
+EDGES = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-38, 3.4e38, -3.4e38, 0.5, 2.5)
+INT_EDGES = (0, 1, -1, 2, 127, -128)
+DYNAMIC_SIZES = (3, 1, 5, 0)
+
+
+@dataclass
+class MemRefInput:
+    """A buffer argument: the storage's contents, and where in it the elements lie."""
+
+    data: np.ndarray
+    offset: int
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    element: Attribute
+
+    def buffer(self, domain: Domain) -> Buffer:
+        """A fresh copy as the interpreter's value."""
+        storage = Storage(self.data.size * byte_size(self.element))
+        whole = Buffer(storage, self.element, domain, 0, 0, (self.data.size,), (1,))
+        value = domain.constant(self.data, self.element) if is_float(self.element) else self.data
+        whole.write(value)
+        return whole.with_layout(self.offset, self.sizes, self.strides)
+
+
+def argument_types(program: Program) -> list[Attribute]:
+    """Types of the entry's parameters."""
+    return list(program.signature.inputs.data)
+
+
+def make_inputs(program: Program, kind: Kind, variant: int = 0) -> list[Any]:
+    """One input per parameter; `variant` picks the size of dynamic dims."""
+    rng = np.random.default_rng([program.seed, variant])
+    size = DYNAMIC_SIZES[variant % len(DYNAMIC_SIZES)]
+    return [_input(program, k, t, kind, size, rng) for k, t in enumerate(argument_types(program))]
+
+
+def _input(program: Program, k: int, t: Attribute, kind: Kind, size: int, rng: np.random.Generator) -> Any:
+    limits = program.int_limits.get(k)
+    if isinstance(t, MemRefType):
+        return _memref(t, kind, program.sizes.get(k), size, rng, limits)
+    if t.name == "torch.vtensor":
+        from mlc.dialects.torch.types import vtensor_parts  # pyright: ignore[reportMissingImports]  # noqa: PLC0415
+
+        shape, element = vtensor_parts(t)
+        return values(tuple(size if d < 0 else d for d in shape), element, kind, rng, limits)
+    shape = tuple(size if d == DYNAMIC else d for d in static_shape(t))
+    out = values(shape, element_type(t), kind, rng, limits)
+    return out if shape or hasattr(t, "shape") else out[()]
+
+
+def values(
+    shape: tuple[int, ...], e: Attribute, kind: Kind, rng: np.random.Generator, limits: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Elements of a type: floats by kind, ints small with a few edges, bools."""
+    dtype = dtype_of(e)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(np.bool_)
+    if dtype.kind in "iu":
+        if limits is not None:
+            return rng.integers(limits[0], limits[1] + 1, shape).astype(dtype)
+        out = rng.integers(-9, 10, shape)
+        if kind == "edge" and isinstance(e, IntegerType):
+            out = np.where(rng.random(shape) < 0.2, rng.choice(INT_EDGES, shape), out)
+        return out.astype(dtype)
+    if kind == "integers":
+        return rng.integers(-3, 4, shape).astype(dtype)
+    out = rng.standard_normal(shape) * np.exp2(rng.integers(-2, 3, shape))
+    if kind == "edge":
+        out = np.where(rng.random(shape) < 0.15, rng.choice(EDGES, shape), out)
+    with np.errstate(over="ignore"):
+        return np.asarray(out, dtype=dtype)
+
+
+def _memref(
+    t: MemRefType,
+    kind: Kind,
+    known: tuple[int, ...] | None,
+    size: int,
+    rng: np.random.Generator,
+    limits: tuple[int, int] | None,
+) -> MemRefInput:
+    """Storage around a window: strides and offset as the type says, with gaps where it leaves them open."""
+    sizes = known if known is not None else tuple(size if d == DYNAMIC else d for d in t.get_shape())
+    strided = isinstance(t.layout, StridedLayoutAttr)
+    offset = 0
+    strides = list(row_major(sizes))
+    if strided:
+        said = t.layout.offset
+        offset = said.data if isinstance(said, IntAttr) else int(rng.integers(0, 20))
+        step = 1
+        for d in reversed(range(len(sizes))):
+            own = t.layout.strides.data[d]
+            strides[d] = own.data if isinstance(own, IntAttr) else step + int(rng.integers(0, 3))
+            step = max(step, strides[d] * max(1, sizes[d]))
+    last = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
+    total = 0 if 0 in sizes else last + 1 + int(rng.integers(0, 4)) * strided
+    e = element_type(t)
+    return MemRefInput(values((total,), e, kind, rng, limits), offset, sizes, tuple(strides), e)
