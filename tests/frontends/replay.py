@@ -52,6 +52,8 @@ def _run(op: Operation, args: list[Any], resources: ResourceStore) -> Sequence[A
         return [op.value]
     if isinstance(op, VTensorLiteralOp):
         return [_literal(op, resources)]
+    if op.name in ("torch.symbolic_int", "torch.bind_symbolic_shape"):
+        return [None] * len(op.results)  # say what is known about sizes
     if op.name == "torch.prim.ListConstruct":
         return [args]
     name = op.operator_name if isinstance(op, OperatorOp) else op.name.removeprefix("torch.")

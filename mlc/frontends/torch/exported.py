@@ -233,7 +233,9 @@ class _Exported:
             if isinstance(leaf, torch.Tensor):
                 arguments[i] = self.block.insert_arg(tensor_type(leaf), len(self.block.args))
                 recorder.add_input(leaf, arguments[i])
-        self.emitter.symbolic_int = SymbolicSizes(self.emitter, symbols, arguments)
+        sizes = SymbolicSizes(self.emitter, symbols, arguments)
+        sizes.bind(symbols, dict(enumerate(self.leaves)))
+        self.emitter.symbolic_int = sizes
         return recorder
 
     def _interpret(

@@ -14,10 +14,12 @@ from typing import Any
 import sympy
 import torch
 from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod, PythonMod
-from xdsl.dialects.builtin import UNKNOWN_LOC
+from xdsl.dialects.builtin import UNKNOWN_LOC, AffineMapAttr, IntegerAttr, StringAttr
 from xdsl.ir import SSAValue
+from xdsl.ir.affine import AffineConstantExpr, AffineMap, AffineSymExpr
 
 from mlc.dialects.torch import INT, create, list_construct
+from mlc.dialects.torch.tensor_ops import BindSymbolicShapeOp, SymbolicIntOp
 from mlc.errors import UnsupportedError
 from mlc.frontends.torch.captured import Place, Symbol
 from mlc.frontends.torch.emit import Emitter
@@ -31,6 +33,39 @@ class SymbolicSizes:
         self._places = {s.expr: s.places[0] for s in symbols}
         self._arguments = arguments
         self._built: dict[Any, SSAValue] = {}
+
+    def bind(self, symbols: Sequence[Symbol], inputs: dict[int, Any]) -> None:
+        """Say which sizes of the inputs are the same and how large they may be.
+
+        %s0 = torch.symbolic_int "args[0].shape[0]" {min_val = 2, max_val = 512} : !torch.int
+        torch.bind_symbolic_shape %arg0, [%s0], affine_map<()[s0] -> (s0, 128)> : !torch.vtensor<[?,128],f32>
+        """
+        made: list[SSAValue] = []
+        numbers: dict[tuple[int, int], int] = {}
+        for symbol in symbols:
+            places = [p for p in symbol.places if p.scale == 1 and not p.offset]
+            if not places:
+                continue
+            held = {
+                "symbol_name": StringAttr(symbol.name),
+                "min_val": IntegerAttr(symbol.low, 64),
+                "max_val": IntegerAttr(2**63 - 1 if symbol.high is None else symbol.high, 64),
+            }
+            op = SymbolicIntOp.create(result_types=[INT], attributes=held, location=UNKNOWN_LOC)
+            self._emitter.block.add_op(op)
+            numbers |= {(p.leaf, p.dim): len(made) for p in places}
+            made.append(op.results[0])
+        for leaf, argument in self._arguments.items():
+            shape = [
+                AffineSymExpr(numbers[leaf, d]) if (leaf, d) in numbers else n if isinstance(n, int) else None
+                for d, n in enumerate(inputs[leaf].shape)
+            ]
+            if not any(isinstance(n, AffineSymExpr) for n in shape) or None in shape:
+                continue
+            exprs = tuple(AffineConstantExpr(n) if isinstance(n, int) else n for n in shape if n is not None)
+            held = {"shape_expressions": AffineMapAttr(AffineMap(0, len(made), exprs))}
+            op = BindSymbolicShapeOp.create(operands=[argument, *made], attributes=held, location=UNKNOWN_LOC)
+            self._emitter.block.add_op(op)
 
     def __call__(self, size: torch.SymInt) -> SSAValue:
         """The value of `size`."""

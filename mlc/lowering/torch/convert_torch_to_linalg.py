@@ -31,6 +31,7 @@ from typing import Any, ClassVar
 from xdsl.dialects import arith, func
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
+    AffineMapAttr,
     DenseIntOrFPElementsAttr,
     DenseResourceAttr,
     FunctionType,
@@ -43,9 +44,11 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir.affine import AffineSymExpr
 
 from mlc.dialects.torch import prim
 from mlc.dialects.torch.constants import ScalarConstant, VTensorLiteralOp
+from mlc.dialects.torch.tensor_ops import BindSymbolicShapeOp, SymbolicIntOp
 from mlc.dialects.torch.types import (
     TorchBoolType,
     TorchFloatType,
@@ -60,8 +63,10 @@ from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.torch.to_linalg import dtypes
 from mlc.lowering.torch.to_linalg.all_lowerings import LOWERINGS
+from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64
 from mlc.lowering.torch.to_linalg.registry import Conversion
+from mlc.lowering.torch.to_linalg.scalars import as_scalar
 from mlc.lowering.torch.to_linalg.tensor import Scalar, Tensor, plain
 
 
@@ -118,12 +123,6 @@ def _unsupported(function: func.FuncOp) -> list[str]:
     return out
 
 
-_ASSERTIONS = frozenset(
-    {"torch.aten._assert_tensor_metadata", "torch.aten._assert_scalar", "torch.aten._assert_async.msg"}
-)
-_SHAPE_FACTS = frozenset({"torch.symbolic_int", "torch.bind_symbolic_shape"})
-
-
 def _is_structural(op: Operation) -> bool:
     return (
         isinstance(
@@ -136,11 +135,11 @@ def _is_structural(op: Operation) -> bool:
             | prim.PrimListUnpackOp
             | prim.PrimTupleUnpackOp
             | prim.PrimTupleIndexOp
-            | prim.TensorStaticInfoCastOp,
+            | prim.TensorStaticInfoCastOp
+            | SymbolicIntOp
+            | BindSymbolicShapeOp,
         )
         or prim.is_cast(op)
-        or op.name in _ASSERTIONS
-        or op.name in _SHAPE_FACTS
         or op.name in ("torch.aten.__getitem__.t", "torch.aten.len.t")
     )
 
@@ -162,6 +161,7 @@ class _FunctionConversion:
         for before, after in zip(old.args, block.args, strict=True):
             after.name_hint = before.name_hint
             self.env[before] = _argument(c, after, before.type)
+        self._bind_symbols(c, old)
         for op in old.ops:
             c.location = op.location
             self._convert(c, op)
@@ -196,8 +196,14 @@ class _FunctionConversion:
                 self.env[op.results[0]] = self.env[op.operands[0]][self.env[op.operands[1]]]
             case _ if op.name == "torch.aten.len.t":
                 self.env[op.results[0]] = len(self.env[op.operands[0]])
-            case _ if op.name in _ASSERTIONS or op.name in _SHAPE_FACTS:
-                self._assertion(c, op)
+            case SymbolicIntOp():
+                if op.results[0].first_use and op.results[0] not in self.env:
+                    raise UnsupportedError(
+                        f"the size {op.string('symbol_name')} is bound to no input",
+                        format_location(op.location) or None,
+                    )
+            case BindSymbolicShapeOp():
+                pass  # read by _bind_symbols
             case _:
                 self._lower(c, op)
 
@@ -218,11 +224,43 @@ class _FunctionConversion:
                 value = c.refine(value, [-1 if n is None else n for n in result.type.shape])
             self.env[result] = value
 
-    def _assertion(self, c: Conversion, op: Operation) -> None:
-        if op.name == "torch.symbolic_int":
-            raise UnsupportedError(
-                "symbolic sizes must be bound to a tensor's dimensions", format_location(op.location)
-            )
+    def _bind_symbols(self, c: Conversion, block: Block) -> None:
+        """Sizes of arguments that the program says are the same become one value, checked when the function starts."""
+        sizes: dict[SSAValue, Dim] = {}
+        for op in block.ops:
+            if not isinstance(op, BindSymbolicShapeOp) or op.operands[0] not in block.args:
+                continue
+            tensor = self.env[op.operands[0]]
+            assert isinstance(tensor, Tensor)
+            shape = list(tensor.shape)
+            expressions = op.attributes["shape_expressions"]
+            assert isinstance(expressions, AffineMapAttr)
+            c.location = op.location
+            for d, expr in enumerate(expressions.data.results):
+                if not isinstance(expr, AffineSymExpr) or isinstance(shape[d], int):
+                    continue
+                symbol = op.operands[1 + expr.position]
+                if symbol not in sizes:
+                    sizes[symbol] = shape[d]
+                    _limit(c, shape[d], symbol)
+                known = sizes[symbol]
+                if known is not shape[d]:
+                    same = arith.CmpiOp(c.dims.value(known), c.dims.value(shape[d]), "eq")
+                    c.check(c.emit(same).results[0], f"input size {d} must equal that of an earlier input")
+                    shape[d] = known
+            self.env[op.operands[0]] = plain(tensor.value, tensor.dtype, tuple(shape))
+        self.env.update({symbol: as_scalar(size) for symbol, size in sizes.items()})
+
+
+def _limit(c: Conversion, size: Dim, symbol: SSAValue) -> None:
+    """Learn the range that the program states for a symbol, and check it when the function starts."""
+    if isinstance(size, int) or not isinstance(symbol.owner, SymbolicIntOp):
+        return
+    low, high = symbol.owner.range
+    for kind, bound in (("sge", low), ("sle", high)):
+        if 0 < bound < 2**62:
+            c.check(c.op(arith.CmpiOp, size, c.index(bound), kind), f"an input's size must be in {low}..{high}")
+    c.dims.limit(size, low, high)
 
 
 def _builtin_type(t: Attribute) -> Attribute:

@@ -3,12 +3,13 @@
 Every dynamic size remembers which product of unknowns it is, so that `view(batch * 12, 64)` of a tensor that came
 from `batch` folds back to the sizes it was made of, no size is computed twice, and two equal sizes are one value:
 
-    mul(batch, 128) / 128 -> batch        add(batch, 0) -> batch        mul(4, 5) -> 20
+    mul(batch, 128) / 128 -> batch      add(batch, 0) -> batch      min(length, 512) -> length, where it is at most that
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf, prod
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import DYNAMIC_INDEX
@@ -16,6 +17,11 @@ from xdsl.ir import Operation, SSAValue
 
 Dim = int | SSAValue
 Monomial = tuple[int, tuple[int, ...]]
+Range = tuple[float, float]
+Snapshot = tuple[
+    dict[Monomial, SSAValue], dict[tuple[str, "int | SSAValue", "int | SSAValue"], SSAValue], dict[SSAValue, SSAValue]
+]
+_UNKNOWN: Range = (-inf, inf)
 
 
 def static(dims: Sequence[Dim]) -> bool:
@@ -38,14 +44,29 @@ class DimTable:
         self._monomials: dict[SSAValue, Monomial] = {}
         self._products: dict[Monomial, SSAValue] = {}
         self.known: dict[tuple[str, Dim, Dim], SSAValue] = {}
+        self._ranges: dict[SSAValue, Range] = {}
+        self._equals: dict[SSAValue, SSAValue] = {}
 
-    def snapshot(self) -> tuple[dict[Monomial, SSAValue], dict[tuple[str, Dim, Dim], SSAValue]]:
+    def equate(self, a: SSAValue, b: SSAValue) -> None:
+        """State that `a` is `b`: a check has made sure."""
+        self._equals[a] = b
+
+    def limit(self, d: SSAValue, low: float, high: float) -> None:
+        """State that `d` lies in low..high."""
+        old = self.range(d)
+        self._ranges[d] = (max(old[0], low), min(old[1], high))
+
+    def range(self, d: Dim) -> Range:
+        """Smallest and largest value that `d` can have."""
+        return (d, d) if isinstance(d, int) else self._ranges.get(d, _UNKNOWN)
+
+    def snapshot(self) -> Snapshot:
         """What is computed so far, to be restored when a nested block ends."""
-        return dict(self._products), dict(self.known)
+        return dict(self._products), dict(self.known), dict(self._equals)
 
-    def restore(self, state: tuple[dict[Monomial, SSAValue], dict[tuple[str, Dim, Dim], SSAValue]]) -> None:
+    def restore(self, state: Snapshot) -> None:
         """Forget sizes computed since `snapshot` (they live in a block that has ended)."""
-        self._products, self.known = state
+        self._products, self.known, self._equals = state
 
     def value(self, d: Dim) -> SSAValue:
         """`d` as an index value."""
@@ -55,6 +76,8 @@ class DimTable:
         """`d` as coefficient times unknowns."""
         if isinstance(d, int):
             return (d, ())
+        while d in self._equals:
+            d = self._equals[d]
         known = self._monomials.get(d)
         if known is None:
             known = (1, (len(self._atoms),))
@@ -76,15 +99,20 @@ class DimTable:
                 found = self._binary(arith.MuliOp, self._of_monomial((1, atoms[:-1])), self._atoms[atoms[-1]])
             self._products[m] = found
             self._monomials[found] = m
+            ranges = [self.range(self._atoms[a]) for a in atoms]
+            if coefficient >= 0 and all(low >= 0 for low, _ in ranges):
+                low, high = prod(r[0] for r in ranges), prod(r[1] for r in ranges)
+                self._ranges[found] = (coefficient * low, coefficient * high)
         return found
 
     def _binary(self, op: type[Operation], a: Dim, b: Dim) -> SSAValue:
         return self._emit(op(self.value(a), self.value(b))).results[0]  # pyright: ignore[reportCallIssue]
 
-    def _numbered(self, name: str, op: type[Operation], a: Dim, b: Dim) -> SSAValue:
+    def _numbered(self, name: str, op: type[Operation], a: Dim, b: Dim, range: Range) -> SSAValue:
         key = (name, a, b)
         if key not in self.known:
             self.known[key] = self._binary(op, a, b)
+            self._ranges[self.known[key]] = range
         return self.known[key]
 
     def same(self, a: Dim, b: Dim) -> bool:
@@ -123,7 +151,8 @@ class DimTable:
             return a
         if isinstance(a, int):
             a, b = b, a
-        return self._numbered("add", arith.AddiOp, a, b)
+        (la, ha), (lb, hb) = self.range(a), self.range(b)
+        return self._numbered("add", arith.AddiOp, a, b, (la + lb, ha + hb))
 
     def sub(self, a: Dim, b: Dim) -> Dim:
         if isinstance(a, int) and isinstance(b, int):
@@ -132,21 +161,31 @@ class DimTable:
             return 0
         if b == 0:
             return a
-        return self._numbered("sub", arith.SubiOp, a, b)
+        (la, ha), (lb, hb) = self.range(a), self.range(b)
+        return self._numbered("sub", arith.SubiOp, a, b, (la - hb, ha - lb))
 
     def floordiv(self, a: Dim, b: Dim) -> Dim:
         """Floor division of a size by a positive size."""
         if isinstance(a, int) and isinstance(b, int):
             return a // b
         exact = self.exact_quotient(a, b)
-        return exact if exact is not None else self._numbered("div", arith.FloorDivSIOp, a, b)
+        if exact is not None:
+            return exact
+        low, high = self.range(a)
+        return self._numbered("div", arith.FloorDivSIOp, a, b, (0, high) if low >= 0 else (low, max(high, 0)))
 
     def minimum(self, a: Dim, b: Dim) -> Dim:
         if isinstance(a, int) and isinstance(b, int):
             return min(a, b)
-        return a if self.same(a, b) else self._numbered("min", arith.MinSIOp, a, b)
+        (la, ha), (lb, hb) = self.range(a), self.range(b)
+        if self.same(a, b) or ha <= lb:
+            return a
+        return b if hb <= la else self._numbered("min", arith.MinSIOp, a, b, (min(la, lb), min(ha, hb)))
 
     def maximum(self, a: Dim, b: Dim) -> Dim:
         if isinstance(a, int) and isinstance(b, int):
             return max(a, b)
-        return a if self.same(a, b) else self._numbered("max", arith.MaxSIOp, a, b)
+        (la, ha), (lb, hb) = self.range(a), self.range(b)
+        if self.same(a, b) or la >= hb:
+            return a
+        return b if lb >= ha else self._numbered("max", arith.MaxSIOp, a, b, (max(la, lb), max(ha, hb)))

@@ -134,11 +134,9 @@ class Emitter:
 
     def argument_size(self, argument: SSAValue, d: int) -> SSAValue:
         """Size of dimension `d` of a function argument."""
-        return self.head(tensor.DimOp(argument, self.index(d)))
-
-    def size_of(self, value: SSAValue, d: int) -> SSAValue:
-        """Size of a tensor whose sizes nothing else tells."""
-        return self.op(tensor.DimOp, value, self.index(d))
+        size = self.head(tensor.DimOp(argument, self.index(d)))
+        self.dims.limit(size, 0, math.inf)
+        return size
 
     def cast_scalar(self, s: Scalar | Number, dtype: DType) -> SSAValue:
         """A run-time or constant number as a value of `dtype`."""

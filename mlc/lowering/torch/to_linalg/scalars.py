@@ -6,9 +6,11 @@ import operator
 from collections.abc import Callable
 
 from xdsl.dialects import arith
+from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64
+from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor
 
@@ -56,6 +58,24 @@ _integer(("aten.mul.int", "_operator.mul"), operator.mul, "mul")
 _integer(("aten.floordiv.int", "_operator.floordiv"), operator.floordiv, "floordiv")
 _integer(("prim.min.int",), min, "minimum")
 _integer(("prim.max.int",), max, "maximum")
+
+
+def _of_list(name: str, known: Callable[[int, int], int], method: str) -> None:
+    def lower(c: Conversion, items: list[int | Scalar]) -> Value:
+        result: Value = items[0]
+        for item in items[1:]:
+            if isinstance(result, int) and isinstance(item, int):
+                result = known(result, item)
+            else:
+                assert isinstance(result, int | Scalar)
+                result = as_scalar(getattr(c.dims, method)(c.size(result), c.size(item)))
+        return result
+
+    lowers(f"prim.{name}.self_int")(lower)
+
+
+_of_list("min", min, "minimum")
+_of_list("max", max, "maximum")
 
 
 @lowers("aten.neg.int")
@@ -127,3 +147,37 @@ for _name, _known in (
     ("ge", operator.ge),
 ):
     _comparison((f"aten.{_name}.int",), _known, _name)
+
+
+# -- checks ------------------------------------------------------------------------------------------------------
+
+
+@lowers("aten._assert_tensor_metadata")
+def assert_tensor_metadata(c: Conversion, *_: object) -> tuple[()]:
+    """Says what the types already say."""
+    return ()
+
+
+@lowers("aten._assert_scalar")
+def assert_scalar(c: Conversion, condition: Value, message: str) -> tuple[()]:
+    if isinstance(condition, Scalar):
+        body = Body(c.block, c.location)
+        c.check(
+            body.cast(condition.value, condition.dtype, BOOL) if condition.dtype != I64 else _nonzero(c, condition),
+            message,
+        )
+    elif not condition:
+        raise c.refuse(f"the check '{message}' fails")
+    return ()
+
+
+def _nonzero(c: Conversion, n: Scalar) -> SSAValue:
+    return Body(c.block, c.location).index_compare("ne", n.value, c.index(0))
+
+
+@lowers("aten._assert_async.msg")
+def assert_async(c: Conversion, condition: Tensor, message: str) -> tuple[()]:
+    held = cast(c, condition, BOOL)
+    value = c.reshape(held.value, held.value_shape, (), BOOL) if held.value_shape else held.value
+    c.check(Body(c.block, c.location).extract(value, []), message)
+    return ()

@@ -47,10 +47,13 @@ def _broadcast_size(e: Emitter, a: Dim, b: Dim) -> Dim:
         fits = [e.op(arith.CmpiOp, open_size, e.index(n), "eq") for n in (1, whole) if isinstance(n, int)]
         e.check(e.op(arith.OrIOp, fits[0], fits[1]), "sizes of broadcast operands do not match")
         return whole
+    if e.dims.range(a)[0] > 1 and e.dims.range(b)[0] > 1:
+        e.check(e.op(arith.CmpiOp, a, b, "eq"), "sizes of broadcast operands do not match")
+        e.dims.equate(b, a)
+        return a
     key = ("broadcast", a, b)
     if key not in e.dims.known:
-        one = e.index(1)
-        x, y = e.dims.value(a), e.dims.value(b)
+        one, x, y = e.index(1), a, b
         a_one, b_one = e.op(arith.CmpiOp, x, one, "eq"), e.op(arith.CmpiOp, y, one, "eq")
         same = e.op(arith.CmpiOp, x, y, "eq")
         e.check(e.op(arith.OrIOp, same, e.op(arith.OrIOp, a_one, b_one)), "sizes of broadcast operands do not match")

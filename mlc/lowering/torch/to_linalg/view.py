@@ -196,7 +196,8 @@ def slice_bounds(c: Conversion, size: Dim, start: Int | None, end: Int | None, s
             bound = c.dims.add(size, bound)
             return c.dims.maximum(bound, 0)
         # known only at run time: negative counts from the end
-        return c.dims.minimum(c.dims.maximum(c.wrap_index(bound, size), 0), size)
+        counted = bound if c.dims.range(bound)[0] >= 0 else c.wrap_index(bound, size)
+        return c.dims.minimum(c.dims.maximum(counted, 0), size)
 
     first = 0 if start is None else clamped(c.size(start))
     last = size if end is None else clamped(c.size(end))
