@@ -101,9 +101,7 @@ class _Planner:
         offsets, total = plan(items)
         least = peak(items)
         place = _offsets(ranges, sizes, offsets)
-        size: Extent = 0
-        for o, s in zip(place, sizes, strict=True):
-            size = combine("arith.maxsi", size, combine("arith.addi", o, s))
+        size = _highest([combine("arith.addi", o, s) for o, s in zip(place, sizes, strict=True)])
         self._rewrite(ranges, shapes, place)
         self._add_arena_size(size)
         dynamic = not all(isinstance(s, int) for s in sizes)
@@ -162,12 +160,17 @@ class _Planner:
         block = self.entry.body.block
         arena = block.insert_arg(MemRefType(i8, [DYNAMIC_INDEX]), len(block.args))
         arena.name_hint = "arena"
-        first = block.first_op
-        assert first is not None
+        made: list[Operation] = []
 
         def at_top(op: Operation) -> None:
             op.location = self.entry.location
-            block.insert_op_before(op, first)
+            first = block.first_op
+            assert first is not None
+            if made:
+                block.insert_op_after(op, made[-1])
+            else:
+                block.insert_op_before(op, first)
+            made.append(op)
 
         make = Materializer(at_top, lambda v, i: _emit(at_top, memref.DimOp(v, make(i))))
         for r, shape, offset in zip(ranges, shapes, offsets, strict=True):
@@ -272,8 +275,28 @@ def _offsets(ranges: Sequence[LiveRange], sizes: Sequence[Extent], nominal: Sequ
         under = {j for j in order if rank[j] < rank[i] and ranges[i].overlaps(ranges[j])}
         below[i] = under
         direct = [j for j in sorted(under) if not any(j in below[k] for k in under)]
-        at: Extent = 0
-        for j in direct:
-            at = combine("arith.maxsi", at, combine("arith.addi", offsets[j], sizes[j]))
-        offsets[i] = at
+        offsets[i] = _highest([combine("arith.addi", offsets[j], sizes[j]) for j in direct])
     return offsets
+
+
+def _highest(ends: Sequence[Extent]) -> Extent:
+    """The maximum of some ends of buffers, of which those that are never above another are left out."""
+    kept: list[Extent] = []
+    for end in ends:
+        if not any(_never_above(end, other) for other in kept):
+            kept = [other for other in kept if not _never_above(other, end)] + [end]
+    at: Extent = 0
+    for end in kept:
+        at = end if at == 0 else combine("arith.maxsi", at, end)
+    return at
+
+
+def _never_above(a: Extent, b: Extent) -> bool:
+    """Whether `a` is at most `b` for every size, for sure; both are sums and maxima of sizes."""
+    if a == b or a == 0:
+        return True
+    if isinstance(a, int) and isinstance(b, int):
+        return a <= b
+    if isinstance(b, tuple) and b[0] in ("arith.addi", "arith.maxsi"):
+        return any(_never_above(a, part) for part in b[1:] if not isinstance(part, str))
+    return False

@@ -36,12 +36,14 @@ from xdsl.dialects.builtin import (
     MemRefType,
     ModuleOp,
     UnitAttr,
+    UnknownLoc,
 )
 from xdsl.ir import Attribute, Operation
 
 from mlc.errors import UnsupportedError
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.locations import with_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.llvm import (
     arith_casts,
@@ -90,6 +92,8 @@ class ConvertToLLVM(MlcPass):
         defined = {op.sym_name.data for op in converted if isinstance(op, llvm.FuncOp)}
         externals = [declare(name, ty) for name, ty in state.externals.items() if name not in defined]
         module.body.block.add_ops([*externals, *converted])
+        for op in (*externals, *converted):
+            with_location(op, module.location if isinstance(op.location, UnknownLoc) else op.location)
         for op in converted:
             if isinstance(op, llvm.FuncOp) and op.body.blocks:
                 ctx.remarks.applied(self.name, op, f"converted @{op.sym_name.data}", blocks=len(op.body.blocks))

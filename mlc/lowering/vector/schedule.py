@@ -40,6 +40,8 @@ class Plan:
 
 
 def make_plan(nest: Nest, target: Target) -> Plan:
+    if any(nest.space.static(d) == 0 for s in nest.stages for d in s.dims()):
+        raise Refusal("a loop that never runs")
     width = target.lanes(max(_bits(a.element_type) for a in nest.accesses()))
     plan = Plan(width)
     _choose_lanes(nest, plan)
