@@ -23,6 +23,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Operation, SSAValue
 
+from mlc.dialects.memref.syntax import CastOp
 from mlc.lowering.buffers.alias_analysis import sliced
 from mlc.lowering.buffers.extents import dims_of, kept_dims
 from mlc.lowering.buffers.function_bufferizer import PASS, FunctionBufferizer, rule
@@ -158,5 +159,5 @@ def _cast(b: FunctionBufferizer, op: Operation) -> None:
     view = b.analysis.places[op.source]
     cast = View(view.root, view.offsets, view.sizes, view.dims, dims_of(op.dest), view.linear, view.steps)
     undefined = op.source in b.analysis.undefined
-    b.bind(op.dest, b.emit(memref.CastOp.get(b.memrefs[op.source], result)), cast, undefined=undefined)
+    b.bind(op.dest, b.emit(CastOp.build(operands=[b.memrefs[op.source]], result_types=[result])), cast, undefined=undefined)
     b.drop(op)

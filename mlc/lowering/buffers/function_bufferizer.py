@@ -26,6 +26,7 @@ from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from xdsl.ir.affine import AffineMap
 
+from mlc.dialects.memref.syntax import CastOp
 from mlc.errors import UnsupportedError
 from mlc.ir.locations import format_location
 from mlc.ir.values import byte_size
@@ -201,7 +202,7 @@ class FunctionBufferizer:
         """`buffer` cast to the type that kernels take for it."""
         assert isinstance(buffer.type, MemRefType)
         wanted = parameter_type(buffer.type)
-        return buffer if wanted == buffer.type else self.emit(memref.CastOp.get(buffer, wanted))
+        return buffer if wanted == buffer.type else self.emit(CastOp.build(operands=[buffer], result_types=[wanted]))
 
     def destination(self, op: Operation, index: int) -> tuple[SSAValue, View]:
         """The buffer to write for destination operand `index` of `op`: its own, or a fresh one with its contents."""
