@@ -14,15 +14,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects import arith, vector
+from xdsl.dialects import arith, cf, memref, vector
 from xdsl.dialects import math as math_dialect
-from xdsl.dialects.builtin import AnyFloat, FloatAttr, IndexType, IntegerAttr, IntegerType, VectorType
+from xdsl.dialects.builtin import AnyFloat, FloatAttr, IndexType, IntegerAttr, IntegerType, MemRefType, VectorType
 from xdsl.dialects.linalg.ops import IndexOp, YieldOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.dialects.arith.shaped_ops import SHAPED
-from mlc.lowering.vector.emitter import Emitter
-from mlc.lowering.vector.space import Refusal, Stage
+from mlc.lowering.vector.emitter import INDEX, Emitter, vector_of
+from mlc.lowering.vector.space import ZERO, Access, Refusal, Stage
 
 # combining op -> kind of vector.reduction
 KINDS: dict[type[Operation], str] = {
@@ -86,13 +86,38 @@ def _defaults(op: type[Operation]) -> dict[str, Attribute]:
 def check_body(stage: Stage) -> None:
     """Refuse bodies that cannot be evaluated lane by lane."""
     for op in stage.block.ops:
-        if isinstance(op, YieldOp | IndexOp):
+        if isinstance(op, YieldOp | IndexOp | memref.LoadOp | cf.AssertOp):
             continue
         dialect, _, _ = op.name.partition(".")
         if dialect not in ("arith", "math") or op.regions:
             raise Refusal(f"{op.name} in the body of {stage.op.name}")
         if any(isinstance(r.type, VectorType) for r in op.results):
             raise Refusal("vectors in the body already")
+
+
+def scattered_tables(stage: Stage, dim: int) -> int:
+    """Loads in the body that would have to go lane by lane if lanes ran along `dim`."""
+    varying: set[SSAValue] = set()
+    ramps: set[SSAValue] = set()
+    for i, operand in enumerate((*stage.ins, *stage.outs)):
+        if isinstance(operand, Access) and operand.coeff(dim) != ZERO:
+            varying.add(stage.block.args[i])
+    count = 0
+    for op in stage.block.ops:
+        if isinstance(op, IndexOp):
+            step = stage.indices[op.dim.value.data].get(dim, 0)
+            if step:
+                (ramps if step == 1 else varying).add(op.result)
+        elif isinstance(op, memref.LoadOp):
+            *leading, last = op.indices or [None]
+            if last in varying or any(v in varying or v in ramps for v in leading):
+                count += 1
+                varying.add(op.res)
+            elif last in ramps:
+                varying.add(op.res)
+        elif any(v in varying or v in ramps for v in op.operands):
+            varying.update(op.results)
+    return count
 
 
 def combiners(stage: Stage) -> list[Combiner] | None:
@@ -119,21 +144,25 @@ def evaluate(
     em: Emitter, stage: Stage, args: Sequence[SSAValue], lanes: int | None, positions: Positions
 ) -> list[SSAValue]:
     """What the body yields for `args` (vectors of `lanes`, or scalars that hold for all lanes)."""
-    env: dict[SSAValue, SSAValue] = dict(zip(stage.block.args, args, strict=True))
+    env = _Values(em, dict(zip(stage.block.args, args, strict=True)), lanes)
     fused = _fusable(stage) if stage.reduction else {}
     for op in stage.block.ops:
         if isinstance(op, YieldOp):
-            return [env.get(v, v) for v in op.operands]
+            return [env[v] for v in op.operands]
         if op in fused.values():
             continue
         if isinstance(op, IndexOp):
-            env[op.result] = _index(em, op, lanes, positions)
+            env.ramps[op.result] = positions(op.dim.value.data)
+        elif isinstance(op, memref.LoadOp):
+            env[op.res] = _table(em, op, env, lanes)
+        elif isinstance(op, cf.AssertOp):
+            _assert(em, op, env[op.arg])
         elif isinstance(op, arith.ConstantOp):
             env[op.result] = em.scalar(op.value)
         elif op in fused:
             product = fused[op]
             other = next(v for v in op.operands if v.owner is not product)
-            env[op.results[0]] = _multiply_add(em, [env.get(v, v) for v in (*product.operands, other)], lanes)
+            env[op.results[0]] = _multiply_add(em, [env[v] for v in (*product.operands, other)], lanes)
         else:
             for result, value in zip(op.results, _lanewise(em, op, env, lanes), strict=True):
                 env[result] = value
@@ -160,23 +189,70 @@ def _fusable(stage: Stage) -> dict[Operation, Operation]:
 def _multiply_add(em: Emitter, operands: list[SSAValue], lanes: int | None) -> SSAValue:
     if any(isinstance(v.type, VectorType) for v in operands):
         a, b, c = (em.broadcast(v, lanes) for v in operands)
-        return em.add(vector.FMAOp(a, b, c))
+        return em.add(vector.FMAOp.create(operands=[a, b, c], result_types=[c.type]))
     return em.add(math_dialect.FmaOp(operands[0], operands[1], operands[2]))
 
 
-def _index(em: Emitter, op: IndexOp, lanes: int | None, positions: Positions) -> SSAValue:
-    value, step = positions(op.dim.value.data)
-    if lanes is None or step == 0:
-        return value
-    return em.add(arith.AddiOp(em.broadcast(value, lanes), em.iota(lanes, step)))
+class _Values:
+    """What the body's values are here. Indices that step from lane to lane become vectors when one is asked for."""
+
+    def __init__(self, em: Emitter, known: dict[SSAValue, SSAValue], lanes: int | None) -> None:
+        self.em, self.known, self.lanes = em, known, lanes
+        self.ramps: dict[SSAValue, tuple[SSAValue, int]] = {}
+
+    def __setitem__(self, value: SSAValue, here: SSAValue) -> None:
+        self.known[value] = here
+
+    def __getitem__(self, value: SSAValue) -> SSAValue:
+        if value in self.ramps and value not in self.known:
+            first, step = self.ramps[value]
+            ramp = self.lanes is not None and step != 0
+            self.known[value] = self._ramp(first, step) if ramp else first
+        return self.known.get(value, value)
+
+    def _ramp(self, first: SSAValue, step: int) -> SSAValue:
+        assert self.lanes is not None
+        return self.em.add(arith.AddiOp(self.em.broadcast(first, self.lanes), self.em.iota(self.lanes, step)))
 
 
-def _lanewise(em: Emitter, op: Operation, env: dict[SSAValue, SSAValue], lanes: int | None) -> list[SSAValue]:
-    operands = [env.get(v, v) for v in op.operands]
+def _table(em: Emitter, op: memref.LoadOp, env: _Values, lanes: int | None) -> SSAValue:
+    """A load at computed positions: one scalar for all lanes, a row's neighbouring elements, or lane by lane."""
+    kind = op.res.type
+    *leading, last = op.indices or [None]
+    uniform = [env[v] for v in leading if v is not None]
+    if last is None or lanes is None:
+        return em.add(memref.LoadOp.get(op.memref, [env[v] for v in op.indices]))
+    if not any(isinstance(v.type, VectorType) for v in uniform):
+        first, step = env.ramps.get(last, (last, 0))
+        assert isinstance(op.memref.type, MemRefType)
+        strides = op.memref.type.get_strides()
+        if last in env.ramps and step == 1 and strides is not None and strides[-1] == 1:
+            return em.add(vector.LoadOp(op.memref, [*uniform, first], vector_of(kind, lanes)))
+        if not isinstance(env[last].type, VectorType):
+            return em.add(memref.LoadOp.get(op.memref, [*uniform, env[last]]))
+    result: SSAValue | None = None
+    for lane in range(lanes):
+        at = [env[v] for v in op.indices]
+        at = [em.add(vector.ExtractOp(v, [lane], INDEX)) if isinstance(v.type, VectorType) else v for v in at]
+        element = em.add(memref.LoadOp.get(op.memref, at))
+        result = em.broadcast(element, lanes) if result is None else em.add(vector.InsertOp(element, result, [lane]))
+    assert result is not None
+    return result
+
+
+def _assert(em: Emitter, op: cf.AssertOp, condition: SSAValue) -> None:
+    """Fails when any lane fails."""
+    if isinstance(condition.type, VectorType):
+        condition = em.reduce("and", condition)
+    em.do(cf.AssertOp(condition, op.msg))
+
+
+def _lanewise(em: Emitter, op: Operation, env: _Values, lanes: int | None) -> list[SSAValue]:
+    operands = [env[v] for v in op.operands]
     results = [r.type for r in op.results]
     if lanes is not None and any(isinstance(v.type, VectorType) for v in operands):
         operands = [em.broadcast(v, lanes) for v in operands]
-        results = [VectorType(t, [lanes]) for t in results]
+        results = [vector_of(t, lanes) for t in results]
     kind = SHAPED.get(op.name, type(op))
     new = kind.create(
         operands=operands, result_types=results, properties=dict(op.properties), attributes=dict(op.attributes)

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from xdsl.dialects import arith, memref, scf, vector
 from xdsl.dialects.builtin import (
     AnyFloat,
+    BoolAttr,
     DenseIntOrFPElementsAttr,
     FloatAttr,
     IndexType,
@@ -35,6 +37,7 @@ from xdsl.rewriter import Rewriter
 from mlc.lowering.vector.space import Access, Refusal, Size, Space, Symbol
 
 INDEX = IndexType()
+_PLAIN: dict[str, Attribute] = {"nontemporal": BoolAttr.from_bool(False)}
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Emitter:
         if key in self._once:
             return self._once[key]
         assert isinstance(value, FloatAttr | IntegerAttr)
-        kind = VectorType(value.type, [lanes])
+        kind = vector_of(value.type, lanes)
         dense = DenseIntOrFPElementsAttr.from_list(kind, [value.value.data])  # pyright: ignore[reportArgumentType, reportCallIssue]
         return self.early(key, arith.ConstantOp(dense))
 
@@ -125,9 +128,9 @@ class Emitter:
         key = ("iota", lanes, step)
         if key in self._once:
             return self._once[key]
-        kind = VectorType(INDEX, [lanes])
+        kind = vector_of(INDEX, lanes)
         values = [int(i) for i in np.arange(lanes) * step]
-        return self.early(key, arith.ConstantOp(DenseIntOrFPElementsAttr.from_list(kind, values)))
+        return self.early(key, arith.ConstantOp(DenseIntOrFPElementsAttr.from_list(kind, values)))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     # Index arithmetic
 
@@ -262,21 +265,22 @@ class Emitter:
         if at.const < 0:
             raise Refusal("a negative position")
         view = self._view(access.root, at.value, at.const + (lanes or 1))
-        if lanes is None:
-            return self.add(memref.LoadOp.get(view, [self.index(at.const)]))
-        return self.add(vector.LoadOp(view, [self.index(at.const)], VectorType(access.element_type, [lanes])))
+        kind, op = access.element_type, memref.LoadOp
+        if lanes is not None:
+            kind, op = vector_of(kind, lanes), vector.LoadOp
+        return self.add(op.create(operands=[view, self.index(at.const)], result_types=[kind], properties=dict(_PLAIN)))
 
     def store(self, value: SSAValue, access: Access, at: Index) -> None:
         lanes = value.type.get_shape()[0] if isinstance(value.type, VectorType) else None
         view = self._view(access.root, at.value, at.const + (lanes or 1))
         if lanes is None:
-            self.do(memref.StoreOp.get(value, view, [self.index(at.const)]))
+            self.do(memref.StoreOp.create(operands=[value, view, self.index(at.const)], properties=dict(_PLAIN)))
         else:
-            self.do(vector.StoreOp(value, view, [self.index(at.const)]))
+            self.do(vector.StoreOp.create(operands=[value, view, self.index(at.const)], properties=dict(_PLAIN)))
 
     def gather(self, access: Access, positions: Sequence[Index]) -> SSAValue:
         """A vector of scattered elements, one scalar load each."""
-        kind = VectorType(access.element_type, [len(positions)])
+        kind = vector_of(access.element_type, len(positions))
         first = self.load(access, positions[0], None)
         result = self.add(vector.BroadcastOp(first, kind))
         for i, at in enumerate(positions[1:], 1):
@@ -298,7 +302,10 @@ class Emitter:
             return self.splat(owner.value, lanes)
         key = ("broadcast", value, lanes)
         known = self._known(key)
-        return known or self._keep(key, self.add(vector.BroadcastOp(value, VectorType(value.type, [lanes]))))
+        return known or self._keep(
+            key,
+            self.add(vector.BroadcastOp.create(operands=[value], result_types=[vector_of(value.type, lanes)])),
+        )
 
     # Loops
 
@@ -346,6 +353,12 @@ class Emitter:
 def _flat_type(like: MemRefType, *, dynamic: bool, span: int) -> MemRefType:
     layout = StridedLayoutAttr([1], None) if dynamic else NoneAttr()
     return MemRefType(like.element_type, [span], layout, like.memory_space)
+
+
+@cache
+def vector_of(element: Attribute, lanes: int) -> VectorType:
+    """`vector<lanes x element>`, made once: building a type costs as much as building an op."""
+    return VectorType(element, [lanes])
 
 
 def number(value: float, kind: Attribute) -> FloatAttr | IntegerAttr:

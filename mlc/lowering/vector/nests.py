@@ -99,6 +99,7 @@ def _snapshot(stage: Stage) -> Stage:
         stage.block,
         [dict(f) for f in stage.indices],
         stage.uses_index,
+        stage.tables,
     )
 
 
@@ -147,6 +148,9 @@ def _join(nest: Nest, stage: Stage) -> bool:
 
 def _try_join(nest: Nest, stage: Stage) -> bool:
     written = nest.written()
+    tables = frozenset[SSAValue]().union(*(s.tables for s in nest.stages))
+    if stage.tables & written or tables & stage.written():
+        return False
     dependent = (written & stage.roots()) | ({a.root for a in nest.accesses()} & stage.written())
     if not dependent:
         return False

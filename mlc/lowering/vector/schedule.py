@@ -17,7 +17,7 @@ from itertools import product
 from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerType
 from xdsl.ir import Attribute
 
-from mlc.lowering.vector.bodies import combiners
+from mlc.lowering.vector.bodies import combiners, scattered_tables
 from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.space import ONE, ZERO, Access, Refusal, Stage
 from mlc.lowering.vector.target import Target
@@ -80,7 +80,7 @@ def _trip(nest: Nest, stage: Stage) -> int:
 
 def _scattered(stage: Stage, dim: int) -> int:
     """Accesses that are neither contiguous nor constant along `dim`."""
-    return sum(a.coeff(dim) not in (ZERO, ONE) for a in stage.accesses())
+    return sum(a.coeff(dim) not in (ZERO, ONE) for a in stage.accesses()) + 3 * scattered_tables(stage, dim)
 
 
 def _choose_lanes(nest: Nest, plan: Plan) -> None:

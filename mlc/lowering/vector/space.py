@@ -18,6 +18,7 @@ from xdsl.dialects import memref
 from xdsl.dialects.builtin import DYNAMIC_INDEX, AffineMapAttr, ArrayAttr, MemRefType, NoneAttr, StridedLayoutAttr
 from xdsl.dialects.linalg import attrs
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
+from xdsl.dialects.linalg.ops import IndexOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.ir.affine import AffineBinaryOpExpr, AffineBinaryOpKind, AffineConstantExpr, AffineDimExpr, AffineExpr
 
@@ -144,6 +145,7 @@ class Stage:
     block: Block
     indices: list[dict[int, int]]  # original loop i as a combination of the current dims (for linalg.index)
     uses_index: bool = False
+    tables: frozenset[SSAValue] = frozenset()  # memory that the body itself loads from, at computed positions
 
     def accesses(self) -> list[Access]:
         return [o for o in self.ins if isinstance(o, Access)] + self.outs
@@ -421,8 +423,11 @@ def stage_of(op: LinalgStructuredOperation, space: Space) -> Stage:
     reduction = [d for g, k in zip(groups, kinds, strict=True) if k is attrs.IteratorType.REDUCTION for d in g]
     outs = [o for o in operands[len(op.inputs) :] if isinstance(o, Access)]
     block = op.body.block
-    uses_index = any(inner.name == "linalg.index" for inner in block.ops)
-    return Stage(op, parallel, reduction, operands[: len(op.inputs)], outs, block, forms, uses_index)
+    uses_index = any(isinstance(inner, IndexOp) for inner in block.ops)
+    tables = frozenset(space.view(inner.memref).root for inner in block.ops if isinstance(inner, memref.LoadOp))
+    if any(out.root in tables for out in outs):
+        raise Refusal("the body loads from what it writes")
+    return Stage(op, parallel, reduction, operands[: len(op.inputs)], outs, block, forms, uses_index, tables)
 
 
 def _maps(op: LinalgStructuredOperation) -> Sequence[AffineMapAttr]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from xdsl.dialects import memref
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -59,13 +60,16 @@ class VectorizeStructured(MlcPass):
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         target = target_of(ctx.machine, self.vector_bits, self.vector_registers)
+        functions = [op for op in module.walk() if isinstance(op, FuncOp) and "constant" not in op.attributes]
         blocks = [
-            region.blocks
-            for op in module.walk()
+            block
+            for function in functions
+            for op in function.walk()
             if not isinstance(op, LinalgStructuredOperation)
             for region in op.regions
+            for block in region.blocks
         ]
-        for block in [b for group in blocks for b in group]:
+        for block in blocks:
             if any(isinstance(op, LinalgStructuredOperation) for op in block.ops):
                 self._block(ctx, block, target)
 

@@ -9,13 +9,17 @@ from tests.lowering.vector.programs import Kernel, check
 NEG = ["%r = arith.negf %a0 : f32"]
 
 
-@pytest.mark.parametrize("shape", ["1", "15", "16", "17", "100", "3x5", "4x16", "2x3x7", "0x4"])
+@pytest.mark.parametrize("shape", ["1", "15", "16", "17", "100", "3x5", "4x16", "2x3x7"])
 def test_contiguous(shape: str):
     dims = ",".join("abcd"[: len(shape.split("x"))])
     body = ["%s = arith.addf %a0, %a1 : f32", "%r = arith.mulf %s, %a0 : f32"]
     check(
         Kernel(f"x={shape} y={shape} out={shape}").generic(f"{dims}|{dims}->{dims}", ["x", "y", "out"], body), bits=True
     )
+
+
+def test_loops_that_never_run_are_left_alone():
+    check(Kernel("x=0x4 out=0x4").generic("i,j->i,j", ["x", "out"], NEG), bits=True, complete=False, native=False)
 
 
 def test_broadcasts_of_rows_columns_and_scalars():
@@ -78,3 +82,25 @@ def test_widths_of_other_targets():
 
 def test_fill_alone():
     check(Kernel("out=3x33").fill("out", "2.5"), bits=True)
+
+
+def _embedding(*, checked: bool, order: str) -> Kernel:
+    """Rows of a table picked by an index operand; `order` names the loops of the table's position."""
+    body = ["%n = arith.index_cast %a0 : i64 to index", "%j = linalg.index 1 : index"]
+    if checked:
+        body += ["%c40 = arith.constant 40 : index", "%ok = arith.cmpi ult, %n, %c40 : index"]
+        body += ['cf.assert %ok, "index out of range"']
+    body += [f"%r = memref.load @table[{order}] : memref<40x40xf32>"]
+    kernel = Kernel("i=6:i64 table=40x40 out=6x33").generic("i->i,j", ["i", "out"], body)
+    kernel.lines = [line.replace("@table", "%table") for line in kernel.lines]
+    return kernel
+
+
+@pytest.mark.parametrize(("checked", "order"), [(False, "%n, %j"), (True, "%n, %j"), (False, "%j, %n")])
+def test_embedding(checked: bool, order: str):
+    kernel = _embedding(checked=checked, order=order)
+    arrays = kernel.arrays()
+    arrays[0][:] = [3, 0, 39, 7, 7, 12]
+    module = check(kernel, arrays, bits=True)
+    contiguous = any(op.name == "vector.load" for op in module.walk())
+    assert contiguous == (order == "%n, %j")
