@@ -43,7 +43,7 @@ def same(x: Any, *_: Any) -> Any:
         scatter.src scatter.value scatter.reduce scatter.value_reduce scatter_add scatter_reduce.two
         index_put _index_put_impl index_put.hacked_twin slice_scatter select_scatter diagonal_scatter
         as_strided_scatter bernoulli bernoulli.p normal_functional uniform exponential put
-        native_dropout_backward renorm
+        native_dropout_backward renorm to.prim_other
         """
     )
 )
@@ -238,7 +238,7 @@ def to_device(x: Any, _device: Any, dtype: Any, *_: Any) -> Any:
     return to_dtype(x, dtype)
 
 
-@infers(*aten("to.other type_as to.prim_other"))
+@infers(*aten("to.other type_as"))
 def to_other(x: Any, other: Any, *_: Any) -> Any:
     """The dtype of the other tensor."""
     return like(x, dtype=tensor_dtype(other))
@@ -248,6 +248,12 @@ def to_other(x: Any, other: Any, *_: Any) -> Any:
 def convert_element_type(x: Any, dtype: Any) -> Any:
     """The dtype asked for."""
     return to_dtype(x, dtype)
+
+
+@infers(*aten("rrelu_with_noise_functional"))
+def rrelu_with_noise(x: Any, noise: Any, *_: Any) -> Any:
+    """The tensor and the noise."""
+    return like(x), like(noise)
 
 
 @infers(*aten("native_dropout"))

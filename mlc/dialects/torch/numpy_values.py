@@ -4,9 +4,9 @@
     def relu(c: Call, x: np.ndarray) -> np.ndarray:
         return np.where(x > 0, x, 0)
 
-A tensor is a numpy array of its dtype (bf16 is carried in float32, rounded after each op), a list a Python list, a number,
-string or None the Python value. A function gets the arguments in schema order and may compute in a wider dtype:
-its results are rounded once to the result type, which is the op's own where it says one and the inferred one otherwise.
+A tensor is a numpy array of its dtype (bf16 is carried in float32, rounded after each op), a list a Python list, a
+number, string or None the Python value. A function gets the arguments in schema order and may compute in a wider
+dtype: its results are rounded once to the result type, which is the op's own where it says one and the inferred one otherwise.
 Floats are computed in float64 unless noted, so a result is the exact one rounded, up to float64's own error.
 """
 
@@ -88,7 +88,7 @@ def round_to(value: Any, element_type: Attribute) -> np.ndarray:
         if dtype.kind in "iu" and array.dtype.kind == "f":
             return array.astype(np.int64).astype(dtype)
         if dtype.kind != "c" and array.dtype.kind == "c":
-            array = array.real
+            array = np.real(array)
         return array.astype(dtype)
 
 

@@ -120,8 +120,8 @@ def conv_transpose(
     """Transposed convolution."""
     rank = weight.ndim - 2
     batch, added = _batched(x, rank)
-    settings = (pair(v, rank) for v in (stride, padding, output_padding, dilation))
-    out = _with_bias(convolve_transposed(batch, weight, *settings, groups), bias)
+    strides, pads, extra, dilations = (pair(v, rank) for v in (stride, padding, output_padding, dilation))
+    out = _with_bias(convolve_transposed(batch, weight, strides, pads, extra, dilations, groups), bias)
     return out[0] if added else out
 
 

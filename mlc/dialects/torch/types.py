@@ -294,7 +294,9 @@ def parse_nested(parser: AttrParser) -> Attribute:
     cls = _BY_KEYWORD.get(keyword)
     if cls is None:
         parser.raise_error(f"unknown type '{keyword}' in dialect torch")
-    if issubclass(cls, BaseTensorType | _Sequence):
+    if issubclass(cls, BaseTensorType):
+        return cls(cls.parse_parameter(parser))
+    if issubclass(cls, _Sequence):
         return cls(cls.parse_parameter(parser))
     assert issubclass(cls, ParametrizedAttribute)
     return cls.new(cls.parse_parameters(parser))

@@ -17,6 +17,11 @@ SHAPES = ((), (1,), (5,), (2, 3), (0,), (2, 0, 3), (1, 4), (3, 1, 2), (2, 3, 4))
 Case = Callable[["Draw"], tuple[Any, ...]]
 
 
+def words(text: str) -> list[str]:
+    """The words of a text."""
+    return text.split()
+
+
 class Draw:
     """Deterministic source of arguments."""
 

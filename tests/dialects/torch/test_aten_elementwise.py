@@ -20,12 +20,15 @@ def _ids(cases: dict[str, Case]) -> list[tuple[str, Case]]:
 
 
 ANY = """
-neg abs positive ceil floor trunc round sgn sign square clone contiguous detach alias isnan isinf isfinite isposinf isneginf
-signbit logical_not exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos atan sinh cosh tanh asinh
-acosh atanh sigmoid erf erfc deg2rad rad2deg nan_to_num relu lift_fresh_copy
+neg abs positive ceil floor trunc round sgn sign square clone contiguous detach alias isnan isinf isfinite isposinf
+isneginf signbit logical_not exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos atan sinh
+cosh tanh asinh acosh atanh sigmoid erf erfc deg2rad rad2deg nan_to_num relu lift_fresh_copy
 """
 NOT_BOOL = {"abs", "neg", "ceil", "floor", "trunc", "round", "sign", "positive", "relu", "reciprocal", "square"}
-FLOAT_ONLY = "sinc frac silu mish log_sigmoid selu hardsigmoid hardswish hardtanh relu6 gelu leaky_relu elu celu softplus softshrink hardshrink logit"
+FLOAT_ONLY = """
+sinc frac silu mish log_sigmoid selu hardsigmoid hardswish hardtanh relu6 gelu leaky_relu elu celu
+ softplus softshrink hardshrink logit
+"""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -61,6 +64,18 @@ ARGUMENTS: dict[str, Case] = {
     "aten.native_dropout": lambda d: (d.edges((2, 3)), 0.5, False),
     "aten.rrelu": lambda d: (d.edges(), 0.125, 0.25, False),
     "aten.bitwise_not": lambda d: (d.pick(d.ints(), d.bools()),),
+    "aten.alpha_dropout aten.feature_dropout": lambda d: (d.edges(), 0.5, False),
+    "aten.fill.Tensor": lambda d: (d.any(), torch.tensor(1)),
+    "aten.isclose": lambda d: (d.edges((3, 4), torch.float32), d.edges((3, 4), torch.float32)),
+    "aten.ldexp.Tensor": lambda d: (d.normal((3, 4)), d.ints((4,), torch.int64, -5, 5)),
+    "aten.logaddexp2": lambda d: (d.normal((3, 4)), d.normal((4,))),
+    "aten.copysign.Scalar": lambda d: (d.edges(), d.number()),
+    "aten.remainder.Scalar_Tensor": lambda d: (d.pick(7, -7), d.ints((3, 4), torch.int64, 1, 5)),
+    "aten.to.device": lambda d: (d.ints(), torch.device("cpu"), d.pick(torch.float32, torch.int64)),
+    "aten.to.dtype_layout": lambda d: (d.ints(), d.pick(torch.float32, torch.int64)),
+    "aten.__and__.Tensor aten.__or__.Tensor aten.__xor__.Tensor": lambda d: (d.ints((2, 3)), d.ints((3,))),
+    "aten.__rshift__.Tensor": lambda d: (d.ints((2, 3), torch.int32), d.ints((3,), torch.int32, 0, 31)),
+    "aten.bitwise_right_shift.Tensor_Scalar": lambda d: (d.ints((2, 3), torch.int16), d.pick(0, 3, 20)),
     "aten.tril": lambda d: (d.any((3, 4)), d.pick(-1, 0, 2)),
     "aten.triu": lambda d: (d.any((2, 3, 4)), d.pick(-1, 0, 2)),
     "aten.masked_fill.Scalar": lambda d: (d.edges((2, 3)), d.bools((3,)), d.number()),
@@ -102,10 +117,8 @@ ARGUMENTS: dict[str, Case] = {
         d.pick(d.ints((2, 3)), d.bools((2, 3))),
         d.pick(d.ints((3,)), d.bools((3,))),
     ),
-    "aten.bitwise_and.Scalar aten.bitwise_or.Scalar aten.bitwise_xor.Scalar aten.__and__.Scalar aten.__or__.Scalar": lambda d: (
-        d.ints(),
-        d.pick(1, 6, True),
-    ),
+    "aten.bitwise_and.Scalar aten.bitwise_or.Scalar aten.bitwise_xor.Scalar": lambda d: (d.ints(), d.pick(1, 6, True)),
+    "aten.__and__.Scalar aten.__or__.Scalar aten.__xor__.Scalar": lambda d: (d.ints(), d.pick(1, 6, True)),
     "aten.bitwise_left_shift.Tensor aten.bitwise_right_shift.Tensor aten.__lshift__.Tensor": lambda d: (
         d.ints((2, 3), torch.int32),
         d.ints((3,), torch.int32, 0, 31),
@@ -134,6 +147,15 @@ def test_arguments(name: str, case: Case, seed: int) -> None:
     check(name, case(Draw(seed)))
 
 
+# Ops whose arguments the functions below choose.
+TESTED_BY_FUNCTIONS = """
+eq.Tensor ne.Tensor lt.Tensor le.Tensor gt.Tensor ge.Tensor eq.Scalar ne.Scalar lt.Scalar le.Scalar gt.Scalar ge.Scalar
+mul.Tensor div.Tensor maximum minimum logical_and logical_or logical_xor fmax fmin atan2 copysign.Tensor hypot logaddexp
+xlogy.Tensor add.Tensor sub.Tensor rsub.Tensor add.Scalar sub.Scalar mul.Scalar div.Scalar rsub.Scalar remainder.Tensor
+remainder.Scalar fmod.Tensor fmod.Scalar floor_divide floor_divide.Scalar div.Tensor_mode div.Scalar_mode
+pow.Tensor_Tensor pow.Tensor_Scalar pow.Scalar where.self where.ScalarOther where.ScalarSelf where.Scalar clamp
+clamp_min clamp_max clamp.Tensor clamp_min.Tensor clamp_max.Tensor
+"""
 COMPARE = "eq ne lt le gt ge"
 ARITHMETIC = "mul.Tensor div.Tensor maximum minimum logical_and logical_or logical_xor"
 

@@ -33,8 +33,8 @@ def _conv(d: Draw, rank: int) -> tuple[Any, ...]:
     out = d.pick(4, 8)
     size = {1: (9,), 2: (7, 6), 3: (5, 4, 5)}[rank]
     x, w, b = _floats(d, (d.pick(1, 2), 4, *size), (out, 4 // groups, *(d.pick(1, 2, 3) for _ in range(rank))), (out,))
-    stride, pad, dilation = ([d.pick(1, 2) for _ in range(rank)] for _ in range(3))
-    pad = [p - 1 if p == 1 else p - 1 for p in pad]
+    stride, dilation = ([d.pick(1, 2) for _ in range(rank)] for _ in range(2))
+    pad = [d.pick(0, 1) for _ in range(rank)]
     return x, w, d.pick(None, b), stride, pad, dilation, groups
 
 
@@ -218,6 +218,10 @@ CASES: dict[str, Case] = {
     "gru_cell": lambda d: _cell(d, 3, 1),
     "rnn_tanh_cell rnn_relu_cell": lambda d: _cell(d, 1, 1),
     "upsample_nearest1d": lambda d: (d.normal((1, 2, 5)), [d.pick(3, 8)]),
+    "upsample_nearest3d": lambda d: (d.normal((1, 2, 3, 4, 2)), [d.pick(3, 5), 6, 4]),
+    "upsample_nearest1d.vec": lambda d: (d.normal((1, 2, 5)), None, [d.pick(2.0, 1.7)]),
+    "upsample_nearest3d.vec": lambda d: (d.normal((1, 2, 3, 4, 2)), None, [2.0, 1.5, 1.0]),
+    "upsample_linear1d.vec": lambda d: (d.normal((1, 2, 5)), None, d.pick(True, False), [d.pick(2.0, 1.7)]),
     "upsample_nearest2d": lambda d: (d.normal((1, 2, 5, 4)), [d.pick(3, 8, 10), d.pick(4, 7)]),
     "upsample_nearest2d.vec": lambda d: (d.normal((1, 2, 5, 4)), None, [2.0, d.pick(1.5, 2.0)]),
     "upsample_linear1d": lambda d: (d.normal((1, 2, 5)), [d.pick(3, 8)], d.pick(True, False)),

@@ -37,7 +37,12 @@ CASES: dict[str, Case] = {
     "nansum": lambda d: (d.edges((3, 4), torch.float32), d.pick([0], [-1], None), d.pick(True, False)),
     "prod.dim_int": lambda d: (_x(d), d.pick(0, -1), d.pick(True, False)),
     "var std": lambda d: (_x(d), d.pick(True, False)),
-    "var.dim std.dim var_mean.dim": lambda d: (_x(d), d.pick([0], [-1]), d.pick(True, False), d.pick(True, False)),
+    "var.dim std.dim var_mean.dim std_mean.dim": lambda d: (
+        _x(d),
+        d.pick([0], [-1]),
+        d.pick(True, False),
+        d.pick(True, False),
+    ),
     "var.correction std.correction var_mean.correction std_mean.correction": lambda d: (
         _x(d),
         d.pick(None, [0], [-1]),
@@ -69,6 +74,9 @@ CASES: dict[str, Case] = {
     "_softmax _log_softmax": lambda d: (_x(d), d.pick(0, -1), False),
     "_safe_softmax": lambda d: (torch.full((2, 3), -math.inf) if d.pick(0, 1) else d.normal((2, 3)), -1),
     "sort": lambda d: (d.pick(d.edges((3, 4), torch.float32), d.ints((3, 4))), d.pick(0, -1), False),
+    "sort.stable": lambda d: (d.ints((3, 4)), True, d.pick(0, -1), d.pick(True, False)),
+    "argsort.stable": lambda d: (d.ints((3, 4)), True, d.pick(0, -1), d.pick(True, False)),
+    "count_nonzero.dim_IntList": lambda d: (d.ints((3, 4), torch.int64, 0, 2), d.pick([0], [0, 1])),
     "argsort": lambda d: (_distinct(d), d.pick(0, -1), d.pick(True, False)),
     "topk": lambda d: (_distinct(d), d.pick(1, 2, 3), d.pick(0, -1), d.pick(True, False)),
     "kthvalue": lambda d: (_distinct(d), 2, d.pick(0, -1), d.pick(True, False)),

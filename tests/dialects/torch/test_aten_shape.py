@@ -97,6 +97,12 @@ CASES: dict[str, Case] = {
     "embedding": lambda d: (d.normal((7, 3)), d.ints((2, 4), torch.int64, 0, 7)),
     "constant_pad_nd": lambda d: (d.any((3, 4)), d.pick([1, 2], [1, 2, 0, 3], [-1, 2], [0, -2, 1, 0]), d.pick(0, 1)),
     "reflection_pad1d": lambda d: (d.normal((2, 5)), [2, 1]),
+    "reflection_pad3d replication_pad3d": lambda d: (d.normal((1, 2, 3, 4, 5)), [1, 2, 1, 0, 2, 1]),
+    "replication_pad1d": lambda d: (d.normal((2, 5)), [2, 1]),
+    "fliplr flipud": lambda d: (d.any((3, 4)),),
+    "index_fill.int_Tensor": lambda d: (d.normal((3, 4)), 1, torch.tensor([0, 3]), torch.tensor(2.0)),
+    "index.Tensor_hacked_twin": lambda d: (d.normal((3, 4)), [_index(d, (2,), 3), _index(d, (2,), 4)]),
+    "index_put.hacked_twin": lambda d: (d.normal((3, 4)), [torch.tensor([0, 2])], d.normal((4,)), d.pick(True, False)),
     "reflection_pad2d": lambda d: (d.normal((1, 2, 5, 4)), [2, 1, 1, 3]),
     "replication_pad2d": lambda d: (d.normal((1, 2, 5, 4)), [2, 1, 0, 3]),
     "pad": lambda d: (

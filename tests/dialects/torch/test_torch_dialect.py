@@ -1,5 +1,7 @@
 """Types, hand-written ops, verifier messages, effects, helpers, and the meaning of the dialect's own ops."""
 
+# ruff: noqa: E501 - IR text
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Real torch-mlir files: its importer's output is read, verified, printed back the same, and runs with PyTorch's numbers."""
+"""torch-mlir's importer's output is read, verified, printed back the same, and runs with PyTorch's numbers."""
 
 from __future__ import annotations
 

@@ -1,0 +1,109 @@
+"""Meaning of ATen's sorting, ranking and counting."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mlc.dialects.torch.numpy_values import Call, aten, axis, is_float
+from mlc.dialects.torch.semantics_reduce import pick
+from mlc.errors import UnsupportedError
+
+
+def sorted_indices(x: np.ndarray, dim: int, descending: bool) -> np.ndarray:
+    """Indices of a stable sort; NaN is the largest."""
+    if x.ndim == 0:
+        return np.zeros((), np.int64)
+    at = axis(dim, x.ndim)
+    if not descending:
+        return np.argsort(x, axis=at, kind="stable")
+    backwards = np.argsort(np.flip(x, at), axis=at, kind="stable")
+    return np.flip(x.shape[at] - 1 - backwards, at)
+
+
+def _along(x: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
+    return np.take_along_axis(x, index, axis(dim, x.ndim)) if x.ndim else x
+
+
+@aten("sort")
+def sort(_c: Call, x: np.ndarray, dim: int = -1, descending: bool = False) -> Any:
+    """Values in order and where they stood; equal ones keep their order."""
+    index = sorted_indices(x, dim, descending)
+    return _along(x, index, dim), index
+
+
+@aten("sort.stable")
+def sort_stable(c: Call, x: np.ndarray, _stable: Any, dim: int = -1, descending: bool = False) -> Any:
+    """Values in order and where they stood."""
+    return sort(c, x, dim, descending)
+
+
+@aten("argsort")
+def argsort(_c: Call, x: np.ndarray, dim: int = -1, descending: bool = False) -> Any:
+    """Where the values in order stood."""
+    return sorted_indices(x, dim, descending)
+
+
+@aten("argsort.stable")
+def argsort_stable(_c: Call, x: np.ndarray, _stable: bool, dim: int = -1, descending: bool = False) -> Any:
+    """Where the values in order stood."""
+    return sorted_indices(x, dim, descending)
+
+
+@aten("topk")
+def topk(_c: Call, x: np.ndarray, k: int, dim: int = -1, largest: bool = True, _sorted: bool = True) -> Any:
+    """The k largest (smallest) values in order, and where they stood; of equal ones the first."""
+    index = sorted_indices(x, dim, largest)
+    if x.ndim:
+        index = np.take(index, np.arange(k), axis=axis(dim, x.ndim))
+    return _along(x, index, dim), index
+
+
+@aten("kthvalue")
+def kthvalue(_c: Call, x: np.ndarray, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """The k-th smallest value and where it stands."""
+    if x.ndim == 0:
+        return x, np.zeros((), np.int64)
+    at = axis(dim, x.ndim)
+    return pick(x, np.take(sorted_indices(x, dim, False), k - 1, axis=at), at, keepdim)
+
+
+@aten("median")
+def median(_c: Call, x: np.ndarray) -> Any:
+    """The lower median of all elements; NaN if there is one."""
+    flat = np.sort(x.reshape(-1))
+    if flat.size == 0:
+        return np.asarray(math.nan)
+    return flat[-1] if is_float(x) and np.isnan(flat[-1]) else flat[(flat.size - 1) // 2]
+
+
+@aten("bincount")
+def bincount(c: Call, x: np.ndarray, weights: Any = None, minlength: int = 0) -> Any:
+    """How often each number occurs."""
+    if np.any(x < 0):
+        c.fail("bincount of negative numbers")
+    return np.bincount(x, weights, minlength)
+
+
+@aten("bucketize.Tensor")
+def bucketize(_c: Call, x: np.ndarray, boundaries: np.ndarray, _int32: bool = False, right: bool = False) -> Any:
+    """Between which boundaries each number falls."""
+    return np.searchsorted(boundaries, x, side="right" if right else "left")
+
+
+@aten("searchsorted.Tensor")
+def searchsorted(
+    _c: Call,
+    ordered: np.ndarray,
+    x: np.ndarray,
+    _int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Any = None,
+) -> Any:
+    """Where each number is to be inserted."""
+    if ordered.ndim != 1 or sorter is not None:
+        raise UnsupportedError("searchsorted on batches or with a sorter has no reference semantics")
+    return np.searchsorted(ordered, x, side="right" if right or side == "right" else "left")
