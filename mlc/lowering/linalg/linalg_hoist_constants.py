@@ -43,6 +43,7 @@ from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.structural_key import Numbering, sequence_key
 from mlc.lowering.linalg.structure import (
+    captured,
     erase_dead,
     functions_to_lower,
     inputs_of,
@@ -92,7 +93,7 @@ class _Hoist:
         for op in block.ops:
             self._classify(op)
         for op in list(block.ops):
-            if op.results and op.results[0] in self.constant:
+            if op.parent_block() is not block or (op.results and op.results[0] in self.constant):
                 continue
             for value in inputs_of(op):
                 if isinstance(value, OpResult) and self._worth_hoisting(value):
@@ -134,10 +135,9 @@ class _Hoist:
         ops = _slice(value)
         numbering = Numbering()
         key = (sequence_key(ops, numbering), numbering.ids[value])
-        resource = self.functions.get(key)
-        if resource is None:
-            resource = self._make_function(value, ops)
-            self.functions[key] = resource
+        assert isinstance(value.type, TensorType)
+        known = self.functions.get(key)
+        resource = known or DenseResourceAttr.from_params(self._name(ops), value.type)
         constant = arith.ConstantOp(resource)
         constant.location = value.op.location
         block = value.op.parent_block()
@@ -149,28 +149,36 @@ class _Hoist:
         value.replace_uses_with_if(
             constant.result, lambda use: not (use.operation.results and use.operation.results[0] in self.constant)
         )
+        if known is None:
+            self.functions[key] = resource
+            self._make_function(resource.resource_handle.data, value, ops)
         self.ctx.remarks.applied(
             self.pass_name, constant, "hoisted a constant expression", constant=resource.resource_handle.data
         )
 
-    def _make_function(self, value: OpResult, ops: list[Operation]) -> DenseResourceAttr:
-        name = self._name(ops)
+    def _make_function(self, name: str, value: OpResult, ops: list[Operation]) -> None:
         block = Block()
         values: dict[SSAValue, SSAValue] = {}
+        moved = _used_only_here(ops, value)
         for op in ops:
+            if op in moved:
+                op.detach()
+                for i, operand in enumerate(op.operands):
+                    if operand in values:
+                        op.operands[i] = values[operand]
+                block.add_op(op)
+                continue
             copy = op.clone(values)
             values.update(zip(op.results, copy.results, strict=True))
             block.add_op(copy)
         location = fuse_locations(op.location for op in ops)
-        final = func.ReturnOp(values[value])
+        final = func.ReturnOp(values.get(value, value))
         final.location = location
         block.add_op(final)
         function = func.FuncOp(name, ([], [value.type]), Region(block), StringAttr("private"))
         function.attributes["constant"] = UnitAttr()
         function.location = location
         self.module.body.block.add_op(function)
-        assert isinstance(value.type, TensorType)
-        return DenseResourceAttr.from_params(name, value.type)
 
     def _name(self, ops: list[Operation]) -> str:
         weights = [
@@ -188,6 +196,16 @@ class _Hoist:
             unique, n = f"{name}_{n}", n + 1
         self.taken.add(unique)
         return unique
+
+
+def _used_only_here(ops: list[Operation], value: OpResult) -> set[Operation]:
+    """The ops that nothing but the others of `ops` reads; they need no copy. Ops with captured values are copied."""
+    inside: set[Operation] = set()
+    for op in reversed(ops):
+        uses = [use.operation for r in op.results for use in r.uses]
+        if all(u in inside for u in uses) and (uses or op is value.op) and not captured(op):
+            inside.add(op)
+    return inside
 
 
 def _slice(value: OpResult) -> list[Operation]:
