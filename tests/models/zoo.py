@@ -56,6 +56,8 @@ def randomise_norms(model: nn.Module) -> nn.Module:
                 if module.affine:
                     module.weight.uniform_(0.7, 1.3)
                     module.bias.normal_(0, 0.1)
+            elif isinstance(module, nn.Linear) and not module.weight.any():  # torchvision's ViT starts with a zero head
+                module.weight.normal_(0, 0.05)
             elif isinstance(module, nn.LayerNorm) and module.elementwise_affine:
                 module.weight.uniform_(0.7, 1.3)
                 module.bias.normal_(0, 0.1)

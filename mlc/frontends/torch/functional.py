@@ -7,10 +7,11 @@ A wrapped tensor remembers in-place changes instead of making them; `unwrap` giv
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 _T: Any = torch  # these names are public in torch's namespace but not declared for type checkers
 
@@ -46,6 +47,18 @@ def functionalization() -> Iterator[None]:
 @contextlib.contextmanager
 def below_autograd() -> Iterator[None]:
     """No autograd, so that composite ops reach a dispatch mode whole (inference mode does it too, but its tensors
-    cannot be viewed and changed in place under functionalization)."""
-    with torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
+    cannot be viewed and changed in place under functionalization, so it is left when the caller is in it)."""
+    with torch.inference_mode(False), torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
         yield
+
+
+def call_functionally(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call from inside a dispatch mode (under `functionalization`), in-place ops turned functional once more."""
+    given = pytree.tree_map_only(torch.Tensor, wrap, (args, kwargs))
+    key = torch._C.DispatchKey.Functionalize
+    excluded = torch._C._dispatch_tls_is_dispatch_key_excluded(key)
+    torch._C._dispatch_tls_set_dispatch_key_excluded(key, False)
+    try:
+        return pytree.tree_map(unwrap, function(*given[0], **given[1]))
+    finally:
+        torch._C._dispatch_tls_set_dispatch_key_excluded(key, excluded)

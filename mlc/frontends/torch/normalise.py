@@ -108,13 +108,20 @@ def _copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location
     return [value]
 
 
+@rule("aten.rrelu")
+def _rrelu(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    """Eval mode: leaky_relu with the mean slope."""
+    slope = (args[1] + args[2]) / 2
+    return rec.emitter.call("aten.leaky_relu", [rec.value(args[0], loc), slope], [tensor_type(out[0])], loc)
+
+
 @rule("aten._unsafe_view", "aten.reshape")
 def _view(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
     source = rec.value(args[0], loc)
     return rec.emitter.call("aten.view", [source, list(args[1])], [tensor_type(out[0])], loc)
 
 
-@rule("aten.split.Tensor", "aten.split_with_sizes", "aten.chunk")
+@rule("aten.split.Tensor", "aten.split_with_sizes", "aten.chunk", "aten.tensor_split.sections")
 def _split(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
     source, dim = args[0], args[2]
     values: list[SSAValue] = []

@@ -150,7 +150,7 @@ class _Capture:
                 where=where,
                 hint="register it with register_buffer(), or compute a new tensor",
             )
-        if isinstance(error, NotImplementedError | RuntimeError) and ("inference" in text.lower() or "grad" in text):
+        if isinstance(error, RuntimeError) and ("does not require grad" in text or "requires grad" in text):
             return UnsupportedError(
                 f"this model needs autograd inside forward ({text})", where=where, hint="compile the part without it"
             )

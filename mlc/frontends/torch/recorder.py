@@ -24,12 +24,15 @@ from xdsl.ir import SSAValue
 
 from mlc.dialects.torch import has_schema, schema
 from mlc.frontends.torch.arrays import element_type
+from mlc.frontends.torch.decompose import decomposition
 from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
+from mlc.frontends.torch.functional import call_functionally
 from mlc.frontends.torch.normalise import NORMALISERS, is_random
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import RANDOM, READS_VALUE, Problems
 
 FOLD_LIMIT = 4 << 20
+_ABOUT_TYPES = ("aten::result_type", "aten::sym_")
 _UNINITIALISED = ("aten.empty", "aten.new_empty")
 
 
@@ -170,6 +173,9 @@ class Recorder(TorchDispatchMode):
             )
         if func._schema.is_mutable and func.namespace != "profiler":
             self._refuse_mutation(func, args, kwargs, location)
+        if (definition := decomposition(func)) is not None:
+            with self:
+                return call_functionally(definition, args, kwargs)
         inputs = [] if self._is_fresh(func, args) else [self.entry(t) for t in _tensors(args, kwargs)]
         origin = max((e.origin for e in inputs), default=Origin.MADE)
         if is_random(func, args, kwargs):
@@ -317,6 +323,7 @@ class Recorder(TorchDispatchMode):
     ) -> None:
         """Refuse what makes Python depend on values: numbers and flags read, shapes that depend on data."""
         reads = isinstance(result, bool | int | float | complex) and bool(list(_tensors(args, kwargs)))
+        reads = reads and not func._schema.name.startswith(_ABOUT_TYPES)
         if not reads and torch.Tag.dynamic_output_shape in func.tags:
             reads = self._shape_depends(func, args, kwargs)
         if not reads:

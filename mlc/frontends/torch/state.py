@@ -10,7 +10,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter, is_
+from operator import is_
 from typing import Any
 
 import torch
@@ -19,51 +19,44 @@ from xdsl.dialects.builtin import LocationAttr
 from mlc.frontends.torch.functional import is_wrapped, wrap
 from mlc.frontends.torch.problems import KEEPS_STATE, Problems
 
-_version = attrgetter("_version")
-_training = attrgetter("training")
-
 
 @dataclass(frozen=True)
 class StateGuard:
     """What the captured constants rest on."""
 
-    slots: tuple[tuple[dict[str, Any], str], ...]
-    held: tuple[torch.Tensor, ...]
-    watched: tuple[torch.Tensor, ...]
-    versions: tuple[int, ...]
-    modules: tuple[torch.nn.Module, ...]
-    modes: tuple[bool, ...]
+    slots: list[tuple[dict[str, Any], str]]
+    held: list[torch.Tensor]
+    watched: list[torch.Tensor]
+    versions: list[int]
+    modules: list[torch.nn.Module]
+    modes: list[bool]
 
     @classmethod
     def of(cls, model: object, used: Sequence[torch.Tensor]) -> StateGuard:
         """Guard the tensors whose values a capture used, and the model's train/eval flags."""
-        modules = tuple(model.modules()) if isinstance(model, torch.nn.Module) else ()
+        modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
         wanted = {id(t) for t in used}
         slots: list[tuple[dict[str, Any], str]] = []
-        held: list[torch.Tensor] = []
         for module in modules:
             for table in (module._parameters, module._buffers):
-                for key, tensor in table.items():
-                    if tensor is not None and id(tensor) in wanted:
-                        slots.append((table, key))
-                        held.append(tensor)
-        watched = tuple(t for t in used if not t.is_inference())
+                slots += [(table, key) for key, tensor in table.items() if id(tensor) in wanted]
+        watched = [t for t in used if not t.is_inference()]
         return cls(
-            tuple(slots),
-            tuple(held),
+            slots,
+            [table[key] for table, key in slots],
             watched,
-            tuple(map(_version, watched)),
+            [t._version for t in watched],
             modules,
-            tuple(map(_training, modules)),
+            [m.training for m in modules],
         )
 
     def holds(self) -> bool:
-        """Whether nothing changed; costs some 50 ns a weight."""
-        return tuple(map(_training, self.modules)) == self.modes and not self.is_stale()
+        """Whether nothing changed; costs some 100 ns a weight."""
+        return [m.training for m in self.modules] == self.modes and not self.is_stale()
 
     def is_stale(self) -> bool:
         """Whether a weight changed or was replaced: no later call can use the capture again."""
-        return tuple(map(_version, self.watched)) != self.versions or not all(
+        return [t._version for t in self.watched] != self.versions or not all(
             map(is_, [table.get(key) for table, key in self.slots], self.held)
         )
 
