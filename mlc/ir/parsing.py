@@ -7,10 +7,13 @@ string); text is therefore checked before it reaches the parser, and whatever it
 from __future__ import annotations
 
 import io
+import math
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr, UnknownLoc
+from xdsl.ir import Operation
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError as XdslParseError
@@ -28,6 +31,7 @@ class Limits:
     text_bytes: int = 512 * 1024 * 1024
     nesting: int = 200
     int_digits: int = 1000
+    splat_elements: int = 1 << 24
 
 
 _TOKEN = re.compile(r'"(?:[^"\\\n\r]|\\.)*"|//[^\n]*|"|[\n{}()\[\]<>]|->|\d+')
@@ -59,6 +63,39 @@ def check_text(text: str, name: str, limits: Limits) -> None:
             raise LimitError(f"number of {len(tok)} digits", where=f"{name}:{line}")
 
 
+_SPLAT = re.compile(r"dense<[^\[\]<>]{0,200}>\s*:\s*(?:tensor|vector|memref)<((?:\d{1,30}x)+)")
+
+
+def check_splats(text: str, name: str, limits: Limits) -> None:
+    """Refuse a splat literal whose elements would fill memory: the parser writes all of them out."""
+    for m in _SPLAT.finditer(text):
+        count = math.prod(int(d) for d in m.group(1).split("x")[:-1])
+        if count > limits.splat_elements:
+            line = text.count("\n", 0, m.start()) + 1
+            raise LimitError(
+                f"a splat of {count} elements", where=f"{name}:{line}", expected=f"at most {limits.splat_elements}",
+                hint="fill a tensor with linalg.fill, or name the data with dense_resource",
+            )  # fmt: skip
+
+
+class LocatingParser(Parser):
+    """Gives an op that has no `loc(...)` of its own its place in the text, as `mlir-opt` does."""
+
+    def __init__(self, ctx: MlcContext, text: str, name: str) -> None:
+        super().__init__(ctx, text, name)
+        self._file = StringAttr(name)
+        self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
+
+    def parse_operation(self) -> Operation:
+        """As xDSL's, plus the location."""
+        start = self._current_token.span.start
+        op = super().parse_operation()
+        if isinstance(op.location, UnknownLoc):
+            line = bisect_right(self._starts, start)
+            op.location = FileLineColLoc(self._file, IntAttr(line), IntAttr(start - self._starts[line - 1] + 1))
+        return op
+
+
 _ALIAS = re.compile(r"^[#!][\w$.-]+ = .*$", re.MULTILINE)
 
 
@@ -75,10 +112,11 @@ def hoist_aliases(text: str) -> str:
 def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limits = Limits()) -> ModuleOp:
     """Parse a module (an implicit one is wrapped around top-level ops). Raises ParseError, VerifyError, LimitError."""
     check_text(text, name, limits)
+    check_splats(text, name, limits)
     text = hoist_aliases(text)
     blob_table(ctx).clear()
     try:
-        module = Parser(ctx, text, name).parse_module()
+        module = LocatingParser(ctx, text, name).parse_module()
         adopt_resources(module, ctx)
         return module
     except MlcError:
