@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from xdsl.dialects import arith, cf, linalg, tensor
@@ -284,11 +285,10 @@ class Emitter:
     def permuted(self, t: Tensor, perm: Sequence[int]) -> Tensor:
         """Dimensions in another order; free unless it tears a split axis apart."""
         axes = tuple(t.axes[p] for p in perm)
-        real = [a for a in axes if a is not None]
-        torn = len({a for a in real}) != sum(1 for i, a in enumerate(real) if i == 0 or real[i - 1] != a)
-        swapped = any(
-            a == b and pa > pb for a, b, pa, pb in zip(axes, axes[1:], perm, perm[1:], strict=False) if a is not None
-        )
+        real = [(a, p) for a, p in zip(axes, perm, strict=True) if a is not None]
+        runs = [i for i, (a, _) in enumerate(real) if i == 0 or real[i - 1][0] != a]
+        torn = len({a for a, _ in real}) != len(runs)
+        swapped = any(x[0] == y[0] and x[1] > y[1] for x, y in pairwise(real))
         if torn or swapped:
             t = self.plain(t)
             axes = tuple(perm)

@@ -100,8 +100,8 @@ def _order(tensors: Sequence[Tensor], shape: Sequence[Dim]) -> tuple[int, ...]:
     perm = tuple(rest + inner)
     at = {d: i for i, d in enumerate(perm)}
     for t, dims in zip(tensors, real, strict=True):
-        axes = [t.axes[d] or 0 for d in sorted(dims, key=lambda d: at[d])]
-        if axes != sorted(axes):
+        places = [(t.axes[d] or 0, d) for d in sorted(dims, key=lambda d: at[d])]  # parts of one axis keep their order
+        if places != sorted(places):
             return natural
     return perm
 
