@@ -6,6 +6,7 @@ string); text is therefore checked before it reaches the parser, and whatever it
 
 from __future__ import annotations
 
+import difflib
 import io
 import math
 import re
@@ -125,7 +126,8 @@ def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limi
         span = e.span
         line, column = _line_of(text, span.start)
         reason = str(e.args[1] if len(e.args) > 1 else e).strip().splitlines()
-        raise ParseError(reason[-1].strip() if reason else "syntax error", where=f"{name}:{line}:{column}") from None
+        message = reason[-1].strip() if reason else "syntax error"
+        raise ParseError(message, where=f"{name}:{line}:{column}", hint=_near_op(message, ctx)) from None
     except VerifyException as e:
         raise VerifyError(str(e).strip(), where=name) from None
     except RecursionError:
@@ -134,6 +136,15 @@ def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limi
         raise LimitError("the text describes more data than fits into memory", where=name) from None
     except Exception as e:
         raise ParseError(f"the text is not valid IR ({type(e).__name__}: {e})", where=name) from e
+
+
+def _near_op(message: str, ctx: MlcContext) -> str | None:
+    """For an unknown op: the op of a known dialect that is spelt almost so."""
+    m = re.search(r"(?:Operation|operation) '?([\w.]+)'? is not registered", message)
+    if m is None:
+        return None
+    near = difflib.get_close_matches(m.group(1), [op.name for op in ctx.loaded_ops], n=2)
+    return f"did you mean {' or '.join(near)}?" if near else "mlc-opt --show-dialects lists the dialects"
 
 
 def _line_of(text: str, position: int) -> tuple[int, int]:

@@ -32,7 +32,7 @@ def verify_module(module: ModuleOp, ctx: MlcContext | None = None) -> None:
     try:
         module.verify()
     except VerifyException as e:
-        raise VerifyError(str(e).strip()) from None
+        raise _located(module, str(e).strip()) from None
     except RecursionError:
         raise VerifyError("the IR is nested too deeply to verify") from None
     _verify_region(module.body, set())
@@ -44,6 +44,18 @@ def verify_module(module: ModuleOp, ctx: MlcContext | None = None) -> None:
             for attr in (*op.properties.values(), *op.attributes.values()):
                 if isinstance(attr, DenseResourceAttr):
                     _verify_resource(op, attr, ctx)
+
+
+def _located(module: ModuleOp, message: str) -> VerifyError:
+    """xDSL's exceptions do not say which op failed: find the innermost one that fails alone."""
+    for op in module.walk(reverse=True):
+        try:
+            op.verify(verify_nested_ops=False)
+        except VerifyException as e:
+            return _fail(op, str(e).strip())
+        except Exception:
+            return _fail(op, message)
+    return VerifyError(message)
 
 
 def _fail(op: Operation, message: str, expected: str | None = None) -> VerifyError:

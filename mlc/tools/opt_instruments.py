@@ -10,11 +10,21 @@ from typing import TextIO
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from mlc.errors import UsageError
 from mlc.ir.context import MlcContext
 from mlc.ir.parsing import print_text
-from mlc.ir.pipeline import Instruments, pipeline_text
+from mlc.ir.pipeline import Instruments, parse_pipeline, pipeline_text
 
-REPRODUCER = "// mlc-opt reproducer; run with: mlc-opt --run-reproducer FILE\n// pipeline: "
+_PIPELINE = "// pipeline: "
+REPRODUCER = f"// mlc-opt reproducer; run with: mlc-opt --run-reproducer FILE\n{_PIPELINE}"
+
+
+def reproducer_pipeline(text: str) -> list[ModulePass]:
+    """The pipeline that a reproducer file carries."""
+    for line in text.splitlines()[:5]:
+        if line.startswith(_PIPELINE):
+            return parse_pipeline(line.removeprefix(_PIPELINE).strip())
+    raise UsageError("the file carries no pipeline", expected=f"a line '{_PIPELINE}…' near the top")
 
 
 def make_instruments(v: argparse.Namespace, err: TextIO, passes: list[ModulePass], module: ModuleOp) -> Instruments:

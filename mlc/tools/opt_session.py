@@ -13,7 +13,7 @@ from xdsl.passes import ModulePass
 
 import mlc
 from mlc.backends.registry import load_backend
-from mlc.errors import MlcError, ParseError, UsageError
+from mlc.errors import MlcError, ParseError, UsageError, VerifyError
 from mlc.ir.context import MlcContext, make_context, universe
 from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.pipeline import (
@@ -30,7 +30,8 @@ from mlc.ir.pipeline_table import LEVELS, rows_until
 from mlc.ir.verifier import verify_module
 from mlc.tools.elide import elide_large_constants
 from mlc.tools.opt_args import OptArgs
-from mlc.tools.opt_instruments import make_instruments, report
+from mlc.tools.opt_diagnostics import Diagnostic, diagnostic_of, expectations, remark_diagnostics, unmet
+from mlc.tools.opt_instruments import make_instruments, report, reproducer_pipeline
 from mlc.tools.opt_run import format_results, make_inputs, run
 
 TEXT_WEIGHTS = 1 << 16  # bytes of a weight that is still written into the text
@@ -55,26 +56,36 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
     if v.dump_pass_pipeline:
         err.write(f"Pass Manager with {len(passes)} passes:\n{pipeline_text(passes)}\n")
     text = _read(v.input_file)
+    if v.run_reproducer:
+        passes = [*passes, *reproducer_pipeline(text)]
     chunks = text.split("// -----") if v.split_input_file else [text]
     results: list[str] = []
-    failures: list[MlcError] = []
+    complaints: list[str] = []
     line = 0
     for chunk in chunks:
-        try:
-            results.append(_one_chunk(chunk, line, passes, args, err))
-        except MlcError as e:
-            if not v.verify_diagnostics:
-                raise
-            failures.append(e)
+        if v.verify_diagnostics:
+            complaints += _checked_chunk(chunk, line, passes, args, err)
+        else:
+            results.append(_one_chunk(chunk, line, passes, args, err)[0])
         line += chunk.count("\n")
-    if v.verify_diagnostics:
-        for e in failures:
-            out.write(f"{e}\n")
+    if complaints:
+        raise VerifyError("\n".join(complaints), where=v.input_file)
     _write(v.output_file, "// -----\n".join(results), out)
     return 0
 
 
-def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, err: TextIO) -> str:
+def _checked_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, err: TextIO) -> list[str]:
+    """Complaints about a chunk under --verify-diagnostics."""
+    happened: list[Diagnostic] = []
+    try:
+        ctx = _one_chunk(text, line, passes, args, err)[1]
+        happened += remark_diagnostics(list(ctx.remarks))
+    except MlcError as e:
+        happened.append(diagnostic_of(e))
+    return unmet(expectations(text, line + 1), happened)
+
+
+def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, err: TextIO) -> tuple[str, MlcContext]:
     v = args.values
     ctx = make_context(allow_unregistered=v.allow_unregistered_dialect)
     ctx.machine = load_backend("native").machine("native")
@@ -85,7 +96,7 @@ def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, er
     tools = make_instruments(v, err, passes, module)
     run_pipeline(passes, ctx, module, tools)
     report(v, err, tools, ctx)
-    return _result(module, ctx, args)
+    return _result(module, ctx, args), ctx
 
 
 def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs) -> str:
