@@ -16,12 +16,14 @@ from dataclasses import dataclass
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import (
+    UNKNOWN_LOC,
     BFloat16Type,
     DenseIntOrFPElementsAttr,
     Float16Type,
     Float32Type,
     FloatAttr,
     IntegerAttr,
+    LocationAttr,
     ModuleOp,
     VectorType,
     f32,
@@ -66,6 +68,7 @@ class _Expansion:
     def __init__(self, ctx: MlcContext, pass_name: str, entry: Block, fused: bool) -> None:
         self.ctx, self.pass_name, self.entry, self.fused = ctx, pass_name, entry, fused
         self._constants: dict[Attribute, SSAValue] = {}
+        self.location: LocationAttr = UNKNOWN_LOC
 
     def run(self, function: FuncOp) -> None:
         for op in [op for op in function.walk() if op.name in SINGLE or op.name in DOUBLE]:
@@ -81,6 +84,7 @@ class _Expansion:
         if value not in self._constants:
             assert isinstance(value, FloatAttr | IntegerAttr | DenseIntOrFPElementsAttr)
             op = arith.ConstantOp(value)
+            op.location = self.location
             first = self.entry.first_op
             assert first is not None
             self.entry.insert_op_before(op, first)
@@ -90,6 +94,7 @@ class _Expansion:
     def _expand(self, op: Operation) -> None:
         block = op.parent
         assert block is not None
+        self.location = op.location
 
         def emit(new: Operation) -> SSAValue:
             with_location(new, op.location)
