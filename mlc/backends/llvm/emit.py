@@ -29,11 +29,11 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, SSAValue, TypeAttribute
 
 from mlc.backends.llvm.debug_info import DebugInfo
-from mlc.backends.llvm.llvm_types import TypeTable, constant_text, escape, quote
+from mlc.backends.llvm.llvm_types import MAX_GLOBAL_BYTES, TypeTable, constant_text, escape, quote, size_of
 from mlc.backends.llvm.target import function_attributes
 from mlc.backends.machine import MachineModel
 from mlc.dialects.llvm.ops import SwitchOp
-from mlc.errors import UnsupportedError
+from mlc.errors import LimitError, UnsupportedError
 from mlc.ir.locations import format_location
 
 Edge = tuple[str, tuple[SSAValue, ...]]
@@ -52,7 +52,6 @@ class Emitter:
         self.targets: dict[Operation, list[str]] = {}
         self.intrinsics: dict[str, str] = {}
         self.defined: set[str] = set()
-        self.nontemporal = False
         self.debug = DebugInfo() if debug else None
         self._count = 0
 
@@ -109,8 +108,6 @@ class Emitter:
                 )
         head = [f"{name} = type {body}" for name, body in self.types.structs.items()]
         tail = [d for name, d in self.intrinsics.items() if name not in self.defined]
-        if self.nontemporal:
-            tail.append("!nt = !{i32 1}")
         if self.debug is not None:
             tail += self.debug.metadata()
         return "\n".join([*head, *self.lines, *tail]) + "\n"
@@ -118,6 +115,10 @@ class Emitter:
     def global_(self, op: llvm.GlobalOp) -> None:
         """A global variable."""
         ty = self.types(op.global_type)
+        if size_of(op.global_type) > MAX_GLOBAL_BYTES:
+            raise LimitError(
+                f"global @{op.sym_name.data} of type {op.global_type}", expected=f"at most {MAX_GLOBAL_BYTES} bytes"
+            )
         value = constant_text(op.value, op.global_type, self.types) if op.value is not None else ""
         if not value and op.linkage.linkage.data != "external":
             value = "undef"
@@ -173,7 +174,7 @@ class Emitter:
         ):
             raise UnsupportedError(f"linkage {linkage} of @{name}")
         output = self.types(ty.output)
-        convention = op.CConv.convention.data
+        convention = convention_of(op)
         head = f"{convention} " if convention != "ccc" else ""
         arg_attrs = op.arg_attrs.data if op.arg_attrs is not None else ()
         args: list[str] = []
@@ -197,13 +198,17 @@ class Emitter:
 
     def _attributes(self, op: llvm.FuncOp) -> str:
         words = ["nounwind"]
-        if op.no_inline is not None:
+        # Parsed from text, these are plain attributes; built in code, properties.
+        given = op.attributes | op.properties
+        if "no_inline" in given:
             words.append("noinline")
-        if op.optimize_none is not None:
-            words.append("optnone")
-        passthrough = op.passthrough
-        for entry in passthrough.data if passthrough is not None else ():
+        if "optimize_none" in given:
+            words += ["noinline", "optnone"]
+        passthrough = given.get("passthrough")
+        for entry in passthrough.data if isinstance(passthrough, ArrayAttr) else ():
             if isinstance(entry, StringAttr):
+                if entry.data not in _FUNCTION_ATTRIBUTES:
+                    raise UnsupportedError(f"function attribute '{entry.data}' of @{op.sym_name.data}")
                 words.append(entry.data)
             elif isinstance(entry, ArrayAttr):
                 key, value = (cast(StringAttr, e).data for e in entry.data)
@@ -337,6 +342,13 @@ def suffix(ty: Attribute, types: TypeTable) -> str:
     return {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16", "ptr": "p0"}.get(text, text)
 
 
+_FUNCTION_ATTRIBUTES = frozenset(
+    (
+        *("alwaysinline", "cold", "hot", "inlinehint", "minsize", "mustprogress", "nofree", "noinline", "norecurse"),
+        *("nosync", "nounwind", "optnone", "optsize", "willreturn"),
+    )
+)
+
 EmitFn = Callable[[Emitter, Operation], None]
 EMITTERS: dict[str, EmitFn] = {}
 CONSTANTS: dict[str, EmitFn] = {}
@@ -351,6 +363,14 @@ def emits(*names: str) -> Callable[[EmitFn], EmitFn]:
         return fn
 
     return register
+
+
+def convention_of(op: llvm.FuncOp | llvm.CallOp) -> str:
+    """The calling convention, checked: it goes into the text as it is."""
+    convention = op.CConv.convention.data
+    if convention not in ("ccc", "fastcc", "coldcc"):
+        raise UnsupportedError(f"calling convention '{convention}'")
+    return convention
 
 
 def ints(attr: Attribute | None) -> list[int]:

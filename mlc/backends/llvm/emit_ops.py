@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from xdsl.dialects import llvm
-from xdsl.dialects.builtin import IntegerAttr, StringAttr, UnitAttr
+from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Operation
 
-from mlc.backends.llvm.emit import CONSTANTS, EMITTERS, Emitter, emits, fast_flags, ints, suffix, symbol
-from mlc.backends.llvm.llvm_types import constant_text, escape, quote
+from mlc.backends.llvm.emit import CONSTANTS, EMITTERS, Emitter, convention_of, emits, fast_flags, ints, suffix, symbol
+from mlc.backends.llvm.llvm_types import constant_text, quote
 from mlc.dialects.llvm.intrinsics import BINARY_FLOAT, BINARY_INT, REDUCE_FLOAT, REDUCE_INT, UNARY_FLOAT, UNARY_INT
 from mlc.dialects.llvm.ops import SwitchOp
 from mlc.errors import UnsupportedError
@@ -130,11 +132,8 @@ def _ordering(op: Operation) -> str:
     return llvm.ATOMIC_ORDERING_KEYWORDS[number] if number else ""
 
 
-def _nontemporal(e: Emitter, op: Operation) -> str:
-    if "nontemporal" not in op.properties:
-        return ""
-    e.nontemporal = True
-    return ", !nontemporal !nt"
+def _nontemporal(op: Operation) -> str:
+    return ", !nontemporal !{i32 1}" if "nontemporal" in op.properties else ""
 
 
 @emits("llvm.load")
@@ -142,7 +141,7 @@ def _load(e: Emitter, op: Operation) -> None:
     order = _ordering(op)
     volatile = " volatile" if "volatile_" in op.properties else ""
     head = f"load{' atomic' if order else ''}{volatile} {e.types(op.results[0].type)}, {e.typed(op.operands[0])}"
-    e.result(op, f"{head}{' ' + order if order else ''}{_align(op)}{_nontemporal(e, op)}")
+    e.result(op, f"{head}{' ' + order if order else ''}{_align(op)}{_nontemporal(op)}")
 
 
 @emits("llvm.store")
@@ -151,7 +150,7 @@ def _store(e: Emitter, op: Operation) -> None:
     order = _ordering(op)
     volatile = " volatile" if "volatile_" in op.properties else ""
     head = f"store{' atomic' if order else ''}{volatile} {e.typed(value)}, {e.typed(pointer)}"
-    e.line(f"{head}{' ' + order if order else ''}{_align(op)}{_nontemporal(e, op)}")
+    e.line(f"{head}{' ' + order if order else ''}{_align(op)}{_nontemporal(op)}")
 
 
 @emits("llvm.alloca")
@@ -257,7 +256,7 @@ def _call(e: Emitter, op: Operation) -> None:
     ty = e.types(op.results[0].type) if op.results else "void"
     if op.var_callee_type is not None:
         ty = e.types(op.var_callee_type)
-    convention = op.CConv.convention.data
+    convention = convention_of(op)
     head = f"{convention} " if convention != "ccc" else ""
     tail = {"none": ""}.get(op.TailCallKind.data.value, f"{op.TailCallKind.data.value} ")
     text = f"{tail}call {fast_flags(op)}{head}{ty} {target}({', '.join(e.typed(a) for a in args)})"
@@ -267,27 +266,25 @@ def _call(e: Emitter, op: Operation) -> None:
         e.line(text)
 
 
+_GENERIC_INTRINSIC = re.compile(
+    r"llvm\.(abs|assume|bitreverse|bswap|canonicalize|ceil|copysign|cos|ctlz|ctpop|cttz|exp|exp2|exp10|expect|fabs|floor|fma"
+    r"|fmuladd|fptosi\.sat|fptoui\.sat|fshl|fshr|is\.fpclass|ldexp|lifetime\.(start|end)|log|log10|log2|lrint|lround|maximum"
+    r"|maxnum|memcpy|memmove|memset|minimum|minnum|nearbyint|pow|powi|prefetch|rint|round|roundeven|[su](add|sub|mul)\.with\.overflow"
+    r"|[su](add|sub|shl)\.sat|sin|smax|smin|sqrt|trap|trunc|umax|umin|vector\.(insert|extract|reverse|splice|reduce\.\w+))"
+    r"(\.[a-z0-9.]+)?$"
+)
+
+
 @emits("llvm.call_intrinsic")
 def _call_intrinsic(e: Emitter, op: Operation) -> None:
     assert isinstance(op, llvm.CallIntrinsicOp)
+    if not _GENERIC_INTRINSIC.match(op.intrin.data):
+        raise UnsupportedError(
+            f"intrinsic '{op.intrin.data}'",
+            hint="intrinsics of one target are refused: LLVM ends the process on another",
+        )
     ty = e.types(op.results[0].type) if op.results else "void"
     text = e.intrinsic(op.intrin.data, ty, op.args, fast=fast_flags(op) if op.results else "")
-    if op.results:
-        e.result(op, text)
-    else:
-        e.line(text)
-
-
-@emits("llvm.inline_asm")
-def _inline_asm(e: Emitter, op: Operation) -> None:
-    if not isinstance(op, llvm.InlineAsmOp):
-        raise UnsupportedError("inline assembly")
-    ty = e.types(op.results[0].type) if op.results else "void"
-    code, constraints = op.properties["asm_string"], op.properties["constraints"]
-    assert isinstance(code, StringAttr) and isinstance(constraints, StringAttr)
-    effects = " sideeffect" if isinstance(op.properties.get("has_side_effects"), UnitAttr) else ""
-    text = f'call {ty} asm{effects} "{escape(code.data.encode())}", "{escape(constraints.data.encode())}"'
-    text += f"({', '.join(e.typed(a) for a in op.operands)})"
     if op.results:
         e.result(op, text)
     else:

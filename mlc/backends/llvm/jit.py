@@ -7,12 +7,15 @@ missing symbol; here a missing one is an error).
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import sys
 import threading
 from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
+from mlc.backends.llvm.object_file import missing_symbols, read_symbols
 from mlc.backends.llvm.target import initialize
 from mlc.errors import ArtifactError, UsageError
 
@@ -65,14 +68,17 @@ class NativeLibrary:
 
 
 def load_objects(objects: Sequence[bytes], *, exports: Sequence[str] = ()) -> NativeLibrary:
-    """Link object files with each other and with the C library of this process. `exports` are resolved at once, so
-    that whatever they need and nobody has is reported here."""
+    """Link object files with each other and with the C library of this process. Whatever they need and nobody has is
+    named in an ArtifactError; so are damaged objects."""
     if not objects:
         raise UsageError("no object code to load")
-    for data in objects:
-        check_object(data)
+    wanted = missing_symbols([read_symbols(data) for data in objects]) if sys.platform == "linux" else []
     with _lock:
         engine = _engine()
+        process = ctypes.CDLL(None)
+        unknown = [name for name in wanted if name not in _LINKER_NAMES and not hasattr(process, name)]
+        if unknown:
+            raise ArtifactError(f"the compiled code needs symbols that nobody defines: {', '.join(unknown)}")
         name = f"mlc{next(_names)}"
         builder = llvm.JITLibraryBuilder()
         for data in objects:
@@ -87,7 +93,4 @@ def load_objects(objects: Sequence[bytes], *, exports: Sequence[str] = ()) -> Na
         return NativeLibrary(name, tracker)
 
 
-def check_object(data: bytes) -> None:
-    """Refuse what is not an object file at all: LLVM ends the process on some of that."""
-    if len(data) < 64 or data[:4] not in (b"\x7fELF", b"\xcf\xfa\xed\xfe"):
-        raise ArtifactError("not an object file of this platform")
+_LINKER_NAMES = frozenset(("_GLOBAL_OFFSET_TABLE_",))

@@ -30,6 +30,22 @@ from mlc.errors import LimitError, UnsupportedError
 MAX_VECTOR_BITS = 1 << 16
 MAX_INT_BITS = 128
 MAX_NESTING = 64
+MAX_GLOBAL_BYTES = 1 << 26
+
+
+def size_of(ty: Attribute) -> int:
+    """Bytes of a type in memory, give or take padding."""
+    match ty:
+        case llvm.LLVMArrayType():
+            return ty.size.data * size_of(ty.type)
+        case llvm.LLVMStructType():
+            return sum(size_of(t) for t in ty.types)
+        case VectorType():
+            return math.prod(ty.get_shape()) * size_of(ty.element_type)
+        case IntegerType():
+            return -(-ty.width.data // 8)
+        case _:
+            return 8
 
 
 class TypeTable:
@@ -171,7 +187,10 @@ def constant_text(value: Attribute, ty: Attribute, types: TypeTable) -> str:
         case DenseIntOrFPElementsAttr():
             return _dense(value, ty, types)
         case StringAttr():
-            return f'c"{escape(value.data.encode("latin-1", "replace"))}"'
+            data = value.data.encode()
+            if size_of(ty) != len(data):
+                raise UnsupportedError(f"a string of {len(data)} bytes as value of type {ty}")
+            return f'c"{escape(data)}"'
         case UnitAttr():
             return "undef"
         case _:

@@ -30,7 +30,7 @@ UNARY_FLOAT = (
     "acos", "asin", "atan", "cosh", "exp10", "log10", "nearbyint", "rint", "round", "roundeven", "sinh", "tan",
     "tanh", "trunc",
 )  # fmt: skip
-BINARY_FLOAT = ("atan2", "maximum", "maximumnum", "minimum", "minimumnum")
+BINARY_FLOAT = ("atan2", "maximum", "minimum")
 BINARY_INT = ("smax", "smin", "umax", "umin", "sadd.sat", "ssub.sat", "uadd.sat", "usub.sat")
 UNARY_INT = ("bitreverse", "bswap", "ctpop")
 ZERO_POISON = ("ctlz", "cttz")
@@ -39,34 +39,43 @@ REDUCE_FLOAT = ("fmax", "fmin", "fmaximum", "fminimum")
 
 
 def _define(
-    name: str, operands: tuple[str, ...], *, fast: bool, props: dict[str, Any] | None = None
+    name: str,
+    operands: tuple[str, ...],
+    *,
+    fast: bool = False,
+    custom: bool = True,
+    props: dict[str, Any] | None = None,
 ) -> type[IRDLOperation]:
+    """An intrinsic's op class. `fast`: takes fast-math flags; `custom`: upstream has more than the generic form."""
     body: dict[str, Any] = {
         "name": f"llvm.intr.{name}",
         "__module__": __name__,
         "__doc__": f"LLVM intrinsic `llvm.{name}`.",
         "res": result_def(),
         "traits": traits_def(Pure()),
-        "irdl_options": (ParsePropInAttrDict(),),
-        "assembly_format": _FORMAT,
         **{operand: operand_def() for operand in operands},
         **(props or {}),
     }
+    if custom:
+        body["irdl_options"] = (ParsePropInAttrDict(),)
+        body["assembly_format"] = _FORMAT
     if fast:
         body["fastmathFlags"] = prop_def(FastMathAttr, default_value=FastMathAttr(None))
     return irdl_op_definition(type("".join(p.title() for p in name.split(".")) + "Op", (IRDLOperation,), body))
 
 
+_FLAG = prop_def(IntegerAttr[I1])
+
 INTRINSICS: dict[str, type[IRDLOperation]] = {
     **{n: _define(n, ("arg",), fast=True) for n in UNARY_FLOAT},
     **{n: _define(n, ("lhs", "rhs"), fast=True) for n in BINARY_FLOAT},
-    **{n: _define(n, ("lhs", "rhs"), fast=False) for n in BINARY_INT},
-    **{n: _define(n, ("arg",), fast=False) for n in UNARY_INT},
-    **{n: _define(n, ("arg",), fast=False, props={"is_zero_poison": prop_def(IntegerAttr[I1])}) for n in ZERO_POISON},
-    "abs": _define("abs", ("arg",), fast=False, props={"is_int_min_poison": prop_def(IntegerAttr[I1])}),
+    **{n: _define(n, ("lhs", "rhs")) for n in BINARY_INT},
+    **{n: _define(n, ("arg",)) for n in UNARY_INT},
+    **{n: _define(n, ("arg",), custom=False, props={"is_zero_poison": _FLAG}) for n in ZERO_POISON},
+    "abs": _define("abs", ("arg",), custom=False, props={"is_int_min_poison": _FLAG}),
     "powi": _define("powi", ("base", "power"), fast=True),
     "fmuladd": _define("fmuladd", ("a", "b", "c"), fast=True),
-    **{f"vector.reduce.{n}": _define(f"vector.reduce.{n}", ("arg",), fast=False) for n in REDUCE_INT},
+    **{f"vector.reduce.{n}": _define(f"vector.reduce.{n}", ("arg",), custom=False) for n in REDUCE_INT},
     **{f"vector.reduce.{n}": _define(f"vector.reduce.{n}", ("arg",), fast=True) for n in REDUCE_FLOAT},
 }
 

@@ -20,7 +20,11 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
+from mlc.errors import LimitError
 from mlc.lowering.llvm.attributes import i32_array
+
+MAX_NESTING = 96
+"""Region nest of one function: conversion and LLVM both recurse over it."""
 
 
 @dataclass(slots=True)
@@ -59,6 +63,8 @@ class BlockBuilder:
 
     def push(self, block: Block) -> None:
         """Enter a nested region that starts with `block`; the enclosing scope must have its branch emitted."""
+        if len(self.scopes) > MAX_NESTING:
+            raise LimitError(f"loops and conditions nested deeper than {MAX_NESTING}")
         if self.scopes:
             self.here.anchor = self.here.block.last_op
         self.scopes.append(Scope(block))
