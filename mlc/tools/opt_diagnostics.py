@@ -3,8 +3,8 @@
     // expected-error@+1 {{operand type}}
     %0 = arith.addi %a, %b : i32
 
-`expected-error`, `expected-warning`, `expected-remark`, `expected-note`, with `@+N`, `@-N`, `@above`, `@below`, `@unknown`
-or nothing (the same line). Every expectation must be met, and every error must be expected.
+`expected-error`, `expected-warning`, `expected-remark`, `expected-note`; `@+N`, `@-N`, `@above`, `@below`,
+`@unknown`, or nothing (the same line). Every expectation must be met, and every error must be expected.
 """
 
 from __future__ import annotations

@@ -1,0 +1,171 @@
+"""Whatever is fed to mlc-opt: a typed message with a place, the right exit code, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import io
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlc.tools.mlc_opt import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GOOD = """func.func @f(%a: i32) -> i32 {
+  %0 = arith.addi %a, %a : i32
+  func.return %0 : i32
+}
+"""
+
+
+def opt(text: str | bytes, *args: str, tmp_path: Path) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    file = tmp_path / "input.mlir"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    out, err = io.StringIO(), io.StringIO()
+    code = main([str(file), *args], stdout=out, stderr=err)
+    return code, out.getvalue(), err.getvalue()
+
+
+REJECTED = {
+    "cut in the middle": (GOOD[:50], "input.mlir:2"),
+    "cut in a name": (GOOD[:12], "input.mlir:1"),
+    "unknown op": (GOOD.replace("addi", "adddi"), "did you mean arith.addi"),
+    "unknown dialect": (GOOD.replace("arith.addi", "arithm.addi"), "not registered"),
+    "undefined value": (GOOD.replace("%a, %a", "%a, %b"), "%b"),
+    "redefined value": (GOOD.replace("  func.return", "  %0 = arith.addi %a, %a : i32\n  func.return"), "input.mlir:3"),
+    "use before definition": (GOOD.replace("%a, %a", "%a, %0"), "not defined yet"),
+    "types disagree": (GOOD.replace("-> i32", "-> i64"), "input.mlir:"),
+    "bad type": (GOOD.replace("%a: i32", "%a: i3two"), "input.mlir:1"),
+    "binary": (bytes(range(256)) * 4, "input.mlir"),
+    "nul": (GOOD.replace("addi", "ad\0di"), "NUL"),
+    "not utf-8": (GOOD.encode() + b"\xff\xfe", "UTF-8"),
+    "unterminated string": ('func.func @f() attributes {a = "' + "x" * 200 + "\n", "string without an end"),
+    "missing callee": ("func.func @f() { func.call @g() : () -> ()\n func.return }", "@g"),
+    "bad hex": (
+        'func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n'
+        '{-# dialect_resources: { builtin: { w: "0xZZ" } } #-}',
+        "w",
+    ),
+    "short resource": (
+        'func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n'
+        '{-# dialect_resources: { builtin: { w: "0x0400000000000000" } } #-}',
+        "expected: 8 for",
+    ),
+}
+
+LIMITS = {
+    "nesting": ("func.func @f() " + "{" * 5000, "nesting"),
+    "attribute nesting": ("func.func @f() attributes {a = " + "[" * 5000, "nesting"),
+    "splat": ("func.func @f() { %0 = arith.constant dense<0.0> : tensor<1000000000000xf32>\n func.return }", "splat"),
+    "long number": ("func.func @f() { %0 = arith.constant " + "9" * 5000 + " : i32\n func.return }", "digits"),
+}
+
+USAGE = {
+    "misspelt pass": (["--cze"], "--cse"),
+    "misspelt pass in a pipeline": (["--pass-pipeline=builtin.module(canonicalise)"], "canonicalize"),
+    "pipeline without an end": (["--pass-pipeline=builtin.module(cse"], "expected: ')'"),
+    "pipeline with a hole": (["--pass-pipeline=builtin.module(cse,,cse)"], "column 20"),
+    "unknown anchor": (["--pass-pipeline=builtin.modul(cse)"], "builtin.module"),
+    "unknown option": (["--linalg-pack-matmul=blok=3"], "block=0"),
+    "unknown level": (["--mlc-pipeline=cpu", "--mlc-to=linlag"], "linalg"),
+    "unknown target": (["--mlc-pipeline=gpu"], "cpu"),
+    "unknown flag": (["--verify-eac"], "verify-each"),
+    "missing entry point": (["--run", "--entry-point=g"], "@f"),
+    "missing inputs": (["--run", "--entry-point=f", "--inputs=/nonexistent.npz"], "cannot read inputs"),
+}
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_rejected(name: str, tmp_path: Path):
+    text, expected = REJECTED[name]
+    code, out, err = opt(text, tmp_path=tmp_path)
+    assert (code, out) == (1, ""), err
+    assert expected in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits(name: str, tmp_path: Path):
+    text, expected = LIMITS[name]
+    start = time.perf_counter()
+    code, out, err = opt(text, tmp_path=tmp_path)
+    assert (code, out) == (3, ""), err
+    assert expected in err
+    assert time.perf_counter() - start < 30
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_usage(name: str, tmp_path: Path):
+    args, expected = USAGE[name]
+    code, out, err = opt(GOOD, *args, tmp_path=tmp_path)
+    assert (code, out) == (2, ""), err
+    assert expected in err
+
+
+def test_missing_file_is_a_usage_error():
+    err = io.StringIO()
+    assert main(["/nonexistent.mlir"], stderr=err) == 2
+    assert "cannot read '/nonexistent.mlir'" in err.getvalue()
+
+
+def test_output_is_written_whole_or_not_at_all(tmp_path: Path):
+    target = tmp_path / "out.mlir"
+    assert opt(GOOD, "-o", str(target), tmp_path=tmp_path)[0] == 0
+    good = target.read_text()
+    assert opt(GOOD[:50], "-o", str(target), tmp_path=tmp_path)[0] == 1
+    assert target.read_text() == good
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["input.mlir", "out.mlir"]
+    code, _, err = opt(GOOD, "-o", str(tmp_path / "no" / "out.mlir"), tmp_path=tmp_path)
+    assert code == 2 and "cannot write" in err
+
+
+def test_closed_pipe_and_traceback_flag(tmp_path: Path):
+    command = f"{sys.executable} -m mlc.tools.mlc_opt --list-passes | head -1"
+    r = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert r.stderr == ""
+    file = tmp_path / "bad.mlir"
+    file.write_text(GOOD[:50])
+    r = subprocess.run(
+        [sys.executable, "-m", "mlc.tools.mlc_opt", str(file), "--debug"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert r.returncode == 1 and "Traceback" in r.stderr
+
+
+def _mutate(data: bytearray, rng: random.Random) -> bytes:
+    for _ in range(rng.randint(1, 3)):
+        i = rng.randrange(len(data))
+        j = min(len(data), i + rng.randint(1, 12))
+        kind = rng.randrange(4)
+        if kind == 0:
+            del data[i:j]
+        elif kind == 1:
+            data[i:i] = data[i:j] * rng.randint(1, 3)
+        elif kind == 2:
+            data[i] = rng.randrange(32, 127)
+        else:
+            k = rng.randrange(len(data))
+            data[i:j], data[k:k] = b"", bytes(data[i:j])
+        if not data:
+            data += b"x"
+    return bytes(data)
+
+
+SEEDS = sorted(
+    [*(ROOT / "tests/lowering").rglob("*.mlir"), ROOT / "examples/mlp.mlir", ROOT / "tests/tools/cse.mlir"]
+)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_mutated_files_never_escape(part: int, tmp_path: Path):
+    rng = random.Random(part)
+    for _ in range(30):
+        data = bytearray(rng.choice(SEEDS).read_bytes()[: rng.randint(200, 4000)])
+        text = _mutate(data, rng)
+        code, _, err = opt(text, tmp_path=tmp_path)
+        assert code in (0, 1, 3), err + text.decode(errors="replace")
+        assert "Traceback" not in err
