@@ -6,7 +6,8 @@
 
 A tensor is a numpy array of its dtype (bf16 is carried in float32, rounded after each op), a list a Python list, a
 number, string or None the Python value. A function gets the arguments in schema order and may compute in a wider
-dtype: its results are rounded once to the result type, which is the op's own where it says one and the inferred one otherwise.
+dtype: its results are rounded once to the result type, which is the op's own where it says one and the inferred one
+otherwise.
 Floats are computed in float64 unless noted, so a result is the exact one rounded, up to float64's own error.
 """
 
@@ -205,8 +206,11 @@ def _wrap(name: str, fn: AtenFn) -> Callable[[Operation, Args, Runner], tuple[An
                 hint="lower to the linalg level first",
             )
         call = Call(op, name, args, run)
-        with np.errstate(all="ignore"):
-            out = fn(call, *args)
+        try:
+            with np.errstate(all="ignore"):
+                out = fn(call, *args)
+        except (ValueError, IndexError, ZeroDivisionError) as error:  # what numpy says of shapes that do not fit
+            fail(op, str(error))
         if not op.results:
             return ()
         values = out if isinstance(out, tuple) else (out,)

@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 from xdsl.dialects.builtin import StringAttr
-from xdsl.ir import Attribute, Operation, OpTraits
+from xdsl.ir import Attribute, Operation, OpTraits, SSAValue
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
@@ -204,15 +205,11 @@ class PrimDictConstructOp(TorchOp):
         printer.print_attribute(self.results[0].type)
 
 
-def _parse_group(parser: Parser, word: str):
+def _parse_group(parser: Parser, word: str) -> Sequence[SSAValue]:
+    """`keys(%a, %b : T, U)`."""
     parser.parse_keyword(word)
-    operands, _, _ = _parse_typed_operands(parser)
-    return operands
-
-
-def _parse_typed_operands(parser: Parser):
     with parser.in_parens():
-        return parse_default(parser)
+        return parse_default(parser)[0]
 
 
 class _Cast(TorchOp):

@@ -11,17 +11,29 @@ import numpy as np
 from mlc.dialects.torch.numpy_values import Call, aten, wide
 
 
+def _divisor(b: np.ndarray) -> np.ndarray:
+    """An integer divisor, which must not be 0."""
+    if b.dtype.kind in "iu" and np.any(b == 0):
+        raise ZeroDivisionError("division by zero")
+    return b
+
+
+def _fmod(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Remainder with the dividend's sign."""
+    return np.fmod(a, _divisor(b))
+
+
 def _same_sign_mod(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Remainder with the divisor's sign."""
     if a.dtype.kind == "f":
         r = np.fmod(wide(a), wide(b))
         return np.where((r != 0) & ((r < 0) != (b < 0)), r + wide(b), r)
-    return np.mod(a, b)
+    return np.mod(a, _divisor(b))
 
 
 def _floor_divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.dtype.kind != "f":
-        return np.floor_divide(a, b)
+        return np.floor_divide(a, _divisor(b))
     quotient = a / b
     mod = np.fmod(a, b)
     div = (a - mod) / b
@@ -41,6 +53,12 @@ def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     out = np.power(a, np.where(negative, 0, b).astype(a.dtype))
     by_one = np.where(a == 1, 1, np.where(a == -1 if a.dtype.kind == "i" else False, np.where(b % 2 == 0, 1, -1), 0))
     return np.where(negative, by_one.astype(a.dtype), out)
+
+
+def _power_scalar(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.dtype.kind in "iu" and b < 0:
+        raise ValueError("integers to negative integer powers are not allowed")
+    return _power(a, b)
 
 
 def _shift_left(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -67,8 +85,8 @@ _IN_RESULT: dict[str, Callable[[Any, Any], Any]] = {
     "min.other": np.minimum,
     "fmax": np.fmax,
     "fmin": np.fmin,
-    "fmod.Tensor": np.fmod,
-    "fmod.Scalar": np.fmod,
+    "fmod.Tensor": _fmod,
+    "fmod.Scalar": _fmod,
     "remainder.Tensor": _same_sign_mod,
     "remainder.Scalar": _same_sign_mod,
     "remainder.Scalar_Tensor": _same_sign_mod,
@@ -82,7 +100,7 @@ _IN_RESULT: dict[str, Callable[[Any, Any], Any]] = {
     "logaddexp": lambda a, b: np.logaddexp(wide(a), wide(b)),
     "logaddexp2": lambda a, b: np.logaddexp2(wide(a), wide(b)),
     "pow.Tensor_Tensor": _power,
-    "pow.Tensor_Scalar": _power,
+    "pow.Tensor_Scalar": _power_scalar,
     "pow.Scalar": _power,
     "bitwise_and.Tensor": np.bitwise_and,
     "bitwise_and.Scalar": np.bitwise_and,
@@ -232,8 +250,7 @@ def div_mode(c: Call, a: Any, b: Any, mode: str | None) -> Any:
     left, right = _cast(a, dtype), _cast(b, dtype)
     if mode is None:
         return left / right
-    if dtype.kind in "iu" and np.any(right == 0):
-        c.fail("division by zero")
+    _divisor(right)
     if mode == "floor":
         return _floor_divide(left, right)
     if dtype.kind == "f":

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 
+import numpy as np
 import pytest
 import torch
 
+from mlc.errors import ExecutionError
+from mlc.ir.semantics import load_dialect_semantics, semantics_of
 from tests.dialects.torch.draw import Case, Draw
-from tests.dialects.torch.harness import check
+from tests.dialects.torch.harness import Runner, build, check, full_arguments, to_numpy
 
 pytestmark = pytest.mark.torch
 
@@ -261,3 +264,30 @@ def test_clamp(seed: int) -> None:
     a, b = draw.two_floats()
     check("aten.clamp.Tensor", (a, b, None))
     check("aten.clamp_min.Tensor", (a, b))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("aten.remainder.Scalar", (torch.tensor([3, 4]), 0)),
+        ("aten.fmod.Tensor", (torch.tensor([3]), torch.tensor([0]))),
+        ("aten.floor_divide", (torch.tensor([3]), torch.tensor([0]))),
+        ("aten.div.Tensor_mode", (torch.tensor([3]), torch.tensor([0]), "trunc")),
+        ("aten.pow.Tensor_Scalar", (torch.tensor([3]), -1)),
+    ],
+)
+def test_integers_that_pytorch_refuses(name: str, arguments: tuple[object, ...]) -> None:
+    """PyTorch raises; so does the reference, as an error of the program."""
+    load_dialect_semantics("torch")
+    full = full_arguments(name, arguments)
+    op = build(name, full)
+    with pytest.raises(ExecutionError, match=r"division by zero|negative integer powers"):
+        semantics_of(op)(op, tuple(to_numpy(a) for a in full), Runner())
+
+
+def test_shapes_that_do_not_fit() -> None:
+    """Types may be dynamic; what numpy then says of the actual shapes is an error of the program, with its op."""
+    load_dialect_semantics("torch")
+    op = build("aten.mul.Tensor", [torch.zeros(2, 3), torch.zeros(2, 3)])
+    with pytest.raises(ExecutionError, match=r"torch\.aten\.mul\.Tensor"):
+        semantics_of(op)(op, (np.zeros((2, 3), np.float32), np.zeros((4,), np.float32)), Runner())
