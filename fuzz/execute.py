@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.llvm import FuncOp as LLVMFuncOp
+from xdsl.ir import Attribute
 
 from fuzz.inputs import MemRefInput
 from fuzz.program import Program
@@ -15,9 +16,10 @@ from mlc.dialects.llvm.semantics_memory import memory_of
 from mlc.errors import ExecutionError
 from mlc.interp import Interpreter, run_module
 from mlc.interp.run import convert_input
+from mlc.interp.run_llvm import ENTRY, run_forward
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Domain
-from mlc.ir.values import DYNAMIC
+from mlc.ir.values import DYNAMIC, static_shape
 
 MAX_ITERATIONS = 400_000
 
@@ -31,6 +33,10 @@ def execute(
         if _is_llvm(module, program.entry):
             return _run_llvm(program, inputs, domain)
         return _run_memrefs(program, inputs, domain)
+    if _is_llvm(module, ENTRY):
+        dims = [n for x, t in zip(inputs, program.signature.inputs.data, strict=True) for n in _dynamic(x, t)]
+        like = [np.zeros_like(s) for s in shapes or ()]
+        return list(run_forward(module, inputs, like, dims=dims, resources=program.resources))
     outputs = None if shapes is None else [tuple(np.shape(s)) for s in shapes]
     return run_module(
         module, program.entry, inputs, resources=program.resources, domain=domain, raw=True, output_shapes=outputs
@@ -39,6 +45,10 @@ def execute(
 
 def _is_llvm(module: ModuleOp, entry: str) -> bool:
     return any(isinstance(op, LLVMFuncOp) and op.sym_name.data == entry for op in module.ops)
+
+
+def _dynamic(x: Any, t: Attribute) -> list[int]:
+    return [n for n, d in zip(np.shape(x), static_shape(t), strict=True) if d == DYNAMIC]
 
 
 def _engine(program: Program, domain: Domain) -> Interpreter:

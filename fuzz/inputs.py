@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import IntAttr, IntegerType, MemRefType, StridedLayou
 from xdsl.ir import Attribute
 
 from fuzz.program import Program
+from mlc.dialects.torch.types import VTensorType
 from mlc.ir.memory import Buffer, Storage, row_major
 from mlc.ir.semantics import Domain
 from mlc.ir.values import DYNAMIC, byte_size, dtype_of, element_type, is_float, static_shape
@@ -56,11 +57,9 @@ def _input(program: Program, k: int, t: Attribute, kind: Kind, size: int, rng: n
     limits = program.int_limits.get(k)
     if isinstance(t, MemRefType):
         return _memref(t, kind, program.sizes.get(k), size, rng, limits)
-    if t.name == "torch.vtensor":
-        from mlc.dialects.torch.types import vtensor_parts  # pyright: ignore[reportMissingImports]  # noqa: PLC0415
-
-        shape, element = vtensor_parts(t)
-        return values(tuple(size if d < 0 else d for d in shape), element, kind, rng, limits)
+    if isinstance(t, VTensorType):
+        assert t.shape is not None and t.element_type is not None
+        return values(tuple(size if d is None else d for d in t.shape), t.element_type, kind, rng, limits)
     shape = tuple(size if d == DYNAMIC else d for d in static_shape(t))
     out = values(shape, element_type(t), kind, rng, limits)
     return out if shape or hasattr(t, "shape") else out[()]
@@ -99,18 +98,18 @@ def _memref(
 ) -> MemRefInput:
     """Storage around a window: strides and offset as the type says, with gaps where it leaves them open."""
     sizes = known if known is not None else tuple(size if d == DYNAMIC else d for d in t.get_shape())
-    strided = isinstance(t.layout, StridedLayoutAttr)
+    layout = t.layout if isinstance(t.layout, StridedLayoutAttr) else None
     offset = 0
     strides = list(row_major(sizes))
-    if strided:
-        said = t.layout.offset
+    if layout is not None:
+        said = layout.offset
         offset = said.data if isinstance(said, IntAttr) else int(rng.integers(0, 20))
         step = 1
         for d in reversed(range(len(sizes))):
-            own = t.layout.strides.data[d]
+            own = layout.strides.data[d]
             strides[d] = own.data if isinstance(own, IntAttr) else step + int(rng.integers(0, 3))
             step = max(step, strides[d] * max(1, sizes[d]))
     last = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
-    total = 0 if 0 in sizes else last + 1 + int(rng.integers(0, 4)) * strided
+    total = 0 if 0 in sizes else last + 1 + int(rng.integers(0, 4)) * (layout is not None)
     e = element_type(t)
     return MemRefInput(values((total,), e, kind, rng, limits), offset, sizes, tuple(strides), e)

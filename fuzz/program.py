@@ -77,11 +77,29 @@ def build(
     int_limits: dict[int, tuple[int, int]] | None = None,
     sizes: dict[int, tuple[int, ...]] | None = None,
 ) -> Program:
-    """Parse and verify generated text; every op gets a location of its own."""
+    """A program of generated text."""
     ctx = fresh_context()
+    module = parse_text(text, ctx, name="fuzz.mlir")
+    return finish(
+        module, ctx=ctx, weights=weights, entry=entry, seed=seed, features=features, int_limits=int_limits, sizes=sizes
+    )
+
+
+def finish(
+    module: ModuleOp,
+    *,
+    ctx: MlcContext | None = None,
+    weights: dict[str, np.ndarray] | None = None,
+    entry: str = "forward",
+    seed: int = 0,
+    features: tuple[str, ...] = (),
+    int_limits: dict[int, tuple[int, int]] | None = None,
+    sizes: dict[int, tuple[int, ...]] | None = None,
+) -> Program:
+    """A program of a built module: weights stored, a location on every op, verified."""
+    ctx = ctx or fresh_context()
     for name, value in (weights or {}).items():
         ctx.resources.set(name, value)
-    module = parse_text(text, ctx, name="fuzz.mlir")
     for k, op in enumerate(module.walk()):
         op.location = source_location("fuzz.py", k + 1)
     verify_module(module, ctx)

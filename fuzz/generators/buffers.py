@@ -1,7 +1,8 @@
 """Kernels of the buffers level: structured ops on memrefs, strided and dynamic, with fused epilogues.
 
-One root (a contraction, a convolution-like window sum, a reduction, a pooling, a copy) over a filled destination, then
-elementwise ops that read and write it in place. Loop sizes around the vector width; operands permuted, broadcast, views.
+One root (a contraction, a sliding window, a reduction, a pooling, a copy) over a filled destination, then
+elementwise ops that read and write it in place. Loop sizes around the vector width; operands permuted, broadcast,
+strided.
 """
 
 from __future__ import annotations

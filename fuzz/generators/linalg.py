@@ -450,7 +450,8 @@ class LinalgGenerator:
         mask = self.out.name()
         c = self.out.counter
         self.out.emit(
-            f"{mask} = linalg.generic {{indexing_maps = [{identity}, {affine(n, at)}, {identity}], iterator_types = [{quoted}]}}"
+            f"{mask} = linalg.generic {{indexing_maps = [{identity}, {affine(n, at)}, {identity}], "
+            f"iterator_types = [{quoted}]}}"
             f" ins({a.name}, {b.name} : {t}, {b.type}) outs({self.empty(a.shape, 'i1')} : {m}) {{"
         )
         self.out.emit(f"^bb0(%x{c}: {a.element}, %y{c}: {a.element}, %o{c}: i1):")
@@ -459,7 +460,8 @@ class LinalgGenerator:
         self.out.emit(f"}} -> {m}")
         result = self.out.name()
         self.out.emit(
-            f"{result} = linalg.generic {{indexing_maps = [{identity}, {identity}, {identity}], iterator_types = [{quoted}]}}"
+            f"{result} = linalg.generic {{indexing_maps = [{identity}, {identity}, {identity}], "
+            f"iterator_types = [{quoted}]}}"
             f" ins({mask}, {a.name} : {m}, {t}) outs({self.empty(a.shape, a.element)} : {t}) {{"
         )
         self.out.emit(f"^bb0(%x{c}: i1, %y{c}: {a.element}, %o{c}: {a.element}):")

@@ -5,10 +5,13 @@ What an earlier pass refuses, or gets wrong in a way its own property reports, i
 
 from __future__ import annotations
 
+from xdsl.dialects.func import FuncOp
+
 from fuzz.generators.linalg import linalg
 from fuzz.program import Discard, Program
 from fuzz.tape import Tape
 from mlc.errors import MlcError
+from mlc.interp import evaluate_constant
 from mlc.ir.pipeline import make_pass
 from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS
 from mlc.ir.verifier import verify_module
@@ -58,5 +61,15 @@ def planned(tape: Tape) -> Program:
 
 def loops(tape: Tape) -> Program:
     """Vector code and scalar loops under one @forward."""
-    names = names_before("convert-to-llvm")
-    return lower(linalg(tape), names[:-1] if tape.chance(50) else names)
+    return without_constants(lower(linalg(tape), names_before("convert-to-llvm")))
+
+
+def without_constants(program: Program) -> Program:
+    """`@const.*` functions computed into the weight store and dropped, as the driver does before code is made."""
+    for op in list(program.module.ops):
+        if isinstance(op, FuncOp) and "constant" in op.attributes:
+            name = op.sym_name.data
+            program.resources.set(name, evaluate_constant(program.module, name, program.resources))
+            op.detach()
+            op.erase()
+    return program

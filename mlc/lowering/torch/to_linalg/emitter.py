@@ -29,6 +29,7 @@ from xdsl.dialects.linalg import IteratorTypeAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
+from mlc.ir.locations import with_location
 from mlc.lowering.torch.to_linalg.body import Body, number_attribute
 from mlc.lowering.torch.to_linalg.dims import Dim, DimTable, mlir_shape, static
 from mlc.lowering.torch.to_linalg.dtypes import DType
@@ -71,7 +72,7 @@ class Emitter:
     # -- ops, constants, sizes -----------------------------------------------------------------------------------
 
     def emit(self, op: Operation) -> Operation:
-        op.location = self.location
+        with_location(op, self.location)
         self.block.add_op(op)
         return op
 
