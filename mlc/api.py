@@ -47,8 +47,8 @@ def compile(
 
     With `example_inputs` (a tuple of arguments, a dict of keywords, or one tensor) it is compiled now, otherwise at
     the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again, up to
-    `MAX_VARIANTS` versions; with `dynamic_shapes` (as for torch.export) one version serves all sizes it allows.
-    The other arguments are those of `mlc.options.Options`.
+    `MAX_VARIANTS` versions, after which sizes that vary are left open. With `dynamic_shapes` (as for torch.export)
+    one version serves all sizes it allows. The other arguments are those of `mlc.options.Options`.
     """
     options = Options(
         target=target,
@@ -96,6 +96,7 @@ class CompiledModel:
         self._options = options
         self._variants: tuple[_Variant, ...] = ()
         self._calls: tuple[Binding, ...] = ()
+        self._last: _Variant | None = None
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -105,9 +106,10 @@ class CompiledModel:
             if out is not self._miss:
                 return out
         self.prepare(*args, **kwargs)
-        out = self._calls[0](args, kwargs)
+        variant = self._latest()
+        out = variant.binding(args, kwargs)
         if out is self._miss:
-            self._source.refuse(self._variants[0].captured, args, kwargs)
+            self._source.refuse(variant.captured, args, kwargs)
             raise UnsupportedError(
                 "the model's state changes with every call, so that no compiled version stays valid",
                 hint="keep changing values in buffers (register_buffer) or pass them as inputs",
@@ -119,17 +121,15 @@ class CompiledModel:
         with self._lock:
             if self._source.is_fixed and self._variants:
                 self._source.refuse(self._variants[0].captured, args, kwargs)
-            stale = [v for v in self._variants if v.captured.state.is_stale()]
-            keep = tuple(v for v in self._variants if v not in stale)
-            if len(keep) >= MAX_VARIANTS:
-                raise LimitError(
-                    f"{len(keep)} versions of this model are compiled already, each for other inputs: "
-                    + "; ".join(self._source.describe(v.captured) for v in keep),
-                    expected=f"at most {MAX_VARIANTS}",
-                    hint="say which sizes vary: mlc.compile(model, (x,), dynamic_shapes=...)",
-                )
-            variant = self._build(args, kwargs)
-            self._variants = (variant, *keep)
+            keep = [v for v in self._variants if not v.captured.state.is_stale()]
+            if len(keep) < MAX_VARIANTS:
+                ctx = make_context()
+                variant = self._build(self._capture(args, kwargs, ctx), ctx)
+                self._variants = (variant, *keep)
+            else:
+                variant = self._build_open(keep, args, kwargs)
+                self._variants = (*keep[: MAX_VARIANTS - 1], variant)  # tried last: exact versions are faster
+            self._last = variant
             self._calls = tuple(v.binding for v in self._variants)
 
     def ir(self, level: str = "torch") -> str:
@@ -141,14 +141,14 @@ class CompiledModel:
                 expected=f"one of: {', '.join(LEVELS)}",
                 hint=f"did you mean '{near[0]}'?" if near else None,
             )
-        variant = self._last()
+        variant = self._latest()
         if level == "torch":
             return print_text(variant.captured.module)
         return variant.unit.ir(cast(Level, level))
 
     def asm(self) -> str:
         """Assembly of the version compiled last."""
-        return self._last().unit.asm()
+        return self._latest().unit.asm()
 
     def explain(self) -> str:
         """What was captured, what each pass did and did not do and why, and where the compile time went."""
@@ -165,18 +165,29 @@ class CompiledModel:
             lines += [f"  {line}" for line in variant.unit.phases.table().splitlines()]
         return "\n".join(lines) if lines else "nothing is compiled yet: call it once"
 
-    def _last(self) -> _Variant:
-        if not self._variants:
+    def _latest(self) -> _Variant:
+        if self._last is None:
             raise UsageError("nothing is compiled yet", hint="call it once, or pass example_inputs to mlc.compile")
-        return self._variants[0]
+        return self._last
 
-    def _build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
-        ctx = make_context()
-        captured = self._capture(args, kwargs, ctx)
+    def _build(self, captured: Captured, ctx: MlcContext) -> _Variant:
         unit = driver.compile_module(captured.module, ctx, self._options)
         if self._options.verbose:
             print(unit.phases.table(), file=sys.stderr)
         return _Variant(self._source.bind(captured, unit.run), unit)
+
+    def _build_open(self, known: list[_Variant], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
+        """A version for any of the sizes that vary from call to call."""
+        ctx = make_context()
+        captured = self._source.capture_open([v.captured for v in known], args, kwargs, ctx)
+        if captured is None:
+            raise LimitError(
+                f"{len(known)} versions of this model are compiled already, each for other inputs: "
+                + "; ".join(self._source.describe(v.captured) for v in known),
+                expected=f"at most {MAX_VARIANTS}",
+                hint="say which sizes vary: mlc.compile(model, (x,), dynamic_shapes=...)",
+            )
+        return self._build(captured, ctx)
 
     def _capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
         try:

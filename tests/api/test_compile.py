@@ -61,14 +61,25 @@ def test_numpy_in_numpy_out(captures: list[Any]):
     assert isinstance(compiled(V)["y"], torch.Tensor) and len(captures) == 1
 
 
-def test_versions_are_limited(captures: list[Any]):
-    compiled = mlc.compile(lambda x: x + 1)
-    for n in range(MAX_VARIANTS):
-        compiled(torch.ones(n + 1))
+def test_after_many_sizes_they_are_left_open(captures: list[Any]):
+    compiled = mlc.compile(lambda x, *, scale, other: (x * scale).sum(1) + other)
+    for n in [*range(MAX_VARIANTS), 11, 12, 13, 3]:
+        got = compiled(torch.ones(n + 1, 6), scale=2.0, other=torch.ones(n + 1))
+        assert torch.equal(got, torch.full((n + 1,), 13.0))
+    assert len(captures) == MAX_VARIANTS + 1
+    assert "[?,6]" in compiled.ir("torch")
     with pytest.raises(LimitError, match="8 versions") as info:
-        compiled(torch.ones(20))
+        compiled(torch.ones(2, 6), scale=3.0, other=torch.ones(2))
     assert "dynamic_shapes" in str(info.value)
-    assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 2.0))
+
+
+def test_versions_are_limited(captures: list[Any]):
+    compiled = mlc.compile(lambda x, n: x + n)
+    for n in range(MAX_VARIANTS):
+        compiled(V, n)
+    with pytest.raises(LimitError, match="8 versions"):
+        compiled(V, 20)
+    assert torch.equal(compiled(V, 2), V + 2)
 
 
 def test_dynamic_shapes_capture_once(captures: list[Any]):

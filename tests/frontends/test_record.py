@@ -317,6 +317,17 @@ def test_inplace_changes_of_inputs_are_written_back():
     assert binding((x, V.clone()), {})[0] is x
 
 
+def test_capture_in_inference_mode():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        y = x * 2
+        y[1:].mul_(3)
+        x.add_(1)
+        return y
+
+    with torch.inference_mode():
+        check(model, V.clone())
+
+
 def test_a_mask_assignment():
     def model(x: torch.Tensor) -> torch.Tensor:
         y = x.clone()

@@ -49,7 +49,7 @@ def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 
 def leaf_names(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
     """What errors call the leaves of the arguments: `x`, `mask`, `inputs['ids']`."""
-    given = list(_positional_names(model))[: len(args)]
+    given = list(positional_names(model))[: len(args)]
     given += [f"args[{i}]" for i in range(len(given), len(args))]
     names: list[str] = []
     for name, value in [*zip(given, args, strict=True), *kwargs.items()]:
@@ -57,7 +57,8 @@ def leaf_names(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     return names
 
 
-def _positional_names(model: Callable[..., Any]) -> Iterator[str]:
+def positional_names(model: Callable[..., Any]) -> Iterator[str]:
+    """Names of the arguments that may be given by position."""
     try:
         parameters = inspect.signature(model.forward if isinstance(model, torch.nn.Module) else model).parameters
     except (TypeError, ValueError):
@@ -87,8 +88,9 @@ class _Capture:
         leaves = [from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for v in leaves]
         guards = tuple(self._guard(v, n) for v, n in zip(leaves, names, strict=True))
         self.problems.raise_if_any()
-        given = {i: v for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)}
         with _recording_settings():
+            leaves = [v.clone() if isinstance(v, torch.Tensor) and v.is_inference() else v for v in leaves]
+            given = {i: v for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)}
             wrappers: dict[int, torch.Tensor] = {}
             for i, tensor in given.items():
                 self.recorder.add_input(tensor, self.block.insert_arg(tensor_type(tensor), len(self.block.args)))

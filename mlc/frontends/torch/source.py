@@ -5,16 +5,16 @@ source = TorchSource(model);  source.capture(args, kwargs, ctx) -> Captured;  so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
-from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, UsageError
+from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, UnsupportedError, UsageError
 from mlc.frontends.torch.binding import MISS, Binding, Run, refuse
 from mlc.frontends.torch.captured import Captured, TensorGuard
-from mlc.frontends.torch.record import capture
+from mlc.frontends.torch.record import capture, positional_names
 from mlc.ir.context import MlcContext
 
 __all__ = ["MISS", "Binding", "TorchSource"]
@@ -74,6 +74,23 @@ class TorchSource:
             return exported.capture_exported(self.model, ctx)
         program = exported.export(self.model, args, kwargs, shapes)
         return exported.capture_exported(program, ctx, self.model)
+
+    def capture_open(
+        self, known: Sequence[Captured], args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext
+    ) -> Captured | None:
+        """One capture for these arguments and all sizes seen so far; None where that cannot be."""
+        from mlc.frontends.torch import exported, widen  # noqa: PLC0415 - torch.export takes 1.2 s to import
+
+        example = widen.open_sizes(known, args, kwargs, list(positional_names(self.model)))
+        if example is None:
+            return None
+        try:
+            program = exported.export(self.model, example.args, example.kwargs, example.dynamic_shapes)
+            captured = exported.capture_exported(program, ctx, self.model)
+            refuse(captured, args, kwargs)
+        except (UnsupportedError, ShapeError):
+            return None
+        return captured
 
     def bind(self, captured: Captured, run: Run) -> Binding:
         """Join a capture with its compiled code."""
