@@ -88,4 +88,5 @@ def assertion_messages(parts: ModuleParts) -> dict[int, str]:
 
 
 def _asserts(module: ModuleOp) -> list[str]:
-    return [op.msg.data for op in module.walk() if isinstance(op, cf.AssertOp)]
+    """Messages in order of first use: asserts of one message share a number (`convert-to-llvm`)."""
+    return list(dict.fromkeys(op.msg.data for op in module.walk() if isinstance(op, cf.AssertOp)))
