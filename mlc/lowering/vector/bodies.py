@@ -22,7 +22,8 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.dialects.arith.shaped_ops import SHAPED
 from mlc.lowering.vector.emitter import INDEX, Emitter, vector_of
-from mlc.lowering.vector.space import ZERO, Access, Refusal, Stage
+from mlc.lowering.vector.sizes import ZERO
+from mlc.lowering.vector.space import Access, Refusal, Stage
 
 # combining op -> kind of vector.reduction
 KINDS: dict[type[Operation], str] = {

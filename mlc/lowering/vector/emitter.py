@@ -34,7 +34,8 @@ from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import Rewriter
 
-from mlc.lowering.vector.space import Access, Refusal, Size, Space, Symbol
+from mlc.lowering.vector.sizes import Size, Symbol
+from mlc.lowering.vector.space import Access, Refusal, Space
 
 INDEX = IndexType()
 _PLAIN: dict[str, Attribute] = {"nontemporal": BoolAttr.from_bool(False)}

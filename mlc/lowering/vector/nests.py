@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from xdsl.ir import SSAValue
 
-from mlc.lowering.vector.space import Access, Size, Space, Stage
+from mlc.lowering.vector.sizes import Size
+from mlc.lowering.vector.space import Access, Space, Stage
 
 
 @dataclass

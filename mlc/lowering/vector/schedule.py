@@ -19,7 +19,8 @@ from xdsl.ir import Attribute
 
 from mlc.lowering.vector.bodies import combiners, scattered_tables
 from mlc.lowering.vector.nests import Nest
-from mlc.lowering.vector.space import ONE, ZERO, Access, Refusal, Stage
+from mlc.lowering.vector.sizes import ONE, ZERO
+from mlc.lowering.vector.space import Access, Refusal, Stage
 from mlc.lowering.vector.target import Target
 
 DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim

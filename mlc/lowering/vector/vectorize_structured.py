@@ -31,11 +31,12 @@ from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass
 from mlc.lowering.vector.bodies import check_body
-from mlc.lowering.vector.codegen import NestWriter
 from mlc.lowering.vector.emitter import Emitter
+from mlc.lowering.vector.nest_writer import NestWriter
 from mlc.lowering.vector.nests import Nest, form_nests
 from mlc.lowering.vector.schedule import check_plan, make_plan
-from mlc.lowering.vector.space import Refusal, Space, Stage, stage_of, tie_sizes
+from mlc.lowering.vector.space import Refusal, Space, Stage
+from mlc.lowering.vector.stages import stage_of, tie_sizes
 from mlc.lowering.vector.target import Target, target_of
 
 VIEWS = (memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp, memref.CastOp)

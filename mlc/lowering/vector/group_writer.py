@@ -1,0 +1,303 @@
+"""Write the private loops of neighbouring stages, for all points of a tile at once.
+
+for k step 4 iter_args(28 accumulators):      reductions carry one accumulator per point, and several where few
+  for each unrolled k, stage, point:          points would leave the units waiting; elementwise stages store
+    load (once per address), evaluate         as they go
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from xdsl.dialects.builtin import VectorType
+from xdsl.ir import SSAValue
+
+from mlc.lowering.vector.bodies import Combiner, combiners, evaluate
+from mlc.lowering.vector.emitter import Index
+from mlc.lowering.vector.schedule import reduction_order, unroll
+from mlc.lowering.vector.space import Access, Stage
+from mlc.lowering.vector.tile import At, Point, Segment, Step
+
+if TYPE_CHECKING:
+    from mlc.lowering.vector.nest_writer import NestWriter
+
+AccKey = tuple[int, int, Point, int | None]  # stage number, output, point, slot
+
+
+class GroupWriter:
+    """The private loops of neighbouring stages, for all points of a tile at once."""
+
+    def __init__(self, writer: NestWriter, numbers: list[int], points: list[Point]) -> None:
+        self.writer, self.nest, self.memory = writer, writer.nest, writer.memory
+        self.em, self.plan, self.space = writer.em, writer.plan, writer.nest.space
+        self.numbers, self.points = numbers, points
+        self.stages = [self.nest.stages[i] for i in numbers]
+        self.lanes_dim = self.plan.stage_lanes.get(numbers[0])
+        dims = self.nest.private(self.stages[0])
+        if self.lanes_dim is not None:
+            dims = [d for d in dims if d != self.lanes_dim]
+        self.dims = reduction_order(self.nest, self.plan, self.stages, dims)
+        self.combiners = {i: combiners(s) for i, s in zip(numbers, self.stages, strict=True) if s.reduction}
+        self.keys: list[AccKey] = []
+        self.slots = 1
+        self.hoisted: dict[tuple[Access, Point], SSAValue] = {}
+        self.here: dict[tuple[Access, Point], SSAValue] = {}
+
+    def write(self) -> list[tuple[Access, Point]]:
+        """Write the loops; returns what the points now hold in registers."""
+        reductions = [i for i in self.numbers if self.nest.stages[i].reduction]
+        self._plan_steps(bool(reductions))
+        self._hoist()
+        accs = self._initial(reductions)
+        self.keys = list(accs)
+        results = self._loops(0, [accs[k] for k in self.keys])
+        final = dict(zip(self.keys, results, strict=True))
+        done: list[tuple[Access, Point]] = []
+        for i in reductions:
+            for k, out in enumerate(self.nest.stages[i].outs):
+                for point in self.points:
+                    self.memory.held[out, point] = self._total(i, k, point, final)
+                    done.append((out, point))
+        return done
+
+    def _combiner(self, i: int, out: int) -> Combiner | None:
+        found = self.combiners[i]
+        return found[out] if found is not None else None
+
+    def _plan_steps(self, reducing: bool) -> None:
+        """How far the innermost loop is unrolled, and over how many accumulators per point."""
+        ops = sum(sum(1 for _ in s.block.ops) + 1 for s in self.stages)
+        if self.lanes_dim is not None:
+            n = self.space.static(self.lanes_dim)
+            have = (n if n is not None else 1 << 20) // self.plan.width
+            most = max(1, 8 // len(self.points)) if ops < 12 else 4 if ops < 30 else 2
+            self.whole: list[int] = []
+            self.steps = max(1, min(most, have))
+            self.slots = self.steps
+            return
+        per_step = len(self.points) * ops
+        if self.plan.contraction:
+            per_step = len(self.points) + 2 * len({p.offsets[:-1] for p in self.points}) + 2
+        self.whole, self.steps = unroll(self.nest, self.dims, per_step, self.writer.variants)
+        known = all(self.combiners[i] is not None for i in self.numbers if self.nest.stages[i].reduction)
+        if reducing and known:
+            unrolled = self.steps
+            for d in self.whole:
+                unrolled *= self.space.static(d) or 1
+            wanted = -(-2 * self.writer.target.fma_latency // len(self.points))
+            self.slots = max(1, min(wanted, unrolled))
+
+    def _hoist(self) -> None:
+        """Load what does not change in the loops before them."""
+        private = set(self.nest.private(self.stages[0]))
+        written = {o.root for s in self.stages for o in s.outs}
+        for stage in self.stages:
+            for operand in stage.ins:
+                if (
+                    isinstance(operand, Access)
+                    and operand.root not in written
+                    and not private & {d for d, _ in operand.coeffs}
+                ):
+                    for point in self.points:
+                        self.hoisted[operand, point] = self.memory.value(operand, point, self.writer.at(point))
+
+    # Accumulators
+
+    def _initial(self, reductions: list[int]) -> dict[AccKey, SSAValue]:
+        accs: dict[AccKey, SSAValue] = {}
+        for i in reductions:
+            for k, out in enumerate(self.nest.stages[i].outs):
+                combiner = self._combiner(i, k)
+                for point in self.points:
+                    start = self.memory.value(out, point, self.writer.at(point))
+                    if self.lanes_dim is None:
+                        accs[i, k, point, 0] = self.em.broadcast(start, point.lanes)
+                        lanes = point.lanes
+                        more = range(1, self.slots)
+                    else:
+                        accs[i, k, point, None] = start
+                        lanes = self.plan.width
+                        more = range(self.slots) if self._has_full() else range(0)
+                    for slot in more:
+                        assert combiner is not None
+                        neutral = combiner.neutral(out.element_type)
+                        accs[i, k, point, slot] = (
+                            self.em.scalar(neutral) if lanes is None else self.em.splat(neutral, lanes)
+                        )
+        return accs
+
+    def _has_full(self) -> bool:
+        assert self.lanes_dim is not None
+        n = self.space.static(self.lanes_dim)
+        return n is None or n >= self.plan.width
+
+    def _total(self, i: int, k: int, point: Point, final: dict[AccKey, SSAValue]) -> SSAValue:
+        combiner = self._combiner(i, k)
+        slots = [final[key] for key in final if key[:3] == (i, k, point) and key[3] is not None]
+        while len(slots) > 1:
+            assert combiner is not None
+            half = (len(slots) + 1) // 2
+            slots = [
+                combiner.apply(self.em, slots[j], slots[j + half]) if j + half < len(slots) else slots[j]
+                for j in range(half)
+            ]
+        if self.lanes_dim is None:
+            return slots[0]
+        rest = final[i, k, point, None]
+        if not slots:
+            return rest
+        assert combiner is not None
+        return combiner.apply(self.em, rest, self.em.reduce(combiner.kind, slots[0]))
+
+    # Loops
+
+    def _loops(self, i: int, accs: list[SSAValue]) -> list[SSAValue]:
+        around = [d for d in self.dims if d not in self.whole]
+        if self.lanes_dim is None and around:
+            around = around[:-1]
+        if i < len(around):
+            dim = around[i]
+            high = self.em.size(self.space.extents[dim])
+            with self.em.loop(Index(), high, 1, accs) as (iv, carried, yields):
+                saved = self.memory.enter(dim, Index(iv))
+                yields.extend(self._loops(i + 1, carried))
+                self.memory.leave(saved)
+            return yields
+        if self.lanes_dim is not None:
+            return self._row(accs)
+        return self._steps(accs)
+
+    def _steps(self, accs: list[SSAValue]) -> list[SSAValue]:
+        """The innermost loop when lanes run along an outer dim."""
+        around = [d for d in self.dims if d not in self.whole]
+        inner = (
+            [()]
+            if not self.whole
+            else list(product(*([(d, j) for j in range(self.space.static(d) or 0)] for d in self.whole)))
+        )
+        if not around:
+            return self._body([Step(o, None, j % self.slots) for j, o in enumerate(inner)], accs)
+        dim = around[-1]
+
+        def steps(n: int) -> list[Step]:
+            offsets = [((dim, j), *o) for j in range(n) for o in inner]
+            return [Step(o, None, j % self.slots) for j, o in enumerate(offsets)]
+
+        for segment in self._inner_segments(dim, self.steps):
+            accs = self._segment(dim, segment, steps(segment.size), accs)
+        return accs
+
+    def _inner_segments(self, dim: int, step: int) -> list[Segment]:
+        n = self.space.static(dim)
+        if n is not None:
+            full = n // step * step
+            parts = [Segment(Index(), Index(const=full), step, step)]
+            if full < n:
+                parts.append(Segment(Index(const=full), Index(const=n), n - full, n - full))
+            return parts
+        extent = self.em.size(self.space.extents[dim])
+        if step == 1:
+            return [Segment(Index(), extent, 1, 1)]
+        middle = self.em.round_down(extent, Index(), step)
+        return [Segment(Index(), middle, step, step), Segment(middle, extent, 1, 1)]
+
+    def _row(self, accs: list[SSAValue]) -> list[SSAValue]:
+        """The innermost loop when lanes run along a private dim: vectors in bundles, single ones, leftovers."""
+        dim, w = self.lanes_dim, self.plan.width
+        assert dim is not None
+        bundle = [Step(((dim, j * w),), w, j) for j in range(self.steps)]
+        n = self.space.static(dim)
+        if n is not None:
+            at = n // (w * self.steps) * w * self.steps
+            if at:
+                accs = self._segment(dim, Segment(Index(), Index(const=at), w * self.steps, 0), bundle, accs)
+            rest = [Step(((dim, j),), w, k) for k, j in enumerate(range(at, n - w + 1, w))]
+            if n % w:
+                rest.append(Step(((dim, n - n % w),), n % w if n % w > 1 else None, None))
+            return self._body(rest, accs) if rest else accs
+        extent = self.em.size(self.space.extents[dim])
+        low = Index()
+        for size, steps in (
+            (w * self.steps, bundle),
+            (w, [Step(((dim, 0),), w, 0)]),
+            (1, [Step(((dim, 0),), None, None)]),
+        ):
+            high = extent if size == 1 else self.em.round_down(extent, low, size)
+            accs = self._segment(dim, Segment(low, high, size, 0), steps, accs)
+            low = high
+        return accs
+
+    def _segment(self, dim: int, segment: Segment, steps: list[Step], accs: list[SSAValue]) -> list[SSAValue]:
+        if segment.trips == 1:
+            saved = self.memory.enter(dim, segment.low)
+            accs = self._body(steps, accs)
+            self.memory.leave(saved)
+            return accs
+        with self.em.loop(segment.low, segment.high, segment.step, accs) as (iv, carried, yields):
+            saved = self.memory.enter(dim, Index(iv))
+            yields.extend(self._body(steps, carried))
+            self.memory.leave(saved)
+        return yields
+
+    # The unrolled body
+
+    def _body(self, steps: list[Step], accs: list[SSAValue]) -> list[SSAValue]:
+        current = dict(zip(self.keys, accs, strict=True))
+        self.memory.loads = {}
+        for step in steps:
+            if self.plan.contraction:
+                self.memory.loads = {}
+            self.here = {}
+            for i, stage in zip(self.numbers, self.stages, strict=True):
+                for point in self.points:
+                    self._one(i, stage, point, step, current)
+        self.memory.loads = {}
+        return [current[k] for k in self.keys]
+
+    def _one(self, i: int, stage: Stage, point: Point, step: Step, accs: dict[AccKey, SSAValue]) -> None:
+        if self.lanes_dim is None:
+            at = At(point.offsets + step.offsets, point.lanes, self.plan.lanes_dim)
+        else:
+            at = At(point.offsets + step.offsets, step.lanes, self.lanes_dim)
+        args = [self._operand(o, point, at) for o in stage.ins]
+        positions = self.memory.positions(stage, at)
+        if not stage.reduction:
+            args += [self._old_value(stage, k, point, at) for k in range(len(stage.outs))]
+            for out, value in zip(stage.outs, evaluate(self.em, stage, args, at.lanes, positions), strict=True):
+                self.here[out, point] = value
+                if self._must_store(out):
+                    self.memory.store(value, out, at)
+            return
+        keys = [(i, k, point, step.slot) for k in range(len(stage.outs))]
+        if step.slot is not None or at.lanes is None:
+            results = evaluate(self.em, stage, [*args, *(accs[k] for k in keys)], at.lanes, positions)
+            accs.update(zip(keys, results, strict=True))
+            return
+        starts: list[SSAValue] = []
+        for k, out in enumerate(stage.outs):
+            combiner = self._combiner(i, k)
+            assert combiner is not None
+            starts.append(self.em.splat(combiner.neutral(out.element_type), at.lanes))
+        for k, value in enumerate(evaluate(self.em, stage, [*args, *starts], at.lanes, positions)):
+            combiner = self._combiner(i, k)
+            assert combiner is not None and isinstance(value.type, VectorType)
+            accs[keys[k]] = combiner.apply(self.em, accs[keys[k]], self.em.reduce(combiner.kind, value))
+
+    def _old_value(self, stage: Stage, k: int, point: Point, at: At) -> SSAValue:
+        found = self.here.get((stage.outs[k], point))
+        return found if found is not None else self.memory.old_value(stage, k, point, at)
+
+    def _operand(self, operand: Access | SSAValue, point: Point, at: At) -> SSAValue:
+        if isinstance(operand, Access):
+            found = self.here.get((operand, point)) or self.hoisted.get((operand, point))
+            if found is not None:
+                return found
+        return self.memory.value(operand, point, at)
+
+    def _must_store(self, out: Access) -> bool:
+        """Whether memory needs the value: something outside, or a later loop of this nest, reads it."""
+        if out.root in self.writer.stored:
+            return True
+        later = self.nest.stages[max(self.numbers) + 1 :]
+        return any(out.root in s.roots() for s in later)

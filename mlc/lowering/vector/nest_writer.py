@@ -1,0 +1,167 @@
+"""Write a planned nest as loops over vectors.
+
+for outer tiles:                     scf.parallel, scf.for; one base index per operand and loop
+  stages without private loops:      values stay in registers, one per point of the tile
+  groups of stages with private      scf.for, accumulators of every point as iter_args, unrolled inside:
+  loops over the same dims:          `group_writer.py`
+  store what outlives the tile       once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import product
+
+from xdsl.ir import SSAValue
+
+from mlc.lowering.vector.bodies import evaluate
+from mlc.lowering.vector.emitter import Emitter, Index
+from mlc.lowering.vector.group_writer import GroupWriter
+from mlc.lowering.vector.nests import Nest
+from mlc.lowering.vector.schedule import Plan
+from mlc.lowering.vector.space import Access, Stage
+from mlc.lowering.vector.target import Target
+from mlc.lowering.vector.tile import At, Offsets, Point, Segment, TileMemory
+
+
+class NestWriter:
+    """Writes one nest. `stored`: the roots that something outside the nest reads."""
+
+    def __init__(self, em: Emitter, nest: Nest, plan: Plan, target: Target, stored: set[SSAValue]) -> None:
+        self.em, self.nest, self.plan, self.target, self.stored = em, nest, plan, target, stored
+        self.space = nest.space
+        self.memory = TileMemory(em, nest)
+        self.variants = 1
+
+    def write(self) -> None:
+        """All loops of the nest, into the emitter's current block."""
+        for dim in self.plan.order:
+            self.variants *= len(self._segments(dim, self.plan.tile[dim]))
+        self._outer(0, {}, parallel=True)
+
+    # Outer loops
+
+    def _segments(self, dim: int, tile: int) -> list[Segment]:
+        """Cover `dim` with tiles: whole ones, then what is left (dynamic: ever smaller tiles)."""
+        n = self.space.static(dim)
+        if n is not None:
+            full = n // tile * tile
+            parts = [Segment(Index(), Index(const=full), tile, tile)] if full else []
+            if full < n:
+                parts.append(Segment(Index(const=full), Index(const=n), n - full, n - full))
+            return parts
+        sizes = [tile]
+        lanes = self.plan.width if dim == self.plan.lanes_dim else 1
+        while sizes[-1] > 1:
+            sizes.append(lanes if sizes[-1] > lanes else 1)
+        parts = []
+        low = Index()
+        extent = self.em.size(self.space.extents[dim])
+        for size in sizes:
+            high = extent if size == 1 else self.em.round_down(extent, low, size)
+            parts.append(Segment(low, high, size, size))
+            low = high
+        return parts
+
+    def _outer(self, i: int, sizes: dict[int, int], *, parallel: bool) -> None:
+        order = self.plan.order
+        if i == len(order):
+            self._tile(sizes)
+            return
+        run: list[tuple[int, Segment]] = []
+        while i < len(order):
+            segments = self._segments(order[i], self.plan.tile[order[i]])
+            if len(segments) != 1:
+                break
+            sizes = {**sizes, order[i]: segments[0].size}
+            if segments[0].trips != 1:
+                run.append((order[i], segments[0]))
+            i += 1
+        if run:
+            self._loops(run, i, sizes, parallel=parallel)
+            return
+        if i == len(order):
+            self._tile(sizes)
+            return
+        for segment in self._segments(order[i], self.plan.tile[order[i]]):
+            inner = {**sizes, order[i]: segment.size}
+            if segment.trips == 1:
+                saved = self.memory.enter(order[i], segment.low)
+                self._outer(i + 1, inner, parallel=parallel)
+                self.memory.leave(saved)
+            else:
+                self._loops([(order[i], segment)], i + 1, inner, parallel=parallel)
+
+    def _loops(self, run: Sequence[tuple[int, Segment]], then: int, sizes: dict[int, int], *, parallel: bool) -> None:
+        saved = self.memory.save()
+        with ExitStack() as stack:
+            if parallel:
+                ivs = stack.enter_context(self.em.parallel([(s.low, s.high, s.step) for _, s in run]))
+                for (dim, _), iv in zip(run, ivs, strict=True):
+                    self.memory.enter(dim, Index(iv))
+            else:
+                for dim, s in run:
+                    iv, _, _ = stack.enter_context(self.em.loop(s.low, s.high, s.step))
+                    self.memory.enter(dim, Index(iv))
+            self._outer(then, sizes, parallel=False)
+        self.memory.leave(saved)
+
+    # One tile
+
+    def _tile(self, sizes: dict[int, int]) -> None:
+        points = self._points(sizes)
+        self.memory.held = {}
+        dirty: dict[tuple[Access, Point], None] = {}
+        i = 0
+        stages = self.nest.stages
+        while i < len(stages):
+            private = self.nest.private(stages[i])
+            self.memory.loads = {}
+            if not private:
+                self._pointwise(stages[i], points, dirty)
+                i += 1
+                continue
+            end = i + 1
+            while end < len(stages) and self._fits(stages[i:end], stages[end], private):
+                end += 1
+            group = GroupWriter(self, list(range(i, end)), points)
+            dirty.update(dict.fromkeys(group.write()))
+            i = end
+        self.memory.loads = {}
+        for access, point in dirty:
+            if access.root in self.stored:
+                self.memory.store(self.memory.held[access, point], access, self.at(point))
+
+    def _points(self, sizes: dict[int, int]) -> list[Point]:
+        lanes = self.plan.lanes_dim
+        scalar_dims = [d for d in self.plan.order if d != lanes]
+        vectors: list[tuple[Offsets, int | None]] = [((), None)]
+        if lanes is not None:
+            w, n = self.plan.width, sizes[lanes]
+            vectors = [(((lanes, j),), min(w, n - j)) for j in range(0, n, w)]
+            vectors = [(o, k if k != 1 else None) for o, k in vectors]
+        grid = product(*([(d, j) for j in range(sizes[d])] for d in scalar_dims))
+        return [Point(combo + o, k) for combo in grid for o, k in vectors]
+
+    def _fits(self, group: Sequence[Stage], stage: Stage, private: list[int]) -> bool:
+        """Whether `stage` can run inside the loops of `group`: same dims, and no result of a whole loop is needed."""
+        if sorted(self.nest.private(stage)) != sorted(private):
+            return False
+        done = {o.root for s in group if s.reduction for o in s.outs}
+        lanes = {self.plan.stage_lanes.get(self.nest.stages.index(s)) for s in (*group, stage)}
+        return not done & stage.roots() and len(lanes) == 1
+
+    def at(self, point: Point) -> At:
+        """The place of a point, its lanes along the nest's lanes dim."""
+        return At(point.offsets, point.lanes, self.plan.lanes_dim)
+
+    def _pointwise(self, stage: Stage, points: list[Point], dirty: dict[tuple[Access, Point], None]) -> None:
+        for point in points:
+            at = self.at(point)
+            args = [self.memory.value(o, point, at) for o in stage.ins]
+            args += [self.memory.old_value(stage, k, point, at) for k in range(len(stage.outs))]
+            results = evaluate(self.em, stage, args, point.lanes, self.memory.positions(stage, at))
+            for out, value in zip(stage.outs, results, strict=True):
+                self.memory.held[out, point] = value
+                dirty[out, point] = None

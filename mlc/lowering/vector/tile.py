@@ -1,0 +1,163 @@
+"""The pieces of a register tile, and its memory: bases per operand, what is in registers, loads and stores.
+
+base of x at the tile: %b;  point (row 2, lanes 16..31)   -->   vector.load %view_at_b[2 * row stride + 16]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xdsl.ir import SSAValue
+
+from mlc.lowering.vector.emitter import Emitter, Index
+from mlc.lowering.vector.nests import Nest
+from mlc.lowering.vector.sizes import ONE, ZERO, Size
+from mlc.lowering.vector.space import Access, Stage
+
+Offsets = tuple[tuple[int, int], ...]  # constant distances along dims from the current base
+
+
+@dataclass(frozen=True)
+class Point:
+    """One vector (or scalar) of the register tile: where it is, and how many lanes it has (None: a scalar)."""
+
+    offsets: Offsets
+    lanes: int | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One unrolled position of private loops. `lanes` is set where lanes run along a private dim; `slot` numbers the
+    accumulator it adds to, None for the scalar that takes the leftovers of a row."""
+
+    offsets: Offsets
+    lanes: int | None
+    slot: int | None
+
+
+@dataclass(frozen=True)
+class At:
+    """A place to read or write: distances from the base, and lanes along `dim`."""
+
+    offsets: Offsets
+    lanes: int | None
+    dim: int | None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Part of a loop: from `low` to `high` by `step`, constant sizes inside."""
+
+    low: Index
+    high: Index
+    step: int
+    size: int
+
+    @property
+    def trips(self) -> int | None:
+        if self.low.value is None and self.high.value is None:
+            return (self.high.const - self.low.const) // self.step
+        return None
+
+
+Saved = tuple[dict[Access, Index], dict[int, Index]]
+
+
+class TileMemory:
+    """Where every operand of a nest stands inside the loops entered so far, and what is in registers: `held` by point
+    for values without private loops, `loads` by address until something is stored there."""
+
+    def __init__(self, em: Emitter, nest: Nest) -> None:
+        self.em = em
+        self.base: dict[Access, Index] = {}
+        self.at_dim: dict[int, Index] = {}
+        self.held: dict[tuple[Access, Point], SSAValue] = {}
+        self.loads: dict[tuple[SSAValue, Index, int | None], SSAValue] = {}
+        for access in nest.accesses():
+            base = em.root_base(access.root)
+            self.base[access] = Index(base.value, base.const + access.const)
+
+    def save(self) -> Saved:
+        """For `leave`."""
+        return dict(self.base), dict(self.at_dim)
+
+    def enter(self, dim: int, at: Index) -> Saved:
+        """Move every base to `at` along `dim`."""
+        saved = self.save()
+        for access, base in self.base.items():
+            c = access.coeff(dim)
+            if c != ZERO:
+                self.base[access] = self.em.plus(base, self.em.times(at, c))
+        self.at_dim[dim] = at
+        return saved
+
+    def leave(self, saved: Saved) -> None:
+        """Back to before an `enter`."""
+        self.base, self.at_dim = dict(saved[0]), dict(saved[1])
+
+    # Reading and writing
+
+    def index(self, access: Access, offsets: Offsets) -> Index:
+        """Position of the element of `access` at constant distances from its base."""
+        at = self.base[access]
+        for dim, n in offsets:
+            c = access.coeff(dim)
+            if n and c != ZERO:
+                at = self.em.plus(at, self.em.times(Index(const=n), c))
+        return at
+
+    def value(self, operand: Access | SSAValue, point: Point, at: At) -> SSAValue:
+        """An operand for the lanes of `at`: what `point` holds in a register, or loaded once. One scalar where all
+        lanes read the same element."""
+        if isinstance(operand, SSAValue):
+            return operand
+        held = self.held.get((operand, point))
+        if held is not None:
+            return held
+        coeff = ZERO if at.dim is None else operand.coeff(at.dim)
+        position = self.index(operand, at.offsets)
+        lanes = None if at.lanes is None or coeff == ZERO else at.lanes
+        scattered = lanes is not None and coeff != ONE
+        key = (operand.root, position, -lanes if scattered and lanes else lanes)
+        if key not in self.loads:
+            if scattered:
+                self.loads[key] = self.em.gather(operand, self._spots(position, coeff, lanes or 0))
+            else:
+                self.loads[key] = self.em.load(operand, position, lanes)
+        return self.loads[key]
+
+    def _spots(self, first: Index, coeff: Size, lanes: int) -> list[Index]:
+        return [self.em.plus(first, self.em.times(Index(const=j), coeff)) for j in range(lanes)]
+
+    def store(self, value: SSAValue, access: Access, at: At) -> None:
+        """Write the lanes of `at`."""
+        position = self.index(access, at.offsets)
+        if at.lanes is None or at.dim is None:
+            self.em.store(value, access, position)
+        elif access.coeff(at.dim) == ONE:
+            self.em.store(self.em.broadcast(value, at.lanes), access, position)
+        else:
+            spots = self._spots(position, access.coeff(at.dim), at.lanes)
+            self.em.scatter(self.em.broadcast(value, at.lanes), access, spots)
+        self.loads = {k: v for k, v in self.loads.items() if k[0] is not access.root}
+
+    def old_value(self, stage: Stage, k: int, point: Point, at: At) -> SSAValue:
+        """Output `k` before the stage, or any value when the body does not look at it."""
+        out = stage.outs[k]
+        return self.value(out, point, at) if stage.reads_out(k) else self.em.unused(out.element_type)
+
+    def positions(self, stage: Stage, at: At) -> Callable[[int], tuple[SSAValue, int]]:
+        """For `linalg.index`: a loop's value in lane 0, and its step from lane to lane."""
+        offsets = dict(at.offsets)
+
+        def position(loop: int) -> tuple[SSAValue, int]:
+            total = Index()
+            for d, k in stage.indices[loop].items():
+                here = self.at_dim.get(d, Index())
+                here = Index(here.value, here.const + offsets.get(d, 0))
+                total = self.em.plus(total, self.em.times(here, Size(k)))
+            step = 0 if at.dim is None or at.lanes is None else stage.indices[loop].get(at.dim, 0)
+            return self.em.materialize(total), step
+
+        return position
