@@ -49,7 +49,9 @@ def same(captured: Any, outputs: list[np.ndarray], expected: Any, exact: Any) ->
         assert error <= max(4 * theirs, 64 * np.finfo(np.float32).eps * np.abs(reference).max())
 
 
-@pytest.mark.parametrize("name", ["mlp", "resnet18", "squeezenet1_1", "mobilenet_v2", "bert", "gpt2", "vit", "custom_lstm"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "resnet18", "squeezenet1_1", "mobilenet_v2", "bert", "gpt2", "vit", "custom_lstm"]
+)
 def test_small_models(name: str) -> None:
     matches = [n for n in ZOO if n.startswith(name)]
     assert matches, f"no model of the zoo is called {name}: {list(ZOO)}"

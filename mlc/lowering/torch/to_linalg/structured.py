@@ -121,7 +121,7 @@ def _frame(e: Emitter, tensors: Sequence[Tensor], shape: tuple[Dim, ...], reduce
             )
             mixed = any(len({kinds[x] for x in (*groups[-1], d)} - {"f"}) > 1 for _, kinds in views)
             ordered = all(_follows(t, before, d) for t in tensors)
-            if (glued or unit) and not mixed and ordered:
+            if (glued or unit) and d == before + 1 and not mixed and ordered:
                 groups[-1].append(d)
                 continue
         groups.append([d])
