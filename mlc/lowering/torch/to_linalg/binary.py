@@ -21,9 +21,9 @@ Binary = Callable[[Body, SSAValue, SSAValue, DType], SSAValue]
 
 
 def binary(c: Conversion, name: str, a: Operand, b: Operand, dtype: DType | None = None) -> Tensor:
-    """add, sub, mul, div, maximum or minimum of two operands, for lowerings made of several."""
+    """add, sub, mul, div, maximum, minimum or logaddexp of two operands, for lowerings made of several."""
     t = dtype or result_type([a, b])
-    fn = _SIMPLE[name]
+    fn = _logaddexp if name == "logaddexp" else _SIMPLE[name]
     return elementwise(c, [a, b], t, lambda body, x, y: fn(body, x, y, t.compute))
 
 

@@ -282,3 +282,10 @@ def convolution(
     *_: object,
 ) -> Tensor:
     return convolution_of(c, x, weight, bias, stride, padding, dilation, groups, transposed, output_padding)
+
+
+@lowers("aten.conv_tbc")
+def conv_tbc(c: Conversion, x: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """Convolution over time of (time, batch, channels) by (kernel, in, out)."""
+    out = convolution_of(c, c.permuted(x, (1, 2, 0)), c.permuted(weight, (2, 1, 0)), bias, 1, pad, 1, 1)
+    return c.permuted(out, (2, 0, 1))

@@ -368,7 +368,7 @@ def logsumexp(c: Conversion, x: Tensor, dims: Dims, keepdim: bool = False) -> Te
 
 
 def scan(c: Conversion, x: Tensor, d: int, dtype: DType, name: str) -> Tensor:
-    """Running sum or product along `d`: a loop over its positions, all other dims at once."""
+    """Running sum, product or logaddexp along `d`: a loop over its positions, all other dims at once."""
     total: Dim = x.shape[d]
     x = c.plain(cast(c, x, dtype))
     if total == 0 or x.rank == 0:
@@ -379,7 +379,7 @@ def scan(c: Conversion, x: Tensor, d: int, dtype: DType, name: str) -> Tensor:
     block = Block(arg_types=[c.index(0).type, out.type, c.type_of(one, dtype)])
     step, whole, before = block.args
     with c.inside(block):
-        now = binary(c, "add" if name == "sum" else "mul", plain(before, dtype, one), sliced(c, x, d, step, 1), dtype)
+        now = binary(c, name, plain(before, dtype, one), sliced(c, x, d, step, 1), dtype)
         now = c.plain(now)
         whole = _put(c, now, whole, x, d, step)
         c.emit(scf.YieldOp(whole, now.value))
@@ -403,9 +403,14 @@ def _put(c: Conversion, piece: Tensor, into: SSAValue, x: Tensor, d: int, at: Di
 
 @lowers("aten.cumsum")
 def cumsum(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
-    return scan(c, x, x.dim(dim), c.out, "sum") if x.rank else cast(c, x, c.out)
+    return scan(c, x, x.dim(dim), c.out, "add") if x.rank else cast(c, x, c.out)
 
 
 @lowers("aten.cumprod")
 def cumprod(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
-    return scan(c, x, x.dim(dim), c.out, "product") if x.rank else cast(c, x, c.out)
+    return scan(c, x, x.dim(dim), c.out, "mul") if x.rank else cast(c, x, c.out)
+
+
+@lowers("aten.logcumsumexp")
+def logcumsumexp(c: Conversion, x: Tensor, dim: int) -> Tensor:
+    return scan(c, x, x.dim(dim), c.out, "logaddexp") if x.rank else x

@@ -18,9 +18,9 @@ from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
 
 
 def table(c: Conversion, values: np.ndarray, dtype: DType) -> Tensor:
-    """A small constant vector."""
+    """A small constant."""
     kind = c.type_of(values.shape, dtype)
-    attr = DenseIntOrFPElementsAttr.from_list(kind, values.tolist())  # pyright: ignore[reportArgumentType, reportCallIssue]
+    attr = DenseIntOrFPElementsAttr.from_list(kind, values.reshape(-1).tolist())  # pyright: ignore[reportArgumentType, reportCallIssue]
     value = c.head(arith.ConstantOp(attr, kind))
     c.constants.add(value)
     return plain(value, dtype, tuple(int(n) for n in values.shape))

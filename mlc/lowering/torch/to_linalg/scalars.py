@@ -103,7 +103,7 @@ def _float(names: tuple[str, ...], known: Callable[[float, float], float], op: t
 _float(("aten.add.float", "aten.add.float_int", "aten.add.int_float"), operator.add, arith.AddfOp)
 _float(("aten.sub.float", "aten.sub.float_int", "aten.sub.int_float"), operator.sub, arith.SubfOp)
 _float(("aten.mul.float", "aten.mul.float_int", "aten.mul.int_float"), operator.mul, arith.MulfOp)
-_float(("aten.div.int", "aten.div.float", "aten.div"), operator.truediv, arith.DivfOp)
+_float(("aten.div.int", "aten.div.float", "aten.div", "_operator.truediv"), operator.truediv, arith.DivfOp)
 
 
 @lowers("aten.sqrt.int", "aten.sqrt.float")
@@ -146,7 +146,7 @@ for _name, _known in (
     ("gt", operator.gt),
     ("ge", operator.ge),
 ):
-    _comparison((f"aten.{_name}.int",), _known, _name)
+    _comparison((f"aten.{_name}.int", f"_operator.{_name}"), _known, _name)
 
 
 # -- checks ------------------------------------------------------------------------------------------------------
