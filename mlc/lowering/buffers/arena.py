@@ -24,10 +24,6 @@ class Item:
     start: int
     end: int
 
-    def overlaps(self, other: Item) -> bool:
-        """Whether both are needed at some time."""
-        return self.start <= other.end and other.start <= self.end
-
 
 def peak(items: Sequence[Item]) -> int:
     """The most bytes that are needed at one time: no plan is smaller."""
@@ -48,34 +44,42 @@ _ORDERS: tuple[Callable[[Item], tuple[int, ...]], ...] = (
     lambda i: (i.start, -i.size),
     lambda i: (-(i.end - i.start), -i.size, i.start),
 )
+_ROUNDS = 24
+"""How often a plan above the peak is tried again with the buffers that stick out placed first."""
 
 
 def plan(items: Sequence[Item]) -> tuple[list[int], int]:
     """Offset of each item, and the size of the arena."""
-    best: tuple[list[int], int] | None = None
     bound = peak(items)
+    best: tuple[list[int], int] | None = None
     for key in _ORDERS:
         order = sorted(range(len(items)), key=lambda i: (*key(items[i]), i))
-        offsets = _place(items, order)
-        size = max((o + item.size for o, item in zip(offsets, items, strict=True)), default=0)
-        if best is None or size < best[1]:
-            best = offsets, size
-        if best[1] <= bound:
-            break
+        for _ in range(_ROUNDS):
+            offsets = _place(items, order)
+            ends = [o + item.size for o, item in zip(offsets, items, strict=True)]
+            size = max(ends, default=0)
+            if best is None or size < best[1]:
+                best = offsets, size
+            if best[1] <= bound:
+                return best
+            highest = [i for i in order if ends[i] == size]
+            if order[: len(highest)] == highest:
+                break
+            order = highest + [i for i in order if ends[i] != size]
     assert best is not None
     return best
 
 
 def _place(items: Sequence[Item], order: Sequence[int]) -> list[int]:
     offsets = [0] * len(items)
-    placed: list[int] = []
+    placed: list[tuple[int, int, int, int]] = []  # first byte, end, first op, last op
     for i in order:
         item = items[i]
         if item.size == 0:
             continue
-        busy = sorted((offsets[j], offsets[j] + items[j].size) for j in placed if items[j].overlaps(item))
+        busy = sorted((first, end) for first, end, a, b in placed if a <= item.end and item.start <= b)
         offsets[i] = _best_gap(busy, item.size)
-        placed.append(i)
+        placed.append((offsets[i], offsets[i] + item.size, item.start, item.end))
     return offsets
 
 

@@ -159,5 +159,7 @@ def _cast(b: FunctionBufferizer, op: Operation) -> None:
     view = b.analysis.places[op.source]
     cast = View(view.root, view.offsets, view.sizes, view.dims, dims_of(op.dest), view.linear, view.steps)
     undefined = op.source in b.analysis.undefined
-    b.bind(op.dest, b.emit(CastOp.build(operands=[b.memrefs[op.source]], result_types=[result])), cast, undefined=undefined)
+    b.bind(
+        op.dest, b.emit(CastOp.build(operands=[b.memrefs[op.source]], result_types=[result])), cast, undefined=undefined
+    )
     b.drop(op)

@@ -92,7 +92,8 @@ class FunctionBufferizer:
             new.name_hint = old.name_hint
             root = Root(f"argument %{old.name_hint or old.index}", dims_of(old), old in self.outs)
             self.erased_args.append(old)
-            self.bind(old, new, whole(root, t.get_strides()))
+            fresh = not self.kernel and old in self.outs  # nobody has given an out-parameter any contents
+            self.bind(old, new, whole(root, t.get_strides()), undefined=fresh)
 
     # --- emission ---
 

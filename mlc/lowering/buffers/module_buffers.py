@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from xdsl.dialects import func
 from xdsl.dialects.arith import ConstantOp
@@ -38,6 +39,7 @@ from mlc.lowering.buffers.destinations import Destinations
 from mlc.lowering.buffers.extents import Extent
 
 
+@lru_cache(maxsize=4096)
 def buffer_type(t: Attribute) -> MemRefType:
     """The dense memref of a tensor type (a 0-d memref for a scalar)."""
     if isinstance(t, TensorType):
@@ -45,6 +47,7 @@ def buffer_type(t: Attribute) -> MemRefType:
     return MemRefType(t, [])
 
 
+@lru_cache(maxsize=4096)
 def parameter_type(t: MemRefType) -> MemRefType:
     """The type a kernel parameter has for an argument of type `t`: dense, or strided with any offset."""
     strides = t.get_strides()
