@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects import func, llvm
-from xdsl.dialects.builtin import ArrayAttr, IndexType, IntegerType, MemRefType, ModuleOp
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    ArrayAttr,
+    IndexType,
+    IntegerType,
+    MemRefType,
+    ModuleOp,
+    StridedLayoutAttr,
+)
 from xdsl.ir import Attribute
 
 from mlc.backends.llvm.compile import compile_llvm_module
@@ -20,8 +28,7 @@ from mlc.backends.llvm.jit import NativeLibrary, load_objects
 from mlc.backends.machine import MachineModel
 from mlc.errors import ExecutionError, UsageError
 from mlc.ir.context import MlcContext, make_context
-from mlc.lowering.llvm.convert_to_llvm import ConvertToLLVM
-from mlc.lowering.llvm.types import dynamic_sizes, dynamic_strides
+from mlc.ir.pipeline import make_pass
 
 _SCALARS: dict[str, Any] = {
     "f32": ctypes.c_float, "f64": ctypes.c_double, "i1": ctypes.c_bool, "i8": ctypes.c_int8, "i16": ctypes.c_int16,
@@ -82,6 +89,18 @@ class NativeKernel:
         return code if self.result is not None else None
 
 
+def dynamic_sizes(ty: MemRefType) -> list[int]:
+    """Dimensions whose size is passed beside the pointer."""
+    return [i for i, size in enumerate(ty.get_shape()) if size == DYNAMIC_INDEX]
+
+
+def dynamic_strides(ty: MemRefType) -> list[int]:
+    """Dimensions whose stride is passed after the sizes: those a strided layout leaves open."""
+    if not isinstance(ty.layout, StridedLayoutAttr):
+        return []
+    return [i for i, stride in enumerate(ty.layout.get_strides()) if stride is None]
+
+
 def _bytes(ty: Attribute) -> int:
     if isinstance(ty, IndexType):
         return 8
@@ -100,7 +119,7 @@ def compile_functions(
     """Lower (a copy of) a loops-level module, compile and load it: all its functions by name."""
     types = {op.sym_name.data: op.function_type for op in module.ops if isinstance(op, func.FuncOp) and op.body.blocks}
     copy = module.clone()
-    ConvertToLLVM().apply(ctx or make_context(), copy)
+    make_pass("convert-to-llvm", {}).apply(ctx or make_context(), copy)
     library = load_objects([compile_llvm_module(copy, machine, opt_level=opt_level)], exports=list(types))
     messages = {op.sym_name.data: failure_messages(op) for op in copy.ops if isinstance(op, llvm.FuncOp)}
     return {
