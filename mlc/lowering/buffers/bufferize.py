@@ -32,8 +32,9 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
+import mlc.lowering.buffers.bufferize_calls
 import mlc.lowering.buffers.bufferize_control_flow
-import mlc.lowering.buffers.bufferize_views  # noqa: F401  (both register rules)
+import mlc.lowering.buffers.bufferize_views  # noqa: F401  (these register rules)
 from mlc.errors import UnsupportedError
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
