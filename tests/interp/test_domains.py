@@ -302,3 +302,12 @@ def test_every_domain_knows_every_function(domain: type):
         for name in FLOAT2:
             assert np.shape(d.float2(name, x, x, f32)) == (3,), name
         assert np.shape(d.fma(x, x, x, f32)) == (3,)
+
+
+def test_bounds_do_not_excuse_types_narrower_than_allowed():
+    d = BoundDomain()
+    third = d.constant(np.float32(1 / 3), f32)
+    assert d.convert(third, f32, f16)["e"] > 1e-5
+    d.narrowest = 32
+    narrow = d.convert(third, f32, f16)
+    assert narrow["e"] == 0 and abs(float(narrow["v"]) - 1 / 3) > 1e-5

@@ -15,7 +15,7 @@ from xdsl.dialects.builtin import BFloat16Type, f64
 from xdsl.ir import Attribute
 
 from mlc.interp.domains.ieee import IeeeDomain
-from mlc.ir.values import dtype_of, element_type, is_float
+from mlc.ir.values import dtype_of, element_type, float_bytes, is_float
 
 Value = Any
 
@@ -46,6 +46,8 @@ class BoundDomain:
 
     def __init__(self) -> None:
         self.ambiguous = False
+        self.narrowest = 0
+        """Rounding to types of fewer bits adds nothing to the bounds: a program that should not use them is caught."""
         self._ieee = IeeeDomain()
 
     def dtype(self, t: Attribute) -> np.dtype[Any]:
@@ -60,6 +62,8 @@ class BoundDomain:
 
     def _rounded(self, v: Any, e: Any, t: Attribute, exact: Any = False) -> Value:
         u, eta = unit(t)
+        if float_bytes(t) * 8 < self.narrowest:
+            u = eta = 0.0
         local = np.where(exact, 0.0, u * np.abs(np.asarray(v, dtype=np.float64)) + eta)
         return self._make(v, np.asarray(e) + local, t)
 

@@ -1,0 +1,57 @@
+"""Kernels that map elementary functions over buffers, as vectors and as scalars: what math expansion takes apart.
+
+Each function sees loaded values, edges among them, mostly where it is defined; results are stored at once, so that
+every function is compared by itself.
+"""
+
+from __future__ import annotations
+
+from fuzz.generators.text import Lines, memref
+from fuzz.program import Program, build
+from fuzz.tape import Tape
+
+FUNCTIONS = (
+    *("exp", "tanh", "erf", "log", "sin", "cos", "exp2", "expm1", "log1p", "log2", "log10", "rsqrt", "sqrt", "atan"),
+    *("cbrt", "sinh", "cosh", "tan", "asin", "acos", "powf", "atan2"),
+)
+POSITIVE = ("log", "log2", "log10", "rsqrt", "sqrt")
+
+
+def function_kernel(tape: Tape) -> Program:
+    """One buffer in, one buffer out per function."""
+    out = Lines()
+    seed = tape.byte()
+    element = tape.pick(("f32", "f32", "f32", "f16", "f64"))
+    lanes = tape.pick((4, 8, 16, 1))
+    n = lanes * tape.pick((2, 1, 3))
+    count = tape.between(1, 3)
+    source = memref((n,), element)
+    vector = f"vector<{lanes}x{element}>"
+    zero, one, end, step = (out.value(f"arith.constant {k} : index") for k in (0, 1, n, lanes))
+    features: list[str] = []
+    for k in range(count):
+        name = tape.pick(FUNCTIONS)
+        features.append(name)
+        scalar = tape.chance(30)
+        kind = element if scalar else vector
+        i = out.name()
+        out.emit(f"scf.for {i} = {zero} to {end} step {one if scalar else step} {{")
+        out.depth += 1
+        load = "memref.load" if scalar else "vector.load"
+        where = f"[{i}] : {source}" if scalar else f"[{i}] : {source}, {vector}"
+        x = out.value(f"{load} %x{where}")
+        if name in POSITIVE and tape.chance(70):
+            x = out.value(f"math.absf {x} : {kind}")
+        operands = f"{x}, {out.value(f'{load} %y{where}')}" if name in ("powf", "atan2") else x
+        if name == "powf":
+            operands = f"{out.value(f'math.absf {x} : {kind}')}, {operands.split(', ')[1]}"
+        r = out.value(f"math.{name} {operands} : {kind}")
+        if tape.chance(20):
+            r = out.value(f"arith.mulf {r}, {x} : {kind}")
+        store = "memref.store" if scalar else "vector.store"
+        out.emit(f"{store} {r}, %o{k}{where}")
+        out.depth -= 1
+        out.emit("}")
+    arguments = ", ".join(f"%{name}: {source}" for name in ("x", "y", *(f"o{k}" for k in range(count))))
+    text = f"func.func private @kernel({arguments}) attributes {{kernel}} {{\n{out.text()}\n  func.return\n}}\n"
+    return build(text, entry="kernel", seed=seed, features=tuple(features))
