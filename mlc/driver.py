@@ -16,12 +16,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
+from xdsl.passes import ModulePass
 
 import mlc
 from mlc.backends.registry import Backend, load_backend
@@ -218,7 +220,13 @@ def _link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: 
 
 def _run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:
     tools = Instruments(verify_each=options.debug == "verify")
-    run_pipeline([make_pass(r.pass_name, r.options) for r in rows], ctx, module, tools)
+    run_pipeline(_passes(rows), ctx, module, tools)
+
+
+@lru_cache
+def _passes(rows: tuple[Row, ...]) -> list[ModulePass]:
+    """Instances of the table's passes, made once: reading options by reflection costs more than a small kernel."""
+    return [make_pass(r.pass_name, r.options) for r in rows]
 
 
 _digest: str | None = None

@@ -20,7 +20,7 @@ class Row:
 
     pass_name: str
     level: Level
-    options: dict[str, object] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict, hash=False)
 
 
 class Order(NamedTuple):
@@ -40,6 +40,7 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("linalg-hoist-constants", "linalg"),
     Row("linalg-decompose-named-ops", "linalg"),
     Row("linalg-propagate-reshapes", "linalg"),
+    Row("linalg-fold-transposes", "linalg"),
     Row("linalg-fuse-elementwise", "linalg"),
     Row("linalg-form-kernels", "kernels"),
     Row("bufferize", "buffers"),
@@ -66,6 +67,8 @@ ORDER: tuple[Order, ...] = (
     Order("linalg-decompose-named-ops", "linalg-fuse-elementwise", "only generics fuse"),
     Order("linalg-decompose-named-ops", "linalg-propagate-reshapes", "packs become transposing copies to fuse"),
     Order("linalg-propagate-reshapes", "linalg-fuse-elementwise", "a reshape in between keeps ops from fusing"),
+    Order("linalg-propagate-reshapes", "linalg-fold-transposes", "reshapes hide a transpose from its contraction"),
+    Order("linalg-fold-transposes", "linalg-fuse-elementwise", "a copy fused elsewhere can no longer be folded"),
     Order("linalg-fuse-elementwise", "linalg-form-kernels", "an epilogue is one elementwise op after its root"),
     Order("vectorize-structured", "linalg-to-loops", "scalar loops are for what could not be vectorised"),
     Order("vectorize-structured", "expand-math", "polynomials are built on whole vectors"),

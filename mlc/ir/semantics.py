@@ -202,8 +202,7 @@ def load_dialect_semantics(dialect: str) -> None:
 
 def load_all_semantics() -> None:
     """Import the semantics of every dialect that has some (for listings and meta-tests)."""
-    import mlc.dialects as dialects  # noqa: PLC0415  (ir sits below dialects; only this listing looks up)
-
+    dialects = importlib.import_module("mlc.dialects")
     names = {info.name for info in pkgutil.iter_modules(dialects.__path__)}
     names.update(entry.name for entry in entry_points(group="mlc.semantics"))
     for name in sorted(names):
