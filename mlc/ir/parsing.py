@@ -12,10 +12,21 @@ import math
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import Any
 
-from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr, UnknownLoc
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    ComplexType,
+    FileLineColLoc,
+    IndexType,
+    IntAttr,
+    IntegerType,
+    ModuleOp,
+    StringAttr,
+    UnknownLoc,
+)
 from xdsl.ir import Operation
-from xdsl.parser import Parser
+from xdsl.parser import AttrParser, Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError as XdslParseError
 from xdsl.utils.exceptions import VerifyException
@@ -95,6 +106,25 @@ class LocatingParser(Parser):
             line = bisect_right(self._starts, start)
             op.location = FileLineColLoc(self._file, IntAttr(line), IntAttr(start - self._starts[line - 1] + 1))
         return op
+
+    def _parse_tensor_literal_element(self) -> AttrParser._TensorLiteralElement:
+        """As xDSL's, but a float's bits in hexadecimal are bits: `dense<0xFF800000> : tensor<f32>` is -inf."""
+        text = self._current_token.text
+        element = super()._parse_tensor_literal_element()
+        return _Bits(False, element.value, element.span) if text[:2] in ("0x", "0X") else element
+
+
+class _Bits(AttrParser._TensorLiteralElement):
+    """An element written in hexadecimal: an integer, or the bits of a float."""
+
+    def to_type(self, parser: AttrParser, type: AnyFloat | IntegerType | IndexType | ComplexType) -> Any:
+        """The element as a value of `type`."""
+        if not isinstance(type, AnyFloat):
+            return super().to_type(parser, type)
+        assert isinstance(self.value, int)
+        if self.value.bit_length() > 8 * type.compile_time_size:
+            parser.raise_error(f"hexadecimal float is wider than {type}", at_position=self.span)
+        return next(iter(type.iter_unpack(self.value.to_bytes(type.compile_time_size, "little"))))
 
 
 _ALIAS = re.compile(r"^[#!][\w$.-]+ = .*$", re.MULTILINE)
