@@ -19,6 +19,7 @@ from xdsl.dialects import arith, memref, scf, vector
 from xdsl.dialects.builtin import (
     AnyFloat,
     BoolAttr,
+    DenseArrayBase,
     DenseIntOrFPElementsAttr,
     FloatAttr,
     IndexType,
@@ -29,6 +30,7 @@ from xdsl.dialects.builtin import (
     NoneAttr,
     StridedLayoutAttr,
     VectorType,
+    i64,
 )
 from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -293,6 +295,26 @@ class Emitter:
         for i, at in enumerate(positions):
             lane = self.add(vector.ExtractOp(value, [i], access.element_type))
             self.store(lane, access, at)
+
+    def transpose(self, rows: list[SSAValue]) -> list[SSAValue]:
+        """n vectors of n lanes turned over: log2(n) rounds, each swapping one bit of row number and lane number."""
+        n = len(rows)
+        kind = rows[0].type
+        assert isinstance(kind, VectorType)
+        distance = n // 2
+        while distance:
+            upper = [n + j - distance if j & distance else j for j in range(n)]
+            lower = [n + j if j & distance else j + distance for j in range(n)]
+            masks = [DenseArrayBase.from_list(i64, m) for m in (upper, lower)]
+            turned = list(rows)
+            for i in range(n):
+                if not i & distance:
+                    pair = rows[i], rows[i + distance]
+                    turned[i] = self.add(vector.ShuffleOp(*pair, masks[0], result_type=kind))
+                    turned[i + distance] = self.add(vector.ShuffleOp(*pair, masks[1], result_type=kind))
+            rows = turned
+            distance //= 2
+        return rows
 
     def broadcast(self, value: SSAValue, lanes: int | None) -> SSAValue:
         """`value` in all lanes; a vector or a scalar request is returned as it is."""

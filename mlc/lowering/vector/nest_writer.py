@@ -111,7 +111,10 @@ class NestWriter:
 
     def _tile(self, sizes: dict[int, int]) -> None:
         points = self._points(sizes)
-        self.memory.held = {}
+        self.memory.held, self.memory.blocks = {}, {}
+        cross, lanes = self.plan.cross, self.plan.lanes_dim
+        square = cross is not None and lanes is not None and sizes[cross] == sizes[lanes] == self.plan.width
+        self.memory.cross = cross if square else None
         dirty: dict[tuple[Access, Point], None] = {}
         i = 0
         stages = self.nest.stages

@@ -37,6 +37,7 @@ class Plan:
     stage_lanes: dict[int, int | None] = field(default_factory=dict)  # stage number -> private lanes dim
     order: list[int] = field(default_factory=list)  # outer dims, outermost first
     tile: dict[int, int] = field(default_factory=dict)  # outer dim -> elements per register tile
+    cross: int | None = None  # outer dim along which scattered inputs are contiguous: square tiles turned in registers
     contraction: bool = False  # vectors and scalars are multiplied: loads are shared across the tile
 
 
@@ -89,9 +90,13 @@ def _choose_lanes(nest: Nest, plan: Plan) -> None:
     best = float(sum(t * (1 + len(s.accesses())) for t, s in zip(trips, nest.stages, strict=True)))
     for dim in nest.outer:
         lanes = max(1, min(plan.width, _extent(nest, dim)))
-        cost = sum(
-            t * ((1 + len(s.accesses())) / lanes + 2 * _scattered(s, dim))
-            for t, s in zip(trips, nest.stages, strict=True)
+        crossed = _crossable(nest, plan, dim)
+        cost = (
+            sum(
+                t * ((1 + len(s.accesses())) / lanes + 2 * _scattered(s, dim))
+                for t, s in zip(trips, nest.stages, strict=True)
+            )
+            - 1.7 * crossed
         )
         if cost < best:
             best, plan.lanes_dim = cost, dim
@@ -123,6 +128,36 @@ def _choose_lanes(nest: Nest, plan: Plan) -> None:
         plan.lanes_dim, plan.stage_lanes = None, rows
 
 
+def _cross(nest: Nest, plan: Plan, lanes: int) -> int | None:
+    """The outer dim along which most inputs scattered along `lanes` are contiguous."""
+    if any(nest.private(s) for s in nest.stages) or plan.width & (plan.width - 1) or plan.width == 1:
+        return None
+    votes: dict[int, int] = {}
+    for access in _inputs(nest):
+        if access.coeff(lanes) not in (ZERO, ONE):
+            for dim in nest.outer:
+                extent = nest.space.static(dim)
+                if dim != lanes and access.coeff(dim) == ONE and (extent is None or extent >= plan.width):
+                    votes[dim] = votes.get(dim, 0) + 1
+    extent = nest.space.static(lanes)
+    if not votes or (extent is not None and extent < plan.width):
+        return None
+    return max(votes, key=lambda d: votes[d])
+
+
+def _crossable(nest: Nest, plan: Plan, lanes: int) -> int:
+    """How many scattered inputs a square tile turned in registers serves."""
+    cross = _cross(nest, plan, lanes)
+    return sum(a.coeff(lanes) not in (ZERO, ONE) and cross is not None and a.coeff(cross) == ONE for a in _inputs(nest))
+
+
+def _inputs(nest: Nest) -> list[Access]:
+    """Distinct accesses that the nest reads and does not write."""
+    written = nest.written()
+    found = {o: None for s in nest.stages for o in s.ins if isinstance(o, Access) and o.root not in written}
+    return list(found)
+
+
 def _outer_order(nest: Nest, main: Access) -> list[int]:
     """Outer dims by how far apart the elements of `main` lie along them, farthest first; dynamic ones outermost."""
 
@@ -142,6 +177,10 @@ def _tile_elementwise(nest: Nest, plan: Plan, target: Target) -> None:
     vectors = 4 if ops <= 16 else 2 if ops <= 48 else 1
     have = -(-_extent(nest, lanes) // plan.width)
     plan.tile = {d: 1 for d in plan.order}
+    plan.cross = _cross(nest, plan, lanes)
+    if plan.cross is not None:
+        plan.tile[lanes] = plan.tile[plan.cross] = plan.width
+        return
     plan.tile[lanes] = min(vectors, have) * plan.width
     _spread(nest, plan, [d for d in reversed(plan.order) if d != lanes], vectors // min(vectors, have))
 

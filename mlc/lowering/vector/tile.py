@@ -70,6 +70,8 @@ class TileMemory:
 
     def __init__(self, em: Emitter, nest: Nest) -> None:
         self.em = em
+        self.cross: int | None = None  # a dim along which the tile at hand has as many points as lanes
+        self.blocks: dict[tuple[Access, Offsets], list[SSAValue]] = {}
         self.base: dict[Access, Index] = {}
         self.at_dim: dict[int, Index] = {}
         self.held: dict[tuple[Access, Point], SSAValue] = {}
@@ -121,11 +123,27 @@ class TileMemory:
         scattered = lanes is not None and coeff != ONE
         key = (operand.root, position, -lanes if scattered and lanes else lanes)
         if key not in self.loads:
+            if scattered and self.cross is not None and operand.coeff(self.cross) == ONE:
+                return self._crossed(operand, at, self.cross)
             if scattered:
                 self.loads[key] = self.em.gather(operand, self._spots(position, coeff, lanes or 0))
             else:
                 self.loads[key] = self.em.load(operand, position, lanes)
         return self.loads[key]
+
+    def _crossed(self, operand: Access, at: At, cross: int) -> SSAValue:
+        """The operand is contiguous across the lanes: load the square block that way and turn it over in registers."""
+        assert at.lanes is not None and at.dim is not None
+        here = dict(at.offsets)
+        first = here.pop(at.dim, 0)
+        row = here.pop(cross)
+        around = tuple(sorted(here.items()))
+        key = (operand, (*around, (at.dim, first)))
+        if key not in self.blocks:
+            places = [self.index(operand, (*around, (at.dim, first + j))) for j in range(at.lanes)]
+            rows = [self.em.load(operand, place, at.lanes) for place in places]
+            self.blocks[key] = self.em.transpose(rows)
+        return self.blocks[key][row]
 
     def _spots(self, first: Index, coeff: Size, lanes: int) -> list[Index]:
         return [self.em.plus(first, self.em.times(Index(const=j), coeff)) for j in range(lanes)]
@@ -141,6 +159,7 @@ class TileMemory:
             spots = self._spots(position, access.coeff(at.dim), at.lanes)
             self.em.scatter(self.em.broadcast(value, at.lanes), access, spots)
         self.loads = {k: v for k, v in self.loads.items() if k[0] is not access.root}
+        self.blocks = {k: v for k, v in self.blocks.items() if k[0].root is not access.root}
 
     def old_value(self, stage: Stage, k: int, point: Point, at: At) -> SSAValue:
         """Output `k` before the stage, or any value when the body does not look at it."""

@@ -33,6 +33,21 @@ def test_transpose(a: int, b: int):
     check(Kernel(f"x={a}x{b} out={b}x{a}").generic("j,i->i,j", ["x", "out"], NEG), bits=True)
 
 
+@pytest.mark.parametrize("bits", [128, 256, 512])
+def test_square_tiles_are_turned_in_registers(bits: int):
+    body = ["%s = arith.addf %a0, %a1 : f32", "%r = arith.mulf %s, %a2 : f32"]
+    kernel = Kernel("x=3x40x37 y=3x37x40 r=40 out=3x37x40")
+    kernel.generic("n,j,i|n,i,j|j->n,i,j", ["x", "y", "r", "out"], body)
+    module = check(kernel, bits=True, vector_bits=bits)
+    assert any(op.name == "vector.shuffle" for op in module.walk())
+
+
+def test_turned_tiles_of_dynamic_size():
+    kernel = Kernel("x=?x? out=?x?").generic("j,i->i,j", ["x", "out"], NEG)
+    for a, b in [(16, 16), (35, 20), (3, 50), (0, 4)]:
+        check(kernel, kernel.arrays([a, b, b, a]), bits=True, native=a == 35)
+
+
 def test_permuted_heads():
     check(Kernel("x=2x5x3x8 out=2x3x5x8").generic("a,c,b,d->a,b,c,d", ["x", "out"], NEG), bits=True)
 
