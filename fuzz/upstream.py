@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from mlc.ir.contract import Bitwise, Contract
 
-UPSTREAM: dict[str, Contract] = {
-    "cse": Contract(level_in="any", level_out="any", preserves=Bitwise(), profile="arith"),
-    "dce": Contract(level_in="any", level_out="any", preserves=Bitwise(), profile="arith"),
-}
+
+def _anywhere() -> Contract:
+    """One run takes away one layer of dead code only."""
+    return Contract(level_in="any", level_out="any", preserves=Bitwise(), profile="arith", idempotent=False)
+
+
+UPSTREAM: dict[str, Contract] = {"cse": _anywhere(), "dce": _anywhere()}

@@ -41,7 +41,7 @@ def test_pass_keeps_its_contract(name: str):
     def holds(data: bytes) -> None:
         seen["programs"] += 1
         try:
-            program, outcome, options = run_tape(name, contract, data, thorough=seen["programs"] % 8 == 0)
+            program, outcome, options = run_tape(name, contract, data, thorough=sum(data) % 8 == 0)
         except Discard as e:
             seen["discarded"] += 1
             seen[f"because {str(e)[:80]}"] += 1

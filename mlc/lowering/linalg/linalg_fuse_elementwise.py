@@ -73,6 +73,7 @@ class _Fusion:
         self.pass_name = pass_name
 
     def run(self, block: Block) -> None:
+        erase_dead(block)  # a dead reader would keep its producer from fusing
         op = block.first_op
         while op is not None:
             following = op.next_op
