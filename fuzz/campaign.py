@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.corpus import save_tape, tapes_of
-from fuzz.oracle import Finding, Outcome, check
 from fuzz.profiles import PROFILES
-from fuzz.program import Discard, Program
 from fuzz.reduce import reduce_tape, reproducer
 from fuzz.tape import Tape
-from fuzz.upstream import UPSTREAM
 from mlc.ir.contract import Contract
 from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import load_pass, make_pass
+from mlc.testing.oracle import Finding, Outcome, check
+from mlc.testing.program import Discard, Program
+from mlc.testing.upstream import UPSTREAM
 from mlc.universe import PASSES
 
 SIZES = (16, 40, 80, 160, 320)

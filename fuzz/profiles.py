@@ -11,8 +11,8 @@ from fuzz.generators.linalg import linalg, linalg_constants, linalg_elementwise,
 from fuzz.generators.loops import loop_kernel
 from fuzz.generators.staged import buffers, kernels, loops, planned
 from fuzz.generators.torch import torch_conv_bn, torch_ops
-from fuzz.program import Program
 from fuzz.tape import Tape
+from mlc.testing.program import Program
 
 Generator = Callable[[Tape], Program]
 

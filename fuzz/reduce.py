@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fuzz.oracle import Finding
-from fuzz.program import Program
 from mlc.ir.parsing import print_text
+from mlc.testing.oracle import Finding
+from mlc.testing.program import Program
 
 Still = Callable[[bytes], bool]
 

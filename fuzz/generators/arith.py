@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fuzz.generators.bodies import FLOATS, is_float, scalar_op
 from fuzz.generators.text import Lines
-from fuzz.program import Program, build
 from fuzz.tape import Tape
+from mlc.testing.program import Program, build
 
 TYPES = ("i32", "f32", "i64", "i8", "i1", "f64", "f16", "index")
 WIDTH = {"i1": 1, "i8": 8, "i32": 32, "i64": 64, "f16": 16, "f32": 32, "f64": 64}

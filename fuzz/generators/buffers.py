@@ -13,8 +13,8 @@ import numpy as np
 
 from fuzz.generators.bodies import body, is_float
 from fuzz.generators.text import Lines, affine, float_literal, memref
-from fuzz.program import Program, build
 from fuzz.tape import Tape
+from mlc.testing.program import Program, build
 
 SIZES = (4, 1, 3, 8, 16, 17, 33, 2, 7, 0)
 ELEMENTS = ("f32",) * 10 + ("f64", "i32", "f16", "i64")

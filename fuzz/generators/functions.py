@@ -7,8 +7,8 @@ every function is compared by itself.
 from __future__ import annotations
 
 from fuzz.generators.text import Lines, memref
-from fuzz.program import Program, build
 from fuzz.tape import Tape
+from mlc.testing.program import Program, build
 
 FUNCTIONS = (
     *("exp", "tanh", "erf", "log", "sin", "cos", "exp2", "expm1", "log1p", "log2", "log10", "rsqrt", "sqrt", "atan"),

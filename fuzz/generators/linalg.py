@@ -13,8 +13,8 @@ import numpy as np
 
 from fuzz.generators.bodies import body, constant, is_float
 from fuzz.generators.text import Lines, affine, float_literal, tensor
-from fuzz.program import Program, build
 from fuzz.tape import Tape
+from mlc.testing.program import Program, build
 
 SIZES = (2, 3, 4, 1, 5, 7, 8, 16, 17, 0)
 DYN = -1

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from fuzz.generators.bodies import constant, is_float, scalar_op
 from fuzz.generators.text import Lines, memref
-from fuzz.program import Program, build
 from fuzz.tape import Tape
+from mlc.testing.program import Program, build
 
 LANES = (4, 8, 16, 2, 1)
 ELEMENTS = ("f32", "f32", "f32", "f64", "i32", "i64", "i8", "f16")

@@ -10,13 +10,13 @@ from xdsl.dialects.func import FuncOp
 from xdsl.dialects.memref import GlobalOp
 
 from fuzz.generators.linalg import linalg
-from fuzz.program import Discard, Program
 from fuzz.tape import Tape
 from mlc.errors import MlcError
 from mlc.interp import evaluate_constant
 from mlc.ir.pipeline import make_pass
 from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS
 from mlc.ir.verifier import verify_module
+from mlc.testing.program import Discard, Program
 
 _FRONT = ("torch",)
 

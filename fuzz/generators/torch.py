@@ -11,12 +11,12 @@ from xdsl.dialects.builtin import DenseResourceAttr, ModuleOp, f32, f64
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Region, SSAValue
 
-from fuzz.program import Program, finish
 from fuzz.tape import Tape
 from mlc.dialects.torch.build import constant, create, list_construct
 from mlc.dialects.torch.constants import VTensorLiteralOp, literal_type_of
 from mlc.dialects.torch.inference import argument_of, infer_call
 from mlc.dialects.torch.types import TorchIntType, VTensorType
+from mlc.testing.program import Program, finish
 
 UNARY = [
     "relu",

@@ -30,6 +30,8 @@ from mlc.ir.pipeline_table import LEVELS, rows_until
 from mlc.ir.verifier import verify_module
 from mlc.tools.elide import elide_large_constants
 from mlc.tools.opt_args import OptArgs
+from mlc.tools.opt_bisect import bisect
+from mlc.tools.opt_bisect import report as report_bisect
 from mlc.tools.opt_diagnostics import Diagnostic, diagnostic_of, expectations, remark_diagnostics, unmet
 from mlc.tools.opt_instruments import make_instruments, report, reproducer_pipeline
 from mlc.tools.opt_run import format_results, make_inputs, run
@@ -93,6 +95,8 @@ def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, er
     module = parse_text("\n" * line + text if line else text, ctx, name=name)
     _load_resources(ctx, v.resources)
     verify_module(module, ctx)
+    if v.bisect:
+        return report_bisect(bisect(module, ctx, passes, v.entry_point, v.seed), passes), ctx
     tools = make_instruments(v, err, passes, module)
     run_pipeline(passes, ctx, module, tools)
     report(v, err, tools, ctx)

@@ -14,9 +14,7 @@ import fuzz.__main__ as command
 from fuzz import campaign as campaigns
 from fuzz.campaign import targets
 from fuzz.canaries import CANARIES
-from fuzz.oracle import Finding, check
 from fuzz.profiles import PROFILES
-from fuzz.program import Discard
 from fuzz.reduce import reduce_tape, reproducer
 from fuzz.tape import Tape
 from mlc.ir.contract import Contract
@@ -26,6 +24,8 @@ from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import load_pass
 from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS
 from mlc.ir.semantics import has_semantics
+from mlc.testing.oracle import Finding, check
+from mlc.testing.program import Discard
 from mlc.universe import DIALECTS, PASSES
 
 
@@ -155,7 +155,7 @@ def test_unknown_passes_are_refused(capsys):
 
 
 def test_inputs_differ_by_kind_and_follow_types():
-    from fuzz.inputs import make_inputs
+    from mlc.testing.inputs import make_inputs
 
     program = PROFILES["linalg"](Tape(bytes(range(64))))
     normal, edge, whole = (make_inputs(program, kind) for kind in ("normal", "edge", "integers"))

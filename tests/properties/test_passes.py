@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from fuzz.campaign import run_tape, targets
 from fuzz.corpus import tapes_of
-from fuzz.program import Discard
 from fuzz.reduce import reproducer
+from mlc.testing.program import Discard
 
 EXAMPLES = int(os.environ.get("MLC_PROPERTY_EXAMPLES", "200"))
 CONTRACTS = targets()

@@ -22,6 +22,7 @@ from xdsl.ir import Block, Region, SSAValue
 from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr, AffineMap
 
 from mlc.dialects.linalg.relayout_ops import SoftmaxOp
+from mlc.dialects.linalg.structured_ops import BatchMatmulOp
 from mlc.ir.resources import ResourceStore
 from mlc.lowering.linalg.build import At, Body
 from mlc.lowering.linalg.structure import dims_map, identity_map, shape_of
@@ -95,7 +96,7 @@ class RandomProgram:
         steps = (
             self._elementwise, self._elementwise, self._elementwise, self._elementwise, self._constant, self._reduction,
             self._matmul, self._softmax, self._pad, self._concat, self._slice, self._reshape, self._insert,
-            self._behind_reshape, self._behind_reshape,
+            self._behind_reshape, self._behind_reshape, self._attention,
         )  # fmt: skip
         result = self.tape.pick(steps)()
         if result is not None:
@@ -201,9 +202,29 @@ class RandomProgram:
         x = self.tape.pick(self.values[-6:])
         offsets = [self.tape.below(n) for n in shape_of(x)]
         sizes = [1 + self.tape.below(n - o) for n, o in zip(shape_of(x), offsets, strict=True)]
-        return self.at.add(
-            tensor.ExtractSliceOp(x, offsets, sizes, [1] * len(sizes), TensorType(f32, sizes))
-        ).result
+        return self.at.add(tensor.ExtractSliceOp(x, offsets, sizes, [1] * len(sizes), TensorType(f32, sizes))).result
+
+    def _attention(self) -> SSAValue:
+        """A batched product between transposing copies."""
+        b, i, j, d = (self.tape.pick(DIMS) for _ in range(4))
+        shapes = {"p": (b, i, j), "v": (b, j, d)}
+        operands: list[SSAValue] = []
+        for shape in shapes.values():
+            perm = self.tape.pick(((0, 1, 2), (1, 0, 2), (0, 2, 1), (2, 0, 1)))
+            inverse = [perm.index(k) for k in range(3)]
+            fill = self.at.fill(self.at.scalar(0.5, f32), self.at.empty([shape[k] for k in inverse], f32))
+            rank = len(shape)
+            x = self.tape.pick(self.values)
+            source = self.at.generic(
+                [(x, AffineMapAttr(AffineMap(rank, 0, (AffineConstantExpr(0),) * len(shape_of(x)))))],
+                [(fill, identity_map(rank))],
+                "ppp",
+                lambda body, a, o: body.op(arith.AddfOp, body.op(arith.MulfOp, a, o), o),
+            )
+            operands.append(self.at.transpose(source, perm))
+        out = self.at.fill(self.at.scalar(0.0, f32), self.at.empty([b, i, d], f32))
+        product = self.at.add(BatchMatmulOp(operands, [out])).res[0]
+        return self.at.transpose(product, self.tape.pick(((1, 0, 2), (0, 1, 2), (0, 2, 1))))
 
     def _behind_reshape(self) -> SSAValue | None:
         """An op, a reshape of it and an elementwise op: each the only reader of the one before."""
@@ -239,4 +260,3 @@ class RandomProgram:
         first = self.tape.pick(factors)
         groups = [(i,) for i in range(d)] + [(d, d + 1)] + [(i + 1,) for i in range(d + 1, len(shape))]
         return self.at.expand(x, groups, [*shape[:d], first, shape[d] // first, *shape[d + 1 :]])
-

@@ -19,6 +19,7 @@ TO_KERNELS = [
     "linalg-hoist-constants",
     "linalg-decompose-named-ops",
     "linalg-propagate-reshapes",
+    "linalg-fold-transposes",
     "linalg-fuse-elementwise",
     "linalg-form-kernels",
 ]

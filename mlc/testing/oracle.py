@@ -14,9 +14,6 @@ from xdsl.dialects.utils import FastMathAttrBase, FastMathFlag
 from xdsl.ir import Attribute, Operation
 from xdsl.passes import ModulePass
 
-from fuzz.execute import execute
-from fuzz.inputs import Kind, make_inputs
-from fuzz.program import Discard, Program
 from mlc.errors import ExecutionError, LimitError, MlcError, UnsupportedError
 from mlc.interp import make_domain
 from mlc.interp.domains.bound import BoundDomain
@@ -26,6 +23,9 @@ from mlc.ir.parsing import print_text
 from mlc.ir.pipeline import make_pass as pass_named
 from mlc.ir.values import element_type, float_bytes, is_float
 from mlc.ir.verifier import verify_module
+from mlc.testing.execute import execute
+from mlc.testing.inputs import Kind, make_inputs
+from mlc.testing.program import Discard, Program
 
 MakePass = Callable[[], ModulePass]
 

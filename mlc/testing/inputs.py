@@ -9,11 +9,11 @@ import numpy as np
 from xdsl.dialects.builtin import IntAttr, IntegerType, MemRefType, StridedLayoutAttr
 from xdsl.ir import Attribute
 
-from fuzz.program import Program
 from mlc.dialects.torch.types import VTensorType
 from mlc.ir.memory import Buffer, Storage, row_major
 from mlc.ir.semantics import Domain
 from mlc.ir.values import DYNAMIC, byte_size, dtype_of, element_type, is_float, static_shape
+from mlc.testing.program import Program
 
 Kind = Literal["normal", "edge", "integers"]
 

@@ -39,6 +39,10 @@ class Program:
     def __post_init__(self) -> None:
         self.signature = function_type(self.module, self.entry)
 
+    def refresh_signature(self) -> None:
+        """Take the entry's type as it is now for the type as generated."""
+        self.signature = function_type(self.module, self.entry)
+
     @property
     def resources(self) -> ResourceStore:
         """Weights."""

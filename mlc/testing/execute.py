@@ -10,8 +10,6 @@ from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.llvm import FuncOp as LLVMFuncOp
 from xdsl.ir import Attribute
 
-from fuzz.inputs import MemRefInput
-from fuzz.program import Program
 from mlc.dialects.llvm.semantics_memory import memory_of
 from mlc.errors import ExecutionError
 from mlc.interp import Interpreter, run_module
@@ -20,6 +18,8 @@ from mlc.interp.run_llvm import ENTRY, run_forward
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Domain
 from mlc.ir.values import DYNAMIC, static_shape
+from mlc.testing.inputs import MemRefInput
+from mlc.testing.program import Program
 
 MAX_ITERATIONS = 400_000
 

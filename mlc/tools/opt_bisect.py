@@ -1,0 +1,103 @@
+"""`mlc-opt --bisect`: which pass of a pipeline changes what a file means, and through which rewrite.
+
+Each pass runs on the program as the passes before it left it; the reference interpreter runs both sides under the
+equality that the pass's contract promises. The first that breaks its promise is named; the program is then shrunk to
+the few ops on which it still does, and what the pass reports of those (its remarks) is the guilty rewrite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from mlc.errors import MlcError, UsageError
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.parsing import print_text
+from mlc.ir.passes import MlcPass
+from mlc.testing.oracle import Finding, check
+from mlc.testing.program import Discard, Program
+from mlc.testing.reduce_ir import count_ops, reduce_program
+from mlc.testing.upstream import UPSTREAM
+
+SEEDS = 4
+
+
+@dataclass
+class Culprit:
+    """The pass, what it broke, and the reduced program."""
+
+    index: int
+    blamed: ModulePass
+    finding: Finding
+    reduced: Program
+    rewrites: tuple[str, ...]
+
+
+def contract_of(p: ModulePass) -> Contract:
+    """The pass's promise; for an upstream pass without one, that it changes nothing."""
+    if isinstance(p, MlcPass):
+        return p.contract
+    return UPSTREAM.get(p.name) or Contract(level_in="any", level_out="any", preserves=Bitwise(), profile="arith")
+
+
+def bisect(module: ModuleOp, ctx: MlcContext, passes: Sequence[ModulePass], entry: str, seed: int) -> Culprit | None:
+    """The first pass that breaks its promise on `module`, or None. `module` is left as it is."""
+    current = Program(module.clone(), ctx.clone(), entry, seed)
+    for i, p in enumerate(passes):
+        finding = _failure(p, current)
+        if finding is not None:
+            reduced = reduce_program(current, lambda candidate, p=p: _failure(p, candidate) is not None)
+            seen = _failure(p, reduced)
+            return Culprit(i, p, seen or finding, reduced, _rewrites(p, reduced))
+        current = current.copy()
+        p.apply(current.ctx, current.module)
+        current.refresh_signature()
+    return None
+
+
+def _failure(p: ModulePass, program: Program) -> Finding | None:
+    """What is wrong after `p`, over several seeds of inputs; None too when the program itself cannot run."""
+    for seed in range(program.seed, program.seed + SEEDS):
+        probe = program.copy()
+        probe.seed = seed
+        try:
+            found = check(lambda: p, contract_of(p), probe).finding
+        except Discard as e:
+            if str(e).startswith("refused"):
+                raise UsageError(f"pass '{p.name}' refuses the program: {e}") from None
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def _rewrites(p: ModulePass, program: Program) -> tuple[str, ...]:
+    after = program.copy()
+    try:
+        p.apply(after.ctx, after.module)
+    except MlcError:
+        return ()
+    return tuple(
+        f"{r.where + ': ' if r.where else ''}{r.op}: {r.message}" for r in after.ctx.remarks if r.kind == "applied"
+    )
+
+
+def report(culprit: Culprit | None, passes: Sequence[ModulePass]) -> str:
+    """The answer as text; the reduced program is ready to be a test."""
+    if culprit is None:
+        return f"// bisect: none of the {len(passes)} passes changes the meaning of this file\n"
+    pipeline = str(culprit.blamed.pipeline_pass_spec())
+    lines = [
+        f"// bisect: pass {culprit.index + 1} of {len(passes)}, '{culprit.blamed.name}', is guilty",
+        *(f"// {line}" for line in f"{culprit.finding.kind}: {culprit.finding.detail}".splitlines()),
+        *(f"// rewrite: {r}" for r in culprit.rewrites),
+        f"// reduced to {count_ops(culprit.reduced.module)} ops:",
+        f"// RUN: mlc-opt --pass-pipeline='builtin.module({pipeline})' %s | filecheck %s",
+        "",
+        print_text(culprit.reduced.module, ctx=culprit.reduced.ctx, resource_limit=1 << 16),
+    ]
+    return "\n".join(lines)

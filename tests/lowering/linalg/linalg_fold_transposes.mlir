@@ -1,0 +1,57 @@
+// RUN: mlc-opt -p linalg-fold-transposes %s | filecheck %s
+
+#id = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
+#swap = affine_map<(d0, d1, d2) -> (d1, d0, d2)>
+#last = affine_map<(d0, d1, d2) -> (d0, d2, d1)>
+#a = affine_map<(b, i, d, j) -> (b, i, j)>
+#b = affine_map<(b, i, d, j) -> (b, j, d)>
+#c = affine_map<(b, i, d, j) -> (b, i, d)>
+
+// The heads of %v are read in place, and the result is written in the order that is wanted: one op.
+// CHECK-LABEL: func.func @values
+// CHECK: linalg.fill {{.*}} -> tensor<4x2x8xf32>
+// CHECK: linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3) -> (d1, d0, d3)>, affine_map<(d0, d1, d2, d3) -> (d3, d1, d2)>, affine_map<(d0, d1, d2, d3) -> (d0, d1, d2)>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%p, %v : tensor<2x4x3xf32>, tensor<3x2x8xf32>)
+// CHECK-NOT: linalg.generic
+// CHECK: return
+func.func @values(%p: tensor<2x4x3xf32>, %v: tensor<3x2x8xf32>) -> tensor<4x2x8xf32> {
+  %zero = arith.constant 0.0 : f32
+  %et = tensor.empty() : tensor<2x3x8xf32>
+  %t = linalg.generic {indexing_maps = [#swap, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%v : tensor<3x2x8xf32>) outs(%et : tensor<2x3x8xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    linalg.yield %x : f32
+  } -> tensor<2x3x8xf32>
+  %e = tensor.empty() : tensor<2x4x8xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<2x4x8xf32>) -> tensor<2x4x8xf32>
+  %m = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%p, %t : tensor<2x4x3xf32>, tensor<2x3x8xf32>) outs(%f : tensor<2x4x8xf32>) {
+  ^bb0(%x: f32, %y: f32, %o: f32):
+    %s = arith.mulf %x, %y : f32
+    %u = arith.addf %o, %s : f32
+    linalg.yield %u : f32
+  } -> tensor<2x4x8xf32>
+  %er = tensor.empty() : tensor<4x2x8xf32>
+  %r = linalg.generic {indexing_maps = [#swap, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%m : tensor<2x4x8xf32>) outs(%er : tensor<4x2x8xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    linalg.yield %x : f32
+  } -> tensor<4x2x8xf32>
+  return %r : tensor<4x2x8xf32>
+}
+
+// Keys are needed with the positions innermost: the copy stays, the innermost loop keeps its unit stride.
+// CHECK-LABEL: func.func @keys
+// CHECK: linalg.generic {{.*}} ins(%k : tensor<2x8x3xf32>)
+// CHECK: linalg.generic {{.*}} ins(%p, %{{.*}} : tensor<2x4x3xf32>, tensor<2x3x8xf32>)
+// CHECK: return
+func.func @keys(%p: tensor<2x4x3xf32>, %k: tensor<2x8x3xf32>, %z: tensor<2x4x8xf32>) -> tensor<2x4x8xf32> {
+  %et = tensor.empty() : tensor<2x3x8xf32>
+  %t = linalg.generic {indexing_maps = [#last, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%k : tensor<2x8x3xf32>) outs(%et : tensor<2x3x8xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    linalg.yield %x : f32
+  } -> tensor<2x3x8xf32>
+  %m = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%p, %t : tensor<2x4x3xf32>, tensor<2x3x8xf32>) outs(%z : tensor<2x4x8xf32>) {
+  ^bb0(%x: f32, %y: f32, %o: f32):
+    %s = arith.mulf %x, %y : f32
+    %u = arith.addf %o, %s : f32
+    linalg.yield %u : f32
+  } -> tensor<2x4x8xf32>
+  return %m : tensor<2x4x8xf32>
+}
