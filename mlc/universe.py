@@ -29,6 +29,7 @@ PASSES: dict[str, str] = {
     "linalg-decompose-named-ops": "mlc.lowering.linalg.linalg_decompose_named_ops:LinalgDecomposeNamedOps",
     "linalg-hoist-constants": "mlc.lowering.linalg.linalg_hoist_constants:LinalgHoistConstants",
     "linalg-propagate-reshapes": "mlc.lowering.linalg.linalg_propagate_reshapes:LinalgPropagateReshapes",
+    "linalg-fold-transposes": "mlc.lowering.linalg.linalg_fold_transposes:LinalgFoldTransposes",
     "linalg-fuse-elementwise": "mlc.lowering.linalg.linalg_fuse_elementwise:LinalgFuseElementwise",
     "linalg-form-kernels": "mlc.lowering.linalg.linalg_form_kernels:LinalgFormKernels",
     "bufferize": "mlc.lowering.buffers.bufferize:Bufferize",

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects import tensor
-from xdsl.dialects.builtin import AffineMapAttr, ModuleOp
+from xdsl.dialects.builtin import DYNAMIC_INDEX, AffineMapAttr, ModuleOp
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp
-from xdsl.ir import OpResult, SSAValue
+from xdsl.ir import Block, Operation, OpResult, SSAValue
 from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.ir.context import MlcContext
@@ -31,6 +31,7 @@ from mlc.lowering.linalg.reshapes import collapse_view, expand_view
 from mlc.lowering.linalg.structure import (
     erase_dead,
     functions_to_lower,
+    is_copy,
     is_elementwise,
     is_identity,
     iterators,
@@ -59,7 +60,9 @@ class LinalgPropagateReshapes(MlcPass):
         for entry in functions_to_lower(module.ops):
             for block in nested_blocks(entry):
                 for op in list(block.ops):
-                    if isinstance(op, GenericOp) and is_elementwise(op):
+                    if isinstance(op, Reshape):
+                        _cancel(op)
+                    elif isinstance(op, GenericOp) and is_elementwise(op):
                         self._settle(ctx, op)
                 erase_dead(block)
 
@@ -81,30 +84,45 @@ class LinalgPropagateReshapes(MlcPass):
             ctx.remarks.applied(self.name, op, "moved before a reshape")
 
 
+def _cancel(op: Reshape) -> None:
+    """A chain of reshapes that comes back to a shape it has been in is no reshape."""
+    shape = shape_of(op.result)
+    if DYNAMIC_INDEX in shape:
+        return
+    source: SSAValue = op.result
+    while isinstance(source, OpResult) and isinstance(source.op, Reshape):
+        source = source.op.src
+        if shape_of(source) == shape:
+            op.result.replace_all_uses_with(source)
+            break
+    last: Operation | Block = op
+    while isinstance(last, Reshape) and not last.result.uses:
+        behind = last.src.owner
+        last.detach()
+        last.erase()
+        last = behind
+
+
 def _anchor(op: GenericOp) -> Reshape | None:
-    """The reshape that separates `op` from what it should follow: a root first, then other elementwise ops."""
-    reshapes: list[tuple[int, Reshape]] = []
+    """The reshape that separates `op` from what it should follow: a root first, then other elementwise ops.
+
+    None when `op` already follows something as good, so that two candidates do not take turns.
+    """
+    direct, best, reshape = 0, 0, None
+    moves_only = is_copy(op)  # a copy has nothing to gain next to arithmetic, only next to another copy
     for value, map_ in zip(op.inputs, maps_of(op), strict=False):
-        if not isinstance(value, OpResult):
+        dims = plain_dims(map_)
+        if not isinstance(value, OpResult) or dims is None or len(dims) != map_.num_dims:
             continue
-        whole = is_identity(map_)
-        rank = _rank_as_anchor(value) if whole else 0
-        if rank == 2:
-            return None
-        if isinstance(value.op, Reshape) and plain_dims(map_) is not None and len(map_.results) == map_.num_dims:
-            behind = _behind(value)
-            if behind and (whole or behind == 1):
-                reshapes.append((behind, value.op))
-    direct = max(
-        (
-            _rank_as_anchor(v)
-            for v, m in zip(op.inputs, maps_of(op), strict=False)
-            if isinstance(v, OpResult) and is_identity(m)
-        ),
-        default=0,
-    )
-    best = max(reshapes, key=lambda r: r[0], default=None)
-    return best[1] if best is not None and best[0] > direct else None
+        limit = 2 if is_identity(map_) else 1  # only what is read in order can have an epilogue
+        direct = max(direct, min(_rank_as_anchor(value), limit))
+        source = _behind(value)
+        behind = _rank_as_anchor(source) if isinstance(source, OpResult) and source is not value else 0
+        if moves_only and behind and not is_copy(source.owner):  # pyright: ignore[reportArgumentType]
+            continue
+        if best < behind <= limit:
+            best, reshape = behind, value.op
+    return reshape if best > direct and isinstance(reshape, Reshape) else None
 
 
 def _rank_as_anchor(value: OpResult) -> int:
@@ -115,13 +133,11 @@ def _rank_as_anchor(value: OpResult) -> int:
     return 1 if is_elementwise(op) else 2
 
 
-def _behind(value: SSAValue) -> int:
-    """How much of an anchor lies behind a chain of reshapes, each used once."""
-    while isinstance(value, OpResult) and isinstance(value.op, Reshape):
-        if not value.has_one_use():
-            return 0
+def _behind(value: SSAValue) -> SSAValue:
+    """What lies behind a chain of reshapes, each used once."""
+    while isinstance(value, OpResult) and isinstance(value.op, Reshape) and value.has_one_use():
         value = value.op.src
-    return _rank_as_anchor(value) if isinstance(value, OpResult) else 0
+    return value
 
 
 def _over_source(op: GenericOp, reshape: Reshape) -> GenericOp | None:

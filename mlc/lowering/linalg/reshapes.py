@@ -59,8 +59,8 @@ def move_units(at: At, value: SSAValue, shape: Sequence[int]) -> SSAValue:
     """`value` in `shape`, which has the same dimensions larger than one in the same order."""
     if shape_of(value) == tuple(shape):
         return value
-    merged = at.collapse(value, _wide_groups(shape_of(value)))
-    return at.expand(merged, _wide_groups(shape), list(shape))
+    merged = collapse_view(at, value, _wide_groups(shape_of(value)))
+    return expand_view(at, merged, _wide_groups(shape), list(shape))
 
 
 def _wide_groups(shape: Sequence[int]) -> list[tuple[int, ...]]:

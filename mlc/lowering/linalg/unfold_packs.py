@@ -48,6 +48,13 @@ def transposed_copy(at: At, value: SSAValue, permutation: Sequence[int]) -> SSAV
         return move_units(at, value, [shape_of(value)[p] for p in permutation])
     if list(permutation) == list(range(rank)):
         return value
+    shape = shape_of(value)
+    if 1 in shape and DYNAMIC_INDEX not in shape:
+        wide = [d for d in range(rank) if shape[d] != 1]
+        core = transposed_copy(
+            at, move_units(at, value, [shape[d] for d in wide]), [wide.index(p) for p in permutation if p in wide]
+        )
+        return move_units(at, core, [shape[p] for p in permutation])
     sizes = at.sizes(value)
     out = at.empty([sizes[p] for p in permutation], element_type(value))
     position = [list(permutation).index(d) for d in range(rank)]
