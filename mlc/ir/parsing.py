@@ -148,6 +148,8 @@ def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limi
     blob_table(ctx).clear()
     try:
         module = LocatingParser(ctx, text, name).parse_module()
+        if isinstance(module.location, UnknownLoc):  # wrapped around top-level ops
+            module.location = FileLineColLoc(StringAttr(name), IntAttr(1), IntAttr(1))
         adopt_resources(module, ctx)
         return module
     except MlcError:

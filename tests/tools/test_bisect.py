@@ -1,0 +1,68 @@
+"""`--bisect` names the pass that lies, and shrinks the file to what it lies about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import ModuleOp
+
+from mlc.ir.context import MlcContext, make_context
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.parsing import parse_text
+from mlc.ir.passes import MlcPass
+from mlc.ir.pipeline import make_pass
+from mlc.testing.reduce_ir import count_ops
+from mlc.tools.opt_bisect import bisect, report
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Miscompile(MlcPass):
+    """Every arith.addf becomes arith.subf."""
+
+    name = "test-miscompile"
+    contract = Contract(level_in="linalg", level_out="linalg", preserves=Bitwise(), profile="linalg")
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op in list(module.walk()):
+            if isinstance(op, arith.AddfOp) and op.parent_op() is not None and op.parent_op().name == "linalg.generic":
+                new = arith.SubfOp(op.lhs, op.rhs)
+                new.location = op.location
+                block = op.parent_block()
+                assert block is not None
+                block.insert_op_before(new, op)
+                op.result.replace_all_uses_with(new.result)
+                ctx.remarks.applied(self.name, op, "addition turned into subtraction")
+                op.detach()
+                op.erase()
+
+
+NAMES = ("torch-canonicalize", "convert-torch-to-linalg", "linalg-fuse-elementwise")
+
+
+def run(passes: list[MlcPass]):
+    ctx = make_context()
+    module = parse_text((ROOT / "examples/mlp.mlir").read_text(), ctx, name="mlp.mlir")
+    return bisect(module, ctx, passes, "forward", 0)
+
+
+def test_an_honest_pipeline_is_acquitted():
+    passes = [make_pass(n) for n in NAMES]
+    assert run(passes) is None
+    assert "none of the 3 passes" in report(None, passes)
+
+
+def test_the_lying_pass_and_its_rewrite_are_named():
+    passes = [*(make_pass(n) for n in NAMES[:2]), Miscompile(), make_pass(NAMES[2])]
+    culprit = run(passes)
+    assert culprit is not None
+    assert (culprit.index, culprit.blamed.name) == (2, "test-miscompile")
+    assert culprit.finding.kind == "values"
+    assert count_ops(culprit.reduced.module) <= 8
+    text = report(culprit, passes)
+    assert "addition turned into subtraction" in text
+    assert "mlp.mlir:" in text
+    assert "// RUN: mlc-opt --pass-pipeline='builtin.module(test-miscompile)'" in text
