@@ -356,6 +356,11 @@ class OperatorOp(TorchOp):
         """The name in quotes."""
         return self.string("name")
 
+    @property
+    def known_name(self) -> str:
+        """The name that the op would have in this dialect; torch-mlir quotes it with `torch.`, we without."""
+        return f"torch.{self.operator_name.removeprefix('torch.')}"
+
     def verify_(self) -> None:
         _ = self.operator_name
 

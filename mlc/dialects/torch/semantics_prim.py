@@ -11,11 +11,16 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation
 
+from mlc.dialects.torch.aten import aten_op
 from mlc.dialects.torch.constants import ScalarConstant, TensorLiteralOp, VTensorLiteralOp
 from mlc.dialects.torch.numpy_values import Call, aten, numpy_dtype, torch_semantics
+from mlc.dialects.torch.prim import OperatorOp
 from mlc.dialects.torch.promotion import SCALAR_TYPE_OF
+from mlc.dialects.torch.schema import has_schema
 from mlc.dialects.torch.types import BaseTensorType
-from mlc.ir.semantics import Args, Runner, fail, semantics
+from mlc.errors import UnsupportedError
+from mlc.ir.locations import format_location
+from mlc.ir.semantics import Args, Runner, fail, semantics, semantics_of
 from mlc.ir.values import attribute_array, dtype_of
 
 
@@ -99,6 +104,22 @@ def static_info_cast(op: Operation, args: Args, _run: Runner) -> Any:
 def uninitialized(_op: Operation, _args: Args, _run: Runner) -> Any:
     """Never read; None."""
     return (None,)
+
+
+@semantics("torch.operator")
+def operator_by_name(op: Operation, args: Args, run: Runner) -> Any:
+    """What the op of that name means: torch-mlir quotes the names of ATen ops that it has no class for."""
+    assert isinstance(op, OperatorOp)
+    name = op.known_name.removeprefix("torch.")
+    if not has_schema(name):
+        raise UnsupportedError(
+            f"operator '{op.operator_name}' has no reference semantics", where=format_location(op.location) or None
+        )
+    known = aten_op(name).create(operands=op.operands, result_types=op.result_types, location=op.location)
+    try:
+        return semantics_of(known)(known, args, run)
+    finally:
+        known.erase()
 
 
 @semantics("torch.runtime.assert")

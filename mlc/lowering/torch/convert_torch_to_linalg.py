@@ -114,7 +114,7 @@ def _unsupported(function: func.FuncOp) -> list[str]:
         if op is function or op.name in LOWERINGS or _is_structural(op):
             continue
         name = op.operator_name if isinstance(op, prim.OperatorOp) else op.name
-        if f"torch.{name}" in LOWERINGS:
+        if isinstance(op, prim.OperatorOp) and op.known_name in LOWERINGS:
             continue
         where = format_location(op.location)
         line = f"{name} at {where}" if where else name
@@ -208,7 +208,7 @@ class _FunctionConversion:
                 self._lower(c, op)
 
     def _lower(self, c: Conversion, op: Operation) -> None:
-        name = f"torch.{op.operator_name}" if isinstance(op, prim.OperatorOp) else op.name
+        name = op.known_name if isinstance(op, prim.OperatorOp) else op.name
         c.operation, c.result_types = op, op.result_types
         out = LOWERINGS[name](c, *[self.env[v] for v in op.operands])
         self.count += 1

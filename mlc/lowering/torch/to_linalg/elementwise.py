@@ -427,7 +427,7 @@ def convert_element_type(c: Conversion, x: Tensor, *_: object) -> Tensor:
 @lowers(
     "aten.clone", "aten.contiguous", "aten.detach", "aten.alias", "aten.lift_fresh_copy", "aten.lift_fresh",
     "aten.resolve_conj", "aten.resolve_neg", "aten.dropout", "aten.feature_dropout", "aten.alpha_dropout",
-    "aten.detach_copy", "aten.alias_copy",
+    "aten.detach_copy", "aten.alias_copy", "prims.view_of",
 )  # fmt: skip
 def identity(c: Conversion, x: Tensor, *rest: object) -> Tensor:
     if c.operation is not None and "dropout" in c.operation.name and rest[1] is True and rest[0] != 0:

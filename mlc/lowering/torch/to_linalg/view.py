@@ -54,7 +54,7 @@ def prims_collapse(c: Conversion, x: Tensor, start: int, end: int) -> Tensor:
     return flatten(c, x, start, end)
 
 
-@lowers("aten.squeeze", "aten.squeeze.dim", "aten.squeeze.dims", "aten.squeeze_copy.dim")
+@lowers("aten.squeeze", "aten.squeeze.dim", "aten.squeeze.dims", "aten.squeeze_copy.dim", "prims.squeeze")
 def squeeze(c: Conversion, x: Tensor, dims: Sequence[int] | int | None = None) -> Tensor:
     if dims == []:
         return x
