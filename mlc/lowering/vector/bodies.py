@@ -188,6 +188,12 @@ def _fusable(stage: Stage) -> dict[Operation, Operation]:
 
 
 def _multiply_add(em: Emitter, operands: list[SSAValue], lanes: int | None) -> SSAValue:
+    """a * b + c: fused where the target does that in hardware, otherwise in two steps (a fused one would be a call)."""
+    if not em.fma:
+        if any(isinstance(v.type, VectorType) for v in operands):
+            operands = [em.broadcast(v, lanes) for v in operands]
+        product = em.add(arith.MulfOp(operands[0], operands[1]))
+        return em.add(arith.AddfOp(operands[2], product))
     if any(isinstance(v.type, VectorType) for v in operands):
         a, b, c = (em.broadcast(v, lanes) for v in operands)
         return em.add(vector.FMAOp.create(operands=[a, b, c], result_types=[c.type]))

@@ -54,8 +54,9 @@ class Index:
 class Emitter:
     """Appends ops to a stack of blocks; `prologue` holds what must come before all of them."""
 
-    def __init__(self, space: Space, location: LocationAttr) -> None:
+    def __init__(self, space: Space, location: LocationAttr, *, fma: bool = True) -> None:
         self.space = space
+        self.fma = fma
         self.location = location
         self.prologue: list[Operation] = []
         self.top = Block()

@@ -86,7 +86,8 @@ class GroupWriter:
             for d in self.whole:
                 unrolled *= self.space.static(d) or 1
             wanted = -(-2 * self.writer.target.fma_latency // len(self.points))
-            self.slots = max(1, min(wanted, unrolled))
+            room = (self.writer.target.vector_registers - 4) // len(self.points)
+            self.slots = max(1, min(wanted, unrolled, room))
 
     def _hoist(self) -> None:
         """Load what does not change in the loops before them."""

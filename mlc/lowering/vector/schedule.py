@@ -246,7 +246,8 @@ def _contraction_tile(
     best: tuple[float, int, dict[int, int]] | None = None
     for row, col in product(row_options, col_options):
         tr, tc = _points(row), _points(col)
-        spare = 2 if tc == 1 and target.broadcast_load else tc + 3
+        hoisted = 3 if target.broadcast_load else min(tr, 4) + 2  # scalars loaded ahead of their use
+        spare = 2 if tc == 1 and target.broadcast_load else tc + hoisted
         if tr * tc > 1 and (tr * tc + spare > target.vector_registers or _collide(row, scalars, target)):
             continue
         cycles = 0.0

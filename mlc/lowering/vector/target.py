@@ -12,6 +12,7 @@ class Target:
 
     vector_bits: int = 512
     vector_registers: int = 32
+    fma: bool = True
     fma_per_cycle: float = 1
     fma_latency: int = 4
     loads_per_cycle: float = 1

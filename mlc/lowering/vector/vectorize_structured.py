@@ -111,7 +111,7 @@ class VectorizeStructured(MlcPass):
     def _nest(self, ctx: MlcContext, nest: Nest, target: Target) -> None:
         ops = [s.op for s in nest.stages]
         last = max(ops, key=_position)
-        em = Emitter(nest.space, fuse_locations(op.location for op in ops))
+        em = Emitter(nest.space, fuse_locations(op.location for op in ops), fma=target.fma)
         try:
             plan = make_plan(nest, target)
             check_plan(nest, plan)

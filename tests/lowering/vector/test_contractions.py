@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from xdsl.dialects import scf
 
+from mlc.backends.machine import PRESETS, preset
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
 from mlc.ir.pipeline import make_pass
@@ -137,3 +139,28 @@ def test_what_it_cannot_do_is_left_with_a_reason():
     make_pass("vectorize-structured").apply(ctx, module)
     assert structured_left(module)
     assert [r.reason for r in ctx.remarks if r.kind == "missed"] == ["func.call in the body of linalg.generic"]
+
+
+def test_targets_without_fused_multiply_add_get_two_steps():
+    kernel = Kernel("x=5x8 w=8x20 out=5x20").fill("out").contract("m,k|k,n->m,n", "x", "w", "out")
+    ctx = make_context()
+    ctx.machine = preset("x86-64-sse2")
+    module = parse_text(kernel.text(), ctx)
+    make_pass("vectorize-structured").apply(ctx, module)
+    names = {op.name for op in module.walk()}
+    assert "vector.fma" not in names and "arith.mulf" in names
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_register_tiles_fit_the_machine(name: str):
+    """Accumulators of the innermost reduction loop leave room for operands."""
+    machine = preset(name)
+    lanes = machine.lanes(32)
+    kernel = Kernel(f"x=56x64 w=8x64x{lanes} out=56x8x{lanes}").fill("out")
+    kernel.contract("m,k|n,k,o->m,n,o", "x", "w", "out")
+    ctx = make_context()
+    ctx.machine = machine
+    module = parse_text(kernel.text(), ctx)
+    make_pass("vectorize-structured").apply(ctx, module)
+    carried = [len(op.iter_args) for op in module.walk() if isinstance(op, scf.ForOp)]
+    assert 4 <= max(carried) <= machine.vector_registers - 2
