@@ -46,6 +46,7 @@ class LinalgFormKernels(MlcPass):
         preserves=Bitwise(),
         profile="linalg",
         establishes=("the model holds only calls, views, constants, empties, control flow and index arithmetic",),
+        idempotent=False,  # it takes the linalg level, and leaves another
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

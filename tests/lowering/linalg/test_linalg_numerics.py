@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
 
 from mlc.interp import run_module
 from mlc.ir.context import MlcContext, make_context
@@ -34,6 +35,34 @@ def fill_constants(module: ModuleOp, ctx: MlcContext) -> None:
             ctx.resources.set(name, np.asarray(value))
 
 
+ALLOWED = {
+    "arith.constant", "tensor.empty", "tensor.expand_shape", "tensor.collapse_shape", "tensor.extract_slice",
+    "tensor.insert_slice", "tensor.cast", "tensor.dim", "func.call", "func.return",
+}  # fmt: skip
+
+
+def check_kernels_level(module: ModuleOp) -> None:
+    """Only views and calls are left; what is returned is distinct results; destinations are read while newest."""
+    (forward,) = (op for op in module.ops if isinstance(op, func.FuncOp) and op.sym_name.data == "forward")
+    block = forward.body.block
+    assert {op.name for op in block.ops} <= ALLOWED
+    position = {op: i for i, op in enumerate(block.ops)}
+    for op in block.ops:
+        if op.name == "tensor.insert_slice":
+            older, newer = op.operands[1], position[op]
+            assert all(position[use.operation] <= newer for use in older.uses)
+    assert block.last_op is not None
+    bases = [base_of(v) for v in block.last_op.operands]
+    assert len(set(bases)) == len(bases)
+    assert all(b.owner.name in ("func.call", "tensor.insert_slice") for b in bases)
+
+
+def base_of(value: SSAValue) -> SSAValue:
+    while value.owner.name in ("tensor.expand_shape", "tensor.collapse_shape", "tensor.cast"):
+        value = value.owner.operands[0]
+    return value
+
+
 def check(program: RandomProgram, passes: list[str]) -> MlcContext:
     ctx = make_context()
     ctx.resources = program.resources
@@ -46,6 +75,8 @@ def check(program: RandomProgram, passes: list[str]) -> MlcContext:
         got = run_module(program.module, "forward", program.inputs, resources=ctx.resources)
         for want, have in zip(expected, got, strict=True):
             np.testing.assert_array_equal(have, want, err_msg=f"after {name}", strict=True)
+    if passes[-1] == "linalg-form-kernels":
+        check_kernels_level(program.module)
     return ctx
 
 
