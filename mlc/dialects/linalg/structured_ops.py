@@ -293,7 +293,7 @@ class PoolingNhwcSumOp(_SumPooling):
 
 @irdl_op_definition
 class PoolingNchwMaxOp(_MaxPooling):
-    """Maximum over a window, NCHW. Loops n, c, oh, ow, kh, kw. (xDSL's takes the maximum with the window's elements.)"""
+    """Maximum over a window, NCHW. Loops n, c, oh, ow, kh, kw. (xDSL's reads the window's elements instead.)"""
 
     name = "linalg.pooling_nchw_max"
 

@@ -99,9 +99,7 @@ class Packings:
         extra = [0] * len(packing)
         low = [*op.static_low.get_values(), *extra]
         high = [*op.static_high.get_values(), *extra]
-        shape = [
-            d if d == DYNAMIC_INDEX else d + a + b for d, a, b in zip(shape_of(source), low, high, strict=True)
-        ]
+        shape = [d if d == DYNAMIC_INDEX else d + a + b for d, a, b in zip(shape_of(source), low, high, strict=True)]
         region = op.region.clone()
         for _ in packing:
             region.block.insert_arg(region.block.args[0].type, len(region.block.args))
