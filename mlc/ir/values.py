@@ -7,7 +7,6 @@ that numpy lacks (i4, i5) use the next larger dtype and `wrap_int` after each op
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,45 +40,38 @@ DYNAMIC = -(2**63)
 """`ShapedType::kDynamic`: a dynamic dim of a type, a hole in a static offset, size or stride array."""
 
 
+_SHAPED = frozenset((TensorType, VectorType, MemRefType, UnrankedTensorType, UnrankedMemRefType))
+_FLOATS = frozenset((Float16Type, BFloat16Type, Float32Type, Float64Type))
+_BY_CLASS: dict[type[Attribute], np.dtype[Any]] = {
+    Float16Type: np.dtype(np.float16),
+    BFloat16Type: np.dtype(np.float32),
+    Float32Type: np.dtype(np.float32),
+    Float64Type: np.dtype(np.float64),
+    IndexType: np.dtype(np.int64),
+}
+_INTS: dict[tuple[int, bool], np.dtype[Any]] = {
+    (width, unsigned): np.dtype(f"{'uint' if unsigned else 'int'}{max(8, 1 << (width - 1).bit_length())}")
+    for width in range(2, 65)
+    for unsigned in (False, True)
+} | {(1, False): np.dtype(np.bool_), (1, True): np.dtype(np.bool_)}
+
+
 def element_type(t: Attribute) -> Attribute:
     """The element type of a shaped type; a scalar type is its own."""
-    if isinstance(t, ShapedTypes | UnrankedTensorType | UnrankedMemRefType):
-        return t.element_type
-    return t
+    return t.element_type if type(t) in _SHAPED else t  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def is_float(t: Attribute) -> bool:
     """Whether `t`, or its element type, is a float type."""
-    return isinstance(element_type(t), FloatTypes)
-
-
-@lru_cache(maxsize=4096)
-def _dtype(t: Attribute) -> np.dtype[Any] | None:
-    match t:
-        case Float32Type() | BFloat16Type():
-            return np.dtype(np.float32)
-        case Float64Type():
-            return np.dtype(np.float64)
-        case Float16Type():
-            return np.dtype(np.float16)
-        case IndexType():
-            return np.dtype(np.int64)
-        case IntegerType():
-            width = t.width.data
-            if width == 1:
-                return np.dtype(np.bool_)
-            unsigned = t.signedness.data == Signedness.UNSIGNED
-            for size in (8, 16, 32, 64):
-                if width <= size:
-                    return np.dtype(f"{'uint' if unsigned else 'int'}{size}")
-            return None
-        case _:
-            return None
+    return type(element_type(t)) in _FLOATS
 
 
 def dtype_of(t: Attribute) -> np.dtype[Any]:
     """The IEEE numpy dtype of a scalar type or of a shaped type's elements."""
-    found = _dtype(element_type(t))
+    e = element_type(t)
+    found = _BY_CLASS.get(type(e))
+    if found is None and isinstance(e, IntegerType):
+        found = _INTS.get((e.width.data, e.signedness.data == Signedness.UNSIGNED))
     if found is None:
         raise UnsupportedError(
             f"type {t} has no numpy counterpart", hint="the interpreter knows f16 bf16 f32 f64, i1 to i64, index"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ def _buffer(value: Any) -> Buffer:
     return value
 
 
+@lru_cache(maxsize=1024)
 def static_layout(t: Attribute) -> tuple[tuple[int | None, ...] | None, int | None]:
     """Strides and offset that a memref type promises; None where it leaves them open."""
     assert isinstance(t, MemRefType)
@@ -73,6 +75,7 @@ def cast(op: Operation, args: Args, run: Runner) -> Results:
     return args
 
 
+@lru_cache(maxsize=4096)
 def _ints(attr: Attribute) -> tuple[int, ...]:
     assert isinstance(attr, DenseArrayBase)
     return tuple(int(v) for v in attr.get_values())
