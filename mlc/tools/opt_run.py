@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from xdsl.dialects.builtin import BFloat16Type, IndexType, IntegerType, MemRefType, ModuleOp, TensorType
+from xdsl.dialects.builtin import (
+    BFloat16Type,
+    IndexType,
+    IntegerType,
+    MemRefType,
+    ModuleOp,
+    StringAttr,
+    SymbolRefAttr,
+    TensorType,
+)
+from xdsl.dialects.func import CallOp, FuncOp
 from xdsl.ir import Attribute
 
 from mlc.dialects.torch import VTensorType
@@ -17,9 +27,27 @@ from mlc.interp import run_module
 from mlc.interp.run import function_type
 from mlc.ir.context import MlcContext
 from mlc.ir.values import DYNAMIC, dtype_of, element_type, is_float, static_shape
+from mlc.module_parts import ENTRY
 from mlc.options import Options
 
 MAX_INPUT_BYTES = 4 << 30
+
+
+def claim_entry(module: ModuleOp, name: str) -> str:
+    """Make `@name` the function that our pipeline compiles for calls from outside; returns its new name.
+
+        func.func @main(…)   -->   func.func @forward(…)
+    """
+    functions = {op.sym_name.data: op for op in module.ops if isinstance(op, FuncOp)}
+    if name == ENTRY or name not in functions:
+        return name
+    if ENTRY in functions:
+        raise UsageError(f"@{name} cannot be the entry point of a module that has @{ENTRY}", hint=f"rename @{ENTRY}")
+    functions[name].properties["sym_name"] = StringAttr(ENTRY)
+    for op in module.walk():
+        if isinstance(op, CallOp) and op.callee.root_reference.data == name:
+            op.properties["callee"] = SymbolRefAttr(ENTRY)
+    return ENTRY
 
 
 def make_inputs(module: ModuleOp, name: str, file: str | None, seed: int) -> list[np.ndarray]:
@@ -66,8 +94,8 @@ def run(
 ) -> list[np.ndarray]:
     """Results of `@name` on `inputs`."""
     if native:
-        if name != "forward":
-            raise UsageError(f"--native runs @forward, not @{name}")
+        if name != ENTRY:
+            raise UsageError(f"the module has no function @{name}", hint="--entry-point=NAME")
         return compile_module(module, ctx, Options()).run(list(inputs))
     return run_module(module, name, inputs, resources=ctx.resources)
 

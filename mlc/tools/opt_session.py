@@ -34,7 +34,7 @@ from mlc.tools.opt_bisect import bisect
 from mlc.tools.opt_bisect import report as report_bisect
 from mlc.tools.opt_diagnostics import Diagnostic, diagnostic_of, expectations, remark_diagnostics, unmet
 from mlc.tools.opt_instruments import make_instruments, report, reproducer_pipeline
-from mlc.tools.opt_run import format_results, make_inputs, run
+from mlc.tools.opt_run import claim_entry, format_results, make_inputs, run
 
 TEXT_WEIGHTS = 1 << 16  # bytes of a weight that is still written into the text
 
@@ -95,19 +95,20 @@ def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, er
     module = parse_text("\n" * line + text if line else text, ctx, name=name)
     _load_resources(ctx, v.resources)
     verify_module(module, ctx)
+    entry = claim_entry(module, v.entry_point) if v.mlc_pipeline or v.native else v.entry_point
     if v.bisect:
-        return report_bisect(bisect(module, ctx, passes, v.entry_point, v.seed), passes), ctx
+        return report_bisect(bisect(module, ctx, passes, entry, v.seed), passes), ctx
     tools = make_instruments(v, err, passes, module)
     run_pipeline(passes, ctx, module, tools)
     report(v, err, tools, ctx)
-    return _result(module, ctx, args), ctx
+    return _result(module, ctx, args, entry), ctx
 
 
-def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs) -> str:
+def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs, entry: str) -> str:
     v = args.values
     if v.run:
-        inputs = make_inputs(module, v.entry_point, v.inputs, v.seed)
-        return format_results(run(module, ctx, v.entry_point, inputs, native=v.native))
+        inputs = make_inputs(module, entry, v.inputs, v.seed)
+        return format_results(run(module, ctx, entry, inputs, native=v.native))
     if v.emit != "mlir":
         backend = load_backend("native")
         machine = backend.machine("native")

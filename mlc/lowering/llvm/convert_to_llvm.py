@@ -81,7 +81,7 @@ class ConvertToLLVM(MlcPass):
         level_out="llvm",
         preserves=Bitwise(),
         profile="loops",
-        establishes=("only ops of the llvm dialect are left",),
+        establishes=("only ops of the llvm dialect are left, and functions of derived constants, which are no code",),
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -103,7 +103,7 @@ def _survey(module: ModuleOp) -> ModuleState:
     """Signatures, and which globals are weights."""
     state = ModuleState()
     for op in module.ops:
-        if isinstance(op, func.FuncOp):
+        if isinstance(op, func.FuncOp) and "constant" not in op.attributes:
             name = op.sym_name.data
             if name == OUTPUT_DIMS:
                 state.output_dims = op.body
@@ -118,6 +118,8 @@ def _survey(module: ModuleOp) -> ModuleState:
 
 
 def _convert(op: Operation, state: ModuleState) -> list[Operation]:
+    if isinstance(op, func.FuncOp) and "constant" in op.attributes:  # the weight store runs it in the interpreter
+        return [op]
     if isinstance(op, func.FuncOp):
         name = op.sym_name.data
         if not op.body.blocks:
