@@ -101,6 +101,20 @@ def _call(b: FunctionBuilder, name: str, args: tuple[SSAValue, ...]) -> SSAValue
     return b.call(symbol, args, [a.type for a in args], ty)
 
 
+@converts("math.fpowi")
+def fpowi(b: FunctionBuilder, op: Operation) -> None:
+    """`pow` of the exponent as a float: LLVM's `powi` leaves the order of its products, and so the result, open."""
+    properties = fastmath(op)
+
+    def one(x: SSAValue, n: SSAValue) -> SSAValue:
+        power = b.emit(llvm.SIToFPOp, (n,), x.type)
+        return b.emit(llvm.FPowOp, (x, power), x.type, properties)
+
+    if not isinstance(element_of(op.results[0].type), Float32Type | Float64Type):
+        raise UnsupportedError(f"math.fpowi of {op.results[0].type}")
+    elementwise(b, op, one)
+
+
 @converts("math.isnan", "math.isinf", "math.isfinite", "math.isnormal")
 def classify(b: FunctionBuilder, op: Operation) -> None:
     no_flags = {"fastmathFlags": llvm.FastMathAttr(None)}
