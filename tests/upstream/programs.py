@@ -1,11 +1,12 @@
-"""Small modules for torch-mlir's importer: `PROGRAMS[name]()` gives the module, its inputs and its dynamic shapes.
+"""Small modules for torch-mlir's importer: `PROGRAMS[name]()` gives the module, its inputs, its dynamic
+shapes, and other shapes of its input to run it with.
 
 Each class is one family of what torch-mlir emits. Imported only by `export.py`, in a process of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from torch.export import Dim
 from torch.nn import functional as F
 
-Program = tuple[nn.Module, tuple[Any, ...], Any]
+Program = tuple[nn.Module, tuple[Any, ...], Any, Sequence[tuple[int, ...]]]
 
 
 class Convolutional(nn.Module):
@@ -74,7 +75,7 @@ class LstmCell(nn.Module):
         self.cell = nn.LSTMCell(5, 7)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        h = c = torch.zeros(x.shape[1], 7)
+        h = c = x.new_zeros(x.shape[1], 7)
         for row in x:
             h, c = self.cell(row, (h, c))
         return h, c
@@ -144,19 +145,40 @@ class DynamicImages(nn.Module):
 class Integers(nn.Module):
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
         mixed = a // b, a % b, torch.div(a, b), a * 2 - b, a & b, a ^ 3, a << 1, a >> 1, ~a
-        return *mixed, a.float() * 0.5, a.sum(1), a.to(torch.int32) + 1, torch.arange(0, 8, 2) + a[0], a.max(), -a, a.abs()
+        return (
+            *mixed,
+            a.float() * 0.5,
+            a.sum(1),
+            a.to(torch.int32) + 1,
+            torch.arange(0, 8, 2) + a[0],
+            a.max(),
+            -a,
+            a.abs(),
+        )
 
 
 class Math(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         positive = x.abs() + 0.5
         plain = x.exp(), positive.log(), x.tanh(), x.sigmoid(), x.erf(), x.sin(), x.cos(), positive.rsqrt(), x.floor()
-        return *plain, positive.pow(1.5), x.pow(2), 1 / positive, torch.addcmul(x, x, x, value=0.5), F.softplus(x), 3 - x
+        return (
+            *plain,
+            positive.pow(1.5),
+            x.pow(2),
+            1 / positive,
+            torch.addcmul(x, x, x, value=0.5),
+            F.softplus(x),
+            3 - x,
+        )
 
 
 class Gather(nn.Module):
     def forward(self, x: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        updated = x.scatter(1, at, 7.0), x.index_select(0, torch.tensor([1, 0, 1])), torch.zeros_like(x).index_add(0, at[0], x)
+        updated = (
+            x.scatter(1, at, 7.0),
+            x.index_select(0, torch.tensor([1, 0, 1])),
+            torch.zeros_like(x).index_add(0, at[0], x),
+        )
         return x.gather(1, at), x[at[:, 0]], *updated, x.tril(), x.argsort(1), torch.full_like(x, 3.0)
 
 
@@ -176,23 +198,24 @@ class Images(nn.Module):
 
 
 PROGRAMS: dict[str, Callable[[], Program]] = {
-    "convolutional": lambda: (Convolutional(), (torch.randn(2, 3, 10, 10),), None),
-    "linear_chain": lambda: (LinearChain(), (torch.randn(3, 20),), None),
-    "attention": lambda: (Attention(), (torch.randn(2, 6, 16),), None),
-    "lstm_cell": lambda: (LstmCell(), (torch.randn(4, 2, 5),), None),
-    "embedding": lambda: (Embedding(), (torch.randint(0, 11, (2, 6)),), None),
-    "reductions": lambda: (Reductions(), (torch.randn(2, 3, 4),), None),
-    "views": lambda: (Views(), (torch.randn(2, 2, 3, 5).clone(),), None),
-    "comparisons": lambda: (Comparisons(), (torch.randn(3, 4), torch.randn(4)), None),
-    "dynamic_mlp": lambda: (DynamicMlp(), (torch.randn(4, 6),), ({0: Dim("n", min=2, max=64)},)),
-    "dynamic_shapes": lambda: (DynamicShapes(), (torch.randn(3, 4),), ({0: Dim("n", min=2, max=9)},)),
+    "convolutional": lambda: (Convolutional(), (torch.randn(2, 3, 10, 10),), None, ()),
+    "linear_chain": lambda: (LinearChain(), (torch.randn(3, 20),), None, ()),
+    "attention": lambda: (Attention(), (torch.randn(2, 6, 16),), None, ()),
+    "lstm_cell": lambda: (LstmCell(), (torch.randn(4, 2, 5),), None, ()),
+    "embedding": lambda: (Embedding(), (torch.randint(0, 11, (2, 6)),), None, ()),
+    "reductions": lambda: (Reductions(), (torch.randn(2, 3, 4),), None, ()),
+    "views": lambda: (Views(), (torch.randn(2, 2, 3, 5),), None, ()),
+    "comparisons": lambda: (Comparisons(), (torch.randn(3, 4), torch.randn(4)), None, ()),
+    "dynamic_mlp": lambda: (DynamicMlp(), (torch.randn(4, 6),), ({0: Dim("n", min=2, max=64)},), ((2, 6), (17, 6))),
+    "dynamic_shapes": lambda: (DynamicShapes(), (torch.randn(3, 4),), ({0: Dim("n", min=2, max=9)},), ((2, 4), (9, 4))),
     "dynamic_images": lambda: (
         DynamicImages(),
         (torch.randn(2, 3, 8, 8),),
         ({0: Dim("n", min=2, max=8), 2: 2 * Dim("h", min=2, max=16), 3: 2 * Dim("w", min=2, max=16)},),
+        ((3, 3, 4, 12), (5, 3, 10, 6)),
     ),
-    "integers": lambda: (Integers(), (torch.randint(-9, 9, (3, 4)), torch.randint(1, 5, (3, 4))), None),
-    "math": lambda: (Math(), (torch.randn(3, 5),), None),
-    "gather": lambda: (Gather(), (torch.randn(3, 3), torch.randint(0, 3, (3, 3))), None),
-    "images": lambda: (Images(), (torch.randn(1, 4, 4, 5),), None),
+    "integers": lambda: (Integers(), (torch.randint(-9, 9, (3, 4)), torch.randint(1, 5, (3, 4))), None, ()),
+    "math": lambda: (Math(), (torch.randn(3, 5),), None, ()),
+    "gather": lambda: (Gather(), (torch.randn(3, 3), torch.randint(0, 3, (3, 3))), None, ()),
+    "images": lambda: (Images(), (torch.randn(1, 4, 4, 5),), None, ()),
 }
