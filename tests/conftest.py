@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,10 @@ from filecheck.options import parse_argv_options
 from filecheck.parser import Parser as FileCheckParser
 
 from mlc.tools.mlc_opt import main
+
+
+# Tools of this environment (torch-mlir-opt, mlc-opt) are found without activating it.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.File | None:
