@@ -24,7 +24,6 @@ from filecheck.parser import Parser as FileCheckParser
 
 from mlc.tools.mlc_opt import main
 
-
 # Tools of this environment (torch-mlir-opt, mlc-opt) are found without activating it.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
