@@ -89,7 +89,8 @@ class KernelGenerator:
         step = self.tape.pick((1, 1, 1, 2))
         out: list[str] = []
         for n in reversed(sizes):
-            out.append("?" if self.tape.chance(15) and out else str(step))
+            open_inside = "?" in out  # a stride that is only known at run time leaves those around it open too
+            out.append("?" if open_inside or (out and self.tape.chance(15)) else str(step))
             step = step * max(n, 1) + self.tape.pick((0, 0, 3, 16))
         return out[::-1]
 

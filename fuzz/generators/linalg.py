@@ -272,7 +272,7 @@ class LinalgGenerator:
 
     def image(self) -> Value:
         """A rank-4 value, NCHW."""
-        found = [v for v in self.values if len(v.shape) == 4 and v.element == self.element]
+        found = [v for v in self.values if len(v.shape) == 4 and v.element == self.element and DYN not in v.shape[1:]]
         if found:
             return found[-1 - self.tape.below(min(3, len(found)))]
         shape = (

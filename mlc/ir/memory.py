@@ -126,7 +126,8 @@ class Buffer:
         if view is None or self.storage.freed:
             view = self.array
         try:
-            return view[indices]
+            value = view[indices]
+            return value.copy() if view.dtype.names else value  # records come out as views of the buffer
         except IndexError:
             raise OutOfBounds(f"index {list(map(int, indices))} is outside {list(self.sizes)}") from None
 

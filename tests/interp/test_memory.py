@@ -243,3 +243,14 @@ def test_llvm_has_no_field(parse, run):
     text = "llvm.func @f(%p: !llvm.ptr) -> f32 {\n %x = llvm.load %p : !llvm.ptr -> f32\n llvm.return %x : f32\n}"
     with pytest.raises(UnsupportedError, match="field domain"):
         run(text, np.int64(65536), domain="field")
+
+
+def test_a_loaded_value_is_not_changed_by_later_stores(run):
+    text = """func.func @f(%m: memref<2xf32>, %v: f32) -> f32 {
+      %c0 = arith.constant 0 : index
+      %x = memref.load %m[%c0] : memref<2xf32>
+      memref.store %v, %m[%c0] : memref<2xf32>
+      func.return %x : f32
+    }"""
+    for domain in ("ieee", "field", "bound", "integers"):
+        assert run(text, iota(2) + 1, np.float32(7), domain=domain)[0] == 1, domain

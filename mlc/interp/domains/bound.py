@@ -8,6 +8,7 @@ int could have gone either way within the bounds; the run then says nothing.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,9 @@ class BoundDomain:
 
     def sum(self, a: Value, axes: tuple[int, ...], t: Attribute, init: Value | None = None) -> Value:
         keep = [d for d in range(np.ndim(a)) if d not in axes]
-        x = np.transpose(a, [*axes, *keep]).reshape((-1, *(np.shape(a)[d] for d in keep)))
+        x = np.transpose(a, [*axes, *keep]).reshape(
+            (prod(np.shape(a)[d] for d in axes), *(np.shape(a)[d] for d in keep))
+        )
         acc: Any = self.constant(np.zeros(x.shape[1:], dtype=dtype_of(t)), t) if init is None else init
         for term in x:
             acc = self.float2("add", acc, term, t)

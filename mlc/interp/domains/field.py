@@ -11,6 +11,7 @@ Infinities and NaN are three extra values; NaN swallows, and inf times anything 
 from __future__ import annotations
 
 import zlib
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,9 @@ class FieldDomain:
             total = centred(np.sum(a, axis=axes, dtype=np.int64))
             return total[()] if init is None else self._add(total, init)[()]
         keep = [d for d in range(np.ndim(a)) if d not in axes]
-        x = np.transpose(a, [*axes, *keep]).reshape((-1, *(np.shape(a)[d] for d in keep)))
+        x = np.transpose(a, [*axes, *keep]).reshape(
+            (prod(np.shape(a)[d] for d in axes), *(np.shape(a)[d] for d in keep))
+        )
         acc: Any = np.zeros(x.shape[1:], dtype=np.int64) if init is None else init
         for term in x:
             acc = self._add(acc, term)

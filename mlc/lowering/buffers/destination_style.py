@@ -31,7 +31,7 @@ from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.dialects.linalg.relayout_ops import PackOp, UnPackOp
 from mlc.errors import UnsupportedError
-from mlc.ir.locations import format_location
+from mlc.ir.locations import format_location, with_location
 from mlc.lowering.buffers.destinations import erase
 from mlc.lowering.buffers.extents import Extent, Materializer, combine, dims_of, mixed_extents
 
@@ -45,7 +45,7 @@ class Writer:
 
     def insert(self, op: Operation) -> None:
         """Put `op` before the anchor."""
-        op.location = self.anchor.location
+        with_location(op, self.anchor.location)
         block = self.anchor.parent
         assert block is not None
         block.insert_op_before(op, self.anchor)

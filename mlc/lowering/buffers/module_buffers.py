@@ -32,7 +32,7 @@ from xdsl.ir.affine import AffineMap
 from mlc.dialects.memref.global_op import GlobalOp
 from mlc.errors import UnsupportedError
 from mlc.ir.context import MlcContext
-from mlc.ir.locations import format_location
+from mlc.ir.locations import format_location, with_location
 from mlc.ir.values import attribute_array
 from mlc.lowering.buffers.destination_style import copying_generic
 from mlc.lowering.buffers.destinations import Destinations
@@ -144,8 +144,7 @@ class ModuleBuffers:
             identity = AffineMap.identity(source.get_num_dims())
             block.add_op(copying_generic(block.args[0], block.args[1], identity, identity))
             block.add_op(func.ReturnOp())
-            for op in block.ops:
-                op.location = like.location
+            with_location(list(block.ops), like.location)
             kernel = func.FuncOp(self._copies[key], (list(key), []), Region(block), StringAttr("private"))
             kernel.attributes["kernel"] = UnitAttr()
             kernel.location = like.location

@@ -24,6 +24,7 @@ from xdsl.dialects.linalg.ops import FillOp, GenericOp, TransposeOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
+from mlc.dialects.linalg.relayout_ops import PackOp, SoftmaxOp, UnPackOp
 from mlc.lowering.linalg.structure import iterators, shape_of
 
 OpT = TypeVar("OpT", bound=Operation)
@@ -162,8 +163,12 @@ def size_given(value: SSAValue, dim: int) -> SSAValue | tuple[SSAValue, int]:
                 return op.dynamic_output_shape[holes.index(dim)]
             case LinalgStructuredOperation():
                 value = op.outputs[value.index]
-            case tensor.InsertSliceOp() | tensor.InsertOp():
+            case tensor.InsertSliceOp() | tensor.InsertOp() | PackOp() | UnPackOp():
                 value = op.dest
+            case SoftmaxOp():
+                value = op.output
+            case TransposeOp():
+                value = op.operands[1]
             case tensor.CollapseShapeOp() if len(group := groups_of(op)[dim]) == 1:
                 value, dim = op.src, group[0]
             case tensor.CastOp():
