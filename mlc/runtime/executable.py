@@ -93,6 +93,8 @@ class Executable:
         dense: list[np.ndarray] = []
         dims: list[int] = []
         for spec, array in zip(self.inputs, inputs, strict=True):
+            if array.dtype.kind == "u" and spec.dtype == np.dtype(f"i{array.dtype.itemsize}"):
+                array = array.view(spec.dtype)  # the code has no signedness: unsigned integers travel as their bits
             if array.dtype != spec.dtype:
                 raise DTypeError(f"input '{spec.name}' has dtype {array.dtype}", expected=str(spec.dtype))
             if array.shape != spec.shape:

@@ -103,3 +103,21 @@ def test_dynamic_batch(cache_dir: Path):
 def test_unusual_inputs(x: torch.Tensor, cache_dir: Path):
     native = mlc.compile(lambda x: torch.relu(x) * 2 + x, cache_dir=cache_dir, num_threads=1)
     torch.testing.assert_close(native(x), torch.relu(x) * 2 + x, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda a, b: a + b,
+        lambda a, b: torch.maximum(a, b),
+        lambda a, b: a > b,
+        lambda a, b: (a.float() * 0.9).to(torch.uint8),
+        lambda a, b: a.to(torch.int32) - b,
+    ],
+)
+def test_unsigned_bytes_keep_their_upper_half(fn):
+    a = torch.arange(256, dtype=torch.uint8)
+    b = a.flip(0)
+    got, want = mlc.compile(fn)(a, b), fn(a, b)
+    assert got.dtype is want.dtype
+    assert torch.equal(got, want)

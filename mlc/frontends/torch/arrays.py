@@ -81,7 +81,11 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
+REINTERPRETED = (torch.bfloat16, torch.uint8)
+"""Dtypes that compiled code hands over as the bits of another one."""
+
+
 def from_numpy(array: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """A tensor on the array's memory; `dtype` tells bfloat16 bits from real uint16."""
+    """A tensor on the array's memory; `dtype` tells bfloat16 bits from real uint16, and uint8 from its bits as int8."""
     tensor = torch.from_numpy(array)
-    return tensor.view(torch.bfloat16) if dtype is torch.bfloat16 else tensor
+    return tensor.view(dtype) if dtype in REINTERPRETED else tensor

@@ -15,7 +15,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, ShapeError, UnsupportedError
-from mlc.frontends.torch.arrays import from_numpy, to_numpy
+from mlc.frontends.torch.arrays import REINTERPRETED, from_numpy, to_numpy
 from mlc.frontends.torch.captured import (
     Alias,
     Captured,
@@ -57,7 +57,7 @@ class Binding:
             and len(captured.inputs) == count
             and not captured.mutations
             and not captured.symbols
-            and all(isinstance(o, FromResult) and o.dtype is not torch.bfloat16 for o in captured.outputs)
+            and all(isinstance(o, FromResult) and o.dtype not in REINTERPRETED for o in captured.outputs)
             and all(dtype is not torch.bfloat16 for _, dtype in self._expected)
         )
 
