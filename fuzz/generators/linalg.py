@@ -6,118 +6,18 @@ constants that feed constants; elements other than f32 in some.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import prod
-
 import numpy as np
 
-from fuzz.generators.bodies import body, constant, is_float
-from fuzz.generators.text import Lines, affine, float_literal, tensor
+from fuzz.generators.bodies import is_float
+from fuzz.generators.linalg_base import DYN, Value
+from fuzz.generators.linalg_shapes import LinalgShapes
+from fuzz.generators.text import affine
 from fuzz.tape import Tape
 from mlc.testing.program import Program, build
 
-SIZES = (2, 3, 4, 1, 5, 7, 8, 16, 17, 0)
-DYN = -1
 
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor at hand; `derived` from weights alone or not."""
-
-    name: str
-    shape: tuple[int, ...]
-    element: str
-    constant: bool = False
-
-    @property
-    def type(self) -> str:
-        """Its type."""
-        return tensor(self.shape, self.element)
-
-
-class LinalgGenerator:
-    """One program. `weights`: how likely each kind of step is, by name."""
-
-    def __init__(self, tape: Tape, steps: dict[str, int], *, small: bool = True) -> None:
-        self.tape = tape
-        self.out = Lines()
-        self.values: list[Value] = []
-        self.data: dict[str, np.ndarray] = {}
-        self.features: list[str] = []
-        self.seed = tape.byte()
-        self.rng = np.random.default_rng(self.seed)
-        self.element = tape.pick(("f32",) * 8 + ("f64", "f16", "i32", "i64"))
-        self.dynamic = tape.chance(20)
-        self.theme = tape.pick(("mix", "products", "images"))
-        favoured = {"products": ("matmul",), "images": ("convolution", "pooling")}.get(self.theme, ())
-        self.steps = [s for s, n in steps.items() for _ in range(n * (3 if s in favoured else 1))]
-        self.sizes = SIZES[: tape.pick((4, 8, 10))] if small else SIZES
-        self.dim_name = ""
-
-    # --- building blocks
-
-    def size(self) -> int:
-        return self.tape.pick(self.sizes)
-
-    def shape(self, rank: int) -> tuple[int, ...]:
-        return tuple(self.size() for _ in range(rank))
-
-    def any_value(self, *, rank: int | None = None, element: str | None = None, static: bool = False) -> Value:
-        """A value that fits, preferably a recent one; a fresh weight when there is none."""
-        fitting = [
-            v
-            for v in self.values
-            if (rank is None or len(v.shape) == rank)
-            and v.element == (element or self.element)
-            and not (static and DYN in v.shape)
-        ]
-        if fitting:
-            return fitting[-1 - self.tape.below(min(len(fitting), 4))]
-        return self.weight(self.shape(rank or 2), element or self.element)
-
-    def weight(self, shape: tuple[int, ...], element: str) -> Value:
-        """A constant: a resource, or a literal when small."""
-        t = tensor(shape, element)
-        if self.tape.chance(20) and prod(shape) > 0:
-            literal = float_literal(float(self.rng.integers(-3, 4)), element) if is_float(element) else "1"
-            if element == "i1":
-                literal = "true"
-            return Value(self.out.value(f"arith.constant dense<{literal}> : {t}"), shape, element, True)
-        name = f"w{len(self.data)}"
-        self.data[name] = self.array(shape, element)
-        return Value(self.out.value(f"arith.constant dense_resource<{name}> : {t}"), shape, element, True)
-
-    def array(self, shape: tuple[int, ...], element: str) -> np.ndarray:
-        dtype = {
-            "f32": np.float32,
-            "f64": np.float64,
-            "f16": np.float16,
-            "i32": np.int32,
-            "i64": np.int64,
-            "i1": np.bool_,
-        }
-        if is_float(element):
-            return np.asarray(self.rng.integers(-4, 5, shape) / 2, dtype=dtype[element])
-        return np.asarray(self.rng.integers(0, 2 if element == "i1" else 5, shape), dtype=dtype[element])
-
-    def empty(self, shape: tuple[int, ...], element: str) -> str:
-        operands = ", ".join(self.dim() for d in shape if d == DYN)
-        return self.out.value(f"tensor.empty({operands}) : {tensor(shape, element)}")
-
-    def dim(self) -> str:
-        return self.dim_name
-
-    def fill(self, shape: tuple[int, ...], element: str, value: float = 0.0) -> str:
-        literal = float_literal(value, element) if is_float(element) else str(int(np.clip(value, -100, 100)))
-        z = self.out.value(f"arith.constant {literal} : {element}")
-        t = tensor(shape, element)
-        return self.out.value(f"linalg.fill ins({z} : {element}) outs({self.empty(shape, element)} : {t}) -> {t}")
-
-    def add(self, feature: str, name: str, shape: tuple[int, ...], element: str | None = None, *of: Value) -> None:
-        self.features.append(feature)
-        self.values.append(Value(name, shape, element or self.element, bool(of) and all(v.constant for v in of)))
-
-    # --- steps
+class LinalgGenerator(LinalgShapes):
+    """One program."""
 
     def elementwise(self) -> None:
         """A generic with identity, broadcast or transposed reads."""
@@ -132,66 +32,6 @@ class LinalgGenerator:
             maps, ["parallel"] * n, [v for v, _ in reads], names, self.empty(a.shape, a.element), a.shape, a.element
         )
         self.add("elementwise", self.last, a.shape, a.element, *(v for v, _ in reads))
-
-    def operand_for(self, a: Value) -> tuple[Value, list[str]]:
-        """Another operand over the loops of `a`: the same shape, a broadcast, or a transposed weight."""
-        n = len(a.shape)
-        same = [v for v in self.values if v.shape == a.shape and v.element == a.element]
-        kind = self.tape.below(3)
-        if kind == 0 and same:
-            return self.tape.pick(same[::-1]), [f"d{k}" for k in range(n)]
-        static = [k for k in range(n) if a.shape[k] != DYN]
-        if kind == 1 and static:
-            order = [static[k] for k in self.tape.shuffled(len(static))]
-            return self.weight(tuple(a.shape[k] for k in order), a.element), [f"d{k}" for k in order]
-        kept = self.tape.subset(static)
-        if self.tape.chance(30) and kept:
-            shape, at = (
-                [1 if k not in kept else a.shape[k] for k in static],
-                [f"d{k}" if k in kept else "0" for k in static],
-            )
-            return self.weight(tuple(shape), a.element), at
-        return self.weight(tuple(a.shape[k] for k in kept), a.element), [f"d{k}" for k in kept]
-
-    last = ""
-
-    def generic(
-        self,
-        maps: list[str],
-        iterators: list[str],
-        inputs: list[Value],
-        names: list[str],
-        init: str,
-        shape: tuple[int, ...],
-        element: str,
-        combine: str | None = None,
-    ) -> None:
-        """Write a generic; `combine` folds the body's result into the accumulator."""
-        t = tensor(shape, element)
-        types = ", ".join(v.type for v in inputs)
-        quoted = ", ".join(f'"{i}"' for i in iterators)
-        ins = f" ins({', '.join(v.name for v in inputs)} : {types})" if inputs else ""
-        result = self.out.name()
-        self.out.emit(
-            f"{result} = linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{quoted}]}}"
-            f"{ins} outs({init} : {t}) {{"
-        )
-        acc = f"%acc{self.out.counter}"
-        args = [f"{n}: {v.element}" for n, v in zip(names, inputs, strict=True)] + [f"{acc}: {element}"]
-        self.out.emit(f"^bb0({', '.join(args)}):")
-        self.out.depth += 1
-        r = (
-            body(self.tape, self.out, names, element, functions="functions" in self.steps or combine is None)
-            if names
-            else acc
-        )
-        if combine is not None:
-            pair = f"{acc}, {r}" if self.tape.chance(50) else f"{r}, {acc}"
-            r = self.out.value(f"arith.{combine} {pair} : {element}")
-        self.out.emit(f"linalg.yield {r} : {element}")
-        self.out.depth -= 1
-        self.out.emit(f"}} -> {t}")
-        self.last = result
 
     def reduction(self) -> None:
         """A sum, maximum or minimum over some dimensions."""
@@ -238,17 +78,6 @@ class LinalgGenerator:
         if k == DYN:
             return self.elementwise()
         self.named("linalg.matmul", "matmul", [a, b], (a.shape[0], b.shape[1]))
-
-    def named(
-        self, op: str, feature: str, inputs: list[Value], shape: tuple[int, ...], attrs: str = "", start: float = 0.0
-    ) -> None:
-        """A named structured op over a fill."""
-        t = tensor(shape, inputs[0].element)
-        init = self.fill(shape, inputs[0].element, start)
-        types = ", ".join(v.type for v in inputs)
-        names = ", ".join(v.name for v in inputs)
-        name = self.out.value(f"{op} {attrs}ins({names} : {types}) outs({init} : {t}) -> {t}")
-        self.add(feature, name, shape, inputs[0].element, *inputs)
 
     def window(self, x: Value, kernel: tuple[int, int]) -> tuple[Value, tuple[int, int], str] | None:
         """Pad an image, choose strides and dilations; the output size, None where nothing would fit."""
@@ -323,108 +152,6 @@ class LinalgGenerator:
         name = self.out.value(f"linalg.softmax dimension({axis}) ins({a.name} : {t}) outs({init} : {t}) -> {t}")
         self.add("softmax", name, a.shape, a.element, a)
 
-    def transpose(self) -> None:
-        """A permutation as the named op."""
-        a = self.any_value()
-        order = self.tape.shuffled(len(a.shape))
-        shape = tuple(a.shape[k] for k in order)
-        init = self.empty(shape, a.element)
-        name = self.out.value(
-            f"linalg.transpose ins({a.name}:{a.type}) outs({init}:{tensor(shape, a.element)}) permutation = {order}"
-        )
-        self.add("transpose", name, shape, a.element, a)
-
-    def reshape(self) -> None:
-        """expand_shape or collapse_shape of static dims."""
-        a = self.any_value()
-        n = len(a.shape)
-        if n >= 2 and self.tape.chance(50):
-            at = self.tape.below(n - 1)
-            if DYN in a.shape[at : at + 2]:
-                return self.elementwise()
-            shape = (*a.shape[:at], a.shape[at] * a.shape[at + 1], *a.shape[at + 2 :])
-            groups = [[k] for k in range(at)] + [[at, at + 1]] + [[k] for k in range(at + 2, n)]
-            name = self.out.value(f"tensor.collapse_shape {a.name} {groups} : {a.type} into {tensor(shape, a.element)}")
-            return self.add("collapse", name, shape, a.element, a)
-        if n == 0:
-            return self.elementwise()
-        at = self.tape.below(n)
-        if a.shape[at] == DYN:
-            return self.elementwise()
-        d = a.shape[at]
-        factor = self.tape.pick([f for f in (1, 2, 3, 4, d) if f and d % f == 0] or [1])
-        shape = (*a.shape[:at], factor, d // factor, *a.shape[at + 1 :])
-        groups = [[k] for k in range(at)] + [[at, at + 1]] + [[k + 1] for k in range(at + 1, n)]
-        sizes = ", ".join(self.dim() if d == DYN else str(d) for d in shape)
-        name = self.out.value(
-            f"tensor.expand_shape {a.name} {groups} output_shape [{sizes}] : {a.type} into {tensor(shape, a.element)}"
-        )
-        self.add("expand", name, shape, a.element, a)
-
-    def padded(self, a: Value, low: list[int], high: list[int]) -> Value:
-        """tensor.pad with a constant."""
-        shape = tuple(d if d == DYN else d + lo + hi for d, lo, hi in zip(a.shape, low, high, strict=True))
-        low = [0 if d == DYN else p for d, p in zip(a.shape, low, strict=True)]
-        high = [0 if d == DYN else p for d, p in zip(a.shape, high, strict=True)]
-        z = constant(self.tape, self.out, a.element)
-        result = self.out.name()
-        args = ", ".join(f"%p{k}_{self.out.counter}: index" for k in range(len(shape)))
-        self.out.emit(f"{result} = tensor.pad {a.name} low{low} high{high} {{")
-        self.out.emit(f"^bb0({args}):")
-        self.out.emit(f"  tensor.yield {z} : {a.element}")
-        self.out.emit(f"}} : {a.type} to {tensor(shape, a.element)}")
-        self.add("pad", result, shape, a.element, a)
-        return self.values[-1]
-
-    def pad(self) -> None:
-        """Grow some dimensions."""
-        a = self.any_value()
-        if not a.shape:
-            return self.elementwise()
-        self.padded(a, [self.tape.below(3) for _ in a.shape], [self.tape.below(3) for _ in a.shape])
-
-    def slice(self) -> None:
-        """A window of a value, or a value with a window replaced."""
-        a = self.any_value()
-        offsets, sizes, strides = [], [], []
-        for d in a.shape:
-            step = self.tape.pick((1, 1, 2))
-            start = self.tape.below(d) if d > 0 else 0
-            room = (d - start + step - 1) // step if d > 0 else 0
-            offsets.append(start)
-            sizes.append(DYN if d == DYN else self.tape.between(min(1, room), room) if room else 0)
-            strides.append(1 if d == DYN else step)
-        if DYN in a.shape or not a.shape:
-            return self.elementwise()
-        shape = tuple(sizes)
-        window = f"{offsets} {sizes} {strides}"
-        name = self.out.value(f"tensor.extract_slice {a.name}{window} : {a.type} to {tensor(shape, a.element)}")
-        self.add("extract_slice", name, shape, a.element, a)
-        if self.tape.chance(40):
-            self.elementwise()
-            v = self.values[-1]
-            if v.shape != shape or v.element != a.element:
-                v = self.values[-2]
-            if v.shape == shape and v.element == a.element:
-                name = self.out.value(f"tensor.insert_slice {v.name} into {a.name}{window} : {v.type} into {a.type}")
-                self.add("insert_slice", name, a.shape, a.element, v, a)
-
-    def concat(self) -> None:
-        """Along one dimension, with itself or a weight of another size."""
-        a = self.any_value()
-        static = [k for k, d in enumerate(a.shape) if d != DYN]
-        if not static or DYN in a.shape:
-            return self.elementwise()
-        axis = self.tape.pick(static)
-        other = a
-        if self.tape.chance(60):
-            shape = tuple(self.size() if k == axis else d for k, d in enumerate(a.shape))
-            other = self.weight(shape, a.element)
-        shape = tuple(d + other.shape[k] if k == axis else d for k, d in enumerate(a.shape))
-        t = tensor(shape, a.element)
-        name = self.out.value(f"tensor.concat dim({axis}) {a.name}, {other.name} : ({a.type}, {other.type}) -> {t}")
-        self.add("concat", name, shape, a.element, a, other)
-
     def constants(self) -> None:
         """Arithmetic on weights alone, then its use: what hoisting looks for."""
         kept = self.values
@@ -437,65 +164,6 @@ class LinalgGenerator:
     def weight_value(self) -> None:
         w = self.weight(self.shape(self.tape.between(1, 3)), self.element)
         self.values.append(w)
-
-    def comparison(self) -> None:
-        """A mask, then a select by it."""
-        a = self.any_value()
-        n = len(a.shape)
-        b, at = self.operand_for(a)
-        identity = affine(n, [f"d{k}" for k in range(n)])
-        t, m = a.type, tensor(a.shape, "i1")
-        quoted = ", ".join(['"parallel"'] * n)
-        compare = "cmpf olt" if is_float(a.element) else "cmpi slt"
-        mask = self.out.name()
-        c = self.out.counter
-        self.out.emit(
-            f"{mask} = linalg.generic {{indexing_maps = [{identity}, {affine(n, at)}, {identity}], "
-            f"iterator_types = [{quoted}]}}"
-            f" ins({a.name}, {b.name} : {t}, {b.type}) outs({self.empty(a.shape, 'i1')} : {m}) {{"
-        )
-        self.out.emit(f"^bb0(%x{c}: {a.element}, %y{c}: {a.element}, %o{c}: i1):")
-        self.out.emit(f"  %r{c} = arith.{compare}, %x{c}, %y{c} : {a.element}")
-        self.out.emit(f"  linalg.yield %r{c} : i1")
-        self.out.emit(f"}} -> {m}")
-        result = self.out.name()
-        self.out.emit(
-            f"{result} = linalg.generic {{indexing_maps = [{identity}, {identity}, {identity}], "
-            f"iterator_types = [{quoted}]}}"
-            f" ins({mask}, {a.name} : {m}, {t}) outs({self.empty(a.shape, a.element)} : {t}) {{"
-        )
-        self.out.emit(f"^bb0(%x{c}: i1, %y{c}: {a.element}, %o{c}: {a.element}):")
-        z = constant(self.tape, self.out, a.element)
-        self.out.emit(f"  %r{c} = arith.select %x{c}, %y{c}, {z} : {a.element}")
-        self.out.emit(f"  linalg.yield %r{c} : {a.element}")
-        self.out.emit(f"}} -> {t}")
-        self.add("comparison", result, a.shape, a.element, a, b)
-
-    def indexed(self) -> None:
-        """A generic that uses its loop indices."""
-        a = self.any_value()
-        n = len(a.shape)
-        if n == 0:
-            return self.elementwise()
-        identity = affine(n, [f"d{k}" for k in range(n)])
-        quoted = ", ".join(['"parallel"'] * n)
-        result = self.out.name()
-        c = self.out.counter
-        self.out.emit(
-            f"{result} = linalg.generic {{indexing_maps = [{identity}, {identity}], iterator_types = [{quoted}]}}"
-            f" ins({a.name} : {a.type}) outs({self.empty(a.shape, a.element)} : {a.type}) {{"
-        )
-        self.out.emit(f"^bb0(%x{c}: {a.element}, %o{c}: {a.element}):")
-        self.out.emit(f"  %i{c} = linalg.index {self.tape.below(n)} : index")
-        self.out.emit(f"  %j{c} = linalg.index {self.tape.below(n)} : index")
-        self.out.emit(f"  %m{c} = arith.cmpi {self.tape.pick(('sge', 'slt', 'eq'))}, %i{c}, %j{c} : index")
-        z = constant(self.tape, self.out, a.element)
-        self.out.emit(f"  %r{c} = arith.select %m{c}, %x{c}, {z} : {a.element}")
-        self.out.emit(f"  linalg.yield %r{c} : {a.element}")
-        self.out.emit(f"}} -> {a.type}")
-        self.add("indexed", result, a.shape, a.element, a)
-
-    # --- the whole program
 
     def argument_shape(self, k: int) -> tuple[int, ...]:
         """Shape of an argument; the first decides what the program is about."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
-from typing import Any
 
-import numpy as np
-from xdsl.dialects.builtin import DenseResourceAttr, ModuleOp, f32, f64
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Region, SSAValue
+from xdsl.ir import Block, Region, SSAValue
 
+from fuzz.generators.torch_base import SIZES, TorchBase
 from fuzz.tape import Tape
-from mlc.dialects.torch.build import constant, create, list_construct
-from mlc.dialects.torch.constants import VTensorLiteralOp, literal_type_of
-from mlc.dialects.torch.inference import argument_of, infer_call
-from mlc.dialects.torch.types import TorchIntType, VTensorType
+from mlc.dialects.torch.types import VTensorType
 from mlc.testing.program import Program, finish
 
 UNARY = [
@@ -49,85 +44,10 @@ UNARY = [
     "isnan.bool",
 ]
 COMPARE = ["gt.Tensor", "lt.Tensor", "ge.Tensor", "le.Tensor", "eq.Tensor", "ne.Tensor"]
-SIZES = (2, 3, 4, 1, 5, 8)
 
 
-class TorchGenerator:
-    """One function on f32 value tensors."""
-
-    def __init__(self, tape: Tape, steps: dict[str, int]) -> None:
-        self.tape = tape
-        self.seed = tape.byte()
-        self.rng = np.random.default_rng(self.seed)
-        self.element: Attribute = f64 if tape.chance(10) else f32
-        self.steps = [name for name, weight in steps.items() for _ in range(weight)]
-        self.weights: dict[str, np.ndarray] = {}
-        self.features: list[str] = []
-        self.values: list[SSAValue] = []
-
-    # --- building
-
-    def call(self, name: str, *arguments: Any) -> list[SSAValue]:
-        """The op on values and Python constants, its types inferred."""
-        operands = [self.operand(a) for a in arguments]
-        types = infer_call(f"aten.{name}", [argument_of(o) for o in operands])
-        op = create(f"aten.{name}", operands, types)
-        self.block.add_op(op)
-        self.features.append(name)
-        return list(op.results)
-
-    def operand(self, a: Any) -> SSAValue:
-        """A value, or a constant op's result."""
-        if isinstance(a, SSAValue):
-            return a
-        if isinstance(a, list):
-            elements = [self.operand(x) for x in a]
-            kind: Attribute = elements[0].type if elements and isinstance(a[0], SSAValue) else TorchIntType()
-            if elements and isinstance(a[0], SSAValue):
-                kind = VTensorType.get()
-            op = list_construct(elements, kind)
-        else:
-            op = constant(a)
-        self.block.add_op(op)
-        return op.results[0]
-
-    def weight(self, shape: Sequence[int], *, positive: bool = False) -> SSAValue:
-        """A parameter of the model."""
-        name = f"w{len(self.weights)}"
-        data = self.rng.integers(1, 9, tuple(shape)) / 4 if positive else self.rng.integers(-4, 5, tuple(shape)) / 4
-        self.weights[name] = np.asarray(data, dtype=np.float32 if self.element == f32 else np.float64)
-        kind = VTensorType.get(list(shape), self.element)
-        op = VTensorLiteralOp.create(
-            properties={"value": DenseResourceAttr.from_params(name, literal_type_of(kind))}, result_types=(kind,)
-        )
-        self.block.add_op(op)
-        return op.results[0]
-
-    def shape(self, v: SSAValue) -> list[int]:
-        """Its static shape."""
-        assert isinstance(v.type, VTensorType) and v.type.shape is not None
-        return [d if d is not None else -1 for d in v.type.shape]
-
-    def any(self, rank: int | None = None) -> SSAValue:
-        """A float value at hand, preferably a recent one."""
-        fitting = [
-            v
-            for v in self.values
-            if isinstance(v.type, VTensorType)
-            and v.type.element_type == self.element
-            and (rank is None or len(self.shape(v)) == rank)
-        ]
-        if fitting:
-            return fitting[-1 - self.tape.below(min(4, len(fitting)))]
-        return self.weight([self.tape.pick(SIZES) for _ in range(2 if rank is None else rank)])
-
-    def keep(self, *values: SSAValue) -> None:
-        """Results to build on: known static shapes of small size only."""
-        for v in values:
-            if isinstance(v.type, VTensorType) and v.type.has_static_shape and prod(self.shape(v)) <= 4096:
-                self.values.append(v)
-
-    # --- steps
+class TorchGenerator(TorchBase):
+    """One function on value tensors."""
 
     def unary(self) -> None:
         """An elementwise function; of the absolute value where it is not defined for all."""
@@ -164,15 +84,6 @@ class TorchGenerator:
                 self.keep(*self.call("pow.Tensor_Scalar", x, self.tape.pick((2, 3, 1, 0))))
             case _:
                 self.keep(*self.call("add.Scalar", x, self.tape.pick((1.0, 2, -0.5)), self.tape.pick((1, 2))))
-
-    def like(self, x: SSAValue) -> SSAValue:
-        """Something that broadcasts with `x`."""
-        shape = self.shape(x)
-        same = [v for v in self.values if v.type == x.type]
-        if same and self.tape.chance(50):
-            return self.tape.pick(same[::-1])
-        cut = self.tape.below(len(shape) + 1)
-        return self.weight([1 if self.tape.chance(30) else d for d in shape[cut:]])
 
     def binary(self) -> None:
         """Arithmetic of two tensors."""
@@ -416,8 +327,6 @@ class TorchGenerator:
                 self.keep(*self.call("avg_pool2d", x, [k, k], [s, s], [pad] * 2, False, self.tape.chance(50), None))
             case _:
                 self.keep(*self.call("adaptive_avg_pool2d", x, self.tape.pick(([1, 1], [2, 3]))))
-
-    # --- the whole program
 
     def program(self) -> Program:
         """Arguments, steps, results."""

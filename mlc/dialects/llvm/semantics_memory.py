@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import IntegerAttr, StringAttr, SymbolRefAttr, UnitAttr, VectorType
-from xdsl.dialects.llvm import GEP_USE_SSA_VAL, GEPOp, LLVMArrayType, LLVMPointerType, LLVMStructType
+from xdsl.dialects.llvm import GEP_USE_SSA_VAL, GEPOp, LLVMArrayType, LLVMStructType
 from xdsl.ir import Attribute, Operation
 
 from mlc.dialects.llvm.flat_memory import FlatMemory, encode, size_of, struct_offsets
@@ -199,9 +199,3 @@ def memset(op: Operation, args: Args, run: Runner) -> Results:
     if n:
         memory_of(run).window(int(args[0]), n, write=True)[...] = np.asarray(args[1]).astype(np.uint8)
     return ()
-
-
-def place_argument(run: Runner, value: np.ndarray, t: Attribute) -> np.int64:
-    """Put an array into the memory and give its address: how a host passes a buffer."""
-    assert isinstance(t, LLVMPointerType)
-    return np.int64(memory_of(run).allocate(value.nbytes, data=value))
