@@ -34,6 +34,7 @@ from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
 from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS, Row, rows_until
+from mlc.ir.verifier import verify_module
 from mlc.module_parts import ModuleParts, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
@@ -118,6 +119,7 @@ class Compiled:
 
 def compile_module(module: ModuleOp, ctx: MlcContext, options: Options) -> Compiled:
     """Compile a torch-level `module` whose weights are in `ctx.resources`. `module` itself is left as it is."""
+    verify_module(module, ctx)
     with fast_build():
         return _compile(module, ctx, options)
 

@@ -16,6 +16,7 @@ from xdsl.ir import Operation
 from xdsl.traits import IsTerminator
 
 from mlc.errors import MlcError
+from mlc.interp.run import function_type
 from mlc.ir.locations import with_location
 from mlc.ir.verifier import verify_module
 from mlc.testing.program import Program
@@ -27,13 +28,14 @@ def reduce_program(program: Program, still_fails: Callable[[Program], bool], *, 
     """The smallest program found for which `still_fails` holds; `budget` bounds the number of tries."""
     left = budget
     progress = True
+    lowered = program.signature != function_type(program.module, program.entry)
     while progress and left > 0:
         progress = False
         for edit in _edits(program):
             if left <= 0:
                 break
             candidate = program.copy()
-            if not _applied(edit, candidate):
+            if not _applied(edit, candidate, lowered=lowered):
                 continue
             left -= 1
             if still_fails(candidate):
@@ -47,15 +49,18 @@ def count_ops(module: ModuleOp) -> int:
     return sum(1 for op in _inner_ops(module))
 
 
-def _applied(edit: Edit, candidate: Program) -> bool:
+def _applied(edit: Edit, candidate: Program, *, lowered: bool) -> bool:
+    """Make the edit on `candidate`. A lowered entry is called by its original signature, which must then not change."""
+    before = function_type(candidate.module, candidate.entry)
     try:
         if not edit(candidate.module):
             return False
         verify_module(candidate.module, candidate.ctx)
     except (MlcError, ValueError):
         return False
-    candidate.refresh_signature()
-    return True
+    if not lowered:
+        candidate.refresh_signature()
+    return not lowered or function_type(candidate.module, candidate.entry) == before
 
 
 def _inner_ops(module: ModuleOp) -> Iterator[Operation]:

@@ -45,7 +45,12 @@ def contract_of(p: ModulePass) -> Contract:
 
 
 def bisect(module: ModuleOp, ctx: MlcContext, passes: Sequence[ModulePass], entry: str, seed: int) -> Culprit | None:
-    """The first pass that breaks its promise on `module`, or None. `module` is left as it is."""
+    """The first pass that breaks its promise on `module`, or None. `module` is left as it is.
+
+    The entry is called by the signature it has in the file, also when passes have turned its tensors into buffers.
+    """
+    if not passes:
+        raise UsageError("--bisect needs passes", hint="give a pipeline: --pass-pipeline=… or --mlc-pipeline=cpu")
     current = Program(module.clone(), ctx.clone(), entry, seed)
     for i, p in enumerate(passes):
         finding = _failure(p, current)
@@ -55,7 +60,6 @@ def bisect(module: ModuleOp, ctx: MlcContext, passes: Sequence[ModulePass], entr
             return Culprit(i, p, seen or finding, reduced, _rewrites(p, reduced))
         current = current.copy()
         p.apply(current.ctx, current.module)
-        current.refresh_signature()
     return None
 
 

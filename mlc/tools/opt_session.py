@@ -139,7 +139,11 @@ def _load_resources(ctx: MlcContext, files: list[str]) -> None:
     from safetensors.numpy import load_file  # noqa: PLC0415 - an extra, needed only with --resources
 
     for file in files:
-        for name, array in load_file(file).items():
+        try:
+            weights = load_file(file)
+        except Exception as e:  # the library raises its own kinds for a missing, cut or foreign file
+            raise UsageError(f"cannot read weights '{file}': {e}", expected="a .safetensors file") from None
+        for name, array in weights.items():
             ctx.resources.set(name, array)
 
 

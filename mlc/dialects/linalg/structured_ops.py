@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import (
     AnyFloat,
     ArrayAttr,
     DenseIntElementsAttr,
+    IntegerType,
     TensorType,
     i64,
 )
@@ -44,12 +45,29 @@ def _iterators(kinds: str) -> ArrayAttr[IteratorTypeAttr]:
     return ArrayAttr(IteratorTypeAttr.parallel() if k == "p" else IteratorTypeAttr.reduction() for k in kinds)
 
 
+def _widened(value: SSAValue, wanted: Attribute) -> SSAValue:
+    """An operand in the type that products are summed in, as upstream's named ops cast it (signed)."""
+    if value.type == wanted:
+        return value
+    if isinstance(wanted, AnyFloat):
+        if isinstance(value.type, AnyFloat):
+            narrow = wanted.bitwidth < value.type.bitwidth
+            return (arith.TruncFOp(value, wanted) if narrow else arith.ExtFOp(value, wanted)).results[0]
+        return arith.SIToFPOp(value, wanted).results[0]
+    if isinstance(value.type, AnyFloat):
+        return arith.FPToSIOp(value, wanted).results[0]
+    assert isinstance(wanted, IntegerType) and isinstance(value.type, IntegerType)
+    narrow = wanted.bitwidth < value.type.bitwidth
+    return (arith.TruncIOp(value, wanted) if narrow else arith.ExtSIOp(value, wanted)).results[0]
+
+
 def _multiply_add(arg_types: Sequence[Attribute]) -> Region:
     floats = isinstance(arg_types[-1], AnyFloat)
 
     @Builder.implicit_region(arg_types)
     def region(args: tuple[BlockArgument, ...]) -> None:
-        product = (arith.MulfOp if floats else arith.MuliOp)(args[0], args[1])
+        a, b = _widened(args[0], args[2].type), _widened(args[1], args[2].type)
+        product = (arith.MulfOp if floats else arith.MuliOp)(a, b)
         total = (arith.AddfOp if floats else arith.AddiOp)(args[2], product.result)
         ops.YieldOp(total)
 
@@ -115,6 +133,10 @@ class MatmulOp(ops.MatmulOp):
             AffineMapAttr(AffineMap.from_callable(lambda i, j, _: (i, j))),
         ]
     )
+
+    @classmethod
+    def get_hidden_region(cls, inputs: Sequence[SSAValue], outputs: Sequence[SSAValue]) -> Region:
+        return _multiply_add(cls.body_arg_types((*inputs, *outputs)))
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:

@@ -88,6 +88,14 @@ class _Planner:
         assert isinstance(count, IntegerAttr)
         args = entry.body.block.args
         self.inputs = args[: count.value.data]
+        for a in self.inputs:
+            if not isinstance(a.type, MemRefType):
+                raise UnsupportedError(
+                    f"argument {a.index} of @{entry.sym_name.data} is a scalar of type {a.type}",
+                    where=format_location(entry.location) or None,
+                    expected="tensors",
+                    hint="pass it as a tensor without dimensions and take the value out with tensor.extract",
+                )
         self.known = _output_extents(self.inputs, args[count.value.data :], output_dims)
 
     def run(self) -> None:
