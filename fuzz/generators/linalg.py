@@ -73,7 +73,7 @@ class LinalgGenerator(LinalgShapes):
         b = (
             self.tape.pick(others)
             if others and self.tape.chance(30)
-            else self.weight((max(k, 0), self.tape.pick((8, 16, 4, 17, 33, 3, 1))), a.element)
+            else self.weight((max(k, 0), self.tape.pick((16, 8, 32, 4, 17, 33, 3))), a.element)
         )
         if k == DYN:
             return self.elementwise()
@@ -124,7 +124,7 @@ class LinalgGenerator(LinalgShapes):
         if self.tape.chance(30):
             w = self.weight((c, *kernel), x.element)
             return self.named("linalg.depthwise_conv_2d_nchw_chw", "depthwise", [x, w], (x.shape[0], c, *size), attrs)
-        f = self.tape.pick((4, 3, 8, 16, 1, 17))
+        f = self.tape.pick((4, 16, 8, 3, 1, 17))
         w = self.weight((f, c, *kernel), x.element)
         self.named("linalg.conv_2d_nchw_fchw", "convolution", [x, w], (x.shape[0], f, *size), attrs)
 

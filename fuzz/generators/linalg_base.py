@@ -43,9 +43,9 @@ class LinalgBase:
         self.rng = np.random.default_rng(self.seed)
         self.element = tape.pick(("f32",) * 8 + ("f64", "f16", "i32", "i64"))
         self.dynamic = tape.chance(20)
-        self.theme = tape.pick(("mix", "products", "images"))
+        self.theme = tape.pick(("mix", "images", "products"))
         favoured = {"products": ("matmul",), "images": ("convolution", "pooling")}.get(self.theme, ())
-        self.steps = [s for s, n in steps.items() for _ in range(n * (3 if s in favoured else 1))]
+        self.steps = [s for s, n in steps.items() for _ in range(n * (4 if s in favoured else 1))]
         self.sizes = SIZES[: tape.pick((4, 8, 10))] if small else SIZES
         self.dim_name = ""
 

@@ -5,9 +5,7 @@ What an earlier pass refuses, or gets wrong in a way its own property reports, i
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import DenseResourceAttr
 from xdsl.dialects.func import FuncOp
-from xdsl.dialects.memref import GlobalOp
 
 from fuzz.generators.linalg import linalg
 from fuzz.tape import Tape
@@ -74,8 +72,4 @@ def without_constants(program: Program) -> Program:
             program.resources.set(name, evaluate_constant(program.module, name, program.resources))
             op.detach()
             op.erase()
-    for op in program.module.ops:
-        if isinstance(op, GlobalOp) and isinstance(op.initial_value, DenseResourceAttr):
-            # the llvm level knows weights by the names of their globals
-            program.resources.set(op.sym_name.data, program.resources.get(op.initial_value.resource_handle.data))
     return program
