@@ -10,8 +10,10 @@ from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 
 from mlc.dialects.llvm.semantics_memory import memory_of
 from mlc.errors import ExecutionError
+from mlc.interp.derived import DerivedResources
 from mlc.interp.domains import make_domain
 from mlc.interp.engine import MAX_ITERATIONS, Interpreter
+from mlc.interp.run import evaluate_constant
 from mlc.ir.resources import ResourceStore
 
 ENTRY, ENTRY_ARENA_SIZE = "mlc_forward", "mlc_arena_size"
@@ -55,6 +57,7 @@ def run_forward(
     resources: ResourceStore | None = None,
 ) -> list[np.ndarray]:
     """Call `mlc_forward`: `outputs` give shapes and dtypes, `dims` the dynamic sizes of the inputs."""
+    resources = DerivedResources(module, resources, lambda name, store: evaluate_constant(module, name, store))
     interpreter = Interpreter(module, resources=resources, domain=make_domain("ieee"))
     memory = memory_of(interpreter)
     held: list[np.ndarray] = []

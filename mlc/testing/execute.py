@@ -11,6 +11,7 @@ from xdsl.dialects.llvm import FuncOp as LLVMFuncOp
 from xdsl.ir import Attribute
 
 from mlc.dialects.llvm.semantics_memory import memory_of
+from mlc.dialects.torch.types import VTensorType
 from mlc.errors import ExecutionError
 from mlc.interp import Interpreter, run_module
 from mlc.interp.run import convert_input
@@ -48,7 +49,8 @@ def _is_llvm(module: ModuleOp, entry: str) -> bool:
 
 
 def _dynamic(x: Any, t: Attribute) -> list[int]:
-    return [n for n, d in zip(np.shape(x), static_shape(t), strict=True) if d == DYNAMIC]
+    shape = t.shape or () if isinstance(t, VTensorType) else static_shape(t)
+    return [n for n, d in zip(np.shape(x), shape, strict=True) if d in (DYNAMIC, None)]
 
 
 def _engine(program: Program, domain: Domain) -> Interpreter:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from xdsl.dialects import func
-from xdsl.dialects.builtin import FunctionType, ModuleOp
+from xdsl.dialects.builtin import FunctionType, MemRefType, ModuleOp
 from xdsl.ir import Operation
 from xdsl.traits import IsTerminator
 
@@ -28,7 +28,11 @@ def reduce_program(program: Program, still_fails: Callable[[Program], bool], *, 
     """The smallest program found for which `still_fails` holds; `budget` bounds the number of tries."""
     left = budget
     progress = True
-    lowered = program.signature != function_type(program.module, program.entry)
+    now = function_type(program.module, program.entry)
+    lowered = program.signature != now and any(isinstance(t, MemRefType) for t in now.inputs.data)
+    if not lowered:
+        program = program.copy()
+        program.refresh_signature()
     while progress and left > 0:
         progress = False
         for edit in _edits(program):
@@ -77,7 +81,7 @@ def _edits(program: Program) -> Iterator[Edit]:
     entry = _entry(program.module, program.entry)
     called = {op.callee.root_reference.data for op in program.module.walk() if isinstance(op, func.CallOp)}
     for i, op in enumerate(program.module.ops):
-        if isinstance(op, func.FuncOp) and op is not entry and op.sym_name.data not in called:
+        if isinstance(op, func.FuncOp) and "kernel" in op.attributes and op.sym_name.data not in called:
             yield lambda module, i=i: _drop_function(module, i)
     if entry is not None and len(entry.body.blocks) == 1:
         ops = list(entry.body.block.ops)[:-1]

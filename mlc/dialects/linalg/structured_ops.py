@@ -55,6 +55,7 @@ def _widened(value: SSAValue, wanted: Attribute) -> SSAValue:
             return (arith.TruncFOp(value, wanted) if narrow else arith.ExtFOp(value, wanted)).results[0]
         return arith.SIToFPOp(value, wanted).results[0]
     if isinstance(value.type, AnyFloat):
+        assert isinstance(wanted, IntegerType)
         return arith.FPToSIOp(value, wanted).results[0]
     assert isinstance(wanted, IntegerType) and isinstance(value.type, IntegerType)
     narrow = wanted.bitwidth < value.type.bitwidth

@@ -58,6 +58,8 @@ class ModuleState:
     """Signature of each function of the source, and whether it returns a status."""
     consts: dict[str, int] = field(default_factory=dict)
     """Globals held in the weight store: their place in the `consts` array of the entry."""
+    weights: list[str] = field(default_factory=list)
+    """What the weight store calls them, in the same order."""
     externals: dict[str, llvm.LLVMFunctionType] = field(default_factory=dict)
     """C functions called, in order of first use."""
     calls: dict[Operation, int] = field(default_factory=dict)

@@ -111,6 +111,7 @@ def _survey(module: ModuleOp) -> ModuleState:
                 state.functions[name] = (op.function_type, returns_status(op.function_type, name))
         elif isinstance(op, memref.GlobalOp) and isinstance(op.initial_value, DenseResourceAttr):
             state.consts[op.sym_name.data] = len(state.consts)
+            state.weights.append(op.initial_value.resource_handle.data)
     if FORWARD in state.functions:
         calls = (op for op in module.walk() if isinstance(op, func.CallOp))
         state.calls = {op: n for n, op in enumerate(calls, 1)}

@@ -75,7 +75,7 @@ def convert_forward(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
     convert_body(b, op.body)
     made = _function(ENTRY, [PTR] * 4, i32, region, op)
     note_messages(made, b.messages)
-    made.attributes["mlc.consts"] = ArrayAttr([StringAttr(name) for name in state.consts])
+    made.attributes["mlc.consts"] = ArrayAttr([StringAttr(name) for name in state.weights])
     return made
 
 
