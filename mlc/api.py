@@ -99,6 +99,10 @@ class CompiledModel:
         self._last: _Variant | None = None
         self._lock = threading.RLock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles carry the model and the options; native code is made (or found in the cache) again."""
+        return CompiledModel, (self._source, self._options)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run natively; compiles first when these shapes, dtypes, values or weights are new."""
         for call in self._calls:

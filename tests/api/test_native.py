@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +123,15 @@ def test_unsigned_bytes_keep_their_upper_half(fn):
     got, want = mlc.compile(fn)(a, b), fn(a, b)
     assert got.dtype is want.dtype
     assert torch.equal(got, want)
+
+
+def test_copies_and_pickles_compile_again():
+    model = nn.Linear(4, 3)
+    x = torch.randn(2, 4)
+    compiled = mlc.compile(model)
+    want = compiled(x).clone()
+    copied = copy.deepcopy(compiled)
+    with torch.no_grad():
+        model.weight.zero_()
+    for twin in (copied, pickle.loads(pickle.dumps(copied))):
+        torch.testing.assert_close(twin(x), want)
