@@ -28,14 +28,14 @@ from xdsl.passes import ModulePass
 import mlc
 from mlc.backends.registry import Backend, load_backend
 from mlc.interp import evaluate_constant
-from mlc.ir.context import MlcContext, make_context
+from mlc.ir.context import MlcContext
 from mlc.ir.contract import Level
 from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
 from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS, Row, rows_until
 from mlc.ir.verifier import verify_module
-from mlc.module_parts import ModuleParts, split_module
+from mlc.module_parts import split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache, default_directory
@@ -245,6 +245,3 @@ def _source_digest() -> str:
             h.update(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}".encode())
         _digest = h.hexdigest()
     return _digest
-
-
-__all__ = ["Compiled", "ModuleParts", "compile_module", "make_context", "open_cache"]

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from mlc.errors import InternalError, MlcError
-from mlc.tools.opt_args import OptArgs, parse_args
+from mlc.tools.opt_args import parse_args
 from mlc.tools.opt_session import run_session
 
 
@@ -52,8 +52,6 @@ def entry() -> None:
     """Console script."""
     sys.exit(main())
 
-
-__all__ = ["OptArgs", "main"]
 
 if __name__ == "__main__":
     entry()

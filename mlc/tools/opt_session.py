@@ -17,7 +17,6 @@ from mlc.errors import MlcError, ParseError, UsageError, VerifyError
 from mlc.ir.context import MlcContext, make_context, universe
 from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.pipeline import (
-    Instruments,
     load_pass,
     make_pass,
     pass_names,
@@ -171,6 +170,3 @@ def _write(name: str | None, text: str, out: TextIO) -> None:
         os.replace(temporary, target)
     except OSError as e:
         raise UsageError(f"cannot write '{name}': {e.strerror or e}") from None
-
-
-__all__ = ["Instruments", "run_session"]

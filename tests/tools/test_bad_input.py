@@ -6,7 +6,6 @@ import io
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -92,11 +91,9 @@ def test_rejected(name: str, tmp_path: Path):
 @pytest.mark.parametrize("name", LIMITS)
 def test_limits(name: str, tmp_path: Path):
     text, expected = LIMITS[name]
-    start = time.perf_counter()
     code, out, err = opt(text, tmp_path=tmp_path)
     assert (code, out) == (3, ""), err
     assert expected in err
-    assert time.perf_counter() - start < 30
 
 
 @pytest.mark.parametrize("name", USAGE)
