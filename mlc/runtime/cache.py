@@ -74,10 +74,10 @@ class DiskCache:
                 with os.fdopen(fd, "wb") as f:
                     f.write(_MAGIC + self._sign(key, payload) + payload)
                 os.replace(temporary, path)
-            except OSError:
+            except BaseException:  # Ctrl-C too leaves nothing behind
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
-                return
+                raise
         except OSError:
             return
         self._written += len(payload)
