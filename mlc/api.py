@@ -7,6 +7,7 @@ print(compiled.ir("linalg"), compiled.explain(), compiled.asm())
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import importlib.util
 import os
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from mlc.frontends.torch import Binding, Captured, TorchSource
 
 MAX_VARIANTS = 8
-ATTEMPTS = 3
+RETRIES = 2
+"""Captures after the first when another thread changes the weights meanwhile."""
 
 _compiling = threading.RLock()
 """One capture or compile at a time: PyTorch's tracing has process-wide state. A fork waits for it to end."""
 os.register_at_fork(before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release)
+atexit.register(_compiling.acquire, timeout=30)  # a thread that the interpreter ends inside of C++ ends the process
 
 
 def compile(
@@ -128,11 +131,15 @@ class CompiledModel:
                 out = call(args, kwargs)
                 if out is not self._miss:
                     return out
-            for _ in range(ATTEMPTS):  # another thread may change a weight in between
-                variant = self._new_variant(args, kwargs)
-                out = variant.binding(args, kwargs)
+            variant = self._new_variant(args, kwargs)
+            out = variant.binding(args, kwargs)
+            for _ in range(RETRIES):
                 if out is not self._miss:
                     return out
+                variant = self._new_variant(args, kwargs)
+                out = variant.binding(args, kwargs)
+            if out is not self._miss:
+                return out
         self._source.refuse(variant.captured, args, kwargs)
         raise UnsupportedError(
             "the model's state changes with every call, so that no compiled version stays valid",

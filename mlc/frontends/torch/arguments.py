@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
@@ -158,7 +159,7 @@ def _tensor_refusal(name: str, tensor: torch.Tensor) -> MlcError | None:
             expected="a plain torch.Tensor",
             hint=f"pass {name}.as_subclass(torch.Tensor), or the plain tensors it is made of",
         )
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+    if is_functorch_wrapped_tensor(tensor):
         return UnsupportedError(
             f"argument '{name}' is inside a transform of torch.func (vmap, grad, jvp, …)",
             expected="a tensor of its own",
@@ -171,7 +172,7 @@ def _tensor_refusal(name: str, tensor: torch.Tensor) -> MlcError | None:
             hint=f"pass {name}.dequantize() or {name}.int_repr()",
         )
     if tensor.layout is not torch.strided:
-        kind = "an MKL-DNN" if tensor.layout is torch._mkldnn else "a sparse"
+        kind = "an MKL-DNN" if str(tensor.layout) == "torch._mkldnn" else "a sparse"
         return UnsupportedError(
             f"argument '{name}' is {kind} tensor ({tensor.layout})",
             expected="a dense tensor",
