@@ -22,9 +22,8 @@ from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, MlcError, UnsupportedError, UsageError
 from mlc.frontends.torch.arrays import ELEMENT_TYPES, numpy_dtype
+from mlc.frontends.torch.captured_values import is_constant
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_PLAIN_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 _DTYPES = ", ".join(str(d).removeprefix("torch.") for d in ELEMENT_TYPES)
 
 
@@ -136,7 +135,7 @@ def refusal(name: str, value: Any) -> MlcError | None:
         return _tensor_refusal(name, value)
     if isinstance(value, np.ndarray):
         return _array_refusal(name, value)
-    if isinstance(value, (*_PLAIN, *_PLAIN_TORCH, np.generic)):
+    if is_constant(value):
         return None
     return UnsupportedError(
         f"argument '{name}' is {type_name(value)}",

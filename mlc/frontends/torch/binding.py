@@ -29,6 +29,7 @@ from mlc.frontends.torch.captured import (
 )
 from mlc.frontends.torch.captured_values import same_value
 from mlc.frontends.torch.context import Context
+from mlc.frontends.torch.functional import is_wrapped
 from mlc.frontends.torch.quick_call import LONG, MISS, Native, quick_call
 
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
@@ -75,7 +76,7 @@ class Binding:
         for guard, leaf in zip(self._guards, leaves, strict=True):
             if isinstance(guard, TensorGuard):
                 if isinstance(leaf, torch.Tensor):
-                    if leaf.dtype is not guard.dtype or leaf.is_nested:
+                    if leaf.dtype is not guard.dtype or leaf.is_nested or is_wrapped(leaf):
                         return False
                 elif not isinstance(leaf, np.ndarray) or numpy_dtype(leaf) is not guard.dtype:
                     return False

@@ -81,6 +81,7 @@ def quick_call(captured: Captured, native: Native) -> Call | None:
         "LONG": LONG,
         "Tensor": torch.Tensor,
         "holds": captured.state.holds,
+        "modes": torch._C._len_torch_dispatch_stack,
         "autocast": torch._C._is_any_autocast_enabled,
         "default_dtype": torch.get_default_dtype,
         "wanted_default": captured.context and captured.context.default_dtype,
@@ -137,7 +138,8 @@ def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
         else:
             space[f"value{i}"] = guard.value
             lines += [f"if a{i} is not value{i} and not same_value(value{i}, a{i}):", "    return MISS"]
-    odd = [f"not {a}.is_contiguous() or {a}.is_neg() or not {a}.is_cpu" for a in tensors]
+    odd = ["modes()"]  # another model is being captured, or fake tensors are about
+    odd += [f"not {a}.is_contiguous() or {a}.is_neg() or not {a}.is_cpu" for a in tensors]
     odd += [f"{a}.requires_grad" for a in tensors] + ["forward_ad._current_level >= 0"]
     if captured.context is not None:
         odd += ["autocast()", "default_dtype() is not wanted_default"]
@@ -152,7 +154,7 @@ def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict
         shape = native.outputs[result.index].shape
         with torch.inference_mode(False), torch.no_grad():
             space[f"model{k}"] = torch.empty(shape, dtype=result.dtype, device="cpu")  # pyright: ignore[reportArgumentType]
-        lines += [f"o{k} = empty_like(model{k})", f"if type(o{k}) is not Tensor:", "    return LONG"]
+        lines.append(f"o{k} = empty_like(model{k})")
     lines += ["try:", "    frame = frames.pop()", "except IndexError:", "    frame = new_frame()"]
     lines.append("pointers = frame.pointers")
     if captured.inputs:

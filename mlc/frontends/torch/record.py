@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +86,8 @@ class _Capture:
                 wrappers[i] = wrap(tensor)
             wrapped = [wrappers.get(i, v) for i, v in enumerate(leaves)]
             out_leaves, out_spec, inner = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
+        if not self.block.args and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
+            self.problems.fail("neither takes nor returns a tensor", UNKNOWN_LOC, "call it without compiling")
         recording = Recording(
             self.recorder, self.block, self.model, in_spec, guards, leaves, inner, self.buffers, out_leaves, out_spec
         )
@@ -97,8 +101,8 @@ class _Capture:
         """Run it; returns the output leaves unwrapped, their structure, and the inputs' final tensors."""
         args, kwargs = tree
         try:
-            with functionalization(), self.watch.wrapping(), self.recorder, PythonReads(self.recorder):
-                with self.places.following():
+            with functionalization(), self.watch.wrapping(), self.recorder:
+                with PythonReads(self.recorder), self.places.following():
                     out = self.model(*args, **kwargs)
                 leaves, spec = pytree.tree_flatten(out)
                 inner = {i: unwrap(w) for i, w in wrappers.items()}
@@ -128,12 +132,27 @@ class _Capture:
             return UnsupportedError(
                 f"this model needs autograd inside forward ({text})", where=where, hint="compile the part without it"
             )
+        if (operator := _control_flow(error)) is not None:
+            return UnsupportedError(
+                f"this model uses the control-flow op '{operator}'",
+                where=where,
+                hint="compute both branches and choose with torch.where, or branch in Python outside of the model",
+            )
         return ExecutionError(
             f"the model itself failed on ({self.given}): {type(error).__name__}: {text}",
             where=where,
             expected=f"arguments that fit {describe_signature(self.model)}",
             hint="run model(*inputs) without mlc; if that works, please report this",
         )
+
+
+def _control_flow(error: BaseException) -> str | None:
+    """The higher-order operator inside of which a run failed."""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.parent.name == "_higher_order_ops" and path.parents[1].name == "torch":
+            return path.stem
+    return None
 
 
 def _guard(value: Any, name: str) -> Guard:
