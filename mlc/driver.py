@@ -27,10 +27,11 @@ from xdsl.passes import ModulePass
 import mlc
 from mlc.backends.registry import Backend, load_backend
 from mlc.interp import evaluate_constant
+from mlc.ir.compact import from_compact, to_compact
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Level
 from mlc.ir.fast_build import fast_build
-from mlc.ir.parsing import parse_text, print_text
+from mlc.ir.parsing import print_text
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
 from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS, Row, rows_until
 from mlc.ir.remarks import Remark, RemarkLog
@@ -197,7 +198,7 @@ def _build(
         outputs=signature.outputs,
         constants=parts.constants,
         derived=sorted(derived),
-        constant_functions=print_text(parts.constant_functions),
+        constant_functions=to_compact(parts.constant_functions),
         literals={n: ctx.resources.get(n) for n in parts.constants if n not in weights and n not in derived},
         assertions=messages,
     )
@@ -216,7 +217,7 @@ def _link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: 
                 arrays.append(aligned(ctx.resources.get(name)))
                 continue
             if functions is None:
-                functions = parse_text(bundle.constant_functions, ctx, name="<constants>")
+                functions = from_compact(bundle.constant_functions, ctx)
             arrays.append(aligned(evaluate_constant(functions, name, ctx.resources)))
     with phases.phase("link"):
         library = backend.load(bundle.objects)
