@@ -45,7 +45,7 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
     flops = 0
     for op in kernel.walk():
         if isinstance(op, LinalgStructuredOperation):
-            times = _trips(op)
+            times = trips(op)
             points = prod(_extents(op, sizes))
             flops += times * points * _body_flops(op)
             for value in op.inputs:
@@ -55,11 +55,11 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
                     _note(read, value, sizes)
                 _note(written, value, sizes)
         elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):
-            points = _trips(op) * _enclosing_points(op, sizes)
+            points = trips(op) * _enclosing_points(op, sizes)
             table = _size_of(op.memref, sizes)
             read[op.memref] = max(read.get(op.memref, 0), min(points, table) * byte_size(op.memref.type.element_type))
         elif isinstance(op, memref.StoreOp) and isinstance(op.memref.type, MemRefType):
-            points = min(_trips(op), _size_of(op.memref, sizes))
+            points = min(trips(op), _size_of(op.memref, sizes))
             written[op.memref] = max(written.get(op.memref, 0), points * byte_size(op.memref.type.element_type))
     arguments = set(kernel.body.block.args)
     traffic = sum(n for side in (read, written) for v, n in side.items() if _root(v) in arguments)
@@ -130,7 +130,7 @@ def _enclosing_points(op: Operation, sizes: Sizes) -> int:
     return 1
 
 
-def _trips(op: Operation) -> int:
+def trips(op: Operation) -> int:
     """How often the loops around `op` run it, as far as their bounds are known."""
     count = 1
     parent = op.parent_op()

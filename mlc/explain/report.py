@@ -18,8 +18,8 @@ from xdsl.ir import Operation
 
 from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.driver import Compiled
-from mlc.explain.costs import Cost, kernel_cost
-from mlc.explain.profile import Measured, profile_calls
+from mlc.explain.costs import Cost, kernel_cost, trips
+from mlc.explain.profile import profile_calls
 from mlc.ir.locations import flatten_location, format_location
 from mlc.ir.remarks import Remark
 from mlc.module_parts import ENTRY, split_module
@@ -39,13 +39,13 @@ class KernelRow:
     seconds: float | None = None
     remarks: Counter[str] = field(default_factory=Counter)
 
-    def add(self, cost: Cost, measured: Measured | None) -> None:
-        """One more call."""
-        self.calls += 1
-        self.flops += cost.flops
-        self.bytes += cost.bytes
-        if measured is not None:
-            self.seconds = (self.seconds or 0.0) + measured.seconds
+    def add(self, cost: Cost, calls: int, seconds: float | None = None) -> None:
+        """More calls."""
+        self.calls += calls
+        self.flops += cost.flops * calls
+        self.bytes += cost.bytes * calls
+        if seconds is not None:
+            self.seconds = (self.seconds or 0.0) + seconds
 
     def limit_share(self, limits: Limits) -> float | None:
         """Part of what one core could do: the larger of its share of the FMA limit and of the bandwidth limit."""
@@ -76,19 +76,23 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
     parts = split_module(lowered, compiled.fingerprint)
     kernels = {f"k_{k.key}": next(op for op in k.module.ops if isinstance(op, FuncOp)) for k in parts.kernels}
     calls = [op for op in _entry(parts.main).walk() if isinstance(op, CallOp)]
-    measured: Sequence[Measured | None] = [None] * len(calls)
-    limits = None
-    if inputs is not None:
-        measured = profile_calls(parts.main, compiled.executable, parts.constants, inputs, runs)
-        limits = measure_limits(compiled.ctx.machine)
     rows: dict[str, KernelRow] = {}
-    for name, call, m in zip(names, calls, measured, strict=True):
-        kernel = kernels[call.callee.root_reference.data]
-        memrefs = [a for a in kernel.body.block.args if isinstance(a.type, MemRefType)]
-        cost = kernel_cost(kernel, dict(zip(memrefs, m.sizes, strict=True)) if m else {})
-        row = rows.setdefault(name, KernelRow(name))
-        row.add(cost, m)
-        row.where.update(dict.fromkeys(_places(kernel) if not row.where else _places(call)))
+    row_of: dict[str, KernelRow] = {}
+    for name, call in zip(names, calls, strict=True):
+        symbol = call.callee.root_reference.data
+        row = row_of[symbol] = rows.setdefault(name, KernelRow(name))
+        row.where.update(dict.fromkeys(_places(call) if row.where else _places(kernels[symbol])))
+    limits = None
+    if inputs is None:
+        for call in calls:
+            symbol = call.callee.root_reference.data
+            row_of[symbol].add(kernel_cost(kernels[symbol], {}), trips(call))
+    else:
+        limits = measure_limits(compiled.ctx.machine)
+        for m in profile_calls(parts.main, compiled.executable, parts.constants, inputs, runs):
+            memrefs = [a for a in kernels[m.symbol].body.block.args if isinstance(a.type, MemRefType)]
+            cost = kernel_cost(kernels[m.symbol], dict(zip(memrefs, m.sizes, strict=True)))
+            row_of[m.symbol].add(cost, 1, m.seconds)
     general = _distribute(remarks, rows)
     ordered = sorted(rows.values(), key=lambda r: -(r.seconds or 0.0))
     return Report(ordered, general, limits)

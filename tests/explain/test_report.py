@@ -56,6 +56,16 @@ def test_profile_times_every_call_and_leaves_results_alone(compiled: mlc.Compile
     assert torch.equal(compiled(x), before)
 
 
+def test_calls_in_loops_count_per_trip():
+    model = nn.LSTM(4, 16, batch_first=True).eval()
+    x = torch.randn(1, 9, 4)
+    compiled = mlc.compile(model, (x,), num_threads=1)
+    unit = compiled._latest().unit
+    still, measured = make_report(unit), make_report(unit, [x.numpy()], runs=1)
+    assert {r.name: r.calls for r in still.rows} == {r.name: r.calls for r in measured.rows}
+    assert next(r for r in still.rows if r.name.startswith("matmul_1x")).calls == 9
+
+
 def test_open_sizes_are_measured_at_a_size_they_may_have():
     shapes = ({0: Dim("batch", min=3, max=64)},)
     model = nn.Sequential(nn.Linear(6, 32), nn.GELU()).eval()
