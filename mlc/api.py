@@ -7,11 +7,13 @@ print(compiled.ir("linalg"), compiled.explain(), compiled.asm())
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import importlib.util
 import os
 import sys
 import threading
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from mlc import driver
-from mlc.errors import LimitError, MlcError, UnsupportedError, UsageError
+from mlc.errors import MlcError, UnsupportedError, UsageError
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
 from mlc.ir.parsing import print_text
@@ -33,6 +35,13 @@ if TYPE_CHECKING:
 
 MAX_VARIANTS = 8
 PROFILE_SIZE = 8
+RETRIES = 2
+"""Captures after the first when another thread changes the weights meanwhile."""
+
+_compiling = threading.RLock()
+"""One capture or compile at a time: PyTorch's tracing has process-wide state. A fork waits for it to end."""
+os.register_at_fork(before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release)
+atexit.register(_compiling.acquire, timeout=30)  # a thread that the interpreter ends inside of C++ ends the process
 
 
 def compile(
@@ -51,9 +60,10 @@ def compile(
     """Compile a PyTorch model (module, function of tensors, or ExportedProgram) to native code.
 
     With `example_inputs` (a tuple of arguments, a dict of keywords, or one tensor) it is compiled now, otherwise at
-    the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again, up to
-    `MAX_VARIANTS` versions, after which sizes that vary are left open. With `dynamic_shapes` (as for torch.export)
-    one version serves all sizes it allows. The other arguments are those of `mlc.options.Options`.
+    the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again. After
+    `MAX_VARIANTS` versions, sizes that vary are left open; otherwise the version used least makes room. With
+    `dynamic_shapes` (as for torch.export) one version serves all sizes it allows. The other arguments are those of
+    `mlc.options.Options`.
     """
     options = Options(
         target=target,
@@ -102,7 +112,8 @@ class CompiledModel:
         self._variants: tuple[_Variant, ...] = ()
         self._calls: tuple[Binding, ...] = ()
         self._last: _Variant | None = None
-        self._lock = threading.RLock()
+        self._warned = False
+        self._cannot_open = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles carry the model and the options; native code is made (or found in the cache) again."""
@@ -113,33 +124,68 @@ class CompiledModel:
         for call in self._calls:
             out = call(args, kwargs)
             if out is not self._miss:
+                call.was_used = True
                 return out
-        self.prepare(*args, **kwargs)
-        variant = self._latest()
-        out = variant.binding(args, kwargs)
-        if out is self._miss:
-            self._source.refuse(variant.captured, args, kwargs)
-            raise UnsupportedError(
-                "the model's state changes with every call, so that no compiled version stays valid",
-                hint="keep changing values in buffers (register_buffer) or pass them as inputs",
-            )
-        return out
+        if self._source.is_recording(args, kwargs):  # inside the capture of another model: a part of that one
+            return self._source.model(*args, **kwargs)
+        return self._compile_and_call(args, kwargs)
+
+    def _compile_and_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with _compiling:
+            for call in self._calls:  # another thread may have compiled it in the meantime
+                out = call(args, kwargs)
+                if out is not self._miss:
+                    return out
+            variant = self._new_variant(args, kwargs)
+            out = variant.binding(args, kwargs)
+            for _ in range(RETRIES):
+                if out is not self._miss:
+                    return out
+                variant = self._new_variant(args, kwargs)
+                out = variant.binding(args, kwargs)
+            if out is not self._miss:
+                return out
+        self._source.refuse(variant.captured, args, kwargs)
+        raise UnsupportedError(
+            "the model's state changes with every call, so that no compiled version stays valid",
+            hint="keep changing values in buffers (register_buffer) or pass them as inputs",
+        )
 
     def prepare(self, *args: Any, **kwargs: Any) -> None:
         """Compile for arguments like these without running the compiled code."""
-        with self._lock:
-            if self._source.is_fixed and self._variants:
-                self._source.refuse(self._variants[0].captured, args, kwargs)
-            keep = [v for v in self._variants if not v.captured.state.is_stale()]
-            if len(keep) < MAX_VARIANTS:
-                ctx = make_context()
-                variant = self._build(self._capture(args, kwargs, ctx), ctx)
-                self._variants = (variant, *keep)
-            else:
-                variant = self._build_open(keep, args, kwargs)
-                self._variants = (*keep[: MAX_VARIANTS - 1], variant)  # tried last: exact versions are faster
-            self._last = variant
-            self._calls = tuple(v.binding for v in self._variants)
+        with _compiling:
+            self._new_variant(args, kwargs)
+
+    def _new_variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
+        if self._source.is_fixed and self._variants:
+            self._source.refuse(self._variants[0].captured, args, kwargs)
+        keep = [v for v in self._variants if not v.captured.state.is_stale()]
+        variant = self._build_open(keep, args, kwargs) if len(keep) >= MAX_VARIANTS else None
+        if variant is not None:
+            self._variants = (*keep[: MAX_VARIANTS - 1], variant)  # tried last: exact versions are faster
+        else:
+            ctx = make_context()
+            variant = self._build(self._capture(args, kwargs, ctx), ctx)
+            if len(keep) >= MAX_VARIANTS:
+                keep.remove(self._least_used(keep))
+            self._variants = (variant, *keep)
+        self._last = variant
+        self._calls = tuple(v.binding for v in self._variants)
+        return variant
+
+    def _least_used(self, known: list[_Variant]) -> _Variant:
+        """The oldest version not called since the last look; the oldest of all when every one was."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"more than {MAX_VARIANTS} versions of this model: the least used one makes room for the new one. "
+                + self._source.variation([v.captured for v in known]),
+                stacklevel=5,
+            )
+        unused = [v for v in known if not v.binding.was_used]
+        for version in known:
+            version.binding.was_used = False
+        return (unused or known)[-1]
 
     def ir(self, level: str = "torch") -> str:
         """The version compiled last as text at a level of the staircase."""
@@ -189,23 +235,27 @@ class CompiledModel:
         return self._last
 
     def _build(self, captured: Captured, ctx: MlcContext) -> _Variant:
-        unit = driver.compile_module(captured.module, ctx, self._options)
+        try:
+            unit = driver.compile_module(captured.module, ctx, self._options)
+        except UnsupportedError as error:
+            raise self._source.with_inputs(error, captured) from error
         if self._options.verbose:
             print(unit.phases.table(), file=sys.stderr)
-        return _Variant(self._source.bind(captured, unit.run), unit)
+        return _Variant(self._source.bind(captured, unit.run, unit.executable), unit)
 
-    def _build_open(self, known: list[_Variant], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
-        """A version for any of the sizes that vary from call to call."""
+    def _build_open(self, known: list[_Variant], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant | None:
+        """A version for any of the sizes that vary from call to call; None where there cannot be one."""
+        if self._cannot_open:
+            return None
         ctx = make_context()
         captured = self._source.capture_open([v.captured for v in known], args, kwargs, ctx)
         if captured is None:
-            raise LimitError(
-                f"{len(known)} versions of this model are compiled already, each for other inputs: "
-                + "; ".join(self._source.describe(v.captured) for v in known),
-                expected=f"at most {MAX_VARIANTS}",
-                hint="say which sizes vary: mlc.compile(model, (x,), dynamic_shapes=...)",
-            )
-        return self._build(captured, ctx)
+            return None
+        try:
+            return self._build(captured, ctx)
+        except UnsupportedError:  # an op that is lowered for known sizes only
+            self._cannot_open = True
+            return None
 
     def _capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
         try:

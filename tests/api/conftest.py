@@ -30,6 +30,7 @@ class ReplayedUnit:
 
     module: ModuleOp
     ctx: MlcContext
+    executable: None = None
     phases: Any = field(default_factory=driver.Phases)
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Sequence
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,8 @@ def compile_many(
     options = CodegenOptions(opt_level=opt_level, debug=debug)
     target = machine or host_machine()
     workers = min(len(modules), threads or available_cores())
-    if workers <= 1:
+    at_exit = not threading.main_thread().is_alive()  # Python starts no threads then
+    if workers <= 1 or at_exit:
         return [compile_ir(llvm_ir(m, target, debug=debug), target, options) for m in modules]
     with ThreadPoolExecutor(workers) as pool:
         # Text is made here, where the IR lives; LLVM works on it in the threads meanwhile.
