@@ -16,7 +16,10 @@ import threading
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from mlc import driver
 from mlc.errors import MlcError, UnsupportedError, UsageError
@@ -25,11 +28,13 @@ from mlc.ir.contract import Level
 from mlc.ir.parsing import print_text
 from mlc.ir.pipeline_table import LEVELS
 from mlc.options import Options
+from mlc.runtime.files import write_whole
 
 if TYPE_CHECKING:
     from mlc.frontends.torch import Binding, Captured, TorchSource
 
 MAX_VARIANTS = 8
+PROFILE_SIZE = 8
 RETRIES = 2
 """Captures after the first when another thread changes the weights meanwhile."""
 
@@ -200,19 +205,28 @@ class CompiledModel:
         """Assembly of the version compiled last."""
         return self._latest().unit.asm()
 
-    def explain(self) -> str:
-        """What was captured, what each pass did and did not do and why, and where the compile time went."""
+    def explain(self, *, profile: bool = False, html: str | os.PathLike[str] | None = None) -> str:
+        """What was captured, which kernels came of it, what each pass did and did not do there and why, as a table.
+
+        `profile` measures every kernel on random inputs of the compiled shapes (zeros for integers), on one thread.
+        `html` also writes it as a page to that file.
+        """
+        from mlc.explain import html as html_page  # noqa: PLC0415 - not needed to run a model
+        from mlc.explain import make_report, table  # noqa: PLC0415
+
         lines: list[str] = []
+        pages: list[str] = []
         for number, variant in enumerate(reversed(self._variants)):
             captured = variant.captured
+            title = f"version {number}: {self._source.describe(captured)}"
             ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
-            lines.append(f"version {number}: {self._source.describe(captured)}")
-            lines.append(f"  captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}")
-            for remark in variant.unit.remarks():
-                where = f" at {remark.where}" if remark.where else ""
-                reason = f" ({remark.reason})" if remark.reason else ""
-                lines.append(f"  {remark.pass_name}: {remark.kind}: {remark.message}{reason}{where}")
-            lines += [f"  {line}" for line in variant.unit.phases.table().splitlines()]
+            counts = f"captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}"
+            inputs = _random_inputs(variant) if profile else None
+            report = make_report(variant.unit, inputs)
+            lines += [title, counts, *table(report).splitlines(), "compile time", variant.unit.phases.table()]
+            pages.append(html_page(report, title))
+        if html is not None:
+            _write_page(Path(html), "\n".join(pages))
         return "\n".join(lines) if lines else "nothing is compiled yet: call it once"
 
     def _latest(self) -> _Variant:
@@ -250,3 +264,27 @@ class CompiledModel:
             if not self._variants:
                 raise
             raise self._source.recapture_failed(error, self._variants[0].captured, args, kwargs) from error
+
+
+def _random_inputs(variant: _Variant) -> list[np.ndarray]:
+    """Inputs of the shapes a version was compiled for; open sizes get a small value they may have."""
+    captured = variant.captured
+    sizes: dict[tuple[int, int], int] = {}
+    for symbol in captured.symbols:
+        n = max(symbol.low, PROFILE_SIZE if symbol.high is None else min(PROFILE_SIZE, symbol.high))
+        sizes.update({(p.leaf, p.dim): p.scale * n + p.offset for p in symbol.places})
+    rng = np.random.default_rng(0)
+    inputs: list[np.ndarray] = []
+    for source, spec in zip(captured.inputs, variant.unit.executable.inputs, strict=True):
+        leaf = source if isinstance(source, int) else -1
+        shape = [sizes[leaf, k] if d is None else d for k, d in enumerate(spec.shape)]
+        floats = spec.dtype.kind == "f"
+        inputs.append(rng.standard_normal(shape).astype(spec.dtype) if floats else np.zeros(shape, spec.dtype))
+    return inputs
+
+
+def _write_page(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text.encode())
+    except OSError as e:
+        raise UsageError(f"cannot write '{path}': {e.strerror}", expected="a file in a directory that exists") from e

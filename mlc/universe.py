@@ -22,6 +22,8 @@ DIALECTS: dict[str, str] = {
 PASSES: dict[str, str] = {
     "convert-torch-to-linalg": "mlc.lowering.torch.convert_torch_to_linalg:ConvertTorchToLinalg",
     "torch-canonicalize": "mlc.lowering.torch.torch_canonicalize:TorchCanonicalize",
+    "torch-roll-loops": "mlc.lowering.torch.torch_roll_loops:TorchRollLoops",
+    "torch-batch-projections": "mlc.lowering.torch.torch_batch_projections:TorchBatchProjections",
     "torch-fold-batch-norm": "mlc.lowering.torch.torch_fold_batch_norm:TorchFoldBatchNorm",
     "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
     "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",

@@ -34,6 +34,8 @@ class Order(NamedTuple):
 MODULE_ROWS: tuple[Row, ...] = (
     Row("torch-canonicalize", "torch"),
     Row("torch-fold-batch-norm", "torch"),
+    Row("torch-roll-loops", "torch"),
+    Row("torch-batch-projections", "torch"),
     Row("convert-torch-to-linalg", "linalg"),
     Row("linalg-block-layouts", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
@@ -60,6 +62,18 @@ CHECK_BOUNDS = Row("check-bounds", "loops")
 
 ORDER: tuple[Order, ...] = (
     Order("torch-canonicalize", "torch-fold-batch-norm", "copies and inactive dropout may stand between the two ops"),
+    Order(
+        "torch-canonicalize",
+        "torch-roll-loops",
+        "what is dropped in one step and not in another hides that they are equal",
+    ),
+    Order(
+        "torch-fold-batch-norm",
+        "torch-roll-loops",
+        "a batch norm is folded into the layer that stands before it, outside",
+    ),
+    Order("torch-roll-loops", "torch-batch-projections", "only loops are looked into"),
+    Order("torch-batch-projections", "convert-torch-to-linalg", "linear layers are known by name in the torch dialect"),
     Order("torch-fold-batch-norm", "convert-torch-to-linalg", "batch norm is known by name only in the torch dialect"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-pack-matmul", "linalg-hoist-constants", "packed weights are constant expressions"),

@@ -41,10 +41,6 @@ class ReplayedUnit:
         tensors = [from_numpy(np.array(a), d) for a, d in zip(inputs, wanted, strict=True)]
         return [to_numpy(r.contiguous()).copy() for r in replay(self.module, self.ctx.resources, tensors)]
 
-    def remarks(self) -> list[Any]:
-        """None."""
-        return []
-
 
 @pytest.fixture
 def captures(monkeypatch: pytest.MonkeyPatch) -> list[ModuleOp]:

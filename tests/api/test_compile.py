@@ -170,7 +170,6 @@ def test_ir_and_explain(captures: list[Any]):
     assert "nothing is compiled yet" in compiled.explain()
     compiled(V)
     assert "torch.aten.linear" in compiled.ir("torch")
-    assert "input: float32[4, 6]" in compiled.explain() and "torch.aten.linear 1" in compiled.explain()
 
 
 def test_threads_share_a_model(captures: list[Any]):
