@@ -110,3 +110,14 @@ def test_native_code_stops_before_it_leaves_its_memory(planted: None, tmp_path: 
     unit = _compiled(tmp_path)
     with pytest.raises(ExecutionError, match=r"outside of its memory at model\.py:9"):
         unit.run([np.ones((40, 30), np.float32)])
+
+
+def test_views_of_unknown_memory_are_left_with_a_remark():
+    ctx = make_context()
+    strided = "memref<?x6xf32, strided<[6, 1], offset: ?>>"
+    module = parse_text(TEXT.replace("memref<?x6xf32>", strided), ctx)
+    make_pass("check-bounds", {}).apply(ctx, module)
+    assert [(r.kind, r.reason) for r in ctx.remarks] == [
+        ("applied", ""),
+        ("missed", "a flat view of a memref with an offset"),
+    ]
