@@ -53,6 +53,12 @@ def signature_of(model: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
+def takes_any_keyword(model: Callable[..., Any]) -> bool:
+    """Whether the program can see the order of its keyword arguments."""
+    signature = signature_of(model)
+    return signature is None or any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+
+
 def check_call(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Refuse missing, surplus and misspelt arguments."""
     signature = signature_of(model)

@@ -170,6 +170,8 @@ def _shared(plans: Sequence[Any], outputs: list[Any]) -> list[Any]:
 def in_order(kwargs: dict[str, Any], captured: Captured) -> dict[str, Any]:
     """Keyword arguments in the order of the capture, when they are the same ones."""
     wanted = captured.in_spec.child(1).context
+    if captured.keywords_in_order:
+        return kwargs
     return {k: kwargs[k] for k in wanted} if kwargs.keys() == set(wanted) else kwargs
 
 

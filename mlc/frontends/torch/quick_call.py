@@ -98,7 +98,8 @@ def quick_call(captured: Captured, native: Native) -> Call | None:
         "unflatten": pytree.tree_unflatten,
         "out_spec": captured.out_spec,
     }
-    lines = [*_arguments(names), *_checks(captured, space), *_run(captured, results, native, space)]
+    lines = _arguments(names, captured.keywords_in_order)
+    lines += [*_checks(captured, space), *_run(captured, results, native, space)]
     source = "def call(args, kwargs):\n" + "\n".join(f"    {line}" for line in lines)
     exec(compile(source, "<mlc call>", "exec"), space)
     return space["call"]
@@ -112,12 +113,14 @@ def _argument_names(captured: Captured) -> tuple[int, list[str]] | None:
     return args.num_children, list(kwargs.context)
 
 
-def _arguments(names: tuple[int, list[str]]) -> list[str]:
+def _arguments(names: tuple[int, list[str]], in_order: bool) -> list[str]:
     count, keywords = names
     lines = [f"if len(args) != {count} or " + (f"len(kwargs) != {len(keywords)}:" if keywords else "kwargs:")]
     lines.append("    return MISS")
     if count:
         lines.append(f"{''.join(f'a{i}, ' for i in range(count))}= args")
+    if keywords and in_order:
+        lines += [f"if tuple(kwargs) != {tuple(keywords)!r}:", "    return MISS"]
     if keywords:
         lines.append("try:")
         lines += [f"    a{count + i} = kwargs[{name!r}]" for i, name in enumerate(keywords)]
