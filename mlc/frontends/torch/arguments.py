@@ -186,6 +186,8 @@ def _tensor_refusal(name: str, tensor: torch.Tensor) -> MlcError | None:
     if tensor.device.type != "cpu":
         way = "pass a tensor with data" if tensor.is_meta else f"pass {name}.cpu()"
         return DTypeError(f"argument '{name}' is on device '{tensor.device}'", expected="device 'cpu'", hint=way)
+    if not tensor.data_ptr() and tensor.numel():
+        return UsageError(f"argument '{name}' has no memory: its storage was freed", expected="a tensor with data")
     if tensor.dtype not in ELEMENT_TYPES:
         return DTypeError(
             f"argument '{name}' has dtype {tensor.dtype}",

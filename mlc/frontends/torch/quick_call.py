@@ -8,7 +8,7 @@
         a0, = args
         if type(a0) is not Tensor: return LONG
         if a0.dtype is not dtype0 or a0.shape != shape0: return MISS
-        if (a0.requires_grad and is_grad_enabled()) or a0.is_neg() or not a0.is_cpu ...: return LONG
+        if a0.requires_grad or a0.is_neg() or not a0.is_cpu …: return LONG
         if not holds(): return MISS
         …
         o0 = empty_like(model0)
@@ -35,6 +35,7 @@ from mlc.frontends.torch.captured_values import same_value
 class Native(Protocol):
     """What the short path needs of `mlc.runtime.executable.Executable`."""
 
+    inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     is_static: bool
     free_frames: list[Any]
@@ -85,7 +86,6 @@ def quick_call(captured: Captured, native: Native) -> Call | None:
         "autocast": torch._C._is_any_autocast_enabled,
         "default_dtype": torch.get_default_dtype,
         "wanted_default": captured.context and captured.context.default_dtype,
-        "is_grad_enabled": torch.is_grad_enabled,
         "forward_ad": forward_ad,
         "empty_like": torch.empty_like,
         "same_value": same_value,
@@ -162,7 +162,10 @@ def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict
     lines.append("pointers = frame.pointers")
     if captured.inputs:
         lines.append("try:")
-        lines += [f"    pointers[{i}] = a{leaf}.data_ptr()" for i, leaf in enumerate(captured.inputs)]
+        for i, leaf in enumerate(captured.inputs):
+            lines.append(f"    pointers[{i}] = address = a{leaf}.data_ptr()")
+            if 0 not in native.inputs[i].shape:
+                lines += ["    if not address:", "        return LONG"]  # its memory was freed
         lines += ["except RuntimeError:", "    return LONG"]  # a wrapper without memory of its own
     first = len(captured.inputs)
     lines += [f"pointers[{first + r.index}] = o{k}.data_ptr()" for k, r in enumerate(results)]
