@@ -57,6 +57,9 @@ KERNEL_ROWS: tuple[Row, ...] = (
     Row("convert-to-llvm", "llvm"),
 )
 
+CHECK_BOUNDS = Row("check-bounds", "loops")
+"""Between the two levels of `KERNEL_ROWS` for `mlc.compile(debug="bounds")`."""
+
 ORDER: tuple[Order, ...] = (
     Order("torch-canonicalize", "torch-fold-batch-norm", "copies and inactive dropout may stand between the two ops"),
     Order(
@@ -93,7 +96,14 @@ ORDER: tuple[Order, ...] = (
 LEVELS: tuple[Level, ...] = ("torch", "linalg", "kernels", "buffers", "loops", "llvm")
 
 
-def rows_until(level: Level) -> tuple[Row, ...]:
+def kernel_rows(*, bounds: bool = False) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """The rows of a kernel up to the loops level and after it; with `bounds`, every access is checked in between."""
+    loops = tuple(row for row in KERNEL_ROWS if row.level == "loops")
+    return (*loops, CHECK_BOUNDS) if bounds else loops, KERNEL_ROWS[len(loops) :]
+
+
+def rows_until(level: Level, *, bounds: bool = False) -> tuple[Row, ...]:
     """The rows that bring a captured module to `level`."""
     limit = LEVELS.index(level)
-    return tuple(row for row in MODULE_ROWS + KERNEL_ROWS if LEVELS.index(row.level) <= limit)
+    loops, rest = kernel_rows(bounds=bounds)
+    return tuple(row for row in (*MODULE_ROWS, *loops, *rest) if LEVELS.index(row.level) <= limit)
