@@ -19,13 +19,14 @@ What the columns mean:
 
 - *x best peer*, *x eager*: their time over mlc's; above 1 mlc is faster. The best peer is the fastest of all others.
 - *% FMA*: floating-point operations of the model (products counted as direct ones) over mlc's time, as a share of what
-  a loop of independent fused multiply-adds reaches (`limits.py`).
+  a loop of independent fused multiply-adds reaches (`limits.py`, before and after the run, the better counts).
 - *% bandwidth*: weights, inputs and outputs once each, over mlc's time, as a share of streaming memory. Above 100 where
   they stay in the cache from call to call.
 - *cold*, *cached*: seconds from the `nn.Module` to the first result, with empty caches and then in a new process.
   Cached means for ONNX Runtime and OpenVINO that the .onnx file is there already (OpenVINO's model cache is on, too),
   for torch.jit that the traced file is, for inductor its cache directory, for mlc its disk cache.
-- *MB to the first result*, *MB running*: peak resident memory above the imported libraries, weights included, once up
-  to the first result and once afterwards, when the module was given up and the peak counted anew.
+- *MB to the first result*, *MB running*: peak resident memory above the imported libraries, weights included: on the
+  way to the first result with empty caches; and in turns of a process that started from its cache, so without what
+  exporters and compilers leave behind, after the module was given up.
 - *error*: largest difference from a float64 run, relative to the largest value; worst of all outputs.
 """

@@ -36,9 +36,16 @@ def open_log(settings: Settings, fresh: bool) -> RunLog:
     elif log.resumed:
         print(f"going on after {len(log.records)} of {len(settings.units())} (FRESH=1 starts over)", file=sys.stderr)
     for threads in settings.threads:
-        if f"limits/{threads}" not in log.extra:
-            log.note(f"limits/{threads}", run_module(["benchmarks.limits", str(threads)]))
+        if str(threads) not in log.extra:
+            log.note(str(threads), run_module(["benchmarks.limits", str(threads)]))
     return log
+
+
+def limits_again(log: RunLog) -> None:
+    """Neighbours may have been busy at the start: the better of two measurements is the machine's limit."""
+    for threads, before in log.extra.items():
+        after = run_module(["benchmarks.limits", threads])
+        log.note(threads, {name: max(value, after[name]) for name, value in before.items()})
 
 
 def run(settings: Settings, log: RunLog) -> list[dict[str, Any]]:
@@ -52,7 +59,7 @@ def run(settings: Settings, log: RunLog) -> list[dict[str, Any]]:
             log.add(unit.key, one(unit, settings, progress))
             record = log.records[unit.key]
             fallen = bool(ratios.regressions([record], stored))
-            limits = log.extra.get(f"limits/{unit.threads}")
+            limits = log.extra.get(str(unit.threads))
             progress.advance(table.terminal_line(record, limits, fallen=fallen, colour=sys.stderr.isatty()))
     return [log.records[unit.key] for unit in units]
 
@@ -81,6 +88,7 @@ def main() -> int:
     try:
         log = open_log(settings, args.fresh)
         records = run(settings, log)
+        limits_again(log)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
@@ -97,7 +105,7 @@ def report(settings: Settings, log: RunLog, records: list[dict[str, Any]]) -> No
         "about": about.sentence(str(datetime.date.today()), about.versions()),
         "runs": settings.runs,
         "engines": list(settings.engines),
-        "limits": {key.split("/")[1]: value for key, value in log.extra.items()},
+        "limits": log.extra,
         "records": records,
     }
     fallen = ratios.regressions(records, ratios.load(STORED))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def draw(results: Mapping[str, Any], fallen: Sequence[Regression], path: Path) -
         axes.invert_yaxis()
         axes.set_xlabel("their time / mlc's time")
         axes.set_title(f"{count} thread{'s' if count > 1 else ''}")
-        axes.legend(fontsize=8)
-    figure.suptitle(results["about"], fontsize=8)
+        axes.legend(fontsize=8, loc="lower right")
+    figure.suptitle(textwrap.fill(results["about"], 90 * len(counts)), fontsize=8)
     figure.savefig(path, dpi=130)
     return True

@@ -80,7 +80,7 @@ def report(results: Mapping[str, Any], fallen: Sequence[Regression]) -> str:
             ]
         parts += ["Seconds from the module to the first result, cold / cached:"]
         parts += [_pairs(rows, engines, "cold_s", "cached_s", ".2f")]
-        parts += ["Peak MB to the first result / while running:"]
+        parts += ["Peak MB on the way to the first result, cold / while running, started from the cache:"]
         parts += [_pairs(rows, engines, "start_mb", "running_mb", ".0f")]
         parts += ["Largest relative error against float64:", _errors(rows, engines)]
     contended = [r for r in whole if r["contended"]]

@@ -15,7 +15,7 @@ IDENTITY = {"settings": {"runs": 3}, "mlc": "abc"}
 def path(tmp_path: Path) -> Path:
     log = RunLog(tmp_path / "progress" / "run.jsonl", IDENTITY)
     assert not log.resumed and not log.outdated
-    log.note("limits/1", {"gflops": 100.0})
+    log.note("1", {"gflops": 100.0})
     log.add("resnet50/1", {"row": "resnet50"})
     return tmp_path / "progress" / "run.jsonl"
 
@@ -24,7 +24,7 @@ def test_goes_on(path: Path):
     log = RunLog(path, IDENTITY)
     assert log.resumed
     assert log.records == {"resnet50/1": {"row": "resnet50"}}
-    assert log.extra == {"limits/1": {"gflops": 100.0}}
+    assert log.extra == {"1": {"gflops": 100.0}}
     log.add("vgg16/1", {})
     assert set(RunLog(path, IDENTITY).records) == {"resnet50/1", "vgg16/1"}
 
