@@ -33,7 +33,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from mlc.errors import LimitError, MlcError, ParseError, VerifyError
 from mlc.ir.context import MlcContext
-from mlc.ir.resource_text import adopt_resources, blob_table, offer_resources
+from mlc.ir.resource_text import External, adopt_resources, blob_table, metadata_text
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,27 @@ class LocatingParser(Parser):
             op.location = FileLineColLoc(self._file, IntAttr(line), IntAttr(start - self._starts[line - 1] + 1))
         return op
 
+    def _parse_external_resources(self) -> None:
+        """`{group: {key: value, ...}, ...}` into the context; values are kept as the text of the literal."""
+        self.parse_comma_separated_list(self.Delimiter.BRACES, self._parse_external_group)
+
+    def _parse_external_group(self) -> None:
+        assert isinstance(self.ctx, MlcContext)
+        name = self.parse_identifier_or_str_literal()
+        group = self.ctx.external[name] = {}
+
+        def entry() -> None:
+            key = self.parse_identifier_or_str_literal()
+            self.parse_punctuation(":")
+            if (flag := self.parse_optional_boolean()) is not None:
+                group[key] = str(flag).lower()
+            else:
+                text = self.parse_optional_str_literal()
+                group[key] = str(self.parse_number()) if text is None else text
+
+        self.parse_punctuation(":")
+        self.parse_comma_separated_list(self.Delimiter.BRACES, entry)
+
     def _parse_tensor_literal_element(self) -> AttrParser._TensorLiteralElement:
         """As xDSL's, but a float's bits in hexadecimal are bits: `dense<0xFF800000> : tensor<f32>` is -inf."""
         text = self._current_token.text
@@ -140,14 +161,20 @@ def hoist_aliases(text: str) -> str:
     return " ".join((*aliases, _ALIAS.sub("", text))) if aliases else text
 
 
-def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limits = Limits()) -> ModuleOp:
-    """Parse a module (an implicit one is wrapped around top-level ops). Raises ParseError, VerifyError, LimitError."""
+def parse_text(
+    text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limits = Limits(), implicit_module: bool = True
+) -> ModuleOp:
+    """Parse a module, made around the top-level ops if `implicit_module`. Raises ParseError, VerifyError, LimitError.
+
+    Blobs of the text go into `ctx.resources`, its external resources into `ctx.external`.
+    """
     check_text(text, name, limits)
     check_splats(text, name, limits)
     text = hoist_aliases(text)
     blob_table(ctx).clear()
     try:
-        module = LocatingParser(ctx, text, name).parse_module()
+        ctx.external.clear()
+        module = LocatingParser(ctx, text, name).parse_module(implicit_module)
         if isinstance(module.location, UnknownLoc):  # wrapped around top-level ops
             module.location = FileLineColLoc(StringAttr(name), IntAttr(1), IntAttr(1))
         adopt_resources(module, ctx)
@@ -185,22 +212,24 @@ def _line_of(text: str, position: int) -> tuple[int, int]:
 
 
 def print_text(
-    module: ModuleOp,
+    module: Operation,
     *,
     generic: bool = False,
     debuginfo: bool = False,
     ctx: MlcContext | None = None,
     resource_limit: int = 0,
+    longest_resource: int | None = None,
+    external: External | None = None,
 ) -> str:
     """The module as text that `parse_text` and upstream tools read.
 
-    With `ctx`, weights of at most `resource_limit` bytes each are written behind the module.
+    With `ctx`, the file metadata section follows the module: see `metadata_text`.
     """
     out = io.StringIO()
     printer = Printer(stream=out, print_generic_format=generic, print_debuginfo=debuginfo)
     printer.print_op(module)
-    if ctx is not None and resource_limit:
-        offer_resources(module, ctx, resource_limit)
-        printer.print_metadata([ctx.get_dialect("builtin")])
     out.write("\n")
+    if ctx is not None:
+        metadata = metadata_text(module, ctx, resource_limit, longest=longest_resource, external=external)
+        out.write(f"\n{metadata}" if metadata else "")
     return out.getvalue()
