@@ -30,6 +30,7 @@ from xdsl.parser import AttrParser, Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError as XdslParseError
 from xdsl.utils.exceptions import VerifyException
+from xdsl.utils.mlir_lexer import MLIRTokenKind
 
 from mlc.errors import LimitError, MlcError, ParseError, VerifyError
 from mlc.ir.context import MlcContext
@@ -96,16 +97,28 @@ class LocatingParser(Parser):
     def __init__(self, ctx: MlcContext, text: str, name: str) -> None:
         super().__init__(ctx, text, name)
         self._file = StringAttr(name)
+        self._op_start = 0
         self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
+
+    def at_end(self) -> bool:
+        """Whether nothing but space and comments is left."""
+        return self._current_token.kind == MLIRTokenKind.EOF
 
     def parse_operation(self) -> Operation:
         """As xDSL's, plus the location."""
-        start = self._current_token.span.start
+        start = self._op_start = self._current_token.span.start
         op = super().parse_operation()
         if isinstance(op.location, UnknownLoc):
             line = bisect_right(self._starts, start)
             op.location = FileLineColLoc(self._file, IntAttr(line), IntAttr(start - self._starts[line - 1] + 1))
         return op
+
+    def _get_op_by_name(self, name: str) -> type[Operation]:
+        """As xDSL's, but the error is at the op, not behind its name."""
+        found = self.ctx.get_optional_op(name, dialect_stack=self._parser_state.dialect_stack)
+        if found is None:
+            self.raise_error(f"Operation {name} is not registered", at_position=self._op_start)
+        return found
 
     def _parse_external_resources(self) -> None:
         """`{group: {key: value, ...}, ...}` into the context; values are kept as the text of the literal."""
@@ -174,7 +187,9 @@ def parse_text(
     blob_table(ctx).clear()
     try:
         ctx.external.clear()
-        module = LocatingParser(ctx, text, name).parse_module(implicit_module)
+        parser = LocatingParser(ctx, text, name)
+        empty = implicit_module and parser.at_end()
+        module = ModuleOp([]) if empty else parser.parse_module(implicit_module)
         if isinstance(module.location, UnknownLoc):  # wrapped around top-level ops
             module.location = FileLineColLoc(StringAttr(name), IntAttr(1), IntAttr(1))
         adopt_resources(module, ctx)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
-from xdsl.passes import ModulePass, get_pass_option_infos
+from xdsl.passes import ModulePass
 from xdsl.traits import IsolatedFromAbove
 from xdsl.utils.arg_spec import ArgSpec
 from xdsl.utils.exceptions import DiagnosticException, VerifyException
@@ -85,8 +85,9 @@ def make_pass(name: str, options: dict[str, object] | None = None) -> ModulePass
 def make_from_spec(spec: ArgSpec) -> ModulePass:
     """A pass instance of a parsed `name{option=value}`, checked."""
     cls = load_pass(spec.name)
-    known = {info.name.replace("_", "-"): info.expected_type for info in get_pass_option_infos(cls)}
-    for name in (n.replace("_", "-") for n in spec.parameters):
+    known = {f.name.replace("_", "-"): f.type for f in dataclasses.fields(cls) if f.init and f.name != "name"}
+    spec = ArgSpec(spec.name, {n.replace("_", "-"): v for n, v in spec.parameters.items()})
+    for name in spec.parameters:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise UsageError(
@@ -94,13 +95,20 @@ def make_from_spec(spec: ArgSpec) -> ModulePass:
                 expected=pass_options(cls) or "no options",
                 hint=f"did you mean '{near[0]}'?" if near else None,
             )
+        negative = [v for v in spec.parameters.get(name, ()) if isinstance(v, int | float) and v < 0]
+        if negative and not issubclass(cls, MlcPass):  # which say themselves; xDSL's numbers are counts and sizes
+            raise UsageError(f"pass '{spec.name}': option '{name}' is {negative[0]}", expected=f"{name}: at least 0")
     try:
         return cls.from_spec(spec)
     except MlcError:
         raise
     except Exception as e:
-        types = ", ".join(f"{name}: {expected}" for name, expected in known.items())
-        raise UsageError(f"pass '{spec.name}': {e}", expected=types or "no options") from None
+        given = [(n, v) for n, v in spec.parameters.items() if f"given {v}," in str(e)]
+        if not given:
+            raise UsageError(f"pass '{spec.name}': {e}", expected=pass_options(cls) or "no options") from None
+        name, values = given[0]
+        text = ",".join(map(str, values)) or "without a value"
+        raise UsageError(f"pass '{spec.name}': option '{name}' is {text}", expected=f"{name}: {known[name]}") from None
 
 
 def pass_options(cls: type[ModulePass]) -> str:
@@ -148,8 +156,13 @@ def _run_items(
             _run_items(item.items, ctx, child, tools, (*anchors, item.anchor))
 
 
+def is_anchor(op: type[Operation]) -> bool:
+    """Whether a pipeline can run on ops of this kind: they see no values from outside, as functions and modules."""
+    return op.has_trait(IsolatedFromAbove, value_if_unregistered=False) or op.name == "llvm.func"
+
+
 def _matches(op: Operation, anchor: str) -> bool:
-    return op.has_trait(IsolatedFromAbove, value_if_unregistered=False) if anchor == ANY else op.name == anchor
+    return is_anchor(type(op)) if anchor == ANY else op.name == anchor
 
 
 @contextmanager

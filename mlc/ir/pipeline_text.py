@@ -17,13 +17,12 @@ from collections.abc import Sequence
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
-from xdsl.traits import IsolatedFromAbove
 from xdsl.utils.arg_spec import ArgSpec, parse_spec
 from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException
 
 from mlc.errors import UsageError
 from mlc.ir.context import make_context
-from mlc.ir.pipeline import ANY, Item, OpPipeline, make_from_spec, nests
+from mlc.ir.pipeline import ANY, Item, OpPipeline, is_anchor, make_from_spec, nests
 
 MAX_NESTING = 50
 
@@ -164,5 +163,5 @@ def _check_anchor(name: str) -> None:
             expected=f"{ModuleOp.name}, func.func, another op that is isolated from above, or {ANY}",
             hint=f"did you mean {' or '.join(near)}?" if near else None,
         )
-    if not op.has_trait(IsolatedFromAbove):
+    if not is_anchor(op):
         raise UsageError(f"pipeline anchor '{name}' is not isolated from above", hint="anchor on func.func")
