@@ -56,6 +56,7 @@ class ExpandMath(MlcPass):
         profile="vector-math",
         options=({"fma": True}, {"fma": False}),
         establishes=("no transcendental math op on f32 and narrower floats",),
+        nests=True,
     )
 
     fma: bool | None = None
