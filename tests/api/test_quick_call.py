@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,3 +99,16 @@ def test_one_compiled_model_inside_another(cache_dir: Path):
     outer = mlc.compile(lambda x: inner(x) * 2, cache_dir=cache_dir)
     torch.testing.assert_close(outer(V), part * 2)
     assert "torch.aten.linear" in outer.ir("torch")
+
+
+def test_memory_goes_with_the_last_reference(cache_dir: Path):
+    model = nn.Linear(6, 3)
+    compiled = mlc.compile(model, (V,), cache_dir=cache_dir)
+    compiled(V)
+    alive = weakref.ref(compiled._variants[0].unit.executable)
+    gc.disable()
+    try:
+        del compiled
+        assert alive() is None
+    finally:
+        gc.enable()
