@@ -11,6 +11,7 @@ from fuzz.generators.linalg import linalg, linalg_constants, linalg_elementwise,
 from fuzz.generators.loops import loop_kernel
 from fuzz.generators.staged import buffers, kernels, loops, planned
 from fuzz.generators.torch import torch_conv_bn, torch_ops
+from fuzz.generators.winograd import linalg_winograd, winograd
 from fuzz.tape import Tape
 from mlc.testing.program import Program
 
@@ -39,6 +40,8 @@ PROFILES: dict[str, Generator] = {
     "linalg-named": linalg_named,
     "linalg-elementwise": linalg_elementwise,
     "linalg-constants": linalg_constants,
+    "linalg-winograd": linalg_winograd,
+    "winograd": winograd,
     "kernels": kernels,
     "buffers": mixed((2, memref_kernel), (3, buffers)),
     "memref-structured": mixed((3, memref_kernel), (1, planned)),

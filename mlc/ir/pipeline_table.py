@@ -36,6 +36,7 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("torch-fold-batch-norm", "torch"),
     Row("convert-torch-to-linalg", "linalg"),
     Row("linalg-block-layouts", "linalg"),
+    Row("linalg-winograd-conv2d", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
     Row("linalg-hoist-constants", "linalg"),
     Row("linalg-decompose-named-ops", "linalg"),
@@ -48,6 +49,7 @@ MODULE_ROWS: tuple[Row, ...] = (
 )
 
 KERNEL_ROWS: tuple[Row, ...] = (
+    Row("expand-winograd", "loops"),
     Row("vectorize-structured", "loops"),
     Row("linalg-to-loops", "loops"),
     Row("expand-math", "loops"),
@@ -59,6 +61,10 @@ ORDER: tuple[Order, ...] = (
     Order("torch-canonicalize", "torch-fold-batch-norm", "copies and inactive dropout may stand between the two ops"),
     Order("torch-fold-batch-norm", "convert-torch-to-linalg", "batch norm is known by name only in the torch dialect"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
+    Order("linalg-block-layouts", "linalg-winograd-conv2d", "it is written for blocked channels"),
+    Order("linalg-winograd-conv2d", "linalg-hoist-constants", "transformed filters are constant expressions"),
+    Order("linalg-winograd-conv2d", "linalg-decompose-named-ops", "it knows filters by the pack that lays them out"),
+    Order("expand-winograd", "vectorize-structured", "its structured ops are to be vectorised"),
     Order("linalg-pack-matmul", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-decompose-named-ops", "layouts are chosen by the names of convolutions"),
     Order("linalg-pack-matmul", "linalg-decompose-named-ops", "panels are made for matmuls known by name"),
