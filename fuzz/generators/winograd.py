@@ -25,7 +25,7 @@ class WinogradGenerator(LinalgGenerator):
     def argument_shape(self, k: int) -> tuple[int, ...]:
         """Images, whole blocks of channels in most."""
         height, width = self.tape.pick((6, 5, 7, 3, 10, 14)), self.tape.pick((6, 8, 5, 9, 3, 14))
-        return (self.tape.pick((1, 2, 4)), self.tape.pick((4, 8, 4, 12, 3)), height, width)
+        return (self.tape.pick((1, 2, 4)), self.tape.pick((4, 8, 16, 12, 3)), height, width)
 
     def convolution(self) -> None:
         """3x3, stride 1, padded like an image, in most; otherwise any."""
@@ -42,7 +42,8 @@ class WinogradGenerator(LinalgGenerator):
         weights = self.filters(filters, channels)
         size = ((height - 3) // stride + 1, (width - 3) // stride + 1)
         attrs = f"{{dilations = dense<1> : tensor<2xi64>, strides = dense<{stride}> : tensor<2xi64>}} "
-        self.named("linalg.conv_2d_nchw_fchw", "convolution", [x, weights], (images, filters, *size), attrs)
+        start = 1.0 if self.tape.chance(10) else 0.0
+        self.named("linalg.conv_2d_nchw_fchw", "convolution", [x, weights], (images, filters, *size), attrs, start)
 
     def filters(self, filters: int, channels: int) -> Value:
         """Constant in most; an argument of the right shape otherwise."""
@@ -65,8 +66,8 @@ def _laid_out(program: Program, block: int) -> Program:
 
 def winograd(tape: Tape) -> Program:
     """Winograd convolutions and their epilogues on buffers."""
-    block, (tile, tiles) = tape.pick((4, 8)), tape.pick(((4, 7), (2, 1), (4, 2)))
+    block, (tile, tiles, depth) = tape.pick((4, 8)), tape.pick(((4, 7, 64), (2, 1, 8), (4, 2, 4)))
     program = _laid_out(WinogradGenerator(tape).program(), block)
-    make_pass(_PASS, {"tile": tile, "tiles": tiles}).apply(program.ctx, program.module)
+    make_pass(_PASS, {"tile": tile, "tiles": tiles, "depth": depth}).apply(program.ctx, program.module)
     names = [row.pass_name for row in MODULE_ROWS]
     return lower(program, names[names.index(_PASS) + 1 :])

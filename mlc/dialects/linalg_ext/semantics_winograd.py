@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -106,11 +107,9 @@ def convolve(op: WinogradConv2DOp, x: Any, u: Any, domain: Domain) -> Any:
     rows, columns = op.filterings()
     images, tile_rows, tile_columns = op.grid()
     on = _Arrays(domain, f32)
-    high, wide = (tile_rows - 1) * rows.tile + 1, (tile_columns - 1) * columns.tile + 1
-    grid = [
-        [x[:, :, i : i + high : rows.tile, j : j + wide : columns.tile] for j in range(columns.size)]
-        for i in range(rows.size)
-    ]
+    height, width = op.extents()
+    tops, lefts = _starts(tile_rows, rows.tile, height), _starts(tile_columns, columns.tile, width)
+    grid = [[x[:, :, tops + i][:, :, :, lefts + j] for j in range(columns.size)] for i in range(rows.size)]
     v = np.stack([a for row in run_both_ways(rows.input, columns.input, grid, on) for a in row])
     positions, pieces, filters, depth, lanes = u.shape
     # position, piece, depth, image, tile row, tile column
@@ -126,10 +125,13 @@ def convolve(op: WinogradConv2DOp, x: Any, u: Any, domain: Domain) -> Any:
     assert total is not None
     products = [[total[i * columns.size + j] for j in range(columns.size)] for i in range(rows.size)]
     out = run_both_ways(rows.output, columns.output, products, on)
-    height, width = rows.tile * tile_rows, columns.tile * tile_columns
-    y = np.empty((filters, images, height, width, lanes), dtype=out[0][0].dtype)
-    for i, row in enumerate(out):
-        for j, values in enumerate(row):
-            y[:, :, i :: rows.tile, j :: columns.tile] = values
-    oh, ow = op.extents()
-    return np.ascontiguousarray(y.transpose(1, 0, 2, 3, 4)[:, :, :oh, :ow])
+    y = np.empty((images, filters, height, width, lanes), dtype=out[0][0].dtype)
+    for row, column in product(range(tile_rows), range(tile_columns)):
+        for i, j in product(range(rows.tile), range(columns.tile)):
+            y[:, :, tops[row] + i, lefts[column] + j] = out[i][j][:, :, row, column].transpose(1, 0, 2)
+    return y
+
+
+def _starts(tiles: int, tile: int, extent: int) -> np.ndarray:
+    """First row or column of each tile; the last one stays within the extent."""
+    return np.minimum(np.arange(tiles) * tile, extent - tile)

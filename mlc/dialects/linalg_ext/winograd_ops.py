@@ -9,9 +9,10 @@
 
 `tile`: outputs of one transform, rows and columns. `block`: images, tile rows, tile columns worked on at a time, whose
 transformed inputs and products lie in the last two destinations; what those results hold afterwards is not specified.
+Where the output is no multiple of a tile, the last tile moves back and overlaps the one before it (and decides).
 `depth`: input channels summed before the sum is added to what came before (sums in pieces round less).
 
-    x  image, channels / lanes, rows, columns, lanes      rows = tile * number of tiles + 2, zeros past the image
+    x  image, channels / lanes, rows, columns, lanes      two rows and columns more than the output has
     u  position, channels / depth, filters / lanes, depth, lanes                position: of the transform, 36 or so
     y  image, filters / lanes, rows, columns, lanes
     v  position, channels / depth, image, tile row, tile column, depth / lanes, lanes                   of one block
@@ -152,12 +153,12 @@ class WinogradConv2DOp(IRDLOperation):
         block = tuple(self.block.get_values())
         if len(block) != 3 or any(b <= 0 or n % b for b, n in zip(block, grid, strict=True)):
             raise VerifyException(f"expected a block that divides the tiles {list(grid)}, got {list(block)}")
-        if any(b != n and o % t for b, n, o, t in zip(block[1:], grid[1:], self.extents(), self._tiles(), strict=True)):
-            raise VerifyException("a partial tile needs a block over all tiles of its direction")
+        if any(n < t for n, t in zip(self.extents(), self._tiles(), strict=True)):
+            raise VerifyException("expected an output no smaller than a tile")
         if positions != by_rows.size * by_columns.size or depth % lanes or pieces * depth != channels * lanes:
             raise VerifyException("the filter's positions or channels do not fit tile and input")
-        if (height, width) != tuple(n * t + TAPS - 1 for n, t in zip(grid[1:], self._tiles(), strict=True)):
-            raise VerifyException("expected an input that covers every tile and its halo exactly")
+        if (height, width) != tuple(n + TAPS - 1 for n in self.extents()):
+            raise VerifyException("expected an input of two rows and columns more than the output")
         self._expect("output", self.output, (images, filters, *self.extents(), filter_lanes))
         self._expect("tiles", self.tiles, (positions, pieces, *block, depth // lanes, lanes))
         self._expect("products", self.products, (positions, filters, *block, filter_lanes))

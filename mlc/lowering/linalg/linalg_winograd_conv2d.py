@@ -1,17 +1,16 @@
 """Compute 3x3 convolutions by Winograd's minimal filtering where that takes less time.
 
-    %p = tensor.pad %x low[0, 0, 1, 1, 0] high[0, 0, 1, 1, 0] …          14x14 becomes 16x16
     %f = linalg.pack %w inner_dims_pos = [1, 0] inner_tiles = [16, 16] …
-    %y = linalg.generic (n, f1, oh, ow, f0, c1, kh, kw, c0) ins(%p, %f) outs(%zero)
+    %y = linalg.generic (n, f1, oh, ow, f0, c1, kh, kw, c0) ins(%x, %f) outs(%zero)
       -->
-    %p = tensor.pad %x low[0, 0, 1, 1, 0] high[0, 0, 3, 3, 0] …          18x18: whole tiles of 4x4 outputs
     %u = linalg_ext.winograd_filter_transform %w
-    %y, … = linalg_ext.winograd_conv_2d ins(%p, %u) outs(%out, %tiles, %products)
+    %y, … = linalg_ext.winograd_conv_2d ins(%x, %u) outs(%out, %tiles, %products)
 
 What: convolutions in blocked layout, 3x3, stride 1, not dilated, of constant filters, with static sizes. A tile of 4x4
 outputs needs 36 products instead of 144, one of 2x2 needs 16 instead of 36; `winograd_cost` weighs that against the
 transforms and larger filters. `tile`: -1 chooses, 0 keeps all convolutions direct, 2 and 4 take that tile everywhere.
-`tiles`: how many tiles are worked on at a time, at least, where there are so many (their data stays in the cache).
+`tiles`: how many tiles are worked on at a time, at least, where there are so many (0: as the caches have it).
+`depth`: channels summed before the sum is added to that of the channels before, at most (short sums round less).
 Infinities in a tile make its outputs NaN, in all of the tile rather than where the filter reaches.
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which takes the transformed
 filters out of the model).
@@ -47,7 +46,7 @@ from mlc.lowering.linalg.structure import (
     maps_of,
     shape_of,
 )
-from mlc.lowering.linalg.winograd_cost import ENOUGH_TILES, GAIN, Choice, Layer, choose, depth_of
+from mlc.lowering.linalg.winograd_cost import DEPTH, GAIN, Choice, Layer, choose, depth_of
 
 _D = [AffineDimExpr(i) for i in range(9)]  # n, f1, oh, ow, f0, c1, kh, kw, c0
 _MAPS = [
@@ -67,12 +66,13 @@ class LinalgWinogradConv2D(MlcPass):
         level_out="linalg",
         preserves=Reassociates("products of transformed tiles and filters, whose sums are the convolution's"),
         profile="linalg-winograd",
-        options=({"tile": 4}, {"tile": 2, "tiles": 1}, {"tile": 4, "tiles": 2}, {}),
+        options=({"tile": 4}, {"tile": 2, "tiles": 1}, {"tile": 4, "tiles": 2, "depth": 4}, {}),
         establishes=("3x3 convolutions that gain by it are Winograd's",),
     )
 
     tile: int = -1
-    tiles: int = ENOUGH_TILES
+    tiles: int = 0
+    depth: int = DEPTH
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for block in functions_to_lower(module.ops):
@@ -103,8 +103,7 @@ def _is_convolution(op: GenericOp) -> bool:
 class _Rewriter:
     def __init__(self, ctx: MlcContext, options: LinalgWinogradConv2D) -> None:
         self.ctx, self.pass_name = ctx, options.name
-        self.tile, self.tiles = options.tile, options.tiles
-        self.pads: dict[tuple[SSAValue, tuple[int, ...]], SSAValue] = {}
+        self.tile, self.tiles, self.depth = options.tile, options.tiles, options.depth
         self.rewritten = 0
 
     def convolution(self, op: GenericOp) -> None:
@@ -148,6 +147,8 @@ class _Rewriter:
         filters, channels = shape_of(pack.source)[:2]
         if filters != shapes[1][0] * shapes[1][5] or channels != shapes[1][1] * shapes[1][4]:
             return "channels that do not fill their blocks"
+        if min(shapes[2][2:4]) < max(self.tile, min(POINTS)):
+            return "an output smaller than a tile"
         if not _is_zero(op.outputs[0]):
             return "it adds to a value"
         return None
@@ -158,40 +159,20 @@ class _Rewriter:
         channels = shape_of(op.inputs[0])[1] * shape_of(op.inputs[0])[4]
         pack = op.inputs[1].owner
         assert isinstance(pack, PackOp)
-        depth = depth_of(channels, shape_of(op.inputs[0])[4])
+        depth = depth_of(channels, shape_of(op.inputs[0])[4], self.depth)
         transformed = at.add(WinogradFilterTransformOp(pack.source, choice.tile, depth, lanes)).result
-        tiles = [-(-n // t) for n, t in zip((rows, columns), choice.tile, strict=True)]
-        wanted = [n * t + TAPS - 1 for n, t in zip(tiles, choice.tile, strict=True)]
-        source = self._padded(at, op.inputs[0], wanted)
         positions, pieces = shape_of(transformed)[:2]
-        in_lanes = shape_of(source)[4]
+        in_lanes = shape_of(op.inputs[0])[4]
         outs = [
             at.empty([images, filters, rows, columns, lanes], f32),
             at.empty([positions, pieces, *choice.block, depth // in_lanes, in_lanes], f32),
             at.empty([positions, filters, *choice.block, lanes], f32),
         ]
-        new = at.add(WinogradConv2DOp([source, transformed, *outs], choice.tile, choice.block))
+        new = at.add(WinogradConv2DOp([op.inputs[0], transformed, *outs], choice.tile, choice.block))
         new.res[0].name_hint = op.results[0].name_hint
         op.results[0].replace_all_uses_with(new.res[0])
         op.detach()
         op.erase()
-
-    def _padded(self, at: At, value: SSAValue, wanted: list[int]) -> SSAValue:
-        """`value` with zeros behind its rows and columns up to `wanted`; padding it already has is widened."""
-        shape = shape_of(value)
-        more = [0, 0, wanted[0] - shape[2], wanted[1] - shape[3], 0]
-        if not any(more):
-            return value
-        low = [0] * 5
-        owner = value.owner
-        if isinstance(owner, tensor.PadOp) and _zero_padding(owner):
-            low = list(owner.static_low.get_values())
-            more = [a + b for a, b in zip(more, owner.static_high.get_values(), strict=True)]
-            value = owner.source
-        key = (value, (*low, *more))
-        if key not in self.pads:
-            self.pads[key] = _pad(at, value, low, more)
-        return self.pads[key]
 
 
 def _layer(op: GenericOp) -> Layer:
@@ -209,18 +190,3 @@ def _is_zero(value: SSAValue) -> bool:
 def _zero(scalar: SSAValue) -> bool:
     owner = scalar.owner
     return isinstance(owner, arith.ConstantOp) and isinstance(owner.value, FloatAttr) and owner.value.value.data == 0
-
-
-def _zero_padding(op: tensor.PadOp) -> bool:
-    last = op.region.block.last_op
-    return last is not None and not op.low and not op.high and _zero(last.operands[0])
-
-
-def _pad(at: At, value: SSAValue, low: list[int], high: list[int]) -> SSAValue:
-    zero = at.scalar(0.0, f32)
-    body = Block(arg_types=[IndexType()] * len(low))
-    end = tensor.YieldOp(zero)
-    end.location = at.location
-    body.add_op(end)
-    shape = [a + n + b for a, n, b in zip(low, shape_of(value), high, strict=True)]
-    return at.add(tensor.PadOp(value, [], [], Region(body), low, high, TensorType(f32, shape))).result

@@ -18,6 +18,8 @@ DEPTH = 64
 """Channels summed before the sum goes to memory: fewer round less, more store less."""
 ENOUGH_TILES = 7
 """Tiles in a block from which the product keeps its units busy."""
+FAR_TILES = 48
+"""The same where transformed filters do not fit the last cache, so that every block reads them from memory."""
 NEAR, FAR = 32, 10
 """Bytes per cycle of filters read from the second-level cache, and from beyond."""
 TRANSFORM = 5
@@ -47,27 +49,28 @@ class Choice:
     cost: float
 
 
-def depth_of(channels: int, lanes: int) -> int:
-    """Channels per piece: the largest part of all channels, in whole blocks of the layout, up to `DEPTH`."""
+def depth_of(channels: int, lanes: int, most: int = DEPTH) -> int:
+    """Channels per piece: the largest part of all channels, in whole blocks of the layout, up to `most`."""
     blocks = channels // lanes
-    return lanes * max(n for n in range(1, blocks + 1) if blocks % n == 0 and (n == 1 or n * lanes <= DEPTH))
+    return lanes * max(n for n in range(1, blocks + 1) if blocks % n == 0 and (n == 1 or n * lanes <= most))
 
 
-def choose(layer: Layer, machine: Any, tile: int | None = None, tiles: int = ENOUGH_TILES) -> Choice:
-    """The cheapest way; `tile` leaves only that tile size, `tiles` is how many a block should have."""
+def choose(layer: Layer, machine: Any, tile: int | None = None, tiles: int = 0) -> Choice:
+    """The cheapest way; `tile` leaves only that tile size, `tiles` is how many a block should have (0: to be found)."""
     sizes = sorted(POINTS, reverse=True) if tile is None else [tile]
-    return min((_cost(layer, (a, b), machine, tiles) for a in sizes for b in sizes), key=lambda choice: choice.cost)
+    fitting = [(a, b) for a in sizes for b in sizes if a <= layer.rows and b <= layer.columns]
+    return min((_cost(layer, tile, machine, tiles) for tile in fitting), key=lambda choice: choice.cost)
 
 
 def _cost(layer: Layer, tile: tuple[int, int], machine: Any, enough: int) -> Choice:
     rate = layer.lanes * (machine.fma_per_cycle if machine is not None else 1)
-    near = machine.l2 if machine is not None else 1 << 20
+    near, last = (machine.l2, machine.l3) if machine is not None else (1 << 20, 16 << 20)
     rows, columns = -(-layer.rows // tile[0]), -(-layer.columns // tile[1])
-    block = _block(layer, tile, rows, columns, enough)
     tiles = layer.images * rows * columns
-    blocks = tiles // math.prod(block)
     positions = filtering(tile[0]).size * filtering(tile[1]).size
     weights = layer.channels * layer.filters
+    block = _block(layer, rows, columns, enough or (FAR_TILES if 4 * positions * weights > last else ENOUGH_TILES))
+    blocks = tiles // math.prod(block)
     product = max(tiles * positions * weights / rate, blocks * _reading(positions * weights, near))
     transforms = tiles * positions * TRANSFORM * (layer.channels + layer.filters) / layer.lanes
     outputs = layer.images * layer.rows * layer.columns
@@ -80,18 +83,12 @@ def _reading(floats: int, near: int) -> float:
     return size / (NEAR if 2 * size <= near else FAR)
 
 
-def _block(layer: Layer, tile: tuple[int, int], rows: int, columns: int, enough: int) -> tuple[int, int, int]:
-    """The smallest block with enough tiles, so that its data stays in the cache; all tiles where there are too few.
-
-    Directions in which the last tile reaches past the image are not cut: the part that does is written by an op of its
-    own in every block.
-    """
-    row_options = list(_divisors(rows)) if layer.rows % tile[0] == 0 else [rows]
-    column_options = list(_divisors(columns)) if layer.columns % tile[1] == 0 else [columns]
-    for column in column_options:
+def _block(layer: Layer, rows: int, columns: int, enough: int) -> tuple[int, int, int]:
+    """The smallest block with enough tiles, so that its data stays in the cache; all tiles where there are too few."""
+    for column in _divisors(columns):
         if column >= enough:
-            return 1, row_options[0], column
-    for row in row_options:
+            return 1, 1, column
+    for row in _divisors(rows):
         if row * columns >= enough:
             return 1, row, columns
     for image in _divisors(layer.images):

@@ -1,14 +1,14 @@
-"""Write a Winograd convolution as structured ops on blocks of tiles.
+"""Write a Winograd convolution as loops over blocks of tiles around structured ops.
 
-    linalg_ext.winograd_conv_2d           scf.for image, tile rows, tile columns of a block {
-      ins(%x, %u) outs(%y, %v, %m)          linalg.generic ins(36 views of %x) outs(36 views of %v)   input transform
-    linalg.generic #relu outs(%y)   -->     scf.parallel position { scf.for piece of the channels {
+    linalg_ext.winograd_conv_2d           scf.for block of images, tile rows, tile columns {
+      ins(%x, %u) outs(%y, %v, %m)          scf.parallel channels { scf.for tile {
+    linalg.generic #relu outs(%y)   -->       linalg.generic ins(36 elements of %x) outs(36 of %v) } }  input transform
+                                            scf.parallel position { scf.for piece of the channels {
                                               fill(%part), linalg.generic #product, %m[position] += %part } }
-                                            linalg.generic ins(36 views of %m) outs(16 views of %y)   output transform
-                                          }                                                           with #relu inside
-
-The elementwise op that follows in place is taken into the output transform, once per output of a tile. Where tiles
-reach past the image, the last ones get an output transform of their own that writes what exists.
+                                            scf.parallel filters { scf.for tile {
+                                              linalg.generic ins(36 of %m) outs(16 of %y) } } }         output transform
+                                                                                                      and #relu
+The elementwise op that follows in place is taken into the output transform, once per output of a tile.
 Runs after bufferize (it works on buffers). Runs before vectorize-structured, which makes register tiles of all of it.
 Tests: tests/lowering/vector/expand_winograd.mlir
 """
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from xdsl.dialects import arith, math, memref, scf
 from xdsl.dialects.builtin import (
@@ -98,14 +98,6 @@ def _epilogue(op: WinogradConv2DOp) -> GenericOp | None:
     return after
 
 
-class Part(NamedTuple):
-    """Neighbouring tiles of a block in one direction: from which on, how many, and outputs of each."""
-
-    first: int
-    tiles: int
-    outputs: int
-
-
 class _Values:
     """Builds the arithmetic of a body."""
 
@@ -151,16 +143,6 @@ class _Values:
         """Yield."""
         self.put(YieldOp(*results))
 
-    def drop_unused(self) -> None:
-        """Erase what no result needs (outputs past the image)."""
-        op = self.block.last_op
-        while op is not None:
-            before = op.prev_op
-            if op.results and not any(r.uses for r in op.results):
-                op.detach()
-                op.erase()
-            op = before
-
 
 class _Expansion:
     """One convolution with its epilogue."""
@@ -174,7 +156,6 @@ class _Expansion:
         assert op.parent is not None
         self.into: list[Block] = [op.parent]
         self.indices: dict[int, SSAValue] = {}
-        self.origin: list[Offset] = [0] * 5  # of the block at hand in the input and the output
 
     # Building
 
@@ -216,32 +197,34 @@ class _Expansion:
             return value * factor
         return value if factor == 1 else self.put(arith.MuliOp(value, self.index(factor))).result
 
-    def view(
-        self,
-        source: SSAValue,
-        offsets: Sequence[Offset],
-        sizes: Sequence[int],
-        steps: Sequence[int] | None = None,
-        drop: int = 0,
-    ) -> SSAValue:
-        """A strided box of `source`; its first `drop` dimensions, of one element each, are left out."""
+    def plus(self, a: Offset, b: Offset) -> Offset:
+        if isinstance(a, int) and isinstance(b, int):
+            return a + b
+        a, b = (v if isinstance(v, SSAValue) else self.index(v) for v in ((b, a) if isinstance(a, int) else (a, b)))
+        return a if b is self.indices.get(0) else self.put(arith.AddiOp(a, b)).result
+
+    def start(self, tile: Offset, size: int, extent: int) -> Offset:
+        """First row (or column) of a tile of `size`: the last tile of an `extent` that is no multiple moves back."""
+        first = self.times(tile, size)
+        if extent % size == 0:
+            return first
+        last = extent - size
+        return min(first, last) if isinstance(first, int) else self.put(arith.MinSIOp(first, self.index(last))).result
+
+    def view(self, source: SSAValue, offsets: Sequence[Offset], sizes: Sequence[int], keep: Sequence[int]) -> SSAValue:
+        """The box of `source` at `offsets`; only the dimensions `keep`, all others are of one element."""
         ty = source.type
         assert isinstance(ty, MemRefType)
-        steps = steps or [1] * len(sizes)
-        strides = ty.get_strides()
-        assert strides is not None and None not in strides
-        start: int | None = 0
-        if isinstance(ty.layout, StridedLayoutAttr):
-            start = ty.layout.get_offset()
+        strides = [s for s in ty.get_strides() or () if s is not None]
+        begin: int | None = ty.layout.get_offset() if isinstance(ty.layout, StridedLayoutAttr) else 0
         for offset, stride in zip(offsets, strides, strict=True):
-            assert stride is not None
-            start = start + offset * stride if start is not None and isinstance(offset, int) else None
+            begin = begin + offset * stride if begin is not None and isinstance(offset, int) else None
         layout = StridedLayoutAttr(
-            [s * k for s, k in zip(strides, steps, strict=True) if s is not None][drop:],
-            NoneAttr() if start is None else start,  # pyright: ignore[reportArgumentType]
+            [strides[d] for d in keep],
+            NoneAttr() if begin is None else begin,  # pyright: ignore[reportArgumentType]
         )
-        result = MemRefType(ty.element_type, list(sizes)[drop:], layout, ty.memory_space)
-        return self.put(memref.SubviewOp.get(source, list(offsets), list(sizes), list(steps), result)).result
+        result = MemRefType(ty.element_type, [sizes[d] for d in keep], layout, ty.memory_space)
+        return self.put(memref.SubviewOp.get(source, list(offsets), list(sizes), [1] * len(sizes), result)).result
 
     def generic(
         self, ins: Sequence[SSAValue], outs: Sequence[SSAValue], maps: Sequence[AffineMap], parallel: int, body: Block
@@ -262,49 +245,74 @@ class _Expansion:
             self.loop(0, tile_rows, b[1]) as row,
             self.loop(0, tile_columns, b[2]) as column,
         ):
-            self.origin = [image, 0, self.times(row, self.rows.tile), self.times(column, self.columns.tile), 0]
-            self.transform_input()
+            first = (image, row, column)
+            _, pieces, *_, per_piece, _ = shape_of(self.op.tiles)
+            with (
+                self.loop(0, pieces, parallel=True) as piece,
+                self.loop(0, per_piece, parallel=True) as rest,
+                self.tile(first) as (within, at),
+            ):
+                self.transform_input(
+                    [at[0], self.plus(self.times(piece, per_piece), rest), *at[1:], 0], [0, piece, *within, rest, 0]
+                )
             self.multiply()
-            for rows in _parts(b[1], shape_of(self.op.output)[2], self.rows.tile):
-                for columns in _parts(b[2], shape_of(self.op.output)[3], self.columns.tile):
-                    self.transform_output(rows, columns)
+            with (
+                self.loop(0, shape_of(self.op.output)[1], parallel=True) as filters,
+                self.tile(first) as (within, at),
+            ):
+                self.transform_output([0, filters, *within, 0], [at[0], filters, *at[1:], 0])
 
-    def transform_input(self) -> None:
-        """tiles[position] = B x B^T for every tile of the block and every channel."""
+    @contextmanager
+    def tile(self, first: Sequence[Offset]) -> Iterator[tuple[list[Offset], list[Offset]]]:
+        """Loops over the tiles of the block at `first`: each within the block; its image, first row, first column."""
         images, rows, columns = self.block_size
-        channels, lanes = shape_of(self.op.input)[1], shape_of(self.op.input)[4]
-        positions, pieces, *_, per_piece, _ = shape_of(self.op.tiles)
-        extent = [images, channels, self.rows.tile * rows + 2, self.columns.tile * columns + 2, lanes]
-        x = self.view(self.op.input, self.origin, extent)
-        sizes = [1, pieces, *self.block_size, per_piece, lanes]
-        outs = [self.view(self.op.tiles, [p, *[0] * 6], sizes, drop=1) for p in range(positions)]
-        d = [AffineDimExpr(i) for i in range(6)]  # piece, image, row, column, block of channels, lane
+        height, width = self.op.extents()
+        with self.loop(0, images) as image, self.loop(0, rows) as row, self.loop(0, columns) as column:
+            at = [self.plus(a, b) for a, b in zip(first, (image, row, column), strict=True)]
+            place = [at[0], self.start(at[1], self.rows.tile, height), self.start(at[2], self.columns.tile, width)]
+            yield [image, row, column], place
+
+    def transform_input(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
+        """tiles[every position] = B x B^T for one tile of one block of channels."""
+        lanes = shape_of(self.op.input)[4]
+        positions = shape_of(self.op.tiles)[0]
+        x = self.view(self.op.input, source, [1, 1, self.rows.size, self.columns.size, lanes], (2, 3, 4))
+        v = self.view(self.op.tiles, dest, [positions, *[1] * 5, lanes], (0, 6))
+        outs = [self.view(v, [p, 0], [1, lanes], (1,)) for p in range(positions)]
         maps = [
-            AffineMap(
-                6, 0, (d[1], d[0] * per_piece + d[4], d[2] * self.rows.tile + i, d[3] * self.columns.tile + j, d[5])
-            )
-            for i in range(self.rows.size)
-            for j in range(self.columns.size)
+            AffineMap(1, 0, (AffineExpr.constant(i), AffineExpr.constant(j), AffineDimExpr(0)))
+            for i, j in product(range(self.rows.size), range(self.columns.size))
         ]
         on = _Values([f32] * 2 * positions, self.location)
-        grid = [on.block.args[i * self.columns.size : (i + 1) * self.columns.size] for i in range(self.rows.size)]
-        on.end([v for row in run_both_ways(self.rows.input, self.columns.input, grid, on) for v in row])
-        self.generic([x] * positions, outs, [*maps, *[AffineMap.identity(6)] * positions], 6, on.block)
+        on.end(_flat(run_both_ways(self.rows.input, self.columns.input, self._grid(on), on)))
+        self.generic([x] * positions, outs, [*maps, *[AffineMap.identity(1)] * positions], 1, on.block)
+
+    def _grid(self, on: _Values) -> list[Sequence[SSAValue]]:
+        """The first arguments of a body as the positions of a tile."""
+        width = self.columns.size
+        return [on.block.args[i * width : (i + 1) * width] for i in range(self.rows.size)]
 
     def multiply(self) -> None:
         """products[position] = tiles[position] * filter[position], one piece of the channels after the other."""
         positions, pieces = shape_of(self.op.filter)[:2]
-        filters, *space = shape_of(self.op.products)[1:]
+        space = shape_of(self.op.products)[1:]
         with self.loop(0, positions, parallel=True) as position:
-            sums = self.view(self.op.products, [position, *[0] * 5], [1, filters, *space], drop=1)
-            self.product(position, 0, sums)
-            if pieces > 1:
-                part = self.scratch([filters, *space])
-                with self.loop(1, pieces) as piece:
-                    self.product(position, piece, part)
-                    on = _Values([f32, f32], self.location)
-                    on.end([on.add(on.block.args[1], on.block.args[0])])
-                    self.generic([part], [sums], [AffineMap.identity(5)] * 2, 5, on.block)
+            sums = self.view(self.op.products, [position, *[0] * 5], [1, *space], range(1, 6))
+            if pieces == 1:
+                self.product(position, 0, sums)
+                return
+            part = self.scratch(space)
+            self.clear(sums)
+            with self.loop(0, pieces) as piece:
+                self.product(position, piece, part)
+                on = _Values([f32, f32], self.location)
+                on.end([on.add(on.block.args[1], on.block.args[0])])
+                self.generic([part], [sums], [AffineMap.identity(5)] * 2, 5, on.block)
+
+    def clear(self, out: SSAValue) -> None:
+        """Fill with zeros."""
+        zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
+        self.put(FillOp([zero], [out], []))
 
     def scratch(self, shape: Sequence[int]) -> SSAValue:
         """Sums of one piece. Vectorised they live in registers and this goes away."""
@@ -315,82 +323,64 @@ class _Expansion:
 
     def product(self, position: Offset, piece: Offset, out: SSAValue) -> None:
         """out[f, t] = sum over the channels c of a piece of tiles[t, c] * filter[c, f]."""
-        tiles = self.view(self.op.tiles, [position, piece, *[0] * 5], [1, 1, *shape_of(self.op.tiles)[2:]], drop=2)
-        weights = self.view(self.op.filter, [position, piece, 0, 0, 0], [1, 1, *shape_of(self.op.filter)[2:]], drop=2)
-        zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
-        self.put(FillOp([zero], [out], []))
+        sizes = shape_of(self.op.tiles)[2:], shape_of(self.op.filter)[2:]
+        tiles = self.view(self.op.tiles, [position, piece, *[0] * 5], [1, 1, *sizes[0]], range(2, 7))
+        weights = self.view(self.op.filter, [position, piece, 0, 0, 0], [1, 1, *sizes[1]], range(2, 5))
+        self.clear(out)
         d = [AffineDimExpr(i) for i in range(7)]  # filter block, image, row, column, filter lane; channel block, lane
-        channel: AffineExpr = d[5] * shape_of(tiles)[4] + d[6]
+        channel: AffineExpr = d[5] * sizes[0][4] + d[6]
         maps = [
             AffineMap(7, 0, (d[1], d[2], d[3], d[5], d[6])),
             AffineMap(7, 0, (d[0], channel, d[4])),
             AffineMap(7, 0, tuple(d[:5])),
         ]
         on = _Values([f32] * 3, self.location)
-        product = on.put(arith.MulfOp(on.block.args[0], on.block.args[1]))
-        on.end([on.add(on.block.args[2], product)])
+        term = on.put(arith.MulfOp(on.block.args[0], on.block.args[1]))
+        on.end([on.add(on.block.args[2], term)])
         self.generic([tiles, weights], [out], maps, 5, on.block)
 
-    def transform_output(self, rows: Part, columns: Part) -> None:
-        """output = A products A^T and the epilogue, for the tiles in `rows` and `columns` of the block."""
-        images, filters, _, _, lanes = shape_of(self.op.output)
-        images = self.block_size[0]
+    def transform_output(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
+        """output = A products A^T and the epilogue, for one tile of one block of filters."""
+        lanes = shape_of(self.op.output)[4]
         positions = shape_of(self.op.products)[0]
-        d = [AffineDimExpr(i) for i in range(5)]  # image, block of filters, row, column, lane
+        sizes = [1, 1, self.rows.tile, self.columns.tile, lanes]
+        m = self.view(self.op.products, source, [positions, *[1] * 4, lanes], (0, 5))
+        y = self.view(self.op.output, dest, sizes, (2, 3, 4))
         operands: dict[tuple[SSAValue, AffineMap], int] = {}
 
-        def operand(value: SSAValue, results: Sequence[AffineExpr]) -> int:
-            return operands.setdefault((value, AffineMap(5, 0, tuple(results))), len(operands))
+        def operand(value: SSAValue, *results: AffineExpr) -> int:
+            return operands.setdefault((value, AffineMap(1, 0, results)), len(operands))
 
-        corner = [0, 0, 0, rows.first, columns.first, 0]
-        products = self.view(
-            self.op.products, corner, [positions, filters, images, rows.tiles, columns.tiles, lanes]
-        )
+        lane = AffineDimExpr(0)
         for p in range(positions):
-            operand(products, (AffineExpr.constant(p), d[1], d[0], d[2], d[3], d[4]))
-        whole = [images, filters, self._reach(rows, self.rows.tile), self._reach(columns, self.columns.tile), lanes]
-        boxes: dict[SSAValue, SSAValue] = {}
-
-        def box(value: SSAValue, dims: Sequence[int]) -> SSAValue:
-            """What the block can reach of `value`, whose dimensions are `dims` of the output."""
-            if value not in boxes:
-                boxes[value] = self.view(value, [self.origin[k] for k in dims], [whole[k] for k in dims])
-            return boxes[value]
-
+            operand(m, AffineExpr.constant(p), lane)
+        boxes: list[tuple[SSAValue, list[int]]] = []
+        if self.epilogue is not None:
+            for value, attr in zip(self.epilogue.inputs, self.epilogue.indexing_maps.data, strict=False):
+                dims = [e.position for e in attr.data.results if isinstance(e, AffineDimExpr)]
+                if isinstance(value.type, MemRefType):
+                    value = self.view(value, [dest[d] for d in dims], [sizes[d] for d in dims], range(len(dims)))
+                boxes.append((value, dims))
+        places = list(product(range(self.rows.tile), range(self.columns.tile)))
         outs: list[SSAValue] = []
         arguments: list[list[int]] = []
-        output = box(self.op.output, range(5))
-        for i, j in product(range(rows.outputs), range(columns.outputs)):
-            start = [0, 0, rows.first * self.rows.tile + i, columns.first * self.columns.tile + j, 0]
-            steps = [1, 1, self.rows.tile, self.columns.tile, 1]
-            outs.append(self.view(output, start, [images, filters, rows.tiles, columns.tiles, lanes], steps))
-            point = [d[k] * steps[k] + start[k] if k in (2, 3) else d[k] for k in range(5)]
-            arguments.append([])
-            for value, dims in self._epilogue_inputs():
-                source = box(value, dims) if isinstance(value.type, MemRefType) else value
-                arguments[-1].append(operand(source, [point[k] for k in dims]))
+        for i, j in places:
+            outs.append(self.view(y, [i, j, 0], [1, 1, lanes], (2,)))
+            here = [*(AffineExpr.constant(k) for k in (0, 0, i, j)), lane]
+            arguments.append([operand(value, *(here[d] for d in dims)) for value, dims in boxes])
         inputs = [v for v, _ in operands]
         on = _Values([element_type(v) for v in (*inputs, *outs)], self.location)
-        width = self.columns.size
-        grid = [on.block.args[i * width : (i + 1) * width] for i in range(self.rows.size)]
-        values = run_both_ways(self.rows.output, self.columns.output, grid, on)
-        kept = [v for row in values[: rows.outputs] for v in row[: columns.outputs]]
+        results = _flat(run_both_ways(self.rows.output, self.columns.output, self._grid(on), on))
         if self.epilogue is not None:
             body = self.epilogue.body.block
             for k, numbers in enumerate(arguments):
-                kept[k] = on.inline(body, [*(on.block.args[n] for n in numbers), kept[k]])
-        on.end(kept)
-        on.drop_unused()
-        self.generic(inputs, outs, [*(m for _, m in operands), *[AffineMap.identity(5)] * len(outs)], 5, on.block)
+                results[k] = on.inline(body, [*(on.block.args[n] for n in numbers), results[k]])
+        on.end(results)
+        self.generic(inputs, outs, [*(m for _, m in operands), *[AffineMap.identity(1)] * len(outs)], 1, on.block)
 
-    @staticmethod
-    def _reach(part: Part, tile: int) -> int:
-        return tile * (part.first + part.tiles - 1) + part.outputs
 
-    def _epilogue_inputs(self) -> Iterator[tuple[SSAValue, list[int]]]:
-        if self.epilogue is not None:
-            for value, attr in zip(self.epilogue.inputs, self.epilogue.indexing_maps.data, strict=False):
-                yield value, [e.position for e in attr.data.results if isinstance(e, AffineDimExpr)]
+def _flat(grid: Sequence[Sequence[SSAValue]]) -> list[SSAValue]:
+    return [value for row in grid for value in row]
 
 
 def shape_of(value: SSAValue) -> tuple[int, ...]:
@@ -402,12 +392,3 @@ def shape_of(value: SSAValue) -> tuple[int, ...]:
 def element_type(value: SSAValue) -> Attribute:
     """Element type of a memref, the type itself of a scalar."""
     return value.type.element_type if isinstance(value.type, MemRefType) else value.type
-
-
-def _parts(tiles: int, extent: int, tile: int) -> list[Part]:
-    """Whole tiles, and a last partial one."""
-    rest = extent % tile
-    if not rest:
-        return [Part(0, tiles, tile)]
-    whole = [Part(0, tiles - 1, tile)] if tiles > 1 else []
-    return [*whole, Part(tiles - 1, 1, rest)]

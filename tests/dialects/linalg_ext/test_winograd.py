@@ -84,7 +84,7 @@ def test_filters_are_transformed_and_laid_out(tile: tuple[int, int]):
 
 def convolution(**change: str) -> str:
     types = {
-        "x": "memref<1x1x10x10x4xf32>",
+        "x": "memref<1x1x8x10x4xf32>",
         "u": "memref<36x1x1x4x4xf32>",
         "y": "memref<1x1x6x8x4xf32>",
         "v": "memref<36x1x1x2x2x1x4xf32>",
@@ -115,9 +115,9 @@ def test_a_convolution_verifies_and_prints_as_it_was_read():
         ({"tile": "3, 4"}, "tile sizes out of"),
         ({"tile": "4"}, "tile sizes out of"),
         ({"block": "1, 2, 3"}, "a block that divides the tiles"),
-        ({"block": "1, 1, 2"}, "a partial tile needs a block over all tiles"),
-        ({"x": "memref<1x1x9x10x4xf32>"}, "covers every tile"),
-        ({"x": "memref<1x1x10x10x4xf64>"}, "f32"),
+        ({"x": "memref<1x1x10x10x4xf32>"}, "two rows and columns more"),
+        ({"x": "memref<1x1x5x10x4xf32>", "y": "memref<1x1x3x8x4xf32>", "block": "1, 1, 2"}, "no smaller than a tile"),
+        ({"x": "memref<1x1x8x10x4xf64>"}, "f32"),
         ({"u": "memref<16x1x1x4x4xf32>"}, "do not fit"),
         ({"u": "memref<36x2x1x4x4xf32>"}, "do not fit"),
         ({"y": "memref<1x2x6x8x4xf32>"}, "expected output of shape"),

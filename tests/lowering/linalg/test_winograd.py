@@ -20,7 +20,11 @@ PARALLEL = 'iterator_types = ["parallel", "parallel", "parallel", "parallel"]'
 
 def program(n: int, c: int, f: int, h: int, w: int) -> str:
     """Padding, convolution, bias, a residual, relu."""
-    x, y, padded = f"tensor<{n}x{c}x{h}x{w}xf32>", f"tensor<{n}x{f}x{h}x{w}xf32>", f"tensor<{n}x{c}x{h + 2}x{w + 2}xf32>"
+    x, y, padded = (
+        f"tensor<{n}x{c}x{h}x{w}xf32>",
+        f"tensor<{n}x{f}x{h}x{w}xf32>",
+        f"tensor<{n}x{c}x{h + 2}x{w + 2}xf32>",
+    )
     return f"""
 func.func @forward(%x: {x}, %r: {y}) -> {y} {{
   %w = arith.constant dense_resource<w> : tensor<{f}x{c}x3x3xf32>
@@ -68,7 +72,7 @@ def context(weights: np.ndarray, bias: np.ndarray) -> MlcContext:
 SHAPES = [
     (1, 8, 8, 8, 8),  # whole tiles
     (1, 8, 16, 7, 6),  # partial ones of 4, in both directions
-    (2, 8, 8, 3, 5),  # smaller than a tile
+    (2, 8, 8, 5, 5),  # tiles that overlap by more than half
     (4, 16, 8, 4, 4),  # images in one block
     (1, 8, 8, 16, 28),  # blocks of tile rows
 ]
@@ -80,8 +84,10 @@ def test_interpreted_before_and_after_expansion(shape: tuple[int, ...], tile: in
     inputs, weights, bias, wanted = data(*shape)
     ctx = context(weights, bias)
     module = parse_text(program(*shape), ctx)
-    names = [row.pass_name for row in MODULE_ROWS if row.level != "torch" and row.pass_name != "convert-torch-to-linalg"]
-    options = {"linalg-block-layouts": {"block": 8}, "linalg-winograd-conv2d": {"tile": tile}}
+    names = [
+        row.pass_name for row in MODULE_ROWS if row.level != "torch" and row.pass_name != "convert-torch-to-linalg"
+    ]
+    options: dict[str, dict[str, object]] = {"linalg-block-layouts": {"block": 8}, "linalg-winograd-conv2d": {"tile": tile}}
     run_pipeline([make_pass(name, options.get(name, {})) for name in names], ctx, module)
     assert "linalg_ext.winograd_conv_2d" in {op.name for op in module.walk()}
     (y,) = run_module(module, "forward", inputs, resources=ctx.resources)
@@ -107,10 +113,12 @@ def test_native(shape: tuple[int, ...]):
 
 
 def test_a_refusal_says_why():
-    inputs, weights, bias, _ = data(1, 8, 8, 2, 2)
+    inputs, weights, bias, _ = data(1, 8, 8, 2, 3)
     ctx = context(weights, bias)
-    module = parse_text(program(1, 8, 8, 2, 2), ctx)
-    run_pipeline([make_pass("linalg-block-layouts", {"block": 8}), make_pass("linalg-winograd-conv2d", {})], ctx, module)
+    module = parse_text(program(1, 8, 8, 2, 3), ctx)
+    run_pipeline(
+        [make_pass("linalg-block-layouts", {"block": 8}), make_pass("linalg-winograd-conv2d", {})], ctx, module
+    )
     (remark,) = [r for r in ctx.remarks if r.pass_name == "linalg-winograd-conv2d"]
     assert remark.kind == "missed"
     assert "of the direct time" in remark.reason
@@ -122,6 +130,19 @@ def test_large_tiles_for_the_layers_of_networks(channels: int, size: int):
     choice = choose(Layer(1, channels, channels, size, size, 16), None)
     assert choice.tile == (4, 4) or size == 7
     assert choice.cost < GAIN
+
+
+def test_blocks_keep_their_data_near():
+    def block(channels: int, size: int, images: int = 1) -> tuple[int, int, int]:
+        return choose(Layer(images, channels, channels, size, size, 16), None, tile=4).block
+
+    assert block(64, 56) == (1, 1, 7)
+    assert block(64, 224) == (1, 1, 7)
+    assert block(256, 14) == (1, 2, 4)
+    assert block(64, 7, images=8) == (2, 2, 2)
+    # filters of 38 MB: read as rarely as possible
+    assert block(512, 28) == (1, 7, 7)
+    assert block(512, 14, images=4) == (4, 4, 4)
 
 
 def test_pieces_are_whole_blocks_of_channels():
