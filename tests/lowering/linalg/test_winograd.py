@@ -87,7 +87,10 @@ def test_interpreted_before_and_after_expansion(shape: tuple[int, ...], tile: in
     names = [
         row.pass_name for row in MODULE_ROWS if row.level != "torch" and row.pass_name != "convert-torch-to-linalg"
     ]
-    options: dict[str, dict[str, object]] = {"linalg-block-layouts": {"block": 8}, "linalg-winograd-conv2d": {"tile": tile}}
+    options: dict[str, dict[str, object]] = {
+        "linalg-block-layouts": {"block": 8},
+        "linalg-winograd-conv2d": {"tile": tile},
+    }
     run_pipeline([make_pass(name, options.get(name, {})) for name in names], ctx, module)
     assert "linalg_ext.winograd_conv_2d" in {op.name for op in module.walk()}
     (y,) = run_module(module, "forward", inputs, resources=ctx.resources)
