@@ -9,8 +9,9 @@ from fuzz.generators.buffers import memref_kernel
 from fuzz.generators.functions import function_kernel
 from fuzz.generators.linalg import linalg, linalg_constants, linalg_elementwise, linalg_named
 from fuzz.generators.loops import loop_kernel
-from fuzz.generators.staged import buffers, kernels, loops, planned
+from fuzz.generators.staged import buffers, kernels, loops, planned, torch_loops
 from fuzz.generators.torch import torch_conv_bn, torch_ops
+from fuzz.generators.torch_steps import torch_steps
 from fuzz.generators.winograd import linalg_winograd, winograd
 from fuzz.tape import Tape
 from mlc.testing.program import Program
@@ -36,6 +37,9 @@ PROFILES: dict[str, Generator] = {
     "arith": mixed((3, scalar_function), (1, loop_kernel)),
     "torch-ops": torch_ops,
     "torch-conv-bn": torch_conv_bn,
+    "torch-steps": torch_steps,
+    "torch-loops": torch_loops,
+    "torch-lowering": mixed((7, torch_ops), (1, torch_loops)),
     "linalg": linalg,
     "linalg-named": linalg_named,
     "linalg-elementwise": linalg_elementwise,

@@ -23,6 +23,8 @@ DIALECTS: dict[str, str] = {
 PASSES: dict[str, str] = {
     "convert-torch-to-linalg": "mlc.lowering.torch.convert_torch_to_linalg:ConvertTorchToLinalg",
     "torch-canonicalize": "mlc.lowering.torch.torch_canonicalize:TorchCanonicalize",
+    "torch-roll-loops": "mlc.lowering.torch.torch_roll_loops:TorchRollLoops",
+    "torch-batch-projections": "mlc.lowering.torch.torch_batch_projections:TorchBatchProjections",
     "torch-fold-batch-norm": "mlc.lowering.torch.torch_fold_batch_norm:TorchFoldBatchNorm",
     "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
     "linalg-winograd-conv2d": "mlc.lowering.linalg.linalg_winograd_conv2d:LinalgWinogradConv2D",
@@ -36,6 +38,7 @@ PASSES: dict[str, str] = {
     "linalg-form-kernels": "mlc.lowering.linalg.linalg_form_kernels:LinalgFormKernels",
     "bufferize": "mlc.lowering.buffers.bufferize:Bufferize",
     "linalg-to-loops": "mlc.lowering.loops.linalg_to_loops:LinalgToLoops",
+    "check-bounds": "mlc.lowering.loops.check_bounds:CheckBounds",
     "scf-parallel-to-for": "mlc.lowering.loops.scf_parallel_to_for:ScfParallelToFor",
     "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",
     "expand-winograd": "mlc.lowering.vector.expand_winograd:ExpandWinograd",

@@ -5,9 +5,13 @@ What an earlier pass refuses, or gets wrong in a way its own property reports, i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.dialects.func import FuncOp
+from xdsl.passes import ModulePass
 
 from fuzz.generators.linalg import linalg
+from fuzz.generators.torch_steps import torch_steps
 from fuzz.tape import Tape
 from mlc.errors import MlcError
 from mlc.interp import evaluate_constant
@@ -32,9 +36,14 @@ def names_before(pass_name: str) -> list[str]:
 
 def lower(program: Program, passes: list[str]) -> Program:
     """Run the passes in place. Raises `Discard` where one fails."""
+    return run(program, [make_pass(name) for name in passes])
+
+
+def run(program: Program, passes: Sequence[ModulePass]) -> Program:
+    """Run pass instances in place. Raises `Discard` where one fails."""
     try:
-        for name in passes:
-            make_pass(name).apply(program.ctx, program.module)
+        for p in passes:
+            p.apply(program.ctx, program.module)
         verify_module(program.module, program.ctx)
     except MlcError as e:
         raise Discard(f"an earlier pass: {e.message}") from e
@@ -42,6 +51,11 @@ def lower(program: Program, passes: list[str]) -> Program:
         raise Discard(f"an earlier pass: {type(e).__name__}: {e}") from e
     program.ctx.remarks = type(program.ctx.remarks)()
     return program
+
+
+def torch_loops(tape: Tape) -> Program:
+    """Recurrences of the torch dialect that became loops again."""
+    return run(torch_steps(tape), [make_pass("torch-roll-loops", {"min_steps": 2})])
 
 
 def kernels(tape: Tape) -> Program:

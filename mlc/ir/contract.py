@@ -51,6 +51,7 @@ class Contract:
     `preserves`: the equality relation. `profile`: generator profile in `fuzz/` that feeds its property.
     `options`: option values the property draws, as keyword dicts; empty means the defaults alone.
     `establishes`: what holds afterwards, in words. `idempotent`: a second run changes nothing.
+    `nests`: works on each function without looking at another symbol, so it may run in `func.func(...)`.
     """
 
     level_in: Level
@@ -60,3 +61,4 @@ class Contract:
     options: tuple[dict[str, object], ...] = ()
     establishes: tuple[str, ...] = ()
     idempotent: bool = True
+    nests: bool = False

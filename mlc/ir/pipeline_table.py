@@ -34,6 +34,8 @@ class Order(NamedTuple):
 MODULE_ROWS: tuple[Row, ...] = (
     Row("torch-canonicalize", "torch"),
     Row("torch-fold-batch-norm", "torch"),
+    Row("torch-roll-loops", "torch"),
+    Row("torch-batch-projections", "torch"),
     Row("convert-torch-to-linalg", "linalg"),
     Row("linalg-block-layouts", "linalg"),
     Row("linalg-winograd-conv2d", "linalg"),
@@ -57,8 +59,23 @@ KERNEL_ROWS: tuple[Row, ...] = (
     Row("convert-to-llvm", "llvm"),
 )
 
+CHECK_BOUNDS = Row("check-bounds", "loops")
+"""Between the two levels of `KERNEL_ROWS` for `mlc.compile(debug="bounds")`."""
+
 ORDER: tuple[Order, ...] = (
     Order("torch-canonicalize", "torch-fold-batch-norm", "copies and inactive dropout may stand between the two ops"),
+    Order(
+        "torch-canonicalize",
+        "torch-roll-loops",
+        "what is dropped in one step and not in another hides that they are equal",
+    ),
+    Order(
+        "torch-fold-batch-norm",
+        "torch-roll-loops",
+        "a batch norm is folded into the layer that stands before it, outside",
+    ),
+    Order("torch-roll-loops", "torch-batch-projections", "only loops are looked into"),
+    Order("torch-batch-projections", "convert-torch-to-linalg", "linear layers are known by name in the torch dialect"),
     Order("torch-fold-batch-norm", "convert-torch-to-linalg", "batch norm is known by name only in the torch dialect"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-winograd-conv2d", "it is written for blocked channels"),
@@ -85,7 +102,14 @@ ORDER: tuple[Order, ...] = (
 LEVELS: tuple[Level, ...] = ("torch", "linalg", "kernels", "buffers", "loops", "llvm")
 
 
-def rows_until(level: Level) -> tuple[Row, ...]:
+def kernel_rows(*, bounds: bool = False) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """The rows of a kernel up to the loops level and after it; with `bounds`, every access is checked in between."""
+    loops = tuple(row for row in KERNEL_ROWS if row.level == "loops")
+    return (*loops, CHECK_BOUNDS) if bounds else loops, KERNEL_ROWS[len(loops) :]
+
+
+def rows_until(level: Level, *, bounds: bool = False) -> tuple[Row, ...]:
     """The rows that bring a captured module to `level`."""
     limit = LEVELS.index(level)
-    return tuple(row for row in MODULE_ROWS + KERNEL_ROWS if LEVELS.index(row.level) <= limit)
+    loops, rest = kernel_rows(bounds=bounds)
+    return tuple(row for row in (*MODULE_ROWS, *loops, *rest) if LEVELS.index(row.level) <= limit)

@@ -37,6 +37,7 @@ from mlc.dialects.torch.types import (
     VTensorType,
 )
 from mlc.dialects.torch.values import NOT_CONSTANT, constant_value, list_elements, strip_casts
+from mlc.ir.registering import is_made_again
 
 Rule = Callable[..., Any]
 """Arguments in schema order -> the result: a type, a list of tensor types, or a tuple of these for several results."""
@@ -62,7 +63,7 @@ def infers(*names: str) -> Callable[[Rule], Rule]:
 
     def register(rule: Rule) -> Rule:
         for name in names:
-            if name in _RULES or not has_schema(name):
+            if (name in _RULES and not is_made_again(_RULES[name], rule)) or not has_schema(name):
                 raise ValueError(f"inference of {name} given twice, or there is no such op")
             _RULES[name] = rule
         return rule

@@ -27,9 +27,10 @@ from mlc.frontends.torch.captured import (
     Output,
     Symbol,
 )
+from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.emit import tensor_type
 from mlc.frontends.torch.recorder import Entry, Recorder, View
-from mlc.frontends.torch.state import StateGuard
+from mlc.frontends.torch.state_guard import StateGuard
 
 
 @dataclass
@@ -86,6 +87,7 @@ def assemble(rec: Recording) -> Captured:
         mutations=tuple(mutations),
         state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state]),
         symbols=rec.symbols,
+        context=None if rec.model is None else Context.now(),
     )
 
 

@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
 from xdsl.ir import Block, SSAValue
 
-from mlc.errors import MlcError, ShapeError, UnsupportedError
+from mlc.errors import MlcError, ShapeError, UnsupportedError, UsageError
 from mlc.frontends.torch.assemble import Recording, assemble
 from mlc.frontends.torch.captured import Alias, Captured, Guard, Place, Symbol, TensorGuard, ValueGuard
 from mlc.frontends.torch.emit import Emitter, static, tensor_type
@@ -30,6 +30,7 @@ from mlc.frontends.torch.functional import below_autograd, functionalization, un
 from mlc.frontends.torch.places import Places, is_users_file
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.recorder import Recorder
+from mlc.frontends.torch.shadow import shadow
 from mlc.frontends.torch.sizes import SymbolicSizes, linear_place
 from mlc.ir.context import MlcContext
 
@@ -39,8 +40,8 @@ _STATE = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any) -> ExportedProgram:
     """torch.export of `model`; a string in `dynamic_shapes` names a dimension."""
-    shapes = pytree.tree_map(lambda d: Dim(d) if isinstance(d, str) else d, dynamic_shapes)
-    module = model if isinstance(model, torch.nn.Module) else _Function(model)
+    shapes = pytree.tree_map(_dim, dynamic_shapes)
+    module = shadow(model) if isinstance(model, torch.nn.Module) else _Function(model)
     try:
         return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
@@ -50,6 +51,12 @@ def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_sh
             f"torch.export refuses this model with dynamic_shapes: {text}",
             hint="compile it without dynamic_shapes: it is then compiled again for each new shape",
         ) from error
+
+
+def _dim(dim: Any) -> Any:
+    if isinstance(dim, str) and not dim.isidentifier():
+        raise UsageError(f"dynamic_shapes names a dimension {dim!r}", expected="a name like 'batch'")
+    return Dim(dim) if isinstance(dim, str) else dim
 
 
 class _Function(torch.nn.Module):

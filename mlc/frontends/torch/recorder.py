@@ -169,7 +169,7 @@ class Recorder(TorchDispatchMode):
         location = self.places.here()
         if not isinstance(func, torch._ops.OpOverload):
             self.problems.fail(
-                f"uses the higher-order op '{func}'", location, "capture it by torch.export: mlc.compile(exported)"
+                f"uses the higher-order op '{func}'", location, "compute both branches and choose with torch.where"
             )
         if func._schema.is_mutable and func.namespace != "profiler":
             self._refuse_mutation(func, args, kwargs, location)

@@ -1,75 +1,34 @@
-"""The model's state around a capture: names of weights, buffers wrapped so that changes are seen, attributes watched.
+"""The model's state during a capture: names of weights, buffers wrapped so that changes are seen, attributes watched.
 
-Weights become constants of the compiled code, so a later change of one (load_state_dict, an optimizer step, a new
-Parameter, train()/eval()) must be noticed: `StateGuard.holds()` compares identities and version counters.
+What must not change after it is the business of `state_guard.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from operator import is_
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from xdsl.dialects.builtin import LocationAttr
 
 from mlc.frontends.torch.functional import is_wrapped, wrap
+from mlc.frontends.torch.owned import owned
 from mlc.frontends.torch.problems import KEEPS_STATE, Problems
-
-
-@dataclass(frozen=True)
-class StateGuard:
-    """What the captured constants rest on."""
-
-    slots: list[tuple[dict[str, Any], str]]
-    held: list[torch.Tensor]
-    watched: list[torch.Tensor]
-    versions: list[int]
-    modules: list[torch.nn.Module]
-    modes: list[bool]
-
-    @classmethod
-    def of(cls, model: object, used: Sequence[torch.Tensor]) -> StateGuard:
-        """Guard the tensors whose values a capture used, and the model's train/eval flags."""
-        modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
-        wanted = {id(t) for t in used}
-        slots: list[tuple[dict[str, Any], str]] = []
-        for module in modules:
-            for table in (module._parameters, module._buffers):
-                slots += [(table, key) for key, tensor in table.items() if id(tensor) in wanted]
-        watched = [t for t in used if not t.is_inference()]
-        return cls(
-            slots,
-            [table[key] for table, key in slots],
-            watched,
-            [t._version for t in watched],
-            modules,
-            [m.training for m in modules],
-        )
-
-    def holds(self) -> bool:
-        """Whether nothing changed; costs some 100 ns a weight."""
-        return [m.training for m in self.modules] == self.modes and not self.is_stale()
-
-    def is_stale(self) -> bool:
-        """Whether a weight changed or was replaced: no later call can use the capture again."""
-        return [t._version for t in self.watched] != self.versions or not all(
-            map(is_, [table.get(key) for table, key in self.slots], self.held)
-        )
 
 
 def state_names(model: object) -> dict[int, str]:
     """Qualified name by `id` of every parameter, buffer and plain tensor attribute."""
     names: dict[int, str] = {}
-    if not isinstance(model, torch.nn.Module):
-        return names
-    for found in (model.named_parameters(), model.named_buffers()):
-        for name, tensor in found:
-            names.setdefault(id(tensor), name)
-    for path, module in model.named_modules():
+    mine = owned(model)
+    for path, module in mine.modules:
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                names.setdefault(id(tensor), f"{path}.{name}" if path else name)
+    for name, tensor in mine.tensors.items():
+        names.setdefault(id(tensor), name)
+    for path, module in mine.modules:
         for key, value in vars(module).items():
             if isinstance(value, torch.Tensor):
                 names.setdefault(id(value), f"{path}.{key}" if path else key)
@@ -80,7 +39,7 @@ class StateWatch:
     """Wraps the buffers for the length of a run and finds out what the run left behind."""
 
     def __init__(self, model: object) -> None:
-        self._modules = list(model.named_modules()) if isinstance(model, torch.nn.Module) else []
+        self._modules = owned(model).modules
         self.wrapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._slots: list[tuple[dict[str, Any], str, torch.Tensor]] = []
         self._before: list[dict[str, Any]] = []

@@ -38,6 +38,7 @@ class LinalgDecomposeNamedOps(MlcPass):
         preserves=Bitwise(),
         profile="linalg-named",
         establishes=("structured ops of the model are linalg.generic or linalg.fill",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

@@ -49,6 +49,7 @@ class LinalgFoldTransposes(MlcPass):
         preserves=Bitwise(),
         profile="linalg",
         establishes=("no contraction reads or feeds a transposing copy that keeps the innermost dimension",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

@@ -59,6 +59,7 @@ class LinalgFuseElementwise(MlcPass):
         preserves=Bitwise(),
         profile="linalg-elementwise",
         establishes=("no elementwise generic feeds only one other elementwise generic through a composable map",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

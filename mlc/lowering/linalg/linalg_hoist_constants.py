@@ -74,7 +74,10 @@ class LinalgHoistConstants(MlcPass):
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for entry in functions_to_lower(module.ops):
             hoist = _Hoist(ctx, module, self.name)
-            for block in nested_blocks(entry):
+            blocks = list(nested_blocks(entry))
+            for block in reversed(blocks):  # what stands outside of a loop before what reads it inside
+                hoist.classify(block)
+            for block in blocks:
                 hoist.run(block)
             for block in nested_blocks(entry):
                 erase_dead(block)
@@ -123,9 +126,11 @@ class _Hoist:
         self.functions: dict[Hashable, DenseResourceAttr] = {}
         self.taken = {op.sym_name.data for op in module.ops if isinstance(op, func.FuncOp)}
 
-    def run(self, block: Block) -> None:
+    def classify(self, block: Block) -> None:
         for op in block.ops:
             self.values.classify(op)
+
+    def run(self, block: Block) -> None:
         for op in list(block.ops):
             if op.parent_block() is not block or (op.results and op.results[0] in self.constant):
                 continue

@@ -54,6 +54,7 @@ class LinalgPropagateReshapes(MlcPass):
         preserves=Bitwise(),
         profile="linalg",
         establishes=("no reshape stands between an op and the only elementwise op that follows it",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

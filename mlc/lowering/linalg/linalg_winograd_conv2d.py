@@ -31,10 +31,9 @@ from xdsl.ir.affine import AffineDimExpr, AffineMap
 from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.dialects.linalg_ext.winograd import POINTS, TAPS
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
-from mlc.errors import UsageError
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.linalg.build import At
 from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
 from mlc.lowering.linalg.structure import (
@@ -68,11 +67,12 @@ class LinalgWinogradConv2D(MlcPass):
         profile="linalg-winograd",
         options=({"tile": 4}, {"tile": 2, "tiles": 1}, {"tile": 4, "tiles": 2, "depth": 4}, {}),
         establishes=("3x3 convolutions that gain by it are Winograd's",),
+        nests=True,
     )
 
-    tile: int = -1
-    tiles: int = 0
-    depth: int = DEPTH
+    tile: int = option(-1, Span(min(POINTS), max(POINTS), power_of_two=True, special=(0, -1)))
+    tiles: int = option(0, Span(0, 1 << 20))
+    depth: int = option(DEPTH, Span(1, 1 << 20))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for block in functions_to_lower(module.ops):
@@ -132,8 +132,6 @@ class _Rewriter:
     def _obstacle(self, op: GenericOp) -> str | None:
         if self.tile == 0:
             return "switched off"
-        if self.tile > 0 and self.tile not in POINTS:
-            raise UsageError(f"no Winograd tile of {self.tile}", expected=f"-1, 0 or one of {sorted(POINTS)}")
         shapes = [shape_of(v) for v in op.operands]
         if shapes[1][2:4] != (TAPS, TAPS):
             return "a window of {}x{}".format(*shapes[1][2:4])

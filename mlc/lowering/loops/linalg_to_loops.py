@@ -45,6 +45,7 @@ class LinalgToLoops(MlcPass):
         preserves=Bitwise(),
         profile="buffers",
         establishes=("no linalg op and no memref.copy on memrefs is left",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

@@ -48,6 +48,7 @@ from xdsl.ir.affine import AffineSymExpr
 
 from mlc.dialects.torch import prim
 from mlc.dialects.torch.constants import ScalarConstant, VTensorLiteralOp
+from mlc.dialects.torch.control_flow import PrimLoopConditionOp, PrimLoopOp
 from mlc.dialects.torch.tensor_ops import BindSymbolicShapeOp, SymbolicIntOp
 from mlc.dialects.torch.types import (
     TorchBoolType,
@@ -65,6 +66,7 @@ from mlc.lowering.torch.to_linalg import dtypes
 from mlc.lowering.torch.to_linalg.all_lowerings import LOWERINGS
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64
+from mlc.lowering.torch.to_linalg.loops import convert_loop
 from mlc.lowering.torch.to_linalg.registry import Conversion
 from mlc.lowering.torch.to_linalg.scalars import as_scalar
 from mlc.lowering.torch.to_linalg.tensor import Scalar, Tensor, plain
@@ -79,7 +81,7 @@ class ConvertTorchToLinalg(MlcPass):
         level_in="torch",
         level_out="linalg",
         preserves=Reassociates("sums of products are added in the order of the loops, not of ATen's kernels"),
-        profile="torch-ops",
+        profile="torch-lowering",
         establishes=("no torch op or type is left",),
     )
 
@@ -137,7 +139,9 @@ def _is_structural(op: Operation) -> bool:
             | prim.PrimTupleIndexOp
             | prim.TensorStaticInfoCastOp
             | SymbolicIntOp
-            | BindSymbolicShapeOp,
+            | BindSymbolicShapeOp
+            | PrimLoopOp
+            | PrimLoopConditionOp,
         )
         or prim.is_cast(op)
         or op.name in ("torch.aten.__getitem__.t", "torch.aten.len.t")
@@ -163,8 +167,7 @@ class _FunctionConversion:
             self.env[before] = _argument(c, after, before.type)
         self._bind_symbols(c, old)
         for op in old.ops:
-            c.location = op.location
-            self._convert(c, op)
+            self._convert_at(c, op)
         c.finish()
         _drop_unused(block)
         outputs = list(block.last_op.operand_types) if block.last_op is not None else []
@@ -174,6 +177,11 @@ class _FunctionConversion:
         self.function.properties["function_type"] = FunctionType.from_lists(inputs, outputs)
         for key in ("arg_attrs", "res_attrs"):
             self.function.properties.pop(key, None)
+
+    def _convert_at(self, c: Conversion, op: Operation) -> None:
+        outer, c.location = c.location, op.location
+        self._convert(c, op)
+        c.location = outer
 
     def _convert(self, c: Conversion, op: Operation) -> None:
         match op:
@@ -202,6 +210,8 @@ class _FunctionConversion:
                         f"the size {op.string('symbol_name')} is bound to no input",
                         format_location(op.location) or None,
                     )
+            case PrimLoopOp():
+                self._bind(c, op, convert_loop(c, op, self.env, lambda inner: self._convert_at(c, inner)))
             case BindSymbolicShapeOp():
                 pass  # read by _bind_symbols
             case _:

@@ -47,6 +47,7 @@ class TorchCanonicalize(MlcPass):
         preserves=Bitwise(),
         profile="torch-ops",
         establishes=("no copy, detach or inactive dropout is left",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

@@ -61,6 +61,7 @@ class TorchFoldBatchNorm(MlcPass):
         ),
         profile="torch-conv-bn",
         establishes=("no eval batch norm follows a convolution of constant weights alone",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

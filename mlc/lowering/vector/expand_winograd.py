@@ -62,6 +62,7 @@ class ExpandWinograd(MlcPass):
         preserves=Reassociates("the convolution's own arithmetic; products and sums contract to fma"),
         profile="winograd",
         establishes=("no linalg_ext.winograd_conv_2d is left",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

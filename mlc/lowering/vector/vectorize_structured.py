@@ -29,7 +29,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.vector.bodies import check_body
 from mlc.lowering.vector.emitter import Emitter
 from mlc.lowering.vector.nest_writer import NestWriter
@@ -54,10 +54,11 @@ class VectorizeStructured(MlcPass):
         profile="memref-structured",
         options=({}, {"vector_bits": 256, "vector_registers": 16}, {"vector_bits": 128}),
         establishes=("structured ops it took are scf loops over vector ops",),
+        nests=True,
     )
 
-    vector_bits: int | None = None
-    vector_registers: int | None = None
+    vector_bits: int | None = option(None, Span(64, 2048, power_of_two=True))
+    vector_registers: int | None = option(None, Span(8, 256))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         target = target_of(ctx.machine, self.vector_bits, self.vector_registers)
