@@ -142,6 +142,8 @@ class _Rewriter:
         pack = op.inputs[1].owner
         if not isinstance(pack, PackOp) or not is_hoisted(pack.source):
             return "filters that are not constant"
+        if pack.positions != (1, 0) or pack.permutation(4) != (0, 1, 2, 3):
+            return "filters packed in another way"
         filters, channels = shape_of(pack.source)[:2]
         if filters != shapes[1][0] * shapes[1][5] or channels != shapes[1][1] * shapes[1][4]:
             return "channels that do not fill their blocks"

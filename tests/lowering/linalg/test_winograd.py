@@ -115,6 +115,16 @@ def test_native(shape: tuple[int, ...]):
     np.testing.assert_allclose(y, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("target", ["x86-64-avx2", "x86-64-sse2"])
+def test_narrower_vectors(target: str):
+    shape = (1, 32, 16, 9, 10)
+    inputs, weights, bias, wanted = data(*shape)
+    ctx = context(weights, bias)
+    compiled = compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir="", target=target))
+    (y,) = compiled.run(inputs)
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+
+
 def test_a_refusal_says_why():
     inputs, weights, bias, _ = data(1, 8, 8, 2, 3)
     ctx = context(weights, bias)
