@@ -12,6 +12,7 @@ from fuzz.generators.loops import loop_kernel
 from fuzz.generators.staged import buffers, kernels, loops, planned, torch_loops
 from fuzz.generators.torch import torch_conv_bn, torch_ops
 from fuzz.generators.torch_steps import torch_steps
+from fuzz.generators.winograd import linalg_winograd, winograd
 from fuzz.tape import Tape
 from mlc.testing.program import Program
 
@@ -43,6 +44,8 @@ PROFILES: dict[str, Generator] = {
     "linalg-named": linalg_named,
     "linalg-elementwise": linalg_elementwise,
     "linalg-constants": linalg_constants,
+    "linalg-winograd": linalg_winograd,
+    "winograd": winograd,
     "kernels": kernels,
     "buffers": mixed((2, memref_kernel), (3, buffers)),
     "memref-structured": mixed((3, memref_kernel), (1, planned)),

@@ -38,6 +38,7 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("torch-batch-projections", "torch"),
     Row("convert-torch-to-linalg", "linalg"),
     Row("linalg-block-layouts", "linalg"),
+    Row("linalg-winograd-conv2d", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
     Row("linalg-hoist-constants", "linalg"),
     Row("linalg-decompose-named-ops", "linalg"),
@@ -50,6 +51,7 @@ MODULE_ROWS: tuple[Row, ...] = (
 )
 
 KERNEL_ROWS: tuple[Row, ...] = (
+    Row("expand-winograd", "loops"),
     Row("vectorize-structured", "loops"),
     Row("linalg-to-loops", "loops"),
     Row("expand-math", "loops"),
@@ -76,6 +78,10 @@ ORDER: tuple[Order, ...] = (
     Order("torch-batch-projections", "convert-torch-to-linalg", "linear layers are known by name in the torch dialect"),
     Order("torch-fold-batch-norm", "convert-torch-to-linalg", "batch norm is known by name only in the torch dialect"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
+    Order("linalg-block-layouts", "linalg-winograd-conv2d", "it is written for blocked channels"),
+    Order("linalg-winograd-conv2d", "linalg-hoist-constants", "transformed filters are constant expressions"),
+    Order("linalg-winograd-conv2d", "linalg-decompose-named-ops", "it knows filters by the pack that lays them out"),
+    Order("expand-winograd", "vectorize-structured", "its structured ops are to be vectorised"),
     Order("linalg-pack-matmul", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-decompose-named-ops", "layouts are chosen by the names of convolutions"),
     Order("linalg-pack-matmul", "linalg-decompose-named-ops", "panels are made for matmuls known by name"),

@@ -188,6 +188,8 @@ def _steps(
             _assert(em, op, env[op.arg])
         elif isinstance(op, arith.ConstantOp):
             env[op.result] = em.scalar(op.value)
+        elif isinstance(op, math_dialect.FmaOp):
+            env[op.result] = _multiply_add(em, [env[v] for v in op.operands], lanes)
         elif op in fused:
             product = fused[op]
             other = next(v for v in op.operands if v.owner is not product)

@@ -74,6 +74,10 @@ class VectorizeStructured(MlcPass):
         for block in blocks:
             if any(isinstance(op, LinalgStructuredOperation) for op in block.ops):
                 self._block(ctx, block, target)
+        for op in [op for function in functions for op in function.walk()]:
+            if isinstance(op, memref.AllocaOp) and not op.memref.uses:  # its values live in registers now
+                op.detach()
+                op.erase()
 
     def _block(self, ctx: MlcContext, block: Block, target: Target) -> None:
         """Vectorise each run of structured ops in `block`; views and pure ops between them do not end a run."""
@@ -91,6 +95,8 @@ class VectorizeStructured(MlcPass):
                 try:
                     stage = stage_of(op, space)
                     check_body(stage)
+                    if space.overlapping([stage]):
+                        raise Refusal("it writes into memory that it reads at another run-time offset")
                     run.append(stage)
                     continue
                 except Refusal as refusal:
@@ -101,12 +107,13 @@ class VectorizeStructured(MlcPass):
             run = []
         self._run(ctx, run, space, target)
         for op in reversed(ops):
-            if op.parent is block and isinstance(op, (*VIEWS, memref.AllocaOp)) and not op.results[0].uses:
+            if op.parent is block and isinstance(op, VIEWS) and not op.results[0].uses:
                 op.detach()
                 op.erase()
 
     def _run(self, ctx: MlcContext, run: list[Stage], space: Space, target: Target) -> None:
-        for nest in form_nests(run, space):
+        runs = [[stage] for stage in run] if space.overlapping(run) else [run]
+        for nest in [nest for part in runs for nest in form_nests(part, space)]:
             self._nest(ctx, nest, target)
 
     def _nest(self, ctx: MlcContext, nest: Nest, target: Target) -> None:
