@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from xdsl.dialects.func import FuncOp
 
+from fuzz.generators.aliasing import aliasing_kernels
+from fuzz.generators.kernel_witnesses import kernel_witnesses
 from fuzz.generators.linalg import linalg
 from fuzz.tape import Tape
 from mlc.errors import MlcError
@@ -52,6 +54,16 @@ def kernels(tape: Tape) -> Program:
 def buffers(tape: Tape) -> Program:
     """Kernels and @forward on memrefs, before memory is planned."""
     return lower(linalg(tape), names_before("plan-memory"))
+
+
+def aliasing_buffers(tape: Tape) -> Program:
+    """Programs full of aliasing traps, on memrefs."""
+    return lower(aliasing_kernels(tape), ["bufferize"])
+
+
+def rare_buffers(tape: Tape) -> Program:
+    """A kernel of ops that seldom reach it, on memrefs."""
+    return lower(kernel_witnesses(tape), ["bufferize"])
 
 
 def planned(tape: Tape) -> Program:

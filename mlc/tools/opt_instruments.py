@@ -84,7 +84,12 @@ def report(v: argparse.Namespace, err: TextIO, tools: Instruments, ctx: MlcConte
         err.write("===- Pass statistics report -===\n")
         for (name, kind), n in sorted(counts.items()):
             err.write(f"  {name}: {n} {kind}\n")
+        for (name, rule), n in sorted(ctx.remarks.fired.items()):
+            err.write(f"  {name}: rule {rule} fired {n} times\n")
     if v.remarks:
         for r in ctx.remarks:
             reason = f" ({r.reason})" if r.reason else ""
-            err.write(f"{r.where or '<unknown>'}: remark: [{r.pass_name}] {r.kind}: {r.op}: {r.message}{reason}\n")
+            rule = f" [{r.rule}]" if r.rule and r.rule != r.pass_name else ""
+            err.write(
+                f"{r.where or '<unknown>'}: remark: [{r.pass_name}] {r.kind}: {r.op}: {r.message}{reason}{rule}\n"
+            )

@@ -16,6 +16,7 @@ from mlc.backends.registry import load_backend
 from mlc.errors import MlcError, ParseError, UsageError, VerifyError
 from mlc.ir.context import MlcContext, make_context, universe
 from mlc.ir.parsing import parse_text, print_text
+from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import (
     load_pass,
     make_pass,
@@ -27,6 +28,7 @@ from mlc.ir.pipeline import (
 )
 from mlc.ir.pipeline_table import LEVELS, rows_until
 from mlc.ir.verifier import verify_module
+from mlc.testing.upstream import UPSTREAM
 from mlc.tools.elide import elide_large_constants
 from mlc.tools.opt_args import OptArgs
 from mlc.tools.opt_bisect import bisect
@@ -52,6 +54,7 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
             cls = load_pass(name)
             options = pass_options(cls)
             out.write(f"{name}{'{' + options + '}' if options else ''}\n    {pass_summary(cls)}\n")
+            out.write(f"    {_promise(name, cls)}\n")
         return 0
     passes = args.passes + _table_passes(v.mlc_pipeline, v.mlc_to)
     if v.dump_pass_pipeline:
@@ -73,6 +76,15 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
         raise VerifyError("\n".join(complaints), where=v.input_file)
     _write(v.output_file, "// -----\n".join(results), out)
     return 0
+
+
+def _promise(name: str, cls: type[ModulePass]) -> str:
+    """What is known of a pass: its equality and rules, or that nobody has checked it."""
+    contract = cls.contract if issubclass(cls, MlcPass) else UPSTREAM.get(name)
+    if contract is None:
+        return "upstream's, not verified by mlc"
+    text = f"contract: {type(contract.preserves).__name__}, property-tested on '{contract.profile}' programs"
+    return f"{text}; rules: {', '.join(contract.rules)}" if contract.rules else text
 
 
 def _checked_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, err: TextIO) -> list[str]:

@@ -52,6 +52,7 @@ class ExpandMath(MlcPass):
         profile="vector-math",
         options=({"fma": True}, {"fma": False}),
         establishes=("no transcendental math op on f32 and narrower floats",),
+        rules={name.removeprefix("math."): "polynomial arithmetic" for name in sorted({*SINGLE, *DOUBLE})},
     )
 
     fma: bool | None = None
@@ -74,8 +75,11 @@ class _Expansion:
         for op in [op for op in function.walk() if op.name in SINGLE or op.name in DOUBLE]:
             element = _element(op.results[0].type)
             if isinstance(element, Float32Type | Float16Type | BFloat16Type):
+                kind, name = op.results[0].type, op.name
+                self.ctx.remarks.applied(
+                    self.pass_name, op, f"expanded {name} on {kind}", rule=name.removeprefix("math.")
+                )
                 self._expand(op)
-                self.ctx.remarks.applied(self.pass_name, op, f"expanded {op.name} on {op.results[0].type}")
             else:
                 reason = f"{element} is left to the C library"
                 self.ctx.remarks.missed(self.pass_name, op, f"kept {op.name}", reason=reason)
