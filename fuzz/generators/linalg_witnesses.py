@@ -441,7 +441,7 @@ WITNESSES: dict[str, tuple[str, ...]] = {
     "linalg-hoist-constants": ("same_constant_twice",),
     "linalg-propagate-reshapes": ("there_and_back", "op_behind_collapse", "op_behind_expand"),
     "linalg-fold-transposes": ("transposed_operand", "heads", "transposed_result"),
-    "linalg-fuse-elementwise": ("cheap_with_readers", "summed"),
+    "linalg-fuse-elementwise": ("cheap_with_readers", "cheap_with_readers", "summed"),
     "linalg-form-kernels": ("splat", "elements"),
 }
 """By the pass whose rules they exercise."""
