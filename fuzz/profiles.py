@@ -9,7 +9,7 @@ from fuzz.generators.buffers import memref_kernel
 from fuzz.generators.functions import function_kernel
 from fuzz.generators.linalg import linalg, linalg_constants, linalg_elementwise, linalg_named
 from fuzz.generators.loops import loop_kernel
-from fuzz.generators.staged import buffers, kernels, loops, planned, torch_loops
+from fuzz.generators.staged import buffers, kernels, loops, parallel_loops, planned, torch_loops
 from fuzz.generators.torch import torch_conv_bn, torch_ops
 from fuzz.generators.torch_steps import torch_steps
 from fuzz.tape import Tape
@@ -48,4 +48,5 @@ PROFILES: dict[str, Generator] = {
     "memref-structured": mixed((3, memref_kernel), (1, planned)),
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
     "loops": mixed((5, loop_kernel), (2, loops)),
+    "parallel-loops": mixed((2, loop_kernel), (3, parallel_loops)),
 }

@@ -53,6 +53,7 @@ KERNEL_ROWS: tuple[Row, ...] = (
     Row("vectorize-structured", "loops"),
     Row("linalg-to-loops", "loops"),
     Row("expand-math", "loops"),
+    Row("scf-parallel-outline", "loops"),
     Row("scf-parallel-to-for", "loops"),
     Row("convert-to-llvm", "llvm"),
 )
@@ -87,6 +88,8 @@ ORDER: tuple[Order, ...] = (
     Order("vectorize-structured", "linalg-to-loops", "scalar loops are for what could not be vectorised"),
     Order("vectorize-structured", "expand-math", "polynomials are built on whole vectors"),
     Order("linalg-to-loops", "expand-math", "scalar math ops are expanded too"),
+    Order("expand-math", "scf-parallel-outline", "the cost of a loop is counted in the ops that it ends as"),
+    Order("scf-parallel-outline", "scf-parallel-to-for", "loops on one thread are no longer known to be parallel"),
     Order("expand-math", "convert-to-llvm", "a math op left over becomes a call of the C library"),
 )
 
