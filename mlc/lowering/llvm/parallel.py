@@ -28,9 +28,11 @@ _LINE = 64
 
 
 def grain_of(op: Operation) -> int | None:
-    """The smallest piece of a function marked `parallel`; None for others."""
+    """The smallest piece of a function marked `parallel`; None for others, and where something inside can fail."""
     grain = op.attributes.get(PARALLEL)
-    return grain.value.data if isinstance(grain, IntegerAttr) else None
+    if not isinstance(grain, IntegerAttr) or any(o.name in ("cf.assert", "func.call") for o in op.walk()):
+        return None
+    return grain.value.data
 
 
 def range_name(name: str) -> str:

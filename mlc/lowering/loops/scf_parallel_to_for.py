@@ -35,6 +35,7 @@ class ScfParallelToFor(MlcPass):
         preserves=Bitwise(),
         profile="parallel-loops",
         establishes=("no scf.parallel is left",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

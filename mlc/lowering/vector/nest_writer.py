@@ -17,7 +17,7 @@ from itertools import product
 
 from xdsl.ir import SSAValue
 
-from mlc.lowering.vector.bodies import evaluate
+from mlc.lowering.vector.bodies import evaluate_in_step
 from mlc.lowering.vector.emitter import Emitter, Index
 from mlc.lowering.vector.group_writer import GroupWriter
 from mlc.lowering.vector.nests import Nest
@@ -29,6 +29,9 @@ from mlc.lowering.vector.tile import At, Offsets, Point, Segment, TileMemory
 
 HEAVY = 16  # instructions of a body that make many registers live for long: an expanded math op has more
 ROW_POINTS = 2  # points that one trip of a loop over rows works on, so that their chains of instructions overlap
+
+
+IN_STEP = 4  # points whose bodies are written op by op side by side
 
 
 class NestWriter:
@@ -197,11 +200,21 @@ class NestWriter:
         return At(point.offsets, point.lanes, self.plan.lanes_dim)
 
     def _pointwise(self, stage: Stage, points: list[Point], dirty: dict[tuple[Access, Point], None]) -> None:
-        for point in points:
-            at = self.at(point)
-            args = [self.memory.value(o, point, at) for o in stage.ins]
-            args += [self.memory.old_value(stage, k, point, at) for k in range(len(stage.outs))]
-            results = evaluate(self.em, stage, args, point.lanes, self.memory.positions(stage, at))
-            for out, value in zip(stage.outs, results, strict=True):
-                self.memory.held[out, point] = value
-                dirty[out, point] = None
+        for i in range(0, len(points), IN_STEP):
+            some = points[i : i + IN_STEP]
+            places = [self.at(point) for point in some]
+            arguments = [
+                [
+                    *(self.memory.value(o, point, at) for o in stage.ins),
+                    *(self.memory.old_value(stage, k, point, at) for k in range(len(stage.outs))),
+                ]
+                for point, at in zip(some, places, strict=True)
+            ]
+            evaluations = [
+                (args, point.lanes, self.memory.positions(stage, at))
+                for args, point, at in zip(arguments, some, places, strict=True)
+            ]
+            for point, results in zip(some, evaluate_in_step(self.em, stage, evaluations), strict=True):
+                for out, value in zip(stage.outs, results, strict=True):
+                    self.memory.held[out, point] = value
+                    dirty[out, point] = None
