@@ -38,6 +38,7 @@ PASSES: dict[str, str] = {
     "linalg-form-kernels": "mlc.lowering.linalg.linalg_form_kernels:LinalgFormKernels",
     "bufferize": "mlc.lowering.buffers.bufferize:Bufferize",
     "linalg-to-loops": "mlc.lowering.loops.linalg_to_loops:LinalgToLoops",
+    "scf-parallel-outline": "mlc.lowering.loops.scf_parallel_outline:ScfParallelOutline",
     "check-bounds": "mlc.lowering.loops.check_bounds:CheckBounds",
     "scf-parallel-to-for": "mlc.lowering.loops.scf_parallel_to_for:ScfParallelToFor",
     "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",

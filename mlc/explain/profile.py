@@ -45,15 +45,17 @@ class Measured:
 class _Native(Interpreter):
     """An interpreter that calls some functions natively and notes how long each call took."""
 
-    def __init__(self, module: ModuleOp, resources: ResourceStore, symbols: Callable[[str], int]) -> None:
+    def __init__(self, module: ModuleOp, resources: ResourceStore, executable: Executable) -> None:
         super().__init__(module, resources=resources, domain=make_domain("ieee"))
+        self._team = executable.team()
         self._bound: dict[str, Callable[..., int]] = {}
         self.calls: list[tuple[str, tuple[tuple[int, ...], ...], int]] = []
         for op in module.body.ops:
             if isinstance(op, FuncOp) and not op.body.blocks:
                 name = op.sym_name.data
                 kinds = [kind for t in op.function_type.inputs for kind in _c_types(t)]
-                self._bound[name] = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(symbols(name))
+                kinds.append(ctypes.c_void_p)
+                self._bound[name] = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(executable.code.owner.address(name))
 
     def call(self, symbol: str, args: Sequence[Any]) -> Results:
         native = self._bound.get(symbol)
@@ -63,7 +65,7 @@ class _Native(Interpreter):
         assert isinstance(op, FuncOp)
         flat = [v for a, t in zip(args, op.function_type.inputs, strict=True) for v in _c_values(a, t)]
         start = time.thread_time_ns()
-        status = native(*flat)
+        status = native(*flat, self._team)
         elapsed = time.thread_time_ns() - start
         if status:
             raise ExecutionError(f"an assertion of @{symbol} failed while it was measured")
@@ -81,7 +83,7 @@ def profile_calls(
     resources = ResourceStore()
     for name, array in zip(constants, executable.constants, strict=True):
         resources.set(name, array)
-    engine = _Native(main, resources, executable.code.owner.address)
+    engine = _Native(main, resources, executable)
     args = _arguments(engine, main, executable, inputs)
     overhead = _empty_call()
     samples: list[list[int]] = []
