@@ -47,7 +47,7 @@ class _Native(Interpreter):
 
     def __init__(self, module: ModuleOp, resources: ResourceStore, executable: Executable) -> None:
         super().__init__(module, resources=resources, domain=make_domain("ieee"))
-        self._team = executable.team()
+        self._team = 0  # this thread alone
         self._bound: dict[str, Callable[..., int]] = {}
         self.calls: list[tuple[str, tuple[tuple[int, ...], ...], int]] = []
         for op in module.body.ops:
