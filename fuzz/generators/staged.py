@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 
+from fuzz.generators.aliasing import aliasing_kernels
+from fuzz.generators.kernel_witnesses import kernel_witnesses
 from fuzz.generators.linalg import linalg
 from fuzz.generators.torch_steps import torch_steps
 from fuzz.tape import Tape
@@ -66,6 +68,16 @@ def kernels(tape: Tape) -> Program:
 def buffers(tape: Tape) -> Program:
     """Kernels and @forward on memrefs, before memory is planned."""
     return lower(linalg(tape), names_before("plan-memory"))
+
+
+def aliasing_buffers(tape: Tape) -> Program:
+    """Programs full of aliasing traps, on memrefs."""
+    return lower(aliasing_kernels(tape), ["bufferize"])
+
+
+def rare_buffers(tape: Tape) -> Program:
+    """A kernel of ops that seldom reach it, on memrefs."""
+    return lower(kernel_witnesses(tape), ["bufferize"])
 
 
 def planned(tape: Tape) -> Program:

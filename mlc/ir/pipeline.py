@@ -26,6 +26,7 @@ from xdsl.utils.arg_spec import ArgSpec
 from xdsl.utils.exceptions import DiagnosticException, VerifyException
 
 from mlc.errors import InternalError, MlcError, UsageError, VerifyError
+from mlc.ir.canonicalize import Canonicalize
 from mlc.ir.context import MlcContext, universe
 from mlc.ir.passes import MlcPass
 from mlc.ir.verifier import verify_module, verify_op
@@ -66,6 +67,8 @@ def pass_names() -> list[str]:
 
 def load_pass(name: str) -> type[ModulePass]:
     """The class of a pass by name; a misspelt name is answered with the nearest ones."""
+    if name == Canonicalize.name:  # in place of upstream's, which loses locations and fails on overflow
+        return Canonicalize
     factories = universe().all_passes
     if name not in factories:
         near = difflib.get_close_matches(name, factories, n=3)

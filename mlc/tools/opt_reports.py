@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TextIO
 
-from mlc.ir.remarks import Remark
+from mlc.ir.remarks import Remark, RemarkLog
 
 _RULE = "===" + "-" * 73 + "==="
 Timing = list[tuple[tuple[str, ...], str, float]]
@@ -58,8 +58,8 @@ def _rows(timing: Timing, display: str) -> list[tuple[str, float]]:
     return rows
 
 
-def statistics_report(remarks: Iterable[Remark], order: list[str], display: str) -> str:
-    """Remarks counted per pass and kind, in the order of the pipeline or by name."""
+def statistics_report(remarks: RemarkLog, order: list[str], display: str) -> str:
+    """Remarks counted per pass and kind, and firings per rule, in the order of the pipeline or by name."""
     counts = Counter((r.pass_name, r.kind) for r in remarks)
     names = sorted({n for n, _ in counts}) if display == "list" else list(dict.fromkeys(order))
     lines = [_title("Pass statistics report").rstrip("\n")]
@@ -67,6 +67,8 @@ def statistics_report(remarks: Iterable[Remark], order: list[str], display: str)
         lines.append(name)
         kinds = [kind for kind in ("applied", "missed", "analysis") if counts[name, kind]]
         lines += [f"  (S) {counts[name, kind]:6} {kind}" for kind in kinds]
+        fired = [(rule, n) for (owner, rule), n in sorted(remarks.fired.items()) if owner == name]
+        lines += [f"  (S) {n:6} rule {rule}" for rule, n in fired]
     return "\n".join(lines) + "\n"
 
 
@@ -74,4 +76,6 @@ def write_remarks(remarks: Iterable[Remark], err: TextIO) -> None:
     """One line each."""
     for r in remarks:
         reason = f" ({r.reason})" if r.reason else ""
-        err.write(f"{r.where or '<unknown>'}: remark: [{r.pass_name}] {r.kind}: {r.op}: {r.message}{reason}\n")
+        rule = f" [{r.rule}]" if r.rule and r.rule != r.pass_name else ""
+        place = r.where or "<unknown>"
+        err.write(f"{place}: remark: [{r.pass_name}] {r.kind}: {r.op}: {r.message}{reason}{rule}\n")

@@ -16,10 +16,12 @@ from mlc.backends.registry import load_backend
 from mlc.errors import MlcError, UsageError, VerifyError
 from mlc.ir.context import MlcContext, make_context, universe
 from mlc.ir.parsing import parse_text, print_text
+from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import Item, OpPipeline, load_pass, make_pass, pass_names, pass_options, pass_summary, run_pipeline
 from mlc.ir.pipeline_table import LEVELS, rows_until
 from mlc.ir.pipeline_text import pipeline_text
 from mlc.ir.verifier import verify_module
+from mlc.testing.upstream import UPSTREAM
 from mlc.tools.elide import elided
 from mlc.tools.opt_args import SPLIT_MARKER, OptArgs
 from mlc.tools.opt_bisect import bisect
@@ -143,8 +145,18 @@ def _information(args: OptArgs) -> str | None:
             cls = load_pass(name)
             options = pass_options(cls)
             lines.append(f"{name}{'{' + options + '}' if options else ''}\n    {pass_summary(cls)}\n")
+            lines.append(f"    {_promise(name, cls)}\n")
         return "".join(lines)
     return None
+
+
+def _promise(name: str, cls: type[ModulePass]) -> str:
+    """What is known of a pass: its equality and rules, or that nobody has checked it."""
+    contract = cls.contract if issubclass(cls, MlcPass) else UPSTREAM.get(name)
+    if contract is None:
+        return "upstream's, not verified by mlc"
+    text = f"contract: {type(contract.preserves).__name__}, property-tested on '{contract.profile}' programs"
+    return f"{text}; rules: {', '.join(contract.rules)}" if contract.rules else text
 
 
 def _names(items: Sequence[Item]) -> list[str]:

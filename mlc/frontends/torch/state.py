@@ -64,6 +64,8 @@ class StateWatch:
                 table[key] = self.wrapped[id(buffer)][1]
             yield
         finally:
+            for table, key, buffer in self._slots:  # first, and calling nothing: Ctrl-C may come here, too
+                table[key] = buffer
             for module, key in self._kept():
                 self._take_back(module, key)
             for (_, module), (_, contents) in zip(self._modules, self._before, strict=True):

@@ -260,6 +260,7 @@ class FunctionBufferizer:
             if known is None and isinstance(op, LinalgStructuredOperation):
                 known = structured
             if known is not None and (tensors or op.regions or isinstance(op, func.ReturnOp)):
+                self.module.ctx.remarks.count(PASS, op.name if op.name in RULES else "structured")
                 known(self, op)
             elif tensors:
                 raise self.fail(op, f"op '{op.name}' has no form on buffers")

@@ -57,8 +57,12 @@ class PlanMemory(MlcPass):
         level_in="buffers",
         level_out="buffers",
         preserves=Bitwise(),
-        profile="buffers",
+        profile="allocations",
         establishes=("the entry function allocates nothing", "@arena_size gives the bytes its last argument must have"),
+        rules={
+            "place-static": "a buffer of known size -> a view of the arena",
+            "place-dynamic": "a buffer of dynamic size -> a view of the arena",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -184,6 +188,7 @@ class _Planner:
         for r, shape, offset in zip(ranges, shapes, offsets, strict=True):
             op = r.op
             sizes = [make(e) for e, d in zip(shape, op.memref.type.get_shape(), strict=True) if d == DYNAMIC_INDEX]
+            self.ctx.remarks.count("plan-memory", "place-dynamic" if sizes else "place-static")
             view = memref.ViewOp(arena, make(offset), sizes, op.memref.type)
             view.location = op.location
             view.result.name_hint = op.memref.name_hint

@@ -39,21 +39,31 @@ class LinalgDecomposeNamedOps(MlcPass):
         profile="linalg-named",
         establishes=("structured ops of the model are linalg.generic or linalg.fill",),
         nests=True,
+        rules={
+            "transpose": "linalg.transpose -> a copying generic",
+            "structured": "any named structured op -> generic",
+            "softmax": "linalg.softmax -> maximum, exp, sum, quotient",
+            "pack": "linalg.pack -> pad, expand, copying generic",
+            "unpack": "linalg.unpack -> copying generic, collapse, slice",
+            "broadcast": "linalg.broadcast -> a copying generic",
+            "reduce": "linalg.reduce -> generic",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for entry in functions_to_lower(module.ops):
             for op in list(entry.walk()):
-                if _generalize(op):
-                    ctx.remarks.applied(self.name, op, "made generic")
+                if rule := _generalize(op):
+                    ctx.remarks.applied(self.name, op, "made generic", rule=rule)
 
 
-def _generalize(op: Operation) -> bool:
+def _generalize(op: Operation) -> str:
+    """Replace a named op; the rule that did it, empty when none fits."""
     if isinstance(op, (GenericOp, FillOp)):
-        return False
+        return ""
     if isinstance(op, TransposeOp) and op.res:
         _replace(op, [transposed_copy(At(op), op.inputs[0], op.permutation.get_values())])
-        return True
+        return "transpose"
     if isinstance(op, LinalgStructuredOperation):
         new = GenericOp(
             list(op.inputs),
@@ -66,26 +76,26 @@ def _generalize(op: Operation) -> bool:
         for inner in new.body.block.ops:
             inner.location = op.location
         _replace(op, list(At(op).add(new).results))
-        return True
+        return "structured"
     if isinstance(op, SoftmaxOp):
         _replace(op, [_softmax(op)])
-        return True
+        return "softmax"
     if isinstance(op, (PackOp, UnPackOp)):
         if not is_foldable(op):
-            return False
+            return ""
         _replace(op, [unfold_pack(op) if isinstance(op, PackOp) else unfold_unpack(op)])
-        return True
+        return "pack" if isinstance(op, PackOp) else "unpack"
     if isinstance(op, BroadcastOp):
         added = set(op.dimensions.get_values())
         rank = len(shape_of(op.init))
         read = dims_map(rank, tuple(d for d in range(rank) if d not in added))
         value = At(op).generic([(op.input, read)], [(op.init, identity_map(rank))], "p" * rank, lambda body, x, out: x)
         _replace(op, [value])
-        return True
+        return "broadcast"
     if isinstance(op, ReduceOp):
         _replace(op, [_reduce(op)])
-        return True
-    return False
+        return "reduce"
+    return ""
 
 
 def _replace(op: Operation, values: list[SSAValue]) -> None:

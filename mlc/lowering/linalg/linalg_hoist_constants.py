@@ -69,6 +69,10 @@ class LinalgHoistConstants(MlcPass):
         preserves=Bitwise(),
         profile="linalg-constants",
         establishes=("no arithmetic on weights alone is left in the model",),
+        rules={
+            "hoist": "an expression of weights -> a resource and its function",
+            "reuse": "an expression that has a function already -> its resource",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -168,7 +172,11 @@ class _Hoist:
             self.functions[key] = resource
             self._make_function(resource.resource_handle.data, value, ops)
         self.ctx.remarks.applied(
-            self.pass_name, constant, "hoisted a constant expression", constant=resource.resource_handle.data
+            self.pass_name,
+            constant,
+            "hoisted a constant expression",
+            rule="hoist" if known is None else "reuse",
+            constant=resource.resource_handle.data,
         )
 
     def _make_function(self, name: str, value: OpResult, ops: list[Operation]) -> None:

@@ -6,6 +6,7 @@ arithmetic is placed).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -66,6 +67,8 @@ class ModuleState:
     """Number of each `func.call` of the module, from 1 in order of the text: the upper half of a failure code."""
     output_dims: Region | None = None
     """Body of @output_dims, which gives the dynamic sizes of the entry's outputs."""
+    converted: Counter[str] = field(default_factory=Counter)
+    """How many ops of each name were converted."""
 
 
 class FunctionBuilder(BlockBuilder):

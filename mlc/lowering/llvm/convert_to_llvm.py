@@ -49,6 +49,7 @@ from mlc.lowering.llvm import (
     arith_casts,
     arith_ops,
     control,
+    func_ops,
     math_ops,
     memref_ops,
     vector_arith,
@@ -65,6 +66,7 @@ from mlc.lowering.llvm.entry import (
     convert_output_dims,
 )
 from mlc.lowering.llvm.func_ops import convert_function, declare, llvm_signature, returns_status
+from mlc.lowering.llvm.registry import family_of
 from mlc.lowering.llvm.types import element_bytes
 
 CONVERTER_MODULES = (arith_ops, arith_casts, control, math_ops, memref_ops, vector_arith, vector_memory, vector_rows)
@@ -82,6 +84,13 @@ class ConvertToLLVM(MlcPass):
         preserves=Bitwise(),
         profile="loops",
         establishes=("only ops of the llvm dialect are left, and functions of derived constants, which are no code",),
+        rules={
+            **{
+                module.__name__.rpartition(".")[2]: "ops of this family -> llvm ops"
+                for module in (*CONVERTER_MODULES, func_ops)
+            },
+            "function": "func.func -> llvm.func",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -96,7 +105,10 @@ class ConvertToLLVM(MlcPass):
             with_location(op, module.location if isinstance(op.location, UnknownLoc) else op.location)
         for op in converted:
             if isinstance(op, llvm.FuncOp) and op.body.blocks:
-                ctx.remarks.applied(self.name, op, f"converted @{op.sym_name.data}", blocks=len(op.body.blocks))
+                message = f"converted @{op.sym_name.data}"
+                ctx.remarks.applied(self.name, op, message, rule="function", blocks=len(op.body.blocks))
+        for name, times in state.converted.items():
+            ctx.remarks.count(self.name, family_of(name), times)
 
 
 def _survey(module: ModuleOp) -> ModuleState:

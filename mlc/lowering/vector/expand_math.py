@@ -57,6 +57,7 @@ class ExpandMath(MlcPass):
         options=({"fma": True}, {"fma": False}),
         establishes=("no transcendental math op on f32 and narrower floats",),
         nests=True,
+        rules={name.removeprefix("math."): "polynomial arithmetic" for name in sorted({*SINGLE, *DOUBLE})},
     )
 
     fma: bool | None = None
@@ -84,7 +85,10 @@ class _Expansion:
                     self._expand(group)
                     group = []
                 group.append(op)
-                self.ctx.remarks.applied(self.pass_name, op, f"expanded {op.name} on {op.results[0].type}")
+                kind, name = op.results[0].type, op.name
+                self.ctx.remarks.applied(
+                    self.pass_name, op, f"expanded {name} on {kind}", rule=name.removeprefix("math.")
+                )
             else:
                 reason = f"{element} is left to the C library"
                 self.ctx.remarks.missed(self.pass_name, op, f"kept {op.name}", reason=reason)

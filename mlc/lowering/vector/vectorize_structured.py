@@ -34,7 +34,7 @@ from mlc.lowering.vector.bodies import check_body
 from mlc.lowering.vector.emitter import Emitter
 from mlc.lowering.vector.nest_writer import NestWriter
 from mlc.lowering.vector.nests import Nest, form_nests
-from mlc.lowering.vector.schedule import check_plan, make_plan
+from mlc.lowering.vector.schedule import Plan, check_plan, make_plan
 from mlc.lowering.vector.space import Refusal, Space, Stage
 from mlc.lowering.vector.stages import stage_of, tie_sizes
 from mlc.lowering.vector.target import Target, target_of
@@ -55,6 +55,14 @@ class VectorizeStructured(MlcPass):
         options=({}, {"vector_bits": 256, "vector_registers": 16}, {"vector_bits": 128}),
         establishes=("structured ops it took are scf loops over vector ops",),
         nests=True,
+        rules={
+            "elementwise": "elementwise nests -> lanes along one outer loop",
+            "crossed": "elementwise nests that transpose -> square tiles turned in registers",
+            "contraction": "sums of products -> register tiles of accumulators",
+            "outer-reduction": "other reductions -> lanes across results",
+            "rows": "reductions along rows -> lanes along the row, reduced at the end",
+            "scalar": "nests without a loop for lanes -> one element at a time",
+        },
     )
 
     vector_bits: int | None = option(None, Span(64, 2048, power_of_two=True))
@@ -138,6 +146,7 @@ class VectorizeStructured(MlcPass):
             self.name,
             last,
             f"vectorised {len(ops)} ops",
+            rule=_rule(nest, plan),
             tile={str(d): t for d, t in plan.tile.items()},
             width=plan.width,
             ops=len(em.prologue) + sum(1 for op in body for _ in op.walk()),
@@ -145,6 +154,17 @@ class VectorizeStructured(MlcPass):
         for op in reversed(ops):
             op.detach()
             op.erase()
+
+
+def _rule(nest: Nest, plan: Plan) -> str:
+    """Which of the schedules the plan is."""
+    if plan.contraction:
+        return "contraction"
+    if plan.cross is not None:
+        return "crossed"
+    if plan.lanes_dim is not None:
+        return "outer-reduction" if any(s.reduction for s in nest.stages) else "elementwise"
+    return "rows" if any(dim is not None for dim in plan.stage_lanes.values()) else "scalar"
 
 
 def _position(op: Operation) -> int:
