@@ -44,9 +44,9 @@ class Measured:
 class _Native(Interpreter):
     """An interpreter that calls some functions natively and notes how long each call took."""
 
-    def __init__(self, module: ModuleOp, resources: ResourceStore, executable: Executable) -> None:
+    def __init__(self, module: ModuleOp, resources: ResourceStore, executable: Executable, team: int) -> None:
         super().__init__(module, resources=resources, domain=make_domain("ieee"))
-        self._team = executable.team()
+        self._team = team
         self._bound: dict[str, Callable[..., int]] = {}
         self.calls: list[tuple[str, tuple[tuple[int, ...], ...], int]] = []
         for op in module.body.ops:
@@ -73,16 +73,23 @@ class _Native(Interpreter):
 
 
 def profile_calls(
-    main: ModuleOp, executable: Executable, constants: Sequence[str], inputs: Sequence[np.ndarray], runs: int
+    main: ModuleOp,
+    executable: Executable,
+    constants: Sequence[str],
+    inputs: Sequence[np.ndarray],
+    runs: int,
+    *,
+    team: int = 0,
 ) -> list[Measured]:
     """Time every kernel call of the buffers-level `main`, in order; medians of `runs` runs.
 
-    `constants` names `executable.constants` in order. `main` declares its kernels under the symbols of the executable.
+    `team` helps with parallel loops (0: one thread). `constants` names `executable.constants` in order. `main` declares
+    its kernels under the symbols of the executable.
     """
     resources = ResourceStore()
     for name, array in zip(constants, executable.constants, strict=True):
         resources.set(name, array)
-    engine = _Native(main, resources, executable)
+    engine = _Native(main, resources, executable, team)
     args = _arguments(engine, main, executable, inputs)
     overhead = _empty_call()
     samples: list[list[int]] = []
