@@ -81,9 +81,8 @@ class ScfParallelOutline(MlcPass):
                 continue
             body = _Outlined(op, f"{function.sym_name.data}.{PARALLEL}_{made}", self.grain_cost)
             made += 1
-            ctx.remarks.applied(
-                self.name, op, f"runs on several threads as @{body.name}", cycles=body.cost, grain=body.grain
-            )
+            data = {"function": body.name, "cycles": body.cost, "grain": body.grain}
+            ctx.remarks.applied(self.name, op, "runs on several threads", **data)
             module.body.block.insert_op_before(body.function, function)
             op.detach()
             op.erase()
