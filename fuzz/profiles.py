@@ -10,6 +10,7 @@ from fuzz.generators.functions import function_kernel
 from fuzz.generators.linalg import linalg, linalg_constants, linalg_elementwise, linalg_named
 from fuzz.generators.loops import loop_kernel
 from fuzz.generators.staged import buffers, kernels, loops, planned
+from fuzz.generators.tm_tensor import tm_tensor_op
 from fuzz.generators.torch import torch_conv_bn, torch_ops
 from fuzz.tape import Tape
 from mlc.testing.program import Program
@@ -39,6 +40,7 @@ PROFILES: dict[str, Generator] = {
     "linalg-named": linalg_named,
     "linalg-elementwise": linalg_elementwise,
     "linalg-constants": linalg_constants,
+    "tm-tensor": tm_tensor_op,
     "kernels": kernels,
     "buffers": mixed((2, memref_kernel), (3, buffers)),
     "memref-structured": mixed((3, memref_kernel), (1, planned)),

@@ -16,10 +16,12 @@ from xdsl.universe import Universe
 DIALECTS: dict[str, str] = {
     "torch": "mlc.dialects.torch:TORCH",
     "torch_c": "mlc.dialects.torch:TORCH_C",
+    "tm_tensor": "mlc.dialects.tm_tensor:TM_TENSOR",
 }
 
 # pass name -> "module:Class"
 PASSES: dict[str, str] = {
+    "convert-tm-tensor-to-linalg": "mlc.lowering.linalg.convert_tm_tensor_to_linalg:ConvertTMTensorToLinalg",
     "convert-torch-to-linalg": "mlc.lowering.torch.convert_torch_to_linalg:ConvertTorchToLinalg",
     "torch-canonicalize": "mlc.lowering.torch.torch_canonicalize:TorchCanonicalize",
     "torch-fold-batch-norm": "mlc.lowering.torch.torch_fold_batch_norm:TorchFoldBatchNorm",

@@ -35,6 +35,7 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("torch-canonicalize", "torch"),
     Row("torch-fold-batch-norm", "torch"),
     Row("convert-torch-to-linalg", "linalg"),
+    Row("convert-tm-tensor-to-linalg", "linalg"),
     Row("linalg-block-layouts", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
     Row("linalg-hoist-constants", "linalg"),
@@ -58,6 +59,8 @@ KERNEL_ROWS: tuple[Row, ...] = (
 ORDER: tuple[Order, ...] = (
     Order("torch-canonicalize", "torch-fold-batch-norm", "copies and inactive dropout may stand between the two ops"),
     Order("torch-fold-batch-norm", "convert-torch-to-linalg", "batch norm is known by name only in the torch dialect"),
+    Order("convert-tm-tensor-to-linalg", "linalg-block-layouts", "layouts spread through linalg ops only"),
+    Order("convert-tm-tensor-to-linalg", "linalg-hoist-constants", "constant expressions are of linalg ops"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-pack-matmul", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-decompose-named-ops", "layouts are chosen by the names of convolutions"),
