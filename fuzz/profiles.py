@@ -20,6 +20,7 @@ from fuzz.generators.staged import (
     rare_buffers,
     torch_loops,
 )
+from fuzz.generators.tm_tensor import tm_tensor_op
 from fuzz.generators.torch_steps import torch_steps
 from fuzz.generators.torch_witnesses import torch_witnessed
 from fuzz.generators.winograd import linalg_winograd, winograd
@@ -56,6 +57,7 @@ PROFILES: dict[str, Generator] = {
     "torch-lowering": mixed((7, torch_witnessed("convert-torch-to-linalg")), (1, torch_loops)),
     "linalg": linalg,
     "linalg-elementwise": linalg_elementwise,
+    "tm-tensor": tm_tensor_op,
     "linalg-winograd": linalg_winograd,
     "winograd": winograd,
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),

@@ -50,6 +50,24 @@ def claim_entry(module: ModuleOp, name: str) -> str:
     return ENTRY
 
 
+def reachable(module: ModuleOp, name: str) -> ModuleOp:
+    """A copy with only the functions that `@name` calls, itself and what is no function."""
+    copy = module.clone()
+    functions = {op.sym_name.data: op for op in copy.ops if isinstance(op, FuncOp)}
+    wanted: set[str] = set()
+    todo = [name]
+    while todo:
+        at = todo.pop()
+        if at in functions and at not in wanted:
+            wanted.add(at)
+            todo += [o.callee.root_reference.data for o in functions[at].walk() if isinstance(o, CallOp)]
+    for symbol, op in functions.items():
+        if symbol not in wanted and "constant" not in op.attributes:
+            op.detach()
+            op.erase()
+    return copy
+
+
 def make_inputs(module: ModuleOp, name: str, file: str | None, seed: int) -> list[np.ndarray]:
     """Arrays for the parameters of `@name`: from an .npz file (arg0, arg1, …), the rest random by `seed`.
 
@@ -96,7 +114,7 @@ def run(
     if native:
         if name != ENTRY:
             raise UsageError(f"the module has no function @{name}", hint="--entry-point=NAME")
-        return compile_module(module, ctx, Options()).run(list(inputs))
+        return compile_module(reachable(module, name), ctx, Options()).run(list(inputs))
     return run_module(module, name, inputs, resources=ctx.resources)
 
 
