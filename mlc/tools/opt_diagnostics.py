@@ -81,7 +81,7 @@ def unmet(wanted: Sequence[Expectation], happened: Sequence[Diagnostic]) -> list
             None,
         )
         if hit is None:
-            complaints.append(f"line {e.written}: expected {e.kind} \"{e.text}\" was not produced")
+            complaints.append(f'line {e.written}: expected {e.kind} "{e.text}" was not produced')
         else:
             rest.remove(hit)
     complaints += [f"line {d.line or '?'}: unexpected error: {d.text}" for d in rest if d.kind == "error"]
