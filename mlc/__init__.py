@@ -1,8 +1,8 @@
 """mlc: a multi-level compiler for machine-learning models.
 
-    import mlc
-    compiled = mlc.compile(model)
-    y = compiled(x)
+import mlc
+compiled = mlc.compile(model)
+y = compiled(x)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Options of a compile: one frozen, validated record that the face fills and the driver reads.
 
-    Options(precision="bfloat16")   ->  UsageError: precision 'bfloat16' is not available
-                                          expected: one of: float32
+Options(precision="bfloat16")   ->  UsageError: precision 'bfloat16' is not available
+                                      expected: one of: float32
 """
 
 from __future__ import annotations

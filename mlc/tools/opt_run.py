@@ -36,7 +36,7 @@ MAX_INPUT_BYTES = 4 << 30
 def claim_entry(module: ModuleOp, name: str) -> str:
     """Make `@name` the function that our pipeline compiles for calls from outside; returns its new name.
 
-        func.func @main(…)   -->   func.func @forward(…)
+    func.func @main(…)   -->   func.func @forward(…)
     """
     functions = {op.sym_name.data: op for op in module.ops if isinstance(op, FuncOp)}
     if name == ENTRY or name not in functions:

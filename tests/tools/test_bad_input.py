@@ -46,12 +46,12 @@ REJECTED = {
     "unterminated string": ('func.func @f() attributes {a = "' + "x" * 200 + "\n", "string without an end"),
     "missing callee": ("func.func @f() { func.call @g() : () -> ()\n func.return }", "@g"),
     "bad hex": (
-        'func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n'
+        "func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n"
         '{-# dialect_resources: { builtin: { w: "0xZZ" } } #-}',
         "w",
     ),
     "short resource": (
-        'func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n'
+        "func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n"
         '{-# dialect_resources: { builtin: { w: "0x0400000000000000" } } #-}',
         "expected: 8 for",
     ),
@@ -152,9 +152,7 @@ def _mutate(data: bytearray, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-SEEDS = sorted(
-    [*(ROOT / "tests/lowering").rglob("*.mlir"), ROOT / "examples/mlp.mlir", ROOT / "tests/tools/cse.mlir"]
-)
+SEEDS = sorted([*(ROOT / "tests/lowering").rglob("*.mlir"), ROOT / "examples/mlp.mlir", ROOT / "tests/tools/cse.mlir"])
 
 
 @pytest.mark.parametrize("part", range(4))
