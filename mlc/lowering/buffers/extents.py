@@ -239,6 +239,8 @@ def dim_of(value: SSAValue, dim: int) -> Extent:
             return mixed_extents(op.static_output_shape.get_values(), op.output_shape)[dim]
         case tensor.CollapseShapeOp() | memref.CollapseShapeOp():
             return product([dim_of(op.src, d.value.data) for d in op.reassociation.data[dim]])
+        case _ if op.name.partition(".")[0] in ("arith", "math") and op.operands:
+            return dim_of(op.operands[-1], dim)
         case _:
             return ("dim", value, dim)
 

@@ -179,6 +179,8 @@ def size_given(value: SSAValue, dim: int) -> SSAValue | tuple[SSAValue, int]:
                 if shape_of(op.source)[dim] != DYNAMIC_INDEX:
                     break
                 value = op.source
+            case _ if op.name.partition(".")[0] in ("arith", "math") and op.operands:
+                value = op.operands[-1]  # elementwise on whole tensors; a condition stands first
             case _:
                 break
     return value, dim
