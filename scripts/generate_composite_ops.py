@@ -16,6 +16,7 @@ from torch._decomp import decomposition_table
 from mlc.frontends.torch.emit import op_name
 from mlc.frontends.torch.normalise import NORMALISERS
 from mlc.lowering.torch.to_linalg.all_lowerings import LOWERINGS
+from mlc.lowering.torch.to_linalg.complex_numbers import COMPLEX_LOWERINGS
 
 NAMESPACES = ("aten", "prims")
 ABOUT_LAYOUT = ("sparse", "mkldnn", "cudnn", "miopen", "cufft", "fbgemm", "quantize", "vulkan", "to_dense", "_test_")
@@ -50,7 +51,7 @@ def is_composite(op: torch._ops.OpOverload) -> bool:
 
 def names() -> list[str]:
     """The lines of the file."""
-    whole = {name.removeprefix("torch.") for name in LOWERINGS} | set(NORMALISERS)
+    whole = {name.removeprefix("torch.") for name in (*LOWERINGS, *COMPLEX_LOWERINGS)} | set(NORMALISERS)
     return sorted({op_name(op) for op in overloads() if is_composite(op)} - whole)
 
 

@@ -9,13 +9,11 @@ Those without a lowering of their own are listed in composite_ops.txt, which scr
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
 import torch
 
 from mlc.frontends.torch.emit import op_name
@@ -36,9 +34,6 @@ def decomposition(func: torch._ops.OpOverload) -> Callable[..., Any] | None:
         return None
     if func._can_decompose():
         return func.decompose
-    drawn = random.getstate(), np.random.get_state()  # what the import draws is not the model's doing
     from torch._decomp import decomposition_table  # noqa: PLC0415 - half a second, and rarely needed
 
-    random.setstate(drawn[0])
-    np.random.set_state(drawn[1])
     return decomposition_table[func]

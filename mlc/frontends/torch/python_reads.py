@@ -133,14 +133,14 @@ def _in_place(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...]
 
 def _second_name(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`x.multiply_(y)`, `x &= y`: the functional form and a copy; eager refuses what does not fit."""
-    out = getattr(torch, _SECOND_NAMES[func.__name__])(*args, **kwargs)
+    out = getattr(torch, SECOND_NAMES[func.__name__])(*args, **kwargs)
     if not torch.can_cast(out.dtype, args[0].dtype) or out.shape != args[0].shape:
         return func(*args, **kwargs)
     return args[0].copy_(out)
 
 
 # in-place ops that ATen defines by others, which functionalization does not know -> their functional forms
-_SECOND_NAMES = {
+SECOND_NAMES = {
     "__iand__": "bitwise_and",
     "__ior__": "bitwise_or",
     "__ixor__": "bitwise_xor",
@@ -175,7 +175,7 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "__deepcopy__": _deepcopy,
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,
-    **dict.fromkeys(_SECOND_NAMES, _second_name),
+    **dict.fromkeys(SECOND_NAMES, _second_name),
     **dict.fromkeys(("relu6", "selu", "rrelu", "selu_", "rrelu_"), _in_place),
     **dict.fromkeys(
         (

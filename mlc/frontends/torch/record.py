@@ -199,8 +199,8 @@ def _recording_settings() -> Iterator[None]:
 
 
 def _numpy_random_state() -> tuple[bytes, int] | None:
-    """Position of numpy's global generator; None while nobody has loaded it."""
+    """Position of numpy's global generator; None while nobody has loaded it or drawn from it."""
     if "numpy.random" not in sys.modules:
         return None
     state: Any = np.random.get_state()
-    return state[1].tobytes(), state[2]
+    return None if state[2] == len(state[1]) else (state[1].tobytes(), state[2])  # seeded, nothing taken

@@ -55,6 +55,9 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("_cdist_forward", (U, V, 3.0, None)),
     ("cdist", (torch.zeros(2, 0), torch.zeros(3, 0))),
     ("_pdist_forward", (U[0], 2.0)),
+    ("cosine_similarity", (U, U + 1, 2)),
+    ("cosine_similarity", (U, U[0, :1], -1)),
+    ("cosine_similarity", (torch.zeros(2, 3), U[0, :2])),
     ("native_batch_norm", (U, None, None, None, None, True, 0.1, 1e-5)),
 ]
 
@@ -64,7 +67,7 @@ def test_close(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args, reassociates=True)
 
 
-@pytest.mark.parametrize(("name", "args"), [("linalg_inv", (A,)), ("linalg_cholesky", (P,)), ("cdist", (U, V))])
+@pytest.mark.parametrize(("name", "args"), [("linalg_inv", (A,)), ("linalg_cholesky", (P,)), ("cdist", (U, V)), ("cosine_similarity", (U, U + 1))])
 def test_unknown_sizes(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args, reassociates=True, dynamic=True)
 
