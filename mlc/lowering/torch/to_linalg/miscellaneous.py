@@ -11,8 +11,9 @@ from xdsl.ir import SSAValue
 from mlc.lowering.torch.to_linalg.attention import scaled_dot_product_attention
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
-from mlc.lowering.torch.to_linalg.dtypes import F64, I64, DType
+from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast, clamp, leaky_relu, unary
+from mlc.lowering.torch.to_linalg.indexing import gather
 from mlc.lowering.torch.to_linalg.normalization import rms_norm
 from mlc.lowering.torch.to_linalg.promotion import result_type
 from mlc.lowering.torch.to_linalg.reduction import mean_over, sum_over
@@ -116,6 +117,22 @@ def trilinear(
     return cast(c, out, c.out)
 
 
+@lowers("aten.bucketize.Scalar")
+def bucketize_scalar(c: Conversion, x: Number, edges: Tensor, *options: bool) -> Tensor:
+    return bucketize(c, _number(c, x, edges), edges, *options)
+
+
+@lowers("aten.searchsorted.Scalar")
+def searchsorted_scalar(c: Conversion, edges: Tensor, x: Number, *options: object) -> Tensor:
+    return searchsorted(c, edges, _number(c, x, edges), *options)  # pyright: ignore[reportArgumentType]
+
+
+def _number(c: Conversion, x: Number, edges: Tensor) -> Tensor:
+    """A Python number beside a tensor: in its dtype, or the default one where that is of a lower kind."""
+    raises = isinstance(x, float) and not edges.dtype.is_float
+    return c.full((), F32 if raises else edges.dtype, x)
+
+
 @lowers("aten.bucketize.Tensor")
 def bucketize(c: Conversion, x: Tensor, edges: Tensor, out_int32: bool = False, right: bool = False) -> Tensor:
     return _buckets(c, unsqueeze(c, x, x.rank), edges, right)
@@ -132,7 +149,7 @@ def searchsorted(
     sorter: Tensor | None = None,
 ) -> Tensor:
     if sorter is not None:
-        raise c.refuse("a sorter has no lowering", hint="sort the sequence before")
+        edges = gather(c, edges, -1, sorter)
     aligned = unsqueeze(c, edges, edges.rank - 1) if edges.rank > 1 else edges
     return _buckets(c, unsqueeze(c, x, x.rank), aligned, right or side == "right")
 
