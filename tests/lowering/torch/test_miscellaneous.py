@@ -50,6 +50,16 @@ CLOSE: list[tuple[str, tuple[Any, ...]]] = [
     ("grid_sampler_2d", (IMAGE, GRID, 0, 1, True)),
     ("grid_sampler_2d", (IMAGE, GRID, 0, 1, False)),
     ("rrelu", (X,)),
+    *(
+        (f"_upsample_{kind}2d_aa{form}", (IMAGE, size, align, *factors))
+        for kind in ("bilinear", "bicubic")
+        for form, size, align, *factors in (
+            ("", [3, 7], False),
+            ("", [2, 9], True),
+            ("", [5, 4], False),
+            (".vec", None, False, [0.6, 0.5]),
+        )
+    ),
 ]
 
 
