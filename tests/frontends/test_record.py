@@ -153,7 +153,7 @@ def test_inplace_functions(inplace: Any):
         lambda x: torch.repeat_interleave(x, torch.tensor([1, 0, 2, 1]), 0),
         lambda x: x.take(torch.tensor([0, 5, -1])),
         lambda x: torch.quantile(x, 0.3, 1),
-        lambda x: torch.tensordot(x, x, ([0, 1], [0, 1])),
+        lambda x: torch.tensordot(x, x, 2),
     ],
 )
 def test_exotic_ops_are_recorded_as_their_definitions(model: Any):
@@ -380,6 +380,33 @@ def test_buffers_that_change_are_written_back():
 def test_batch_norm_in_training_mode():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4, momentum=None)).train()
     check(model, X)
+
+
+def test_copies_of_weights_may_be_changed_in_place():
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.randn(6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            bias = self.bias.clone()
+            bias[2:4].zero_()
+            scale = self.bias.mul(2)
+            scale.add_(1)
+            return x * scale + bias
+
+    check(Model(), V)
+
+
+def test_masks_that_no_input_decides_become_positions():
+    mask = torch.tensor([True, False, True, True, False, False])
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        y = x.clone()
+        y[:, mask] = x[:, :3] * 2
+        return y
+
+    assert "nonzero" not in ops(check(model, V))
 
 
 def test_inputs_that_overlap():

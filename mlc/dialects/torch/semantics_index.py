@@ -123,6 +123,23 @@ def scatter_reduce(
     return out.reshape(x.shape)
 
 
+@aten("index_reduce")
+def index_reduce(
+    c: Call, x: np.ndarray, dim: int, indices: np.ndarray, source: np.ndarray, reduce: str, include_self: bool = True
+) -> Any:
+    """As scatter_reduce, one index for a whole slice."""
+    shape = [1] * source.ndim
+    shape[axis(dim, source.ndim)] = indices.size
+    wide = np.broadcast_to(indices.reshape(shape), source.shape)
+    return scatter_reduce(c, x, dim, wide, source, reduce, include_self)
+
+
+@aten("put")
+def put(c: Call, x: np.ndarray, indices: np.ndarray, source: np.ndarray, accumulate: bool = False) -> Any:
+    """Elements written, or added, by their number in row-major order."""
+    return index_put(c, x.reshape(-1), [indices.reshape(-1)], source.reshape(-1), accumulate).reshape(x.shape)
+
+
 def _neutral(reduce: str, dtype: np.dtype[Any]) -> Any:
     if reduce in ("sum", "mean"):
         return 0

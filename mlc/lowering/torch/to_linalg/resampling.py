@@ -26,7 +26,7 @@ def table(c: Conversion, values: np.ndarray, dtype: DType) -> Tensor:
     return plain(value, dtype, tuple(int(n) for n in values.shape))
 
 
-def _sizes(
+def image_sizes(
     c: Conversion, x: Tensor, n: int, size: Sequence[int] | None, factors: Sequence[float] | None
 ) -> tuple[list[int], list[int], list[float | None]]:
     """Sizes of input and output, and the factors that were given."""
@@ -64,12 +64,12 @@ def _lower_nearest(n: int, *, exact: bool) -> None:
     name = f"aten.{'_upsample_nearest_exact' if exact else 'upsample_nearest'}{n}d"
 
     def vec(c: Conversion, x: Tensor, size: Sequence[int] | None, factors: Sequence[float] | None = None) -> Tensor:
-        old, new, given = _sizes(c, x, n, size, factors)
+        old, new, given = image_sizes(c, x, n, size, factors)
         places = [_nearest(a, b, f, exact) for a, b, f in zip(old, new, given, strict=True)]
         return _nearest_resize(c, x, n, places)
 
     def sized(c: Conversion, x: Tensor, size: Sequence[int], *factors: float | None) -> Tensor:
-        old, new, _ = _sizes(c, x, n, size, None)
+        old, new, _ = image_sizes(c, x, n, size, None)
         given = list(factors) or [None] * n
         return _nearest_resize(c, x, n, [_nearest(a, b, f, exact) for a, b, f in zip(old, new, given, strict=True)])
 
@@ -133,11 +133,11 @@ def _lower_linear(n: int, name: str) -> None:
     def vec(
         c: Conversion, x: Tensor, size: Sequence[int] | None, align: bool, factors: Sequence[float] | None = None
     ) -> Tensor:
-        old, new, given = _sizes(c, x, n, size, factors)
+        old, new, given = image_sizes(c, x, n, size, factors)
         return _linear_resize(c, x, n, old, new, given, align)
 
     def sized(c: Conversion, x: Tensor, size: Sequence[int], align: bool, *factors: float | None) -> Tensor:
-        old, new, _ = _sizes(c, x, n, size, None)
+        old, new, _ = image_sizes(c, x, n, size, None)
         return _linear_resize(c, x, n, old, new, list(factors) or [None] * n, align)
 
     lowers(f"aten.{name}.vec")(vec)

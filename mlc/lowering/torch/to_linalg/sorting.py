@@ -16,7 +16,7 @@ from mlc.lowering.torch.to_linalg.creation import indexed
 from mlc.lowering.torch.to_linalg.dtypes import I64, DType
 from mlc.lowering.torch.to_linalg.reduction import reduce
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
-from mlc.lowering.torch.to_linalg.scatter import looped
+from mlc.lowering.torch.to_linalg.loop_nest import looped
 from mlc.lowering.torch.to_linalg.structured import elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
 from mlc.lowering.torch.to_linalg.view import drop_dims, sliced
