@@ -346,7 +346,7 @@ def _literal(c: Conversion, op: VTensorLiteralOp) -> Tensor:
     splat = None
     if isinstance(held, DenseIntOrFPElementsAttr) and not shape:
         element = held.get_values()[0]
-        splat = None if isinstance(element, tuple) else element
+        splat = None if isinstance(element, tuple) else bool(element) if dtype.is_bool else element
     return Tensor(value, dtype, shape, tuple(range(len(shape))), shape, splat)
 
 

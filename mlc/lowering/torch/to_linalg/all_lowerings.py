@@ -1,12 +1,17 @@
 """Imports every family, so that `LOWERINGS` is complete."""
 
 from mlc.lowering.torch.to_linalg import (
+    activations,
+    aliases,
     attention,
     binary,
     convolution,
     creation,
+    distances,
+    division,
     elementwise,
     indexing,
+    linear_systems,
     matmul,
     miscellaneous,
     normalization,
@@ -17,19 +22,26 @@ from mlc.lowering.torch.to_linalg import (
     reduction,
     resampling,
     scalars,
+    scans,
     scatter,
     sorting,
+    special,
     view,
 )
 from mlc.lowering.torch.to_linalg.registry import LOWERINGS
 
 FAMILIES = (
+    activations,
+    aliases,
     attention,
     binary,
     convolution,
     creation,
+    distances,
+    division,
     elementwise,
     indexing,
+    linear_systems,
     matmul,
     miscellaneous,
     normalization,
@@ -40,8 +52,10 @@ FAMILIES = (
     reduction,
     resampling,
     scalars,
+    scans,
     scatter,
     sorting,
+    special,
     view,
 )
 
