@@ -66,7 +66,7 @@ class Tally:
                 "executions": self.executions,
                 "discards": self.discards,
                 "changed": self.changed,
-                "patterns": len(self.fired),
+                "rules": dict(sorted(self.fired.items())),
                 "finds": self.finds,
                 "bound": None if self.finds or not compared else 3 / compared,
                 "seconds": round(self.seconds, 2),

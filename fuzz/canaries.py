@@ -20,13 +20,13 @@ from mlc.ir.contract import Bitwise, Contract, Equality, Reassociates, WithinBou
 from mlc.ir.passes import MlcPass
 
 
-def promise(preserves: Equality, *, idempotent: bool = False) -> Contract:
+def promise(preserves: Equality, *, idempotent: bool = False, profile: str = "linalg-elementwise") -> Contract:
     """A contract at the linalg level."""
     return Contract(
         level_in="linalg",
         level_out="linalg",
         preserves=preserves,
-        profile="linalg-elementwise",
+        profile=profile,
         idempotent=idempotent,
     )
 
@@ -223,6 +223,47 @@ class Crashes(MlcPass):
             raise KeyError("tanh")
 
 
+@dataclass(frozen=True)
+class MaximumFromZero(MlcPass):
+    """Maxima start from 0 where they should start from minus infinity."""
+
+    name = "canary-identity"
+    contract: ClassVar[Contract] = promise(Bitwise())
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op in visible(module, "arith.constant"):
+            value = op.properties["value"]
+            if isinstance(value, FloatAttr) and value.value.data == float("-inf"):
+                replace(op, before(op, number(0.0, value.type)))
+
+
+@dataclass(frozen=True)
+class ForgetsSigns(MlcPass):
+    """maxsi, extsi and sitofp become those of unsigned numbers."""
+
+    name = "canary-signedness"
+    contract: ClassVar[Contract] = promise(Bitwise(), profile="arith")
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op in visible(module, "arith.maxsi"):
+            replace(op, before(op, arith.MaxUIOp(op.operands[0], op.operands[1])))
+        for name, kind in (("arith.extsi", arith.ExtUIOp), ("arith.sitofp", arith.UIToFPOp)):
+            for op in visible(module, name):
+                replace(op, before(op, kind.create(operands=op.operands, result_types=op.result_types)))
+
+
+@dataclass(frozen=True)
+class HidesARule(MlcPass):
+    """A rewrite under a name that the contract does not declare."""
+
+    name = "canary-rule"
+    contract: ClassVar[Contract] = promise(Bitwise())
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op in visible(module, "arith.addf"):
+            ctx.remarks.applied(self.name, op, "looked at", rule="undeclared")
+
+
 CANARIES: tuple[tuple[type[MlcPass], str], ...] = (
     (SwapsSubtraction, "values"),
     (LosesNegativeZero, "values"),
@@ -235,5 +276,8 @@ CANARIES: tuple[tuple[type[MlcPass], str], ...] = (
     (NeverFinishes, "idempotence"),
     (UsesBeforeDefinition, "verifier"),
     (Crashes, "crash"),
+    (MaximumFromZero, "values"),
+    (ForgetsSigns, "values"),
+    (HidesARule, "rule"),
 )
 """Each with the kind of finding that must name it."""

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from fuzz.generators.aliasing import aliasing_kernels
 from fuzz.generators.arith import scalar_function
 from fuzz.generators.buffers import memref_kernel
 from fuzz.generators.functions import function_kernel
-from fuzz.generators.linalg import linalg, linalg_constants, linalg_elementwise, linalg_named
+from fuzz.generators.kernel_witnesses import kernel_witnesses, memref_copies
+from fuzz.generators.linalg import ALL_STEPS, CONSTANT_STEPS, ELEMENTWISE_STEPS, NAMED_STEPS, linalg, linalg_elementwise
+from fuzz.generators.linalg_witnesses import witnessed
 from fuzz.generators.loops import loop_kernel
-from fuzz.generators.staged import buffers, kernels, loops, planned, torch_loops
-from fuzz.generators.torch import torch_conv_bn, torch_ops
+from fuzz.generators.staged import (
+    aliasing_buffers,
+    buffers,
+    kernels,
+    loops,
+    parallel_loops,
+    planned,
+    rare_buffers,
+    torch_loops,
+)
+from fuzz.generators.tm_tensor import tm_tensor_op
 from fuzz.generators.torch_steps import torch_steps
-from fuzz.tape import Tape
+from fuzz.generators.torch_witnesses import torch_witnessed
+from fuzz.generators.winograd import linalg_winograd, winograd
+from fuzz.tape import Generator, Tape
 from mlc.testing.program import Program
-
-Generator = Callable[[Tape], Program]
 
 
 def mixed(*choices: tuple[int, Generator]) -> Generator:
@@ -32,20 +42,38 @@ def mixed(*choices: tuple[int, Generator]) -> Generator:
     return generate
 
 
+LEVELS = mixed(
+    *((3, scalar_function), (2, loop_kernel), (2, linalg), (1, kernel_witnesses), (1, aliasing_kernels)),
+    *((2, memref_kernel), (1, aliasing_buffers), (1, loops), (1, torch_witnessed("torch-canonicalize"))),
+)
+
 PROFILES: dict[str, Generator] = {
+    "any": LEVELS,
     "arith": mixed((3, scalar_function), (1, loop_kernel)),
-    "torch-ops": torch_ops,
-    "torch-conv-bn": torch_conv_bn,
+    "torch-forms": torch_witnessed("torch-canonicalize"),
+    "torch-conv-bn": torch_witnessed("torch-fold-batch-norm"),
     "torch-steps": torch_steps,
     "torch-loops": torch_loops,
-    "torch-lowering": mixed((7, torch_ops), (1, torch_loops)),
+    "torch-lowering": mixed((7, torch_witnessed("convert-torch-to-linalg")), (1, torch_loops)),
     "linalg": linalg,
-    "linalg-named": linalg_named,
     "linalg-elementwise": linalg_elementwise,
-    "linalg-constants": linalg_constants,
-    "kernels": kernels,
-    "buffers": mixed((2, memref_kernel), (3, buffers)),
+    "tm-tensor": tm_tensor_op,
+    "linalg-winograd": linalg_winograd,
+    "winograd": winograd,
+    "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
+    "linalg-images": witnessed("linalg-block-layouts", ALL_STEPS),
+    "linalg-named": witnessed("linalg-decompose-named-ops", NAMED_STEPS),
+    "linalg-constants": witnessed("linalg-hoist-constants", CONSTANT_STEPS),
+    "linalg-reshapes": witnessed("linalg-propagate-reshapes", ALL_STEPS),
+    "linalg-transposes": witnessed("linalg-fold-transposes", ALL_STEPS),
+    "linalg-fusion": witnessed("linalg-fuse-elementwise", ELEMENTWISE_STEPS),
+    "linalg-groups": witnessed("linalg-form-kernels", ALL_STEPS),
+    "kernels": mixed((2, kernels), (2, aliasing_kernels), (3, kernel_witnesses)),
+    "memref-kernels": memref_kernel,
+    "buffers": mixed((3, memref_kernel), (3, buffers), (3, rare_buffers), (1, memref_copies)),
+    "allocations": mixed((1, buffers), (2, aliasing_buffers)),
     "memref-structured": mixed((3, memref_kernel), (1, planned)),
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
     "loops": mixed((5, loop_kernel), (2, loops)),
+    "parallel-loops": mixed((2, loop_kernel), (3, parallel_loops)),
 }

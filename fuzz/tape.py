@@ -7,8 +7,10 @@ simpler program.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
+
+from mlc.testing.program import Program
 
 T = TypeVar("T")
 
@@ -57,3 +59,6 @@ class Tape:
     def used(self) -> int:
         """Bytes read that exist."""
         return min(self.pos, len(self.data))
+
+
+Generator = Callable[[Tape], Program]

@@ -15,6 +15,7 @@ import sys
 import threading
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -110,7 +111,7 @@ class CompiledModel:
         self._source = source
         self._options = options
         self._variants: tuple[_Variant, ...] = ()
-        self._calls: tuple[Binding, ...] = ()
+        self._calls: tuple[tuple[Binding, Callable[[tuple[Any, ...], dict[str, Any]], Any]], ...] = ()
         self._last: _Variant | None = None
         self._warned = False
         self._cannot_open = False
@@ -121,10 +122,10 @@ class CompiledModel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run natively; compiles first when these shapes, dtypes, values or weights are new."""
-        for call in self._calls:
+        for binding, call in self._calls:
             out = call(args, kwargs)
             if out is not self._miss:
-                call.was_used = True
+                binding.was_used = True
                 return out
         if self._source.is_recording(args, kwargs):  # inside the capture of another model: a part of that one
             return self._source.model(*args, **kwargs)
@@ -132,7 +133,7 @@ class CompiledModel:
 
     def _compile_and_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with _compiling:
-            for call in self._calls:  # another thread may have compiled it in the meantime
+            for _, call in self._calls:  # another thread may have compiled it in the meantime
                 out = call(args, kwargs)
                 if out is not self._miss:
                     return out
@@ -170,7 +171,7 @@ class CompiledModel:
                 keep.remove(self._least_used(keep))
             self._variants = (variant, *keep)
         self._last = variant
-        self._calls = tuple(v.binding for v in self._variants)
+        self._calls = tuple((v.binding, v.binding.call) for v in self._variants)
         return variant
 
     def _least_used(self, known: list[_Variant]) -> _Variant:

@@ -33,7 +33,7 @@ from mlc.ir.contract import Level
 from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import print_text
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
-from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS, Row, rows_until
+from mlc.ir.pipeline_table import MODULE_ROWS, Row, kernel_rows, rows_until
 from mlc.ir.remarks import Remark, RemarkLog
 from mlc.ir.verifier import verify_module
 from mlc.module_parts import split_module
@@ -92,7 +92,7 @@ class Compiled:
         parts = split_module(self.lowered("buffers"), "")
         texts: list[str] = []
         for module in [*(k.module for k in parts.kernels), parts.main]:
-            _run_rows(KERNEL_ROWS, self.ctx, module, self.options)
+            _run_rows(self._kernel_rows, self.ctx, module, self.options)
             texts.append(self.backend.assembly(module, self.ctx.machine))
         return "\n".join(texts)
 
@@ -102,8 +102,13 @@ class Compiled:
         ctx.remarks = RemarkLog()
         parts = split_module(self.lowered("buffers", ctx), "")
         for module in [*(k.module for k in parts.kernels), parts.main]:
-            _run_rows(KERNEL_ROWS, ctx, module, self.options)
+            _run_rows(self._kernel_rows, ctx, module, self.options)
         return list(ctx.remarks)
+
+    @property
+    def _kernel_rows(self) -> tuple[Row, ...]:
+        loops, rest = kernel_rows(bounds=self.options.debug == "bounds")
+        return (*loops, *rest)
 
     def lowered(self, level: Level, ctx: MlcContext | None = None) -> ModuleOp:
         """A fresh module at `level`, made from the captured one; remarks go to `ctx`."""
@@ -111,9 +116,9 @@ class Compiled:
         if ctx is None:
             ctx = self.ctx.clone()
             ctx.remarks = RemarkLog()
-        rows = rows_until(level)
+        rows = rows_until(level, bounds=self.options.debug == "bounds")
         run_pipeline([make_pass(r.pass_name, r.options) for r in rows if r in MODULE_ROWS], ctx, module)
-        rest = [make_pass(r.pass_name, r.options) for r in rows if r in KERNEL_ROWS]
+        rest = [make_pass(r.pass_name, r.options) for r in rows if r not in MODULE_ROWS]
         if rest:
             for op in list(module.ops):
                 if "constant" in op.attributes:  # run by the interpreter, never lowered
@@ -148,6 +153,7 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options) -> Compiled:
         if cache:
             cache.put(key, bundle.to_bytes())
     executable = _link(bundle, functions, ctx, backend, phases)
+    executable.num_threads = options.num_threads
     return Compiled(executable, module, ctx, options, backend, phases, stored is not None, fingerprint)
 
 
@@ -175,21 +181,26 @@ def _build(
         signature = signature_of(module)
         parts = split_module(module, fingerprint)
         messages = assertion_messages(parts)
+    bounds = options.debug == "bounds"
+    to_loops, to_llvm = kernel_rows(bounds=bounds)
     objects: dict[str, bytes] = {}
     for kernel in parts.kernels:
-        found = cache.get(kernel.key) if cache else None
+        found = cache.get(kernel.key) if cache and not bounds else None  # checks have locations: no two are alike
         if found is not None:
             objects[kernel.key] = found
     missing = [k for k in parts.kernels if k.key not in objects]
     with phases.phase(f"lower {len(missing)} of {len(parts.kernels)} kernels"):
-        for kernel in missing:
-            _run_rows(KERNEL_ROWS, ctx, kernel.module, options)
-        _run_rows(KERNEL_ROWS, ctx, parts.main, options)
+        for part in (*(k.module for k in missing), parts.main):
+            _run_rows(to_loops, ctx, part, options)
+        if bounds:
+            messages = assertion_messages(parts)
+        for part in (*(k.module for k in missing), parts.main):
+            _run_rows(to_llvm, ctx, part, options)
     with phases.phase("native code"):
         compiled = backend.compile_many([parts.main, *(k.module for k in missing)], ctx.machine)
     for kernel, code in zip(missing, compiled[1:], strict=True):
         objects[kernel.key] = code
-        if cache:
+        if cache and not bounds:
             cache.put(kernel.key, code)
     derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
     bundle = Bundle(
@@ -223,7 +234,8 @@ def _link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: 
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")
         code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
-    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions)
+        pool = backend.thread_pool()
+    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool)
 
 
 def _run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:

@@ -176,6 +176,11 @@ class LinalgGenerator(LinalgShapes):
             shape = (self.tape.pick((1, 2)), channels, self.tape.pick((5, 7, 4)), self.tape.pick((5, 6)))
         return (DYN, *shape[1:]) if k == 0 and self.dynamic and rank else shape
 
+    def body_steps(self) -> None:
+        """What the function does."""
+        for _ in range(self.tape.between(1, 6)):
+            getattr(self, self.tape.pick(self.steps))()
+
     def program(self) -> Program:
         """Arguments, steps, results."""
         arguments = [Value(f"%arg{k}", self.argument_shape(k), self.element) for k in range(self.tape.between(1, 3))]
@@ -184,8 +189,7 @@ class LinalgGenerator(LinalgShapes):
             self.dim_name = self.out.value(f"tensor.dim %arg0, {zero} : {arguments[0].type}")
             self.features.append("dynamic")
         self.values = list(arguments)
-        for _ in range(self.tape.between(1, 6)):
-            getattr(self, self.tape.pick(self.steps))()
+        self.body_steps()
         results = [self.values[-1]]
         for _ in range(self.tape.pick((0, 0, 1, 2))):
             results.append(self.tape.pick(self.values[::-1]))
@@ -216,41 +220,41 @@ ALL_STEPS = {
 }
 
 
+NAMED_STEPS = {
+    "matmul": 3,
+    "convolution": 4,
+    "pooling": 3,
+    "softmax": 3,
+    "transpose": 3,
+    "concat": 2,
+    "pad": 1,
+    "elementwise": 2,
+}
+ELEMENTWISE_STEPS = {
+    "elementwise": 10,
+    "reduction": 3,
+    "comparison": 2,
+    "indexed": 1,
+    "transpose": 1,
+    "reshape": 1,
+    "matmul": 1,
+}
+CONSTANT_STEPS = {
+    "constants": 6,
+    "elementwise": 3,
+    "matmul": 2,
+    "convolution": 1,
+    "reduction": 1,
+    "concat": 1,
+    "reshape": 1,
+}
+
+
 def linalg(tape: Tape) -> Program:
     """Everything."""
     return LinalgGenerator(tape, ALL_STEPS).program()
 
 
-def linalg_named(tape: Tape) -> Program:
-    """Named ops above all."""
-    steps = {
-        "matmul": 3,
-        "convolution": 4,
-        "pooling": 3,
-        "softmax": 3,
-        "transpose": 3,
-        "concat": 2,
-        "pad": 1,
-        "elementwise": 2,
-    }
-    return LinalgGenerator(tape, steps).program()
-
-
 def linalg_elementwise(tape: Tape) -> Program:
     """Chains of elementwise ops around little else."""
-    steps = {
-        "elementwise": 10,
-        "reduction": 3,
-        "comparison": 2,
-        "indexed": 1,
-        "transpose": 1,
-        "reshape": 1,
-        "matmul": 1,
-    }
-    return LinalgGenerator(tape, steps).program()
-
-
-def linalg_constants(tape: Tape) -> Program:
-    """Arithmetic on weights."""
-    steps = {"constants": 6, "elementwise": 3, "matmul": 2, "convolution": 1, "reduction": 1, "concat": 1, "reshape": 1}
-    return LinalgGenerator(tape, steps).program()
+    return LinalgGenerator(tape, ELEMENTWISE_STEPS).program()

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 
+from fuzz.generators.aliasing import aliasing_kernels
+from fuzz.generators.kernel_witnesses import kernel_witnesses
 from fuzz.generators.linalg import linalg
 from fuzz.generators.torch_steps import torch_steps
 from fuzz.tape import Tape
@@ -68,14 +70,32 @@ def buffers(tape: Tape) -> Program:
     return lower(linalg(tape), names_before("plan-memory"))
 
 
+def aliasing_buffers(tape: Tape) -> Program:
+    """Programs full of aliasing traps, on memrefs."""
+    return lower(aliasing_kernels(tape), ["bufferize"])
+
+
+def rare_buffers(tape: Tape) -> Program:
+    """A kernel of ops that seldom reach it, on memrefs."""
+    return lower(kernel_witnesses(tape), ["bufferize"])
+
+
 def planned(tape: Tape) -> Program:
     """With an arena."""
     return lower(linalg(tape), names_before("vectorize-structured"))
 
 
+def parallel_loops(tape: Tape) -> Program:
+    """Vector code and scalar loops under one @forward, what is parallel still marked."""
+    return without_constants(lower(linalg(tape), names_before("scf-parallel-outline")))
+
+
 def loops(tape: Tape) -> Program:
-    """Vector code and scalar loops under one @forward."""
-    return without_constants(lower(linalg(tape), names_before("convert-to-llvm")))
+    """Vector code and scalar loops under one @forward; half of them with parallel loops for the thread pool."""
+    small: dict[str, object] = {"min_cost": 0, "grain_cost": 0} if tape.chance(50) else {}
+    names = names_before("convert-to-llvm")
+    passes = [make_pass(name, small if name == "scf-parallel-outline" else {}) for name in names]
+    return without_constants(run(linalg(tape), passes))
 
 
 def without_constants(program: Program) -> Program:

@@ -9,7 +9,6 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Region, SSAValue
 
 from fuzz.generators.torch_base import SIZES, TorchBase
-from fuzz.tape import Tape
 from mlc.dialects.torch.types import VTensorType
 from mlc.testing.program import Program, finish
 
@@ -328,6 +327,11 @@ class TorchGenerator(TorchBase):
             case _:
                 self.keep(*self.call("adaptive_avg_pool2d", x, self.tape.pick(([1, 1], [2, 3]))))
 
+    def body_steps(self) -> None:
+        """What the function does."""
+        for _ in range(self.tape.between(1, 6)):
+            getattr(self, self.tape.pick(self.steps))()
+
     def program(self) -> Program:
         """Arguments, steps, results."""
         tape = self.tape
@@ -340,8 +344,7 @@ class TorchGenerator(TorchBase):
             types.append(VTensorType.get(shape, self.element))
         self.block = Block(arg_types=types)
         self.values = list(self.block.args)
-        for _ in range(tape.between(1, 6)):
-            getattr(self, tape.pick(self.steps))()
+        self.body_steps()
         results = [self.values[-1]]
         if tape.chance(30):
             results.append(tape.pick(self.values[::-1]))
@@ -364,13 +367,4 @@ OPS = {
     "batch_norm": 1,
     "attention": 1,
 }
-
-
-def torch_ops(tape: Tape) -> Program:
-    """A bit of everything."""
-    return TorchGenerator(tape, OPS).program()
-
-
-def torch_conv_bn(tape: Tape) -> Program:
-    """Convolutions and linear layers with batch norm behind them."""
-    return TorchGenerator(tape, {"convolution": 5, "batch_norm": 3, "unary": 1, "binary": 1, "pooling": 1}).program()
+CONV_BN_STEPS = {"convolution": 5, "batch_norm": 3, "unary": 1, "binary": 1, "pooling": 1}

@@ -34,10 +34,11 @@ class TorchBase:
         self.block = Block()
 
     def call(self, name: str, *arguments: Any) -> list[SSAValue]:
-        """The op on values and Python constants, its types inferred."""
+        """The op on values and Python constants, its types inferred; `aten.` where the name has no such part."""
+        full = name if name.startswith("quantized_decomposed.") else f"aten.{name}"
         operands = [self.operand(a) for a in arguments]
-        types = infer_call(f"aten.{name}", [argument_of(o) for o in operands])
-        op = create(f"aten.{name}", operands, types)
+        types = infer_call(full, [argument_of(o) for o in operands])
+        op = create(full, operands, types)
         self.block.add_op(op)
         self.features.append(name)
         return list(op.results)

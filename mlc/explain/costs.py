@@ -6,7 +6,8 @@
 
 A float op of a body counts once per point of the iteration space (a fused multiply-add twice, whatever `exp` costs
 once). Each argument's bytes count once per kernel where it is read and once where it is written, as if caches were
-perfect; a table read by index counts one element per access. Ops in an `scf.for` with known bounds count per trip.
+perfect; a table read by index counts one element per access. Ops in an `scf.for` with known bounds count per trip. A
+Winograd convolution counts the operations of the direct one, which is what the model asks for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
+from mlc.dialects.linalg_ext.winograd import TAPS
+from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.values import byte_size
 
 Sizes = Mapping[SSAValue, tuple[int, ...]]
@@ -54,6 +57,11 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
                 if not isinstance(op, FillOp) and _is_read(op, value) and value not in written:
                     _note(read, value, sizes)
                 _note(written, value, sizes)
+        elif isinstance(op, WinogradConv2DOp):
+            flops += _direct_flops(op)
+            for value in (op.input, op.filter):
+                _note(read, value, sizes)
+            _note(written, op.output, sizes)
         elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):
             points = trips(op) * _enclosing_points(op, sizes)
             table = _size_of(op.memref, sizes)
@@ -64,6 +72,11 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
     arguments = set(kernel.body.block.args)
     traffic = sum(n for side in (read, written) for v, n in side.items() if _root(v) in arguments)
     return Cost(flops, traffic)
+
+
+def _direct_flops(op: WinogradConv2DOp) -> int:
+    _, channels, _, _, lanes = _shape(op.input, {})
+    return trips(op) * 2 * TAPS * TAPS * channels * lanes * _size_of(op.output, {})
 
 
 def _note(side: dict[SSAValue, int], value: SSAValue, sizes: Sizes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +14,10 @@ from mlc.ir.locations import format_location
 
 @dataclass(frozen=True)
 class Remark:
-    """`kind` as in LLVM: `applied` (done), `missed` (not done, `reason` says why), `analysis` (a fact)."""
+    """`kind` as in LLVM: `applied` (done), `missed` (not done, `reason` says why), `analysis` (a fact).
+
+    `rule` names the rewrite of an applied remark, one of those that the pass's contract declares.
+    """
 
     pass_name: str
     kind: Literal["applied", "missed", "analysis"]
@@ -22,13 +26,15 @@ class Remark:
     message: str
     reason: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+    rule: str = ""
 
 
 class RemarkLog:
-    """Remarks in the order they were made."""
+    """Remarks in the order they were made, and how often each rule fired: (pass name, rule) -> times."""
 
     def __init__(self) -> None:
         self._items: list[Remark] = []
+        self.fired: Counter[tuple[str, str]] = Counter()
 
     def __iter__(self) -> Iterator[Remark]:
         return iter(self._items)
@@ -36,9 +42,14 @@ class RemarkLog:
     def __len__(self) -> int:
         return len(self._items)
 
-    def applied(self, pass_name: str, op: Operation, message: str, **data: Any) -> None:
-        """The pass changed `op`."""
-        self._add(pass_name, "applied", op, message, "", data)
+    def applied(self, pass_name: str, op: Operation, message: str, *, rule: str = "", **data: Any) -> None:
+        """The pass changed `op` by `rule`; a pass with one rule only may leave it out."""
+        self.count(pass_name, rule or pass_name)
+        self._add(pass_name, "applied", op, message, "", data, rule or pass_name)
+
+    def count(self, pass_name: str, rule: str, times: int = 1) -> None:
+        """A rule fired on something too small for a remark of its own (each op of a conversion, say)."""
+        self.fired[pass_name, rule] += times
 
     def missed(self, pass_name: str, op: Operation, message: str, *, reason: str, **data: Any) -> None:
         """The pass left `op` alone although it is the kind it looks for."""
@@ -48,5 +59,7 @@ class RemarkLog:
         """A fact found about `op`."""
         self._add(pass_name, "analysis", op, message, "", data)
 
-    def _add(self, pass_name: str, kind: Any, op: Operation, message: str, reason: str, data: dict[str, Any]) -> None:
-        self._items.append(Remark(pass_name, kind, op.name, format_location(op.location), message, reason, data))
+    def _add(
+        self, pass_name: str, kind: Any, op: Operation, message: str, reason: str, data: dict[str, Any], rule: str = ""
+    ) -> None:
+        self._items.append(Remark(pass_name, kind, op.name, format_location(op.location), message, reason, data, rule))

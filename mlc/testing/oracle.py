@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,11 +42,11 @@ class Finding:
 
 @dataclass
 class Outcome:
-    """What a check of one program gave. `fired`: the pass changed the program, by these remarks."""
+    """What a check of one program gave. `fired`: the rules of the pass that did something, and how often."""
 
     finding: Finding | None = None
     changed: bool = False
-    fired: tuple[str, ...] = ()
+    fired: Counter[str] = field(default_factory=Counter)
     domains: list[str] = field(default_factory=list)
 
 
@@ -54,14 +55,17 @@ def check(make_pass: MakePass, contract: Contract, program: Program, *, thorough
     after = program.copy()
     outcome = Outcome()
     try:
-        make_pass().apply(after.ctx, after.module)
+        p = make_pass()
+        p.apply(after.ctx, after.module)
     except UnsupportedError as e:
         raise Discard(f"refused: {e.message}") from e
     except Exception as e:
         return Outcome(Finding("crash", f"{type(e).__name__}: {e}"))
-    outcome.fired = tuple(f"{r.kind} {r.op}" for r in after.ctx.remarks if r.kind == "applied")
+    outcome.fired = Counter({rule: times for (_, rule), times in after.ctx.remarks.fired.items() if times})
     outcome.changed = bool(outcome.fired) or not same_structure(program, after)
-    outcome.finding = _check_ir(after) or _compare_runs(contract, program, after, outcome)
+    outcome.finding = (
+        _check_rules(p.name, contract, outcome) or _check_ir(after) or _compare_runs(contract, program, after, outcome)
+    )
     if outcome.finding is None and thorough:
         outcome.finding = _check_again(make_pass, contract, program, after)
     if outcome.finding is not None:
@@ -82,6 +86,12 @@ def visible_ops(op: Operation) -> Iterator[Operation]:
             for block in region.blocks:
                 for inner in block.ops:
                     yield from visible_ops(inner)
+
+
+def _check_rules(name: str, contract: Contract, outcome: Outcome) -> Finding | None:
+    """The rules that fired are declared. (Passes that are not ours report none.)"""
+    unknown = sorted(set(outcome.fired) - set(contract.rules_of(name)))
+    return Finding("rule", f"not declared in the contract of '{name}': {', '.join(unknown)}") if unknown else None
 
 
 def _check_ir(after: Program) -> Finding | None:

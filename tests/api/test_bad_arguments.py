@@ -33,6 +33,12 @@ class Tagged(torch.Tensor):
     """A subclass."""
 
 
+def _freed() -> torch.Tensor:
+    x = V.clone()
+    x.untyped_storage().resize_(0)
+    return x
+
+
 ODD: dict[str, tuple[Callable[[], Any], type[mlc.MlcError], str, str]] = {
     "coo": (V.to_sparse, UnsupportedError, "is a sparse tensor", "x.to_dense()"),
     "csr": (V.to_sparse_csr, UnsupportedError, "is a sparse tensor", "x.to_dense()"),
@@ -61,6 +67,7 @@ ODD: dict[str, tuple[Callable[[], Any], type[mlc.MlcError], str, str]] = {
     "dates": (lambda: np.zeros(2, "M8[s]"), DTypeError, "an array of datetime64", "float32"),
     "masked": (lambda: np.ma.masked_array([1.0, 2.0], [0, 1]), UnsupportedError, "masked array", "x.filled(0)"),
     "any object": (object, UnsupportedError, "is an object", "arguments of their own"),
+    "freed": (_freed, UsageError, "has no memory", "with data"),
     "gradient": (lambda: V.clone().requires_grad_(), UnsupportedError, "requires a gradient", "x.detach()"),
 }
 

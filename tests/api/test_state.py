@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import mlc
+from mlc.errors import ExecutionError, UnsupportedError
 
 V = torch.randn(4, 6)
 SCALE = 2.0
@@ -177,3 +178,70 @@ def test_negative_zero_is_another_number(captures: list[Any]):
     for n in (0.0, -0.0, float("nan"), float("nan"), 1, 1.0, True):
         torch.testing.assert_close(compiled(ones, n), ones / n, equal_nan=True)
     assert len(captures) == 6
+
+
+class Leaky(nn.Module):
+    """Leaves tensors behind in every kind of place, one at a time."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.lin = nn.Linear(6, 6)
+        self.register_buffer("filled", torch.zeros(6))
+        self.register_buffer("empty", None)
+        self.last: torch.Tensor | None = None
+        self.seen: list[torch.Tensor] = []
+        self.cache: dict[str, torch.Tensor] = {}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.lin(x)
+        match self.how.removesuffix(" and fails"):
+            case "attribute":
+                self.last = y
+            case "new attribute":
+                self.other = y
+            case "list":
+                self.seen.append(y)
+            case "dict":
+                self.cache["y"] = y
+            case "empty buffer":
+                self.empty = y[0]
+            case "no buffer":
+                self.filled = None
+            case "new buffer":
+                self.register_buffer("made", y[0])
+            case "new module":
+                self.made = nn.ReLU()
+            case "no module":
+                self.lin = None
+        if self.how.endswith("fails"):
+            raise ValueError("after that")
+        return y
+
+
+PLACES = ["attribute", "new attribute", "list", "dict", "empty buffer", "no buffer", "new buffer", "new module"]
+
+
+@pytest.mark.parametrize("fails", ["", " and fails"])
+@pytest.mark.parametrize("how", [*PLACES, "no module"])
+def test_a_refused_model_is_as_it_was(how: str, fails: str, captures: list[Any]):
+    model = Leaky(how + fails)
+    names = set(vars(model))
+    with pytest.raises(ExecutionError if fails else UnsupportedError) as info:
+        mlc.compile(model)(V)
+    assert fails or "during forward" in str(info.value)
+    assert set(vars(model)) == names and model.seen == [] and model.cache == {} and model.last is None
+    assert list(model._buffers) == ["filled", "empty"] and list(model._modules) == ["lin"]
+    assert model.empty is None and torch.equal(model.filled, torch.zeros(6))
+    model.how = "nothing"
+    torch.testing.assert_close(mlc.compile(model)(V), model(V).detach())
+
+
+def test_the_order_of_free_keywords_counts(captures: list[Any]):
+    compiled = mlc.compile(lambda **named: torch.stack(list(named.values())))
+    for names in ("ab", "ba", "ab"):
+        given = {n: V + ord(n) for n in names}
+        assert torch.equal(compiled(**given), torch.stack(list(given.values())))
+    assert len(captures) == 2
+    fixed = mlc.compile(lambda *, a, b: a - b)
+    assert torch.equal(fixed(b=V, a=V + 1), fixed(a=V + 1, b=V)) and len(captures) == 3

@@ -52,6 +52,16 @@ func.func private @k(%table: memref<1000x8xf32>, %rows: memref<3xi64>, %out: mem
 }
 """
 
+WINOGRAD = """
+func.func private @k(%x: memref<1x1x8x10x4xf32>, %u: memref<36x1x1x4x4xf32>, %y: memref<1x1x6x8x4xf32>,
+    %v: memref<36x1x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>) attributes {kernel} {
+  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 2>}
+    : (memref<1x1x8x10x4xf32>, memref<36x1x1x4x4xf32>, memref<1x1x6x8x4xf32>, memref<36x1x1x2x2x1x4xf32>,
+       memref<36x1x1x2x2x4xf32>) -> ()
+  func.return
+}
+"""
+
 LOOP = """
 func.func private @k(%a: memref<6xf32>) attributes {kernel} {
   %c0 = arith.constant 0 : index
@@ -76,6 +86,7 @@ func.func private @k(%a: memref<6xf32>) attributes {kernel} {
         (ELEMENTWISE, 100, Cost(3 * 100, 4 * 200)),
         (GATHER, None, Cost(0, 3 * 8 + 2 * 4 * 3 * 8)),  # what is looked up counts, not the table
         (LOOP, None, Cost(5 * 6, 2 * 4 * 6)),
+        (WINOGRAD, None, Cost(2 * 9 * 4 * 6 * 8 * 4, 4 * (8 * 10 * 4 + 36 * 4 * 4 + 6 * 8 * 4))),
     ],
 )
 def test_costs(text: str, open_sizes: int | None, cost: Cost):

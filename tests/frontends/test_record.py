@@ -16,8 +16,10 @@ from torch.utils import _pytree as pytree
 from mlc.errors import DTypeError, ExecutionError, UnsupportedError
 from mlc.frontends.torch import MISS, capture
 from mlc.frontends.torch.captured import Alias, FromResult
+from mlc.frontends.torch.decompose import BY_CHOICE, decomposition
 from mlc.ir.context import make_context
 from mlc.ir.locations import format_location
+from mlc.lowering.torch.to_linalg.all_lowerings import LOWERINGS
 from tests.frontends.replay import check, recorded, same
 
 torch.manual_seed(0)
@@ -146,11 +148,25 @@ def test_inplace_functions(inplace: Any):
         lambda x: F.interpolate(x.reshape(1, 1, 4, 6), scale_factor=2, mode="bicubic"),
         nn.utils.parametrizations.weight_norm(nn.Linear(6, 3)).eval(),
         lambda x: F.rrelu(x),
+        lambda x: torch.column_stack((x.flipud(), x.fliplr())),
+        lambda x: torch.block_diag(x, x[:2]),
+        lambda x: torch.repeat_interleave(x, torch.tensor([1, 0, 2, 1]), 0),
+        lambda x: x.take(torch.tensor([0, 5, -1])),
+        lambda x: torch.quantile(x, 0.3, 1),
+        lambda x: torch.tensordot(x, x, ([0, 1], [0, 1])),
     ],
 )
 def test_exotic_ops_are_recorded_as_their_definitions(model: Any):
     binding = check(model, V)
     assert ops(binding) and not any("einsum" in name or "loss" in name for name in ops(binding))
+
+
+def test_ops_that_have_a_lowering_are_recorded_whole():
+    for name in torch._C._dispatch_get_all_op_names():
+        base, _, overload = name.removeprefix("aten::").partition(".")
+        short = f"aten.{base}.{overload}".rstrip(".")
+        if name.startswith("aten::") and f"torch.{short}" in LOWERINGS and short not in BY_CHOICE:
+            assert decomposition(getattr(getattr(torch.ops.aten, base), overload or "default")) is None, short
 
 
 # what depends on no input is folded

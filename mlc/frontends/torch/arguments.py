@@ -53,6 +53,12 @@ def signature_of(model: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
+def takes_any_keyword(model: Callable[..., Any]) -> bool:
+    """Whether the program can see the order of its keyword arguments."""
+    signature = signature_of(model)
+    return signature is None or any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+
+
 def check_call(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Refuse missing, surplus and misspelt arguments."""
     signature = signature_of(model)
@@ -180,6 +186,8 @@ def _tensor_refusal(name: str, tensor: torch.Tensor) -> MlcError | None:
     if tensor.device.type != "cpu":
         way = "pass a tensor with data" if tensor.is_meta else f"pass {name}.cpu()"
         return DTypeError(f"argument '{name}' is on device '{tensor.device}'", expected="device 'cpu'", hint=way)
+    if not tensor.data_ptr() and tensor.numel():
+        return UsageError(f"argument '{name}' has no memory: its storage was freed", expected="a tensor with data")
     if tensor.dtype not in ELEMENT_TYPES:
         return DTypeError(
             f"argument '{name}' has dtype {tensor.dtype}",

@@ -16,6 +16,7 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import UNKNOWN_LOC, FunctionType, ModuleOp
 from xdsl.ir import Block, BlockArgument, OpResult, Region, SSAValue
 
+from mlc.frontends.torch.arguments import takes_any_keyword
 from mlc.frontends.torch.captured import (
     Alias,
     Captured,
@@ -88,6 +89,7 @@ def assemble(rec: Recording) -> Captured:
         state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state]),
         symbols=rec.symbols,
         context=None if rec.model is None else Context.now(),
+        keywords_in_order=callable(rec.model) and takes_any_keyword(rec.model),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakMethod
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from mlc.frontends.torch.captured import (
 from mlc.frontends.torch.captured_values import same_value
 from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.functional import is_wrapped
-from mlc.frontends.torch.quick_call import LONG, MISS, Native, quick_call
+from mlc.frontends.torch.quick_call import MISS, Call, Native, quick_call
 
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
 
@@ -50,14 +51,15 @@ class Binding:
             self._plain_count = count
         self._single = captured.out_spec.is_leaf()
         self._inputs_change = any(isinstance(m.target, int) for m in captured.mutations)
-        self._quick = quick_call(captured, native) if native is not None else None
+        self._quick = quick_call(captured, native, WeakMethod(self.__call__)) if native is not None else None
+
+    @property
+    def call(self) -> Call:
+        """`__call__`, by a shorter path where there is one. Keep the binding, too, as long as you use it."""
+        return self._quick or self.__call__
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on these arguments, or MISS."""
-        if self._quick is not None:
-            out = self._quick(args, kwargs)
-            if out is not LONG:
-                return out
         context = self.captured.context
         leaves = self._leaves(args, kwargs)
         if leaves is None or not self._fits(leaves) or (context is not None and context != Context.now()):
@@ -170,6 +172,8 @@ def _shared(plans: Sequence[Any], outputs: list[Any]) -> list[Any]:
 def in_order(kwargs: dict[str, Any], captured: Captured) -> dict[str, Any]:
     """Keyword arguments in the order of the capture, when they are the same ones."""
     wanted = captured.in_spec.child(1).context
+    if captured.keywords_in_order:
+        return kwargs
     return {k: kwargs[k] for k in wanted} if kwargs.keys() == set(wanted) else kwargs
 
 

@@ -115,6 +115,7 @@ class Captured:
 
     `guards`: one a leaf of the inputs, in order. `inputs`: what feeds each argument of @forward, a leaf's number or a
     buffer. `outputs`: one a leaf of the outputs. `state`: what must not have changed for the weights to be right.
+    `keywords_in_order`: whether the order of keyword arguments can make a difference (`**kwargs`).
     `context`: settings of PyTorch at the capture; None for a program that was exported elsewhere.
     """
 
@@ -128,6 +129,7 @@ class Captured:
     state: StateGuard
     symbols: tuple[Symbol, ...] = ()
     context: Context | None = None
+    keywords_in_order: bool = False
 
     @property
     def is_dynamic(self) -> bool:

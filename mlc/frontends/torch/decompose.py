@@ -4,7 +4,7 @@ torch.einsum("bij,bjk->bik", x, y)   -->   permute, view, bmm
 F.l1_loss(x, y)                      -->   sub, abs, mean
 
 Those without a lowering of their own are listed in composite_ops.txt, which scripts/generate_composite_ops.py writes;
-`_BY_CHOICE` have one, but nothing gains by seeing them whole.
+`BY_CHOICE` have one, but nothing gains by seeing them whole.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 
 from mlc.frontends.torch.emit import op_name
 
-_BY_CHOICE = frozenset({"aten.glu", "aten.grid_sampler", "aten.grid_sampler_2d", "aten.mse_loss"})
+BY_CHOICE = frozenset({"aten.glu", "aten.grid_sampler", "aten.grid_sampler_2d", "aten.mse_loss"})
 
 
 @cache
 def composite_ops() -> frozenset[str]:
     """Names of all ops that are taken apart."""
-    return _BY_CHOICE | set((files("mlc.frontends.torch") / "composite_ops.txt").read_text().split())
+    return BY_CHOICE | set((files("mlc.frontends.torch") / "composite_ops.txt").read_text().split())
 
 
 @cache

@@ -6,17 +6,17 @@
         if len(args) != 1 or kwargs:
             return MISS
         a0, = args
-        if type(a0) is not Tensor: return LONG
+        if type(a0) is not Tensor: return long()(args, kwargs)
         if a0.dtype is not dtype0 or a0.shape != shape0: return MISS
-        if (a0.requires_grad and is_grad_enabled()) or a0.is_neg() or not a0.is_cpu ...: return LONG
+        if a0.requires_grad or a0.is_neg() or not a0.is_cpu …: return long()(args, kwargs)
         if not holds(): return MISS
         …
         o0 = empty_like(model0)
         pointers[0] = a0.data_ptr(); pointers[1] = o0.data_ptr()
-        status = forward(pointers, dims, constants, arena)
+        status = forward(pointers, dims, constants, arena, team())
         return o0
 
-It is the overhead of every call of a small model. What it does not serve is left to `Binding`: LONG says so.
+It is the overhead of every call of a small model. What it does not serve it leaves to `long`, the call of `Binding`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from mlc.frontends.torch.captured_values import same_value
 class Native(Protocol):
     """What the short path needs of `mlc.runtime.executable.Executable`."""
 
+    inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     is_static: bool
     free_frames: list[Any]
@@ -46,24 +47,29 @@ class Native(Protocol):
         """Argument table and arena of one call."""
         ...
 
+    def team(self) -> int:
+        """Who helps with parallel loops."""
+        ...
+
     def failure(self, status: int) -> Exception:
         """The error that a status other than 0 stands for."""
         ...
 
 
 class Miss:
-    """Type of `MISS` and `LONG`."""
+    """Type of `MISS`."""
 
 
 MISS: Final = Miss()
-LONG: Final = Miss()
 
 Call = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 
-def quick_call(captured: Captured, native: Native) -> Call | None:
-    """The short path of calls of `captured`; None where it cannot serve any: dynamic sizes, buffers written back,
-    outputs that are views or constants, nested arguments, captures under autocast."""
+def quick_call(captured: Captured, native: Native, long: Callable[[], Call | None]) -> Call | None:
+    """The short path of calls of `captured`, in front of the one that `long` refers to (weakly: weights that nobody
+    needs any more must not wait for the cycle collector). None where it cannot serve any: dynamic sizes, buffers
+    written back, outputs that are views or constants, nested arguments, captures under autocast.
+    """
     names = _argument_names(captured)
     results = list(captured.outputs)
     if (
@@ -78,14 +84,13 @@ def quick_call(captured: Captured, native: Native) -> Call | None:
         return None
     space: dict[str, Any] = {
         "MISS": MISS,
-        "LONG": LONG,
+        "long": long,
         "Tensor": torch.Tensor,
         "holds": captured.state.holds,
         "modes": torch._C._len_torch_dispatch_stack,
         "autocast": torch._C._is_any_autocast_enabled,
         "default_dtype": torch.get_default_dtype,
         "wanted_default": captured.context and captured.context.default_dtype,
-        "is_grad_enabled": torch.is_grad_enabled,
         "forward_ad": forward_ad,
         "empty_like": torch.empty_like,
         "same_value": same_value,
@@ -94,14 +99,16 @@ def quick_call(captured: Captured, native: Native) -> Call | None:
         "forward": native.forward,
         "dims": native.no_dims,
         "constants": native.constant_table,
+        "team": native.team,
         "failure": native.failure,
         "unflatten": pytree.tree_unflatten,
         "out_spec": captured.out_spec,
     }
-    lines = [*_arguments(names), *_checks(captured, space), *_run(captured, results, native, space)]
+    lines = _arguments(names, captured.keywords_in_order)
+    lines += [*_checks(captured, space), *_run(captured, results, native, space)]
     source = "def call(args, kwargs):\n" + "\n".join(f"    {line}" for line in lines)
     exec(compile(source, "<mlc call>", "exec"), space)
-    return space["call"]
+    return space.pop("call")
 
 
 def _argument_names(captured: Captured) -> tuple[int, list[str]] | None:
@@ -112,12 +119,14 @@ def _argument_names(captured: Captured) -> tuple[int, list[str]] | None:
     return args.num_children, list(kwargs.context)
 
 
-def _arguments(names: tuple[int, list[str]]) -> list[str]:
+def _arguments(names: tuple[int, list[str]], in_order: bool) -> list[str]:
     count, keywords = names
     lines = [f"if len(args) != {count} or " + (f"len(kwargs) != {len(keywords)}:" if keywords else "kwargs:")]
     lines.append("    return MISS")
     if count:
         lines.append(f"{''.join(f'a{i}, ' for i in range(count))}= args")
+    if keywords and in_order:
+        lines += [f"if tuple(kwargs) != {tuple(keywords)!r}:", "    return MISS"]
     if keywords:
         lines.append("try:")
         lines += [f"    a{count + i} = kwargs[{name!r}]" for i, name in enumerate(keywords)]
@@ -132,7 +141,7 @@ def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
     for i, guard in enumerate(captured.guards):
         if isinstance(guard, TensorGuard):
             space[f"dtype{i}"], space[f"shape{i}"] = guard.dtype, torch.Size(guard.shape)  # pyright: ignore[reportArgumentType]
-            lines += [f"if type(a{i}) is not Tensor:", "    return LONG"]
+            lines += [f"if type(a{i}) is not Tensor:", "    return long()(args, kwargs)"]
             checks += [f"    if a{i}.dtype is not dtype{i} or a{i}.shape != shape{i}:", "        return MISS"]
             tensors.append(f"a{i}")
         else:
@@ -143,8 +152,8 @@ def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
     odd += [f"{a}.requires_grad" for a in tensors] + ["forward_ad._current_level >= 0"]
     if captured.context is not None:
         odd += ["autocast()", "default_dtype() is not wanted_default"]
-    lines += ["try:", *checks, f"    if {' or '.join(odd)}:", "        return LONG"]
-    lines += ["except (RuntimeError, TypeError):", "    return LONG"]  # no plain memory: nested, sparse, functorch, …
+    lines += ["try:", *checks, f"    if {' or '.join(odd)}:", "        return long()(args, kwargs)"]
+    lines += ["except (RuntimeError, TypeError):", "    return long()(args, kwargs)"]  # nested, sparse, functorch, …
     return [*lines, "if not holds():", "    return MISS"]
 
 
@@ -159,11 +168,14 @@ def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict
     lines.append("pointers = frame.pointers")
     if captured.inputs:
         lines.append("try:")
-        lines += [f"    pointers[{i}] = a{leaf}.data_ptr()" for i, leaf in enumerate(captured.inputs)]
-        lines += ["except RuntimeError:", "    return LONG"]  # a wrapper without memory of its own
+        for i, leaf in enumerate(captured.inputs):
+            lines.append(f"    pointers[{i}] = address = a{leaf}.data_ptr()")
+            if 0 not in native.inputs[i].shape:
+                lines += ["    if not address:", "        return long()(args, kwargs)"]  # its memory was freed
+        lines += ["except RuntimeError:", "    return long()(args, kwargs)"]  # a wrapper without memory of its own
     first = len(captured.inputs)
     lines += [f"pointers[{first + r.index}] = o{k}.data_ptr()" for k, r in enumerate(results)]
-    lines.append("status = forward(pointers, dims, constants, frame.address)")
+    lines.append("status = forward(pointers, dims, constants, frame.address, team())")
     lines.append("frames.append(frame)")
     lines += ["if status:", "    raise failure(status)"]
     outputs = ", ".join(f"o{k}" for k in range(len(results)))

@@ -35,32 +35,42 @@ def state_names(model: object) -> dict[int, str]:
     return names
 
 
+_TABLES = ("_parameters", "_buffers", "_modules")
+
+
 class StateWatch:
-    """Wraps the buffers for the length of a run and finds out what the run left behind."""
+    """Wraps the buffers for the length of a run, finds out what the run left behind, and takes it back."""
 
     def __init__(self, model: object) -> None:
         self._modules = owned(model).modules
         self.wrapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._slots: list[tuple[dict[str, Any], str, torch.Tensor]] = []
-        self._before: list[dict[str, Any]] = []
+        # per module: its attributes, and copies of what those that are containers held
+        self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
     @contextlib.contextmanager
     def wrapping(self) -> Iterator[None]:
-        """Buffers are functional wrappers inside."""
+        """Buffers are functional wrappers inside. None of them is left in the modules afterwards."""
         for _, module in self._modules:
             for key, buffer in module._buffers.items():
                 if buffer is not None:
                     self._slots.append((module._buffers, key, buffer))
+            table = vars(module)
+            self._before.append((dict(table), {k: v.copy() for k, v in table.items() if isinstance(v, list | dict)}))
         try:
             for table, key, buffer in self._slots:
                 if id(buffer) not in self.wrapped:
                     self.wrapped[id(buffer)] = (buffer, wrap(buffer))
                 table[key] = self.wrapped[id(buffer)][1]
-            self._before = [dict(vars(module)) for _, module in self._modules]
             yield
         finally:
-            for table, key, buffer in self._slots:
+            for table, key, buffer in self._slots:  # first, and calling nothing: Ctrl-C may come here, too
                 table[key] = buffer
+            for module, key in self._kept():
+                self._take_back(module, key)
+            for (_, module), (_, contents) in zip(self._modules, self._before, strict=True):
+                for key in _TABLES:
+                    _refill(vars(module)[key], contents[key])
 
     def finals(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Each buffer with what its slot holds now: its wrapper, or what forward assigned to it."""
@@ -73,24 +83,59 @@ class StateWatch:
 
     def check(self, problems: Problems, location: LocationAttr) -> None:
         """Refuse tensors that the run left in attributes; warn of other attributes it set."""
+        paths = {id(module): path for path, module in self._modules}
+
+        def name(module: torch.nn.Module, key: str) -> str:
+            return f"{paths[id(module)]}.{key}" if paths[id(module)] else key
+
+        for module, key in self._kept():
+            problems.add(f"keeps a tensor in the attribute '{name(module, key)}' during forward", location, KEEPS_STATE)
         changed: list[str] = []
-        for (path, module), before in zip(self._modules, self._before, strict=True):
-            now = vars(module)
-            for key, value in list(now.items()):
-                name = f"{path}.{key}" if path else key
-                leaves = value if isinstance(value, list | tuple) else [value]
-                if isinstance(value, dict) and not key.startswith("_"):
-                    leaves = list(value.values())
-                if any(is_wrapped(v) for v in leaves):
-                    problems.add(f"keeps a tensor in the attribute '{name}' during forward", location, KEEPS_STATE)
-                    if key in before:
-                        setattr(module, key, before[key])
-                    else:
-                        delattr(module, key)
-                elif key in before and value is not before[key] and isinstance(value, int | float | str):
-                    changed.append(name)
+        for (_, module), (before, contents) in zip(self._modules, self._before, strict=True):
+            for kind in _TABLES:
+                now, then = vars(module)[kind], contents[kind]
+                for key in {**now, **then}:
+                    was_buffer = kind == "_buffers" and then.get(key) is not None
+                    if now.get(key) is not then.get(key) and (now.get(key) is None or not was_buffer):
+                        what = f"replaces, adds or removes '{name(module, key)}' during forward"
+                        problems.add(what, location, KEEPS_STATE)
+            for key, value in vars(module).items():
+                if key in before and value is not before[key] and isinstance(value, int | float | str):
+                    changed.append(name(module, key))
         if changed:
             warnings.warn(
                 f"forward changes Python attributes ({', '.join(changed)}): compiled calls will not repeat that",
                 stacklevel=2,
             )
+
+    def _kept(self) -> list[tuple[torch.nn.Module, str]]:
+        """Attributes that hold wrapped tensors, themselves or in a container."""
+        found: list[tuple[torch.nn.Module, str]] = []
+        for _, module in self._modules:
+            for key, value in vars(module).items():
+                inside = value if isinstance(value, list | tuple) else [value]
+                if isinstance(value, dict):
+                    inside = () if key in _TABLES else list(value.values())
+                if any(map(is_wrapped, inside)):
+                    found.append((module, key))
+        return found
+
+    def _take_back(self, module: torch.nn.Module, key: str) -> None:
+        at = next(i for i, (_, m) in enumerate(self._modules) if m is module)
+        before, contents = self._before[at]
+        if key not in before:
+            del vars(module)[key]
+            return
+        vars(module)[key] = before[key]
+        if key in contents:
+            _refill(before[key], contents[key])
+
+
+def _refill(container: Any, contents: Any) -> None:
+    """Make a list or dict hold what it held, unless it still does."""
+    if isinstance(container, list):
+        if len(container) != len(contents) or any(a is not b for a, b in zip(container, contents, strict=True)):
+            container[:] = contents
+    elif list(container) != list(contents) or any(container[k] is not contents[k] for k in contents):
+        container.clear()
+        container.update(contents)

@@ -40,10 +40,10 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
-from mlc.lowering.buffers.destination_style import to_destination_style
+from mlc.lowering.buffers.destination_style import SPELLED_OUT, to_destination_style
 from mlc.lowering.buffers.destinations import Destinations, is_tensor
 from mlc.lowering.buffers.extents import Extent, Materializer, dims_of, leaves
-from mlc.lowering.buffers.function_bufferizer import FunctionBufferizer
+from mlc.lowering.buffers.function_bufferizer import RULES, FunctionBufferizer
 from mlc.lowering.buffers.module_buffers import ExtraArgument, ModuleBuffers, buffer_type
 from mlc.lowering.buffers.place_destinations import Placement
 
@@ -59,6 +59,11 @@ class Bufferize(MlcPass):
         preserves=Bitwise(),
         profile="kernels",
         establishes=("no tensors outside @const.* functions", "results of entry functions are trailing out-parameters"),
+        rules={
+            **{name: "on tensors -> on buffers" for name in sorted(RULES)},
+            "structured": "a linalg op on tensors -> on buffers, its destination written in place",
+            **{f"spell-out-{name}": f"{name} -> destinations and insertions" for name in sorted(SPELLED_OUT)},
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -70,7 +75,8 @@ class Bufferize(MlcPass):
             return
         for function in (*kernels, *entries):
             _check(function)
-            to_destination_style(function, kernel="kernel" in function.attributes)
+            for rule, times in to_destination_style(function, kernel="kernel" in function.attributes).items():
+                ctx.remarks.count(self.name, f"spell-out-{rule}", times)
         for kernel in kernels:
             Placement(kernel, _kernel_outs(kernel), destinations).run()
         state = ModuleBuffers(ctx, module, destinations, _bufferize_kernel)

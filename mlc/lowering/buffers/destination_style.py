@@ -4,13 +4,14 @@
                                                          -->  %f = linalg.fill ins(%z) outs(%e)
                                                               %p = tensor.insert_slice %x into %f[0, 1] [2, 4] [1, 1]
 
-`tensor.pad`, `concat`, `splat`, `generate`, `from_elements`, `linalg.pack` and `linalg.unpack` become fills, insertions
+`tensor.pad`, `concat`, `splat`, `from_elements`, `linalg.pack` and `linalg.unpack` become fills, insertions
 and generics that write over a `tensor.empty`; dense splat constants inside kernels become fills. Afterwards tensors are
 only made by `tensor.empty`, by constants and by ops that write over a tensor.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -178,14 +179,6 @@ def _splat(op: Operation, w: Writer) -> SSAValue:
     return w(linalg.FillOp([op.operands[0]], [empty], [result]))
 
 
-def _generated(op: Operation, w: Writer) -> SSAValue:
-    result = op.results[0].type
-    assert isinstance(result, TensorType)
-    rest = iter(op.operands)
-    extents: list[Extent] = [next(rest) if d == DYNAMIC_INDEX else d for d in result.get_shape()]
-    return _generate(op, w.empty(result.element_type, extents, result.get_shape()), w)
-
-
 def _from_elements(op: Operation, w: Writer) -> SSAValue:
     result = op.results[0].type
     assert isinstance(result, TensorType)
@@ -297,21 +290,27 @@ _RULES: dict[str, Callable[[Operation, Writer], SSAValue | None]] = {
     "tensor.pad": _pad,
     "tensor.concat": _concat,
     "tensor.splat": _splat,
-    "tensor.generate": _generated,
     "tensor.from_elements": _from_elements,
     "linalg.pack": _relayout,
     "linalg.unpack": _relayout,
 }
 
 
-def to_destination_style(function: FuncOp, *, kernel: bool) -> None:
-    """Rewrite `function` in place; inside a kernel also splat constants."""
+SPELLED_OUT = (*_RULES, "arith.constant")
+"""Names of the ops that `to_destination_style` rewrites."""
+
+
+def to_destination_style(function: FuncOp, *, kernel: bool) -> Counter[str]:
+    """Rewrite `function` in place; inside a kernel also splat constants. Returns how many ops of each name."""
     rules = {**_RULES, "arith.constant": _splat_constant} if kernel else _RULES
+    fired: Counter[str] = Counter()
     for op in list(function.body.walk()):
         rule = rules.get(op.name)
         if rule is None or not any(isinstance(t, TensorType) for t in op.result_types):
             continue
         value = rule(op, Writer(op))
         if value is not None:
+            fired[op.name] += 1
             op.results[0].replace_all_uses_with(value)
             erase(op)
+    return fired

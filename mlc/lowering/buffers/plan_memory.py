@@ -41,7 +41,7 @@ from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.ir.values import byte_size
 from mlc.lowering.buffers.arena import ALIGNMENT, Item, aligned, peak, plan
-from mlc.lowering.buffers.extents import Extent, Materializer, combine, extent_of, leaves, product, substitute
+from mlc.lowering.buffers.extents import Extent, Materializer, Scalar, combine, extent_of, leaves, product, substitute
 from mlc.lowering.buffers.liveness import LiveRange, live_ranges
 
 NOMINAL = 16
@@ -57,8 +57,12 @@ class PlanMemory(MlcPass):
         level_in="buffers",
         level_out="buffers",
         preserves=Bitwise(),
-        profile="buffers",
+        profile="allocations",
         establishes=("the entry function allocates nothing", "@arena_size gives the bytes its last argument must have"),
+        rules={
+            "place-static": "a buffer of known size -> a view of the arena",
+            "place-dynamic": "a buffer of dynamic size -> a view of the arena",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -139,9 +143,11 @@ class _Planner:
             return self._checked(extent if found is None else found, op)
         if isinstance(extent, tuple):
             name = extent[0]
+            args = [self._resolve(part, op) for part in extent[1:] if not isinstance(part, str | Scalar)]
+            if isinstance(name, Scalar):
+                return (name, *args)
             assert isinstance(name, str)
-            a, b = (self._resolve(part, op) for part in extent[1:] if not isinstance(part, str))
-            return combine(name, a, b)
+            return combine(name, args[0], args[1])
         return self._checked(extent, op)
 
     def _checked(self, extent: Extent, op: Operation) -> Extent:
@@ -184,6 +190,7 @@ class _Planner:
         for r, shape, offset in zip(ranges, shapes, offsets, strict=True):
             op = r.op
             sizes = [make(e) for e, d in zip(shape, op.memref.type.get_shape(), strict=True) if d == DYNAMIC_INDEX]
+            self.ctx.remarks.count("plan-memory", "place-dynamic" if sizes else "place-static")
             view = memref.ViewOp(arena, make(offset), sizes, op.memref.type)
             view.location = op.location
             view.result.name_hint = op.memref.name_hint
@@ -251,7 +258,9 @@ def _nominal(size: Extent) -> int:
     if isinstance(size, SSAValue) or size[0] == "dim":
         return NOMINAL
     name, *parts = size
-    a, b = (_nominal(p) for p in parts if not isinstance(p, str))
+    if isinstance(name, Scalar):
+        return NOMINAL
+    a, b = (_nominal(p) for p in parts if not isinstance(p, str | Scalar))
     match name:
         case "arith.addi":
             return a + b
@@ -306,5 +315,5 @@ def _never_above(a: Extent, b: Extent) -> bool:
     if isinstance(a, int) and isinstance(b, int):
         return a <= b
     if isinstance(b, tuple) and b[0] in ("arith.addi", "arith.maxsi"):
-        return any(_never_above(a, part) for part in b[1:] if not isinstance(part, str))
+        return any(_never_above(a, part) for part in b[1:] if not isinstance(part, str | Scalar))
     return False

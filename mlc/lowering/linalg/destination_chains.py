@@ -63,7 +63,9 @@ class DestinationChains:
             if group is not None:
                 insert.detach()
                 block.insert_op_after(insert, self._after(group))
-                self.remarks.applied(self.pass_name, insert, "the kernel writes into the slice")
+                self.remarks.applied(
+                    self.pass_name, insert, "the kernel writes into the slice", rule="write-into-slice"
+                )
             else:
                 reason = "no kernel of its own makes the source"
                 self.remarks.missed(self.pass_name, insert, "copied into the slice", reason=reason)

@@ -14,6 +14,7 @@ copied there by a copy kernel. Concatenations that begin with the inputs of an e
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from xdsl.dialects import arith, tensor
@@ -28,6 +29,15 @@ from mlc.lowering.linalg.structure import shape_of
 CHAIN = "mlc.chain"  # while the pass runs: insert_slices with one number fill one destination without overlap
 
 
+SPELLED_OUT = {
+    "spell-out-concat": "tensor.concat -> insertions into one destination",
+    "spell-out-pad": "tensor.pad -> fills and an insertion",
+    "spell-out-splat": "tensor.splat -> linalg.fill",
+    "spell-out-elements": "tensor.from_elements -> fills or insertions",
+}
+"""Rules of `Destinations.spell_out`."""
+
+
 class Destinations:
     """Spells out the destinations of one block's pads and concatenations as chains of insertions."""
 
@@ -35,19 +45,27 @@ class Destinations:
         self.block = block
         self.chains = 0
 
-    def spell_out(self) -> None:
-        """Turn splat, from_elements, pad and concat into fills and insertions; one empty and fill per use."""
+    def spell_out(self) -> Counter[str]:
+        """Turn splat, from_elements, pad and concat into fills and insertions; one empty and fill per use.
+
+        Returns how often each rule fired.
+        """
         block = self.block
+        fired: Counter[str] = Counter()
         for concats in _families([op for op in block.ops if isinstance(op, tensor.ConcatOp)]):
             self._concat(concats)
+            fired["spell-out-concat"] += len(concats)
         for op in list(block.ops):
             match op:
                 case tensor.SplatOp():
                     _replace(op, _splat(op))
+                    fired["spell-out-splat"] += 1
                 case tensor.FromElementsOp():
                     _replace(op, _from_elements(op))
+                    fired["spell-out-elements"] += 1
                 case tensor.PadOp() if _constant_padding(op):
                     _replace(op, self._pad(op))
+                    fired["spell-out-pad"] += 1
                 case _:
                     pass
         for op in list(block.ops):
@@ -57,6 +75,7 @@ class Destinations:
             for op in list(block.ops):
                 if isinstance(op, kind):
                     _one_per_use(op, block)
+        return fired
 
     def _chain(self) -> IntegerAttr:
         self.chains += 1

@@ -30,6 +30,16 @@ _ZERO_SAFE = (
 )  # fmt: skip
 
 
+FOLLOWING = {
+    "follow-elementwise": "an elementwise op of packed values -> over packed values",
+    "follow-reduction": "a reduction or pooling of packed values -> over packed values",
+    "follow-pad": "padding of a packed value -> padding around its blocks",
+    "follow-concat": "concatenation of packed values -> of their blocks",
+    "follow-slice": "a slice of whole blocks -> a slice of blocks",
+}
+"""Rules of the ops that carry a layout on."""
+
+
 class LayoutWalk(ABC):
     """One function, front to back, then the bodies of its loops, each on its own: what a loop reads and returns is plain.
     `block`: channels per block, 0 for the machine model's vector width."""
@@ -105,6 +115,7 @@ class LayoutWalk(ABC):
                 splits = {expr.position: tile}
                 if can_split(op, splits) and self._pays(op, splits) and self._safe(op, splits):
                     split_loops(At(op), op, splits, self.packings)
+                    self.ctx.remarks.count(self.pass_name, f"follow-{'reduction' if 'r' in kinds else 'elementwise'}")
                     return True
         return False
 
@@ -147,6 +158,7 @@ class LayoutWalk(ABC):
         if packing is None or not can_pad_packed(op, packing):
             return False
         self.packings.set(op.result, packing, self.packings.pad(At(op), op, packing))
+        self.ctx.remarks.count(self.pass_name, "follow-pad")
         return True
 
     def _concat(self, op: tensor.ConcatOp) -> bool:
@@ -176,6 +188,7 @@ class LayoutWalk(ABC):
         result = TensorType(element_type(op.result), [*shape, packing[0][1]])
         new = at.add(tensor.ConcatOp.build(operands=[inputs], properties={"dim": op.dim}, result_types=[result]))
         self.packings.set(op.result, packing, new.result)
+        self.ctx.remarks.count(self.pass_name, "follow-concat")
         return True
 
     def _slice(self, op: tensor.ExtractSliceOp) -> bool:
@@ -205,4 +218,5 @@ class LayoutWalk(ABC):
             )
         )
         self.packings.set(op.result, packing, new.results[0])
+        self.ctx.remarks.count(self.pass_name, "follow-slice")
         return True

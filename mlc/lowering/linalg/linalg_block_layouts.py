@@ -28,9 +28,9 @@ from xdsl.ir import Operation
 from mlc.dialects.linalg.structured_ops import DepthwiseConv2DNchwChwOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.linalg.build import At, element_type
-from mlc.lowering.linalg.layout_walk import LayoutWalk
+from mlc.lowering.linalg.layout_walk import FOLLOWING, LayoutWalk
 from mlc.lowering.linalg.split_loops import Splits, can_split, split_loops
 from mlc.lowering.linalg.structure import iterators_of, shape_of
 
@@ -44,12 +44,18 @@ class LinalgBlockLayouts(MlcPass):
         level_in="linalg",
         level_out="linalg",
         preserves=Reassociates("channels are summed block by block: (c/16, kh, kw, c%16) instead of (c, kh, kw)"),
-        profile="linalg",
+        profile="linalg-images",
         options=({"block": 16}, {"block": 8}, {"block": 4}),
         establishes=("convolutions write blocked channels",),
+        nests=True,
+        rules={
+            "convolution": "2-d convolution -> generic over blocks of channels",
+            "depthwise": "depthwise convolution -> generic over blocks of channels",
+            **FOLLOWING,
+        },
     )
 
-    block: int = 0
+    block: int = option(0, Span(1, 256, special=(0,)))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for op in module.ops:
@@ -90,7 +96,9 @@ class _ConvolutionWalk(LayoutWalk):
             self.ctx.remarks.missed(self.pass_name, op, "kept in plain layout", reason="channels are not bare loops")
             return False
         split_loops(At(op), op, splits, self.packings)
-        self.ctx.remarks.applied(self.pass_name, op, f"blocks of {tile} channels", padded=filters % tile != 0)
+        self.ctx.remarks.applied(
+            self.pass_name, op, f"blocks of {tile} channels", rule="convolution", padded=filters % tile != 0
+        )
         return True
 
     def _depthwise(self, op: DepthwiseConv2DNchwChwOp) -> bool:
@@ -99,5 +107,5 @@ class _ConvolutionWalk(LayoutWalk):
         if not tile or not can_split(op, {loop: tile}) or element_type(op.results[0]) != f32:
             return False
         split_loops(At(op), op, {loop: tile}, self.packings)
-        self.ctx.remarks.applied(self.pass_name, op, f"blocks of {tile} channels")
+        self.ctx.remarks.applied(self.pass_name, op, f"blocks of {tile} channels", rule="depthwise")
         return True

@@ -47,42 +47,57 @@ class LinalgFoldTransposes(MlcPass):
         level_in="linalg",
         level_out="linalg",
         preserves=Bitwise(),
-        profile="linalg",
+        profile="linalg-transposes",
         establishes=("no contraction reads or feeds a transposing copy that keeps the innermost dimension",),
+        nests=True,
+        rules={
+            "read-transposed": "a contraction of a transposing copy -> a contraction that reads its source",
+            "write-transposed": "a transposing copy of a contraction -> a contraction that writes in that order",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for entry in functions_to_lower(module.ops):
             for block in nested_blocks(entry):
+                erase_dead(block)
                 for op in list(block.ops):
                     if isinstance(op, GenericOp) and _foldable(op):
-                        self._fold(ctx, op)
+                        self._fold_reads(ctx, op)
+                erase_dead(block)  # a copy that is read no more would hide that a result has one reader
+                for op in list(block.ops):
+                    if isinstance(op, GenericOp) and _foldable(op):
+                        self._fold_write(ctx, op)
                 erase_dead(block)
 
-    def _fold(self, ctx: MlcContext, op: GenericOp) -> None:
-        for i, value in enumerate(op.inputs):
-            source = _transposed(value)
-            if source is None:
-                continue
-            copy, order = source
-            read = plain_dims(maps_of(op)[i])
-            assert read is not None
-            dims = tuple(read[d] for d in order)
-            innermost = plain_dims(maps_of(op)[-1])
-            assert innermost is not None
-            if innermost[-1] in dims and dims[-1] != innermost[-1]:
-                reason = "the innermost loop would lose its unit stride"
-                ctx.remarks.missed(self.name, op, "transpose kept", reason=reason)
-                continue
-            maps = list(op.indexing_maps.data)
-            maps[i] = dims_map(maps_of(op)[0].num_dims, dims)
-            op.operands[i] = copy.inputs[0]
-            op.properties["indexing_maps"] = type(op.indexing_maps)(maps)
-            op.location = fuse_locations([op.location, copy.location])
-            ctx.remarks.applied(self.name, op, "reads a transposed operand")
-        copy = _only_reader(op)
-        if copy is not None and _write_transposed(op, copy):
-            ctx.remarks.applied(self.name, copy, "the contraction writes in this order")
+    def _fold_reads(self, ctx: MlcContext, op: GenericOp) -> None:
+        """Read what transposing copies read, one behind the other."""
+        for i in range(len(op.inputs)):
+            while (source := _transposed(op.inputs[i])) is not None:
+                copy, order = source
+                read = plain_dims(maps_of(op)[i])
+                assert read is not None
+                dims = tuple(read[d] for d in order)
+                innermost = plain_dims(maps_of(op)[-1])
+                assert innermost is not None
+                if innermost[-1] in dims and dims[-1] != innermost[-1]:
+                    reason = "the innermost loop would lose its unit stride"
+                    ctx.remarks.missed(self.name, op, "transpose kept", reason=reason)
+                    break
+                maps = list(op.indexing_maps.data)
+                maps[i] = dims_map(maps_of(op)[0].num_dims, dims)
+                op.operands[i] = copy.inputs[0]
+                op.properties["indexing_maps"] = type(op.indexing_maps)(maps)
+                op.location = fuse_locations([op.location, copy.location])
+                ctx.remarks.applied(self.name, op, "reads a transposed operand", rule="read-transposed")
+
+    def _fold_write(self, ctx: MlcContext, op: GenericOp) -> None:
+        """Write in the order of the transposing copies that follow."""
+        while (copy := _only_reader(op)) is not None:
+            new = _write_transposed(op, copy)
+            if new is None:
+                return
+            op = new
+            ctx.remarks.applied(self.name, op, "the contraction writes in this order", rule="write-transposed")
 
 
 def _foldable(op: GenericOp) -> bool:
@@ -117,17 +132,17 @@ def _only_reader(op: GenericOp) -> GenericOp | None:
     return use.operation if order[-1] == len(order) - 1 else None
 
 
-def _write_transposed(op: GenericOp, copy: GenericOp) -> bool:
-    """Replace `copy` by `op` with its loops, and so its result, in the order of `copy`."""
+def _write_transposed(op: GenericOp, copy: GenericOp) -> GenericOp | None:
+    """Replace `copy` by `op` with its loops, and so its result, in the order of `copy`; None where that cannot be."""
     init = op.outputs[0]
     kinds = iterators_of(op)
     written = plain_dims(maps_of(op)[-1])
     order = plain_dims(maps_of(copy)[0])
     assert written is not None and order is not None
     if not isinstance(init, OpResult) or not isinstance(init.op, FillOp) or _uses_index(op):
-        return False
+        return None
     if sorted(written) != [d for d, k in enumerate(kinds) if k == "p"]:
-        return False
+        return None
     at = At(copy, fuse_locations([op.location, copy.location]))
     rank = len(order)
     # new output dimension order[j] is old output dimension j
@@ -158,7 +173,7 @@ def _write_transposed(op: GenericOp, copy: GenericOp) -> bool:
     for old in (copy, op):
         old.detach()
         old.erase()
-    return True
+    return new
 
 
 def _uses_index(op: GenericOp) -> bool:

@@ -29,7 +29,7 @@ from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At
 from mlc.lowering.linalg.destination_chains import DestinationChains
-from mlc.lowering.linalg.kernel_destinations import CHAIN, Destinations, slice_of
+from mlc.lowering.linalg.kernel_destinations import CHAIN, SPELLED_OUT, Destinations, slice_of
 from mlc.lowering.linalg.kernel_groups import Group, Grouping, stays
 from mlc.lowering.linalg.kernel_outline import KernelTable, Outline, identity_copy
 from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, is_tensor, nested_blocks, shape_of
@@ -44,9 +44,17 @@ class LinalgFormKernels(MlcPass):
         level_in="linalg",
         level_out="kernels",
         preserves=Bitwise(),
-        profile="linalg",
+        profile="linalg-groups",
         establishes=("the model holds only calls, views, constants, empties, control flow and index arithmetic",),
         idempotent=False,  # it takes the linalg level, and leaves another
+        rules={
+            "form-kernel": "a group of ops -> a call of a new kernel",
+            "reuse-kernel": "a group equal to an earlier one -> a call of its kernel",
+            "write-into-slice": "insert_slice of what a kernel makes -> the kernel writes the slice",
+            "copy-into-slice": "any other insert_slice -> a kernel that copies into the slice",
+            "copy-returned": "a returned argument, constant or view -> a copy of its own",
+            **SPELLED_OUT,
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -62,8 +70,10 @@ class _FormKernels:
         self.slice_for: dict[SSAValue, tensor.InsertSliceOp] = {}  # kernel result -> where it is inserted
 
     def run(self, block: Block) -> None:
-        Destinations(block).spell_out()
-        _copy_returned_aliases(block)
+        spelled = Destinations(block).spell_out()
+        spelled["copy-returned"] = _copy_returned_aliases(block)
+        for rule, times in spelled.items():
+            self.ctx.remarks.count(self.pass_name, rule, times)
         grouping = Grouping(block)
         chains = DestinationChains(grouping, self.ctx.remarks, self.pass_name)
         self.slice_for = chains.direct
@@ -116,6 +126,7 @@ class _FormKernels:
             self.pass_name,
             call,
             f"formed kernel @{name}",
+            rule="reuse-kernel" if self.table.reused > reused else "form-kernel",
             kernel=name,
             ops=len(group.ops),
             reused=self.table.reused > reused,
@@ -123,6 +134,7 @@ class _FormKernels:
 
     def _emit_copy(self, insert: tensor.InsertSliceOp, block: Block) -> None:
         """Copy the source into its slice by a kernel."""
+        self.ctx.remarks.count(self.pass_name, "copy-into-slice")
         at = At(insert)
         dest = at.add(slice_of(insert, insert.dest)).result
         copy = at.add(identity_copy(insert.source, at.empty_like(insert.source), at.location))
@@ -144,11 +156,12 @@ def _fresh_destination(value: OpResult, at: At) -> SSAValue:
     return at.empty(sizes, ty.element_type)
 
 
-def _copy_returned_aliases(block: Block) -> None:
-    """Every tensor that a function returns becomes the result of some op of its own."""
+def _copy_returned_aliases(block: Block) -> int:
+    """Every tensor that a function returns becomes the result of some op of its own. How many were copied."""
     final = block.last_op
+    copies = 0
     if not isinstance(final, func.ReturnOp):
-        return
+        return copies
     seen: set[SSAValue] = set()
     for i, value in enumerate(final.operands):
         if not is_tensor(value):
@@ -165,3 +178,5 @@ def _copy_returned_aliases(block: Block) -> None:
         at = At(final)
         copy = at.add(identity_copy(value, at.empty_like(value), at.location))
         final.operands[i] = copy.results[0]
+        copies += 1
+    return copies

@@ -57,8 +57,15 @@ class LinalgFuseElementwise(MlcPass):
         level_in="linalg",
         level_out="linalg",
         preserves=Bitwise(),
-        profile="linalg-elementwise",
+        profile="linalg-fusion",
         establishes=("no elementwise generic feeds only one other elementwise generic through a composable map",),
+        nests=True,
+        rules={
+            "inline-splat": "an input that holds one value -> a scalar of the body",
+            "fuse-elementwise": "an elementwise producer with one reader -> inside an elementwise reader",
+            "fuse-into-reduction": "an elementwise producer with one reader -> inside a reduction",
+            "copy-into-readers": "a cheap producer with several readers -> a copy inside each",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -78,7 +85,10 @@ class _Fusion:
         while op is not None:
             following = op.next_op
             if isinstance(op, GenericOp) and op.results:
-                op = inline_splats(op)
+                plain = inline_splats(op)
+                if plain is not op:
+                    self.remarks.count(self.pass_name, "inline-splat")
+                op = plain
                 while (found := self._producer(op, block)) is not None:
                     op = self._fuse(op, found)
             op = following
@@ -143,8 +153,11 @@ class _Fusion:
         return None
 
     def _fuse(self, consumer: GenericOp, producer: GenericOp) -> GenericOp:
+        rule = "fuse-elementwise" if is_elementwise(consumer) else "fuse-into-reduction"
+        if len(users(producer.results[0], _block_of(consumer))) > 1:
+            rule = "copy-into-readers"
         fused = fuse(producer, consumer)
-        self.remarks.applied(self.pass_name, fused, "fused an elementwise producer")
+        self.remarks.applied(self.pass_name, fused, "fused an elementwise producer", rule=rule)
         return fused
 
 

@@ -28,9 +28,9 @@ from xdsl.ir import Operation, SSAValue
 from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.linalg.build import At, element_type
-from mlc.lowering.linalg.layout_walk import LayoutWalk
+from mlc.lowering.linalg.layout_walk import FOLLOWING, LayoutWalk
 from mlc.lowering.linalg.structure import dims_map, iterators_of, maps_of, shape_of
 
 
@@ -43,12 +43,18 @@ class LinalgPackMatmul(MlcPass):
         level_in="linalg",
         level_out="linalg",
         preserves=Bitwise(),
-        profile="linalg",
+        profile="linalg-products",
         options=({"block": 16}, {"block": 8}, {"block": 4}),
         establishes=("products with constant weights read packed panels",),
+        nests=True,
+        rules={
+            "panels": "a product with constant columns -> generic over packed panels",
+            "panels-of-transpose": "a product with a transposed constant -> panels packed from its source",
+            **{name: FOLLOWING[name] for name in ("follow-elementwise",)},
+        },
     )
 
-    block: int = 0
+    block: int = option(0, Span(1, 256, special=(0,)))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for op in module.ops:
@@ -80,7 +86,8 @@ class _MatmulWalk(LayoutWalk):
         )
         self.packings.set(op.results[0], packing, result)
         padded = columns % self.block != 0
-        self.ctx.remarks.applied(self.pass_name, op, f"panels of {self.block} columns", padded=padded)
+        rule = "panels-of-transpose" if _transposed(rhs) is not None else "panels"
+        self.ctx.remarks.applied(self.pass_name, op, f"panels of {self.block} columns", rule=rule, padded=padded)
         return True
 
     def may_follow(self, value: SSAValue) -> bool:
@@ -105,12 +112,19 @@ class _MatmulWalk(LayoutWalk):
         rows, columns = shape_of(rhs)
         dest = at.empty([-(-columns // self.block), rows, self.block], f32)
         padding = at.scalar(0, f32) if columns % self.block else None
-        owner = rhs.owner
-        if isinstance(owner, TransposeOp) and tuple(owner.permutation.get_values()) == (1, 0):
-            pack = PackOp(owner.operands[0], dest, [0], [self.block], padding_value=padding)
+        if (source := _transposed(rhs)) is not None:
+            pack = PackOp(source, dest, [0], [self.block], padding_value=padding)
         else:
             pack = PackOp(rhs, dest, [1], [self.block], padding_value=padding, outer_dims_perm=[1, 0])
         return at.add(pack).results[0]
+
+
+def _transposed(value: SSAValue) -> SSAValue | None:
+    """The matrix that `value` is the transpose of."""
+    owner = value.owner
+    if isinstance(owner, TransposeOp) and tuple(owner.permutation.get_values()) == (1, 0):
+        return owner.operands[0]
+    return None
 
 
 def is_constant(value: SSAValue, depth: int = 16) -> bool:

@@ -52,16 +52,23 @@ class LinalgPropagateReshapes(MlcPass):
         level_in="linalg",
         level_out="linalg",
         preserves=Bitwise(),
-        profile="linalg",
+        profile="linalg-reshapes",
         establishes=("no reshape stands between an op and the only elementwise op that follows it",),
+        nests=True,
+        rules={
+            "cancel": "reshapes that come back to a shape -> the value that had it",
+            "split-loops": "an elementwise op of a collapse -> the op over the loops before, then the collapse",
+            "merge-loops": "an elementwise op of an expand -> the op over the merged loops, then the expand",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for entry in functions_to_lower(module.ops):
             for block in nested_blocks(entry):
+                erase_dead(block)  # a dead reader would hide that a value has one use
                 for op in list(block.ops):
                     if isinstance(op, Reshape):
-                        _cancel(op)
+                        self._cancel(ctx, op)
                     elif isinstance(op, GenericOp) and is_elementwise(op):
                         self._settle(ctx, op)
                 erase_dead(block)
@@ -81,20 +88,26 @@ class LinalgPropagateReshapes(MlcPass):
             if not reshape.result.uses:  # a dead reader would hide that its source has one use
                 reshape.detach()
                 reshape.erase()
-            ctx.remarks.applied(self.name, op, "moved before a reshape")
+            rule = "split-loops" if isinstance(reshape, tensor.CollapseShapeOp) else "merge-loops"
+            ctx.remarks.applied(self.name, op, "moved before a reshape", rule=rule)
+
+    def _cancel(self, ctx: MlcContext, op: Reshape) -> None:
+        """A chain of reshapes that comes back to a shape it has been in is no reshape."""
+        shape = shape_of(op.result)
+        if DYNAMIC_INDEX in shape:
+            return
+        source: SSAValue = op.result
+        while isinstance(source, OpResult) and isinstance(source.op, Reshape):
+            source = source.op.src
+            if shape_of(source) == shape:
+                op.result.replace_all_uses_with(source)
+                ctx.remarks.applied(self.name, op, "reshapes cancelled", rule="cancel")
+                break
+        _erase_unread(op)
 
 
-def _cancel(op: Reshape) -> None:
-    """A chain of reshapes that comes back to a shape it has been in is no reshape."""
-    shape = shape_of(op.result)
-    if DYNAMIC_INDEX in shape:
-        return
-    source: SSAValue = op.result
-    while isinstance(source, OpResult) and isinstance(source.op, Reshape):
-        source = source.op.src
-        if shape_of(source) == shape:
-            op.result.replace_all_uses_with(source)
-            break
+def _erase_unread(op: Reshape) -> None:
+    """Erase a chain of reshapes from its end, as far as nothing reads them."""
     last: Operation | Block = op
     while isinstance(last, Reshape) and not last.result.uses:
         behind = last.src.owner

@@ -49,6 +49,7 @@ from mlc.lowering.llvm import (
     arith_casts,
     arith_ops,
     control,
+    func_ops,
     math_ops,
     memref_ops,
     vector_arith,
@@ -65,6 +66,8 @@ from mlc.lowering.llvm.entry import (
     convert_output_dims,
 )
 from mlc.lowering.llvm.func_ops import convert_function, declare, llvm_signature, returns_status
+from mlc.lowering.llvm.parallel import grain_of, range_function
+from mlc.lowering.llvm.registry import family_of
 from mlc.lowering.llvm.types import element_bytes
 
 CONVERTER_MODULES = (arith_ops, arith_casts, control, math_ops, memref_ops, vector_arith, vector_memory, vector_rows)
@@ -82,6 +85,13 @@ class ConvertToLLVM(MlcPass):
         preserves=Bitwise(),
         profile="loops",
         establishes=("only ops of the llvm dialect are left, and functions of derived constants, which are no code",),
+        rules={
+            **{
+                module.__name__.rpartition(".")[2]: "ops of this family -> llvm ops"
+                for module in (*CONVERTER_MODULES, func_ops)
+            },
+            "function": "func.func -> llvm.func",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -96,7 +106,10 @@ class ConvertToLLVM(MlcPass):
             with_location(op, module.location if isinstance(op.location, UnknownLoc) else op.location)
         for op in converted:
             if isinstance(op, llvm.FuncOp) and op.body.blocks:
-                ctx.remarks.applied(self.name, op, f"converted @{op.sym_name.data}", blocks=len(op.body.blocks))
+                message = f"converted @{op.sym_name.data}"
+                ctx.remarks.applied(self.name, op, message, rule="function", blocks=len(op.body.blocks))
+        for name, times in state.converted.items():
+            ctx.remarks.count(self.name, family_of(name), times)
 
 
 def _survey(module: ModuleOp) -> ModuleState:
@@ -109,6 +122,10 @@ def _survey(module: ModuleOp) -> ModuleState:
                 state.output_dims = op.body
             else:
                 state.functions[name] = (op.function_type, returns_status(op.function_type, name))
+                if "kernel" in op.attributes:
+                    state.kernels.add(name)
+                if (grain := grain_of(op)) is not None:
+                    state.parallel[name] = grain
         elif isinstance(op, memref.GlobalOp) and isinstance(op.initial_value, DenseResourceAttr):
             state.consts[op.sym_name.data] = len(state.consts)
             state.weights.append(op.initial_value.resource_handle.data)
@@ -124,14 +141,17 @@ def _convert(op: Operation, state: ModuleState) -> list[Operation]:
     if isinstance(op, func.FuncOp):
         name = op.sym_name.data
         if not op.body.blocks:
-            return [declare(name, llvm_signature(op.function_type, state.functions[name][1]))]
+            return [
+                declare(name, llvm_signature(op.function_type, state.functions[name][1], team=name in state.kernels))
+            ]
         if name == FORWARD:
             return [convert_forward(op, state)]
         if name == OUTPUT_DIMS:
             return [convert_output_dims(op, state)]
         if name == ARENA_SIZE:
             return [convert_arena_size(op, state)]
-        return [convert_function(op, state)]
+        made = convert_function(op, state)
+        return [made, range_function(op, state)] if name in state.parallel else [made]
     if isinstance(op, memref.GlobalOp):
         return [] if op.sym_name.data in state.consts else [_global(op)]
     if op.name.startswith("llvm."):

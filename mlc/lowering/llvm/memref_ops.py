@@ -282,8 +282,13 @@ def rank(b: FunctionBuilder, op: Operation) -> None:
 def extract_strided_metadata(b: FunctionBuilder, op: Operation) -> None:
     ref = b.memref(op.operands[0])
     n = len(ref.sizes)
-    b.values[op.results[0]] = MemRefValue(ref.base, ref.offset, (), (), ref.element)
-    b.values[op.results[1]] = ZERO
+    ty = cast(MemRefType, op.operands[0].type)
+    known = 0 if isinstance(ty.layout, NoneAttr) else ty.get_offset()
+    # A carried pointer has its offset applied. One that the type states is taken back, as others may count on it;
+    # one known only at run time is zero here.
+    offset = Linear(known) if isinstance(known, int) and known > 0 else ZERO
+    b.values[op.results[0]] = MemRefValue(ref.base, ref.offset.plus(Linear(-offset.const)), (), (), ref.element)
+    b.values[op.results[1]] = offset
     for i in range(n):
         b.values[op.results[2 + i]] = ref.sizes[i]
         b.values[op.results[2 + n + i]] = ref.strides[i]

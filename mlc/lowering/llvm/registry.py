@@ -38,6 +38,11 @@ def convertible() -> tuple[str, ...]:
     return tuple(sorted(_CONVERTERS))
 
 
+def family_of(name: str) -> str:
+    """The module that converts ops of this name."""
+    return _CONVERTERS[name].__module__.rpartition(".")[2]
+
+
 def convert_op(b: FunctionBuilder, op: Operation) -> None:
     """Convert one op at the current place."""
     fn = _CONVERTERS.get(op.name)
@@ -48,6 +53,7 @@ def convert_op(b: FunctionBuilder, op: Operation) -> None:
             hint="lower it first; ops that can be converted: see mlc.lowering.llvm.registry.convertible()",
         )
     b.loc = op.location
+    b.module.converted[op.name] += 1
     try:
         fn(b, op)
     except UnsupportedError as e:

@@ -45,6 +45,15 @@ class LinalgToLoops(MlcPass):
         preserves=Bitwise(),
         profile="buffers",
         establishes=("no linalg op and no memref.copy on memrefs is left",),
+        nests=True,
+        rules={
+            "parallel": "a structured op without reductions -> loops",
+            "reduction": "a structured op with reductions -> loops, the innermost carrying the sums",
+            "softmax": "linalg.softmax -> four loops",
+            "broadcast": "linalg.broadcast -> copying loops",
+            "reduce": "linalg.reduce -> loops",
+            "copy": "memref.copy -> copying loops",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -52,8 +61,11 @@ class LinalgToLoops(MlcPass):
             rule = _rule(op)
             if rule is None or not any(isinstance(v.type, MemRefType) for v in op.operands):
                 continue
+            kind = op.name.partition(".")[2]
+            if isinstance(op, LinalgStructuredOperation):
+                kind = "parallel" if all(t.data == PARALLEL for t in op.get_iterator_types()) else "reduction"
             rule(op)
-            ctx.remarks.applied(self.name, op, f"{op.name} became scalar loops")
+            ctx.remarks.applied(self.name, op, f"{op.name} became scalar loops", rule=kind)
             op.detach()
             op.erase()
 

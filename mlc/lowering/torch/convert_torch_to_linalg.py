@@ -24,6 +24,7 @@ Tests: tests/lowering/torch/
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -63,7 +64,7 @@ from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.torch.to_linalg import dtypes
-from mlc.lowering.torch.to_linalg.all_lowerings import LOWERINGS
+from mlc.lowering.torch.to_linalg.all_lowerings import FAMILIES, LOWERINGS
 from mlc.lowering.torch.to_linalg.complex_numbers import COMPLEX_LOWERINGS, Complex, is_complex, lower_complex
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64
@@ -71,6 +72,11 @@ from mlc.lowering.torch.to_linalg.loops import convert_loop
 from mlc.lowering.torch.to_linalg.registry import Conversion
 from mlc.lowering.torch.to_linalg.scalars import as_scalar
 from mlc.lowering.torch.to_linalg.tensor import Scalar, Tensor, plain
+
+
+def _family(module: str) -> str:
+    """The file of lowerings: elementwise, pooling, ..."""
+    return module.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,10 @@ class ConvertTorchToLinalg(MlcPass):
         preserves=Reassociates("sums of products are added in the order of the loops, not of ATen's kernels"),
         profile="torch-lowering",
         establishes=("no torch op or type is left",),
+        rules={
+            family: "ops of this family -> linalg on tensors"
+            for family in sorted(_family(m.__name__) for m in FAMILIES)
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -98,7 +108,10 @@ class ConvertTorchToLinalg(MlcPass):
         for function in functions:
             converted = _FunctionConversion(function)
             converted.run()
-            ctx.remarks.applied(self.name, function, f"converted {converted.count} ops")
+            for family, times in sorted(converted.families.items()):
+                ctx.remarks.count(self.name, family, times)
+            count = converted.families.total()
+            ctx.remarks.analysis(self.name, function, f"converted {count} ops")
         for name in [name for name in module.attributes if name.startswith("torch.")]:
             del module.attributes[name]
 
@@ -154,7 +167,7 @@ class _FunctionConversion:
 
     def __init__(self, function: func.FuncOp) -> None:
         self.function = function
-        self.count = 0
+        self.families: Counter[str] = Counter()
         self.env: dict[SSAValue, Any] = {}
 
     def run(self) -> None:
@@ -224,9 +237,11 @@ class _FunctionConversion:
         operands = [self.env[v] for v in op.operands]
         if is_complex(operands, op.result_types):
             out = lower_complex(c, name, operands)
+            self.families[_family(lower_complex.__module__)] += 1
         else:
-            out = LOWERINGS[name](c, *operands)
-        self.count += 1
+            lowering = LOWERINGS[name]
+            out = lowering(c, *operands)
+            self.families[_family(lowering.__module__)] += 1
         if len(op.results) == 1:
             out = (out,)
         self._bind(c, op, out)

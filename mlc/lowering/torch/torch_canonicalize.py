@@ -45,33 +45,56 @@ class TorchCanonicalize(MlcPass):
         level_in="torch",
         level_out="torch",
         preserves=Bitwise(),
-        profile="torch-ops",
+        profile="torch-forms",
         establishes=("no copy, detach or inactive dropout is left",),
+        nests=True,
+        rules={
+            "unpack-list": "an unpacked list construct -> its elements",
+            "drop-copy": "clone, contiguous, detach, alias -> the tensor",
+            "drop-dropout": "inactive dropout -> the tensor",
+            "drop-cast": "a conversion to the type it has -> the tensor",
+            "double-t": "t of t -> the tensor",
+            "double-transpose": "transpose of the same transpose -> the tensor",
+            "drop-view": "a view to its own shape -> the tensor",
+            "view-of-view": "a view of a view -> a view of the first tensor",
+            "fold-size": "a known size -> a constant",
+            "fold-arithmetic": "integer arithmetic on constants -> a constant",
+            "erase-dead": "an op that nothing reads -> nothing",
+        },
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for block in [block for op in module.walk() for region in op.regions for block in region.blocks]:
             self._simplify(ctx, block)
         for block in [block for op in module.walk() for region in op.regions for block in region.blocks]:
-            _remove_dead(block)
+            ctx.remarks.count(self.name, "erase-dead", _remove_dead(block))
 
     def _simplify(self, ctx: MlcContext, block: Block) -> None:
         for op in list(block.ops):
             replaced = _unpacked_list(op) if isinstance(op, PrimListUnpackOp) else None
             if replaced is not None:
+                ctx.remarks.applied(self.name, op, "folded", rule="unpack-list")
                 Rewriter.replace_op(op, [], replaced)
                 continue
-            rule = _RULES.get(op.name)
-            found = rule(op) if rule is not None and isinstance(op, AtenOp) else None
+            rule, found = _simpler(op) if isinstance(op, AtenOp) else ("", None)
             if found is None:
                 continue
-            ctx.remarks.applied(self.name, op, "folded")
+            ctx.remarks.applied(self.name, op, "folded", rule=rule)
             if isinstance(found, SSAValue):
                 Rewriter.replace_op(op, [], [found])
             else:
                 found.location = op.location
                 Rewriter.insert_op(found, InsertPoint.before(op))
                 Rewriter.replace_op(op, [], found.results)
+
+
+def _simpler(op: AtenOp) -> tuple[str, Replacement]:
+    """The first rule that fits, and what it gives."""
+    for name, rule in _RULES.get(op.name, ()):
+        found = rule(op)
+        if found is not None:
+            return name, found
+    return "", None
 
 
 def _unpacked_list(op: Operation) -> list[SSAValue] | None:
@@ -81,11 +104,15 @@ def _unpacked_list(op: Operation) -> list[SSAValue] | None:
     return None
 
 
-def _remove_dead(block: Block) -> None:
+def _remove_dead(block: Block) -> int:
+    """Erase what nothing reads; how many ops that were."""
+    erased = 0
     for op in reversed(list(block.ops)):
         if op.results and not any(r.first_use for r in op.results) and is_side_effect_free(op):
             op.detach()
             op.erase()
+            erased += 1
+    return erased
 
 
 def _same_type(op: AtenOp, value: SSAValue) -> SSAValue | None:
@@ -126,13 +153,18 @@ def _double_transpose(op: AtenOp) -> Replacement:
 _VIEWS = ("torch.aten.view", "torch.aten.reshape", "torch.aten._unsafe_view")
 
 
-def _view(op: AtenOp) -> Replacement:
-    """A view to its own static shape is nothing; a view of a view reads the first tensor."""
+def _same_view(op: AtenOp) -> Replacement:
+    """A view to its own static shape is nothing."""
     source = op.operands[0]
     shape = op.results[0].type
     if source.type == shape and isinstance(shape, VTensorType) and shape.shape is not None and None not in shape.shape:
         return source
-    inner = _defining(source, *_VIEWS)
+    return None
+
+
+def _view_of_view(op: AtenOp) -> Replacement:
+    """A view of a view reads the first tensor."""
+    inner = _defining(op.operands[0], *_VIEWS)
     if inner is None or constant_value(op.operands[1]) is NOT_CONSTANT:
         return None
     return create(op.name, [inner.operands[0], op.operands[1]], op.result_types)
@@ -162,32 +194,24 @@ def _cast(op: AtenOp) -> Replacement:
     return _same_type(op, op.operands[0])
 
 
-_RULES: dict[str, Rule] = {
-    **{
-        f"torch.aten.{name}": _identity
-        for name in (
-            "clone",
-            "contiguous",
-            "detach",
-            "alias",
-            "lift_fresh",
-            "lift_fresh_copy",
-            "resolve_conj",
-            "resolve_neg",
-        )
-    },
-    **{
-        f"torch.aten.{name}": _inactive_dropout
-        for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
-    },
-    "torch.aten.t": _double_t,
-    "torch.aten.transpose.int": _double_transpose,
-    **{name: _view for name in _VIEWS},
-    "torch.aten.size.int": _size,
-    "torch.aten.add.int": _arithmetic(operator.add),
-    "torch.aten.sub.int": _arithmetic(operator.sub),
-    "torch.aten.mul.int": _arithmetic(operator.mul),
-    "torch.aten.floordiv.int": _arithmetic(operator.floordiv),
-    "torch.aten.remainder.int": _arithmetic(operator.mod),
-    **{f"torch.aten.{name}": _cast for name in ("to.dtype", "to.dtype_layout", "to.device", "to.other", "_to_copy")},
+_IDENTITIES = ("clone", "contiguous", "detach", "alias", "lift_fresh", "lift_fresh_copy", "resolve_conj", "resolve_neg")
+_DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+_CASTS = ("to.dtype", "to.dtype_layout", "to.device", "to.other", "_to_copy")
+_ARITHMETIC = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "floordiv": operator.floordiv,
+    "remainder": operator.mod,
+}
+# op name -> (rule, what it gives), tried in order
+_RULES: dict[str, tuple[tuple[str, Rule], ...]] = {
+    **{f"torch.aten.{name}": (("drop-copy", _identity),) for name in _IDENTITIES},
+    **{f"torch.aten.{name}": (("drop-dropout", _inactive_dropout),) for name in _DROPOUTS},
+    **{f"torch.aten.{name}": (("drop-cast", _cast),) for name in _CASTS},
+    **{f"torch.aten.{name}.int": (("fold-arithmetic", _arithmetic(fn)),) for name, fn in _ARITHMETIC.items()},
+    **{name: (("drop-view", _same_view), ("view-of-view", _view_of_view)) for name in _VIEWS},
+    "torch.aten.t": (("double-t", _double_t),),
+    "torch.aten.transpose.int": (("double-transpose", _double_transpose),),
+    "torch.aten.size.int": (("fold-size", _size),),
 }

@@ -61,6 +61,8 @@ class TorchFoldBatchNorm(MlcPass):
         ),
         profile="torch-conv-bn",
         establishes=("no eval batch norm follows a convolution of constant weights alone",),
+        nests=True,
+        rules={name.removeprefix("torch.aten."): "batch norm of it -> scaled weights" for name in sorted(_ROOTS)},
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
@@ -71,8 +73,9 @@ class TorchFoldBatchNorm(MlcPass):
                 continue
             root = op.operands[0].owner
             assert isinstance(root, AtenOp) and isinstance(op, AtenOp)
+            name = root.name.removeprefix("torch.aten.")
             folded = _Folding(op, root).run()
-            ctx.remarks.applied(self.name, folded, f"batch norm folded into {root.name.removeprefix('torch.aten.')}")
+            ctx.remarks.applied(self.name, folded, f"batch norm folded into {name}", rule=name)
 
 
 def _obstacle(op: Operation) -> str:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from xdsl.dialects import func, memref
 from xdsl.dialects.builtin import TensorType
 
+from fuzz.generators.aliasing import make_program
 from mlc.errors import UnsupportedError
 from mlc.ir.pipeline import make_pass
 from mlc.lowering.buffers import alias_analysis, function_bufferizer
 from mlc.lowering.buffers.function_bufferizer import FunctionBufferizer
 from tests.lowering.buffers.checking import check, parsed
-from tests.lowering.buffers.programs import make_program
 
 
 def run_tape(data: bytes, *, in_kernel: bool, dynamic: bool, passes: tuple[str, ...]) -> bool:

@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from fuzz.tape import Tape
+from mlc.testing.program import Program, build
+
 Shape = tuple[int, ...]
 DYN = -1
 
@@ -27,26 +32,6 @@ class Value:
         return f"tensor<{'x'.join([*dims, 'f32'])}>"
 
 
-class Tape:
-    """Choices read from bytes; zeros when they run out."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def below(self, n: int) -> int:
-        byte = self._data[self._at] if self._at < len(self._data) else 0
-        self._at += 1
-        return byte % n
-
-    def pick(self, items: Sequence):
-        return items[self.below(len(items))]
-
-    @property
-    def empty(self) -> bool:
-        return self._at >= len(self._data)
-
-
 def _maps(*maps: str, rank: int) -> str:
     dims = ", ".join(f"d{i}" for i in range(rank))
     return "[" + ", ".join(f"affine_map<({dims}) -> ({m})>" for m in maps) + "]"
@@ -56,8 +41,15 @@ def _identity(rank: int) -> str:
     return ", ".join(f"d{i}" for i in range(rank))
 
 
+class ByteTape(Tape):
+    """One byte per decision, however few the choices: a change of one byte changes one decision."""
+
+    def below(self, n: int) -> int:
+        return self.byte() % n
+
+
 @dataclass
-class Program:
+class AliasingGenerator:
     """Text of a module with `@forward`, and the shapes of its inputs."""
 
     tape: Tape
@@ -365,9 +357,21 @@ def _list(items: Sequence[object]) -> str:
     return "[" + ", ".join(map(str, items)) + "]"
 
 
-def make_program(data: bytes, *, in_kernel: bool, dynamic: bool) -> Program:
+def make_program(data: bytes, *, in_kernel: bool, dynamic: bool) -> AliasingGenerator:
     """The program of a tape."""
-    p = Program(Tape(data), in_kernel, dynamic)
+    return _generate(ByteTape(data), in_kernel=in_kernel, dynamic=dynamic)
+
+
+def aliasing_kernels(tape: Tape) -> Program:
+    """@forward and its kernels, before buffers."""
+    seed = tape.byte()
+    p = _generate(tape, in_kernel=tape.chance(50), dynamic=tape.chance(30))
+    weights = {"w": np.random.default_rng(seed).integers(-4, 5, (4, 4)).astype(np.float32)}
+    return build("\n".join(p.lines), weights=weights, seed=seed, features=("dynamic",) if p.dynamic else ())
+
+
+def _generate(tape: Tape, *, in_kernel: bool, dynamic: bool) -> AliasingGenerator:
+    p = AliasingGenerator(tape, in_kernel, dynamic)
     rows = 3
     shapes = [(rows, 4), (rows, 4), (rows, 2)] if dynamic else [(4, 4), (4, 4), (2, 4)]
     p.inputs = [Value(f"%x{i}", s, dynamic) for i, s in enumerate(shapes)]
