@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 
-.PHONY: demo test lint fuzz bench clean help
+.PHONY: demo test lint fuzz mutate bench clean help
 
 help:
 	@echo "make demo               compile two PyTorch models, compare with eager, print speed and error"
 	@echo "make test               the whole suite"
 	@echo "make lint               ruff and basedpyright"
 	@echo "make fuzz SECONDS=60    random programs through every pass, with a ledger"
+	@echo "make mutate             small lies put into passes, counted by how many the properties see"
 	@echo "make bench              mlc and eager side by side on the model table (MODEL=resnet50 PEERS=jit)"
 
 $(BIN)/python:
@@ -36,6 +37,9 @@ lint: $(VENV)/.test
 
 fuzz: $(VENV)/.test
 	$(BIN)/python -m fuzz --seconds $(SECONDS)
+
+mutate: $(VENV)/.test
+	$(BIN)/python -m fuzz.mutate
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks $(if $(MODEL),--models $(MODEL)) $(if $(PEERS),--peers $(PEERS))
