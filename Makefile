@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 
-.PHONY: demo test lint fuzz bench bench-accept clean help
+.PHONY: demo test lint fuzz mutate bench bench-accept clean help
 
 help:
 	@echo "make demo               compile two PyTorch models, compare with eager, print speed and error"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench              mlc beside every peer on the model table, 1 thread and all; goes on where it stopped"
 	@echo "                        MODEL=resnet50 PEERS=openvino THREADS=2 RUNS=15 CONTENDED=1 FRESH=1"
 	@echo "make bench-accept       the latest ratios become those that regressions are seen against"
+	@echo "make mutate             small lies put into passes, counted by how many the properties see"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +51,9 @@ bench: $(VENV)/.bench
 
 bench-accept: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --accept
+
+mutate: $(VENV)/.test
+	$(BIN)/python -m fuzz.mutate
 
 clean:
 	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache build dist

@@ -11,8 +11,10 @@ from itertools import count
 from typing import ClassVar
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import UNKNOWN_LOC, FloatAttr, IntegerAttr, ModuleOp, f16
+from xdsl.dialects.builtin import UNKNOWN_LOC, ArrayAttr, FloatAttr, IntegerAttr, ModuleOp, f16
 from xdsl.dialects.linalg.abstract_ops import NamedOperation
+from xdsl.dialects.linalg.attrs import IteratorTypeAttr
+from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.ir.context import MlcContext
@@ -253,6 +255,20 @@ class ForgetsSigns(MlcPass):
 
 
 @dataclass(frozen=True)
+class ClaimsParallel(MlcPass):
+    """Reductions whose rounds may run at the same time."""
+
+    name = "canary-race"
+    contract: ClassVar[Contract] = promise(Bitwise())
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op in module.walk():
+            if isinstance(op, GenericOp):
+                kinds = [IteratorTypeAttr.parallel() for _ in op.iterator_types]
+                op.properties["iterator_types"] = ArrayAttr(kinds)
+
+
+@dataclass(frozen=True)
 class HidesARule(MlcPass):
     """A rewrite under a name that the contract does not declare."""
 
@@ -279,5 +295,6 @@ CANARIES: tuple[tuple[type[MlcPass], str], ...] = (
     (MaximumFromZero, "values"),
     (ForgetsSigns, "values"),
     (HidesARule, "rule"),
+    (ClaimsParallel, "race"),
 )
 """Each with the kind of finding that must name it."""

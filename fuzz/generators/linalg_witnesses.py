@@ -57,7 +57,14 @@ class WitnessGenerator(LinalgGenerator):
         same = [f"d{k}" for k in range(n)]
         reads = [(a, same)]
         if extra and n and a.shape[-1] != DYN and self.tape.chance(60):
-            reads.append((self.weight(a.shape[-1:], a.element), same[-1:]))
+            size = a.shape[-1]
+            shape, read = self.tape.pick(
+                (
+                    *(((size,), same[-1:]), ((size,), same[-1:]), ((size,), same[-1:])),
+                    *(((size, size), same[-1:] * 2), ((2, size), ["1", same[-1]])),  # a diagonal, the second row
+                )
+            )
+            reads.append((self.weight(shape, a.element), read))
         names = [f"%x{k}_{self.out.counter}" for k in range(len(reads))]
         maps = [affine(n, m) for _, m in reads] + [affine(n, same)]
         init = self.empty(a.shape, a.element)
@@ -84,8 +91,8 @@ class WitnessGenerator(LinalgGenerator):
         self.add("moved", result, shape, a.element, a)
         return self.values[-1]
 
-    def product(self, a: Value, b: Value, spec: str) -> Value:
-        """A contraction as a generic, by letters: `bmk,bkn,bmn`."""
+    def product(self, a: Value, b: Value, spec: str, *, onto: bool = False) -> Value:
+        """A contraction as a generic, by letters: `bmk,bkn,bmn`. `onto`: added to a constant, not to zeros."""
         left, right, result = spec.split(",")
         letters = [*result, *dict.fromkeys(c for c in left + right if c not in result)]
         size = dict(zip(left, a.shape, strict=True)) | dict(zip(right, b.shape, strict=True))
@@ -94,7 +101,7 @@ class WitnessGenerator(LinalgGenerator):
         maps = [affine(len(letters), [at[c] for c in s]) for s in (left, right, result)]
         kinds = ", ".join('"parallel"' if c in result else '"reduction"' for c in letters)
         e, t, c = a.element, tensor(shape, a.element), self.out.counter
-        init = self.fill(shape, e)
+        init = self.weight(shape, e).name if onto else self.fill(shape, e)
         name = self.out.name()
         self.out.emit(
             f"{name} = linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{kinds}]}}"
@@ -392,10 +399,10 @@ class WitnessGenerator(LinalgGenerator):
         self.product(t, w, "bmk,bkn,bmn")
 
     def transposed_result(self) -> None:
-        """A contraction that a transposing copy alone reads; near misses: the last dimension moves, two readers."""
+        """A contraction that a transposing copy alone reads; near misses: another start, two readers."""
         a = self.matrix(3)
         w = self.weight((a.shape[0], a.shape[2], self.tape.pick((4, 3, 8))), a.element)
-        p = self.product(a, w, "bmk,bkn,bmn")
+        p = self.product(a, w, "bmk,bkn,bmn", onto=self.tape.chance(20))
         if self.tape.chance(15):
             self.follow(p)
         self.moved(p, self.tape.pick(([1, 0, 2], [1, 0, 2], [0, 2, 1])))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import UnknownLoc
-from xdsl.dialects.linalg.abstract_ops import NamedOperation
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation, NamedOperation
 from xdsl.dialects.linalg.ops import BroadcastOp, TransposeOp
 from xdsl.dialects.utils import FastMathAttrBase, FastMathFlag
 from xdsl.ir import Attribute, Operation
@@ -63,9 +63,8 @@ def check(make_pass: MakePass, contract: Contract, program: Program, *, thorough
         return Outcome(Finding("crash", f"{type(e).__name__}: {e}"))
     outcome.fired = Counter({rule: times for (_, rule), times in after.ctx.remarks.fired.items() if times})
     outcome.changed = bool(outcome.fired) or not same_structure(program, after)
-    outcome.finding = (
-        _check_rules(p.name, contract, outcome) or _check_ir(after) or _compare_runs(contract, program, after, outcome)
-    )
+    outcome.finding = _check_rules(p.name, contract, outcome) or _check_ir(program, after)
+    outcome.finding = outcome.finding or _compare_runs(contract, program, after, outcome)
     if outcome.finding is None and thorough:
         outcome.finding = _check_again(make_pass, contract, program, after)
     if outcome.finding is not None:
@@ -94,17 +93,31 @@ def _check_rules(name: str, contract: Contract, outcome: Outcome) -> Finding | N
     return Finding("rule", f"not declared in the contract of '{name}': {', '.join(unknown)}") if unknown else None
 
 
-def _check_ir(after: Program) -> Finding | None:
-    """The strong verifier, and a location on every op."""
+def _check_ir(before: Program, after: Program) -> Finding | None:
+    """The strong verifier, a location on every op, no parallel loop that writes one element several times."""
     try:
         verify_module(after.module, after.ctx)
     except MlcError as e:
         return Finding("verifier", str(e))
+    if _races(after) > _races(before):
+        return Finding("race", "a parallel loop of a structured op does not index its output")
     lost = next((op for op in visible_ops(after.module) if isinstance(op.location, UnknownLoc)), None)
     if lost is not None:
         around = lost.parent_op()
         return Finding("location", f"'{lost.name}' in '{around.name if around else 'nothing'}' has no location")
     return None
+
+
+def _races(program: Program) -> int:
+    """Loops of structured ops that claim to be parallel although every round writes the same element."""
+    count = 0
+    for op in program.module.walk():
+        if isinstance(op, LinalgStructuredOperation):
+            written = {d for m in op.get_indexing_maps().data[len(op.inputs) :] for d in m.data.used_dims()}
+            kinds = [str(kind.data) for kind in op.get_iterator_types()]
+            loops = op.get_static_loop_ranges()
+            count += sum(k == "parallel" and d not in written and loops[d] > 1 for d, k in enumerate(kinds))
+    return count
 
 
 def _check_again(make_pass: MakePass, contract: Contract, program: Program, after: Program) -> Finding | None:

@@ -141,6 +141,7 @@ def doubled(module: ModuleOp) -> None:
 def test_nested_is_what_the_pass_does_on_the_module(name: str):
     """The promise of `Contract.nests`: no function's result depends on another symbol."""
     generate = PROFILES[CONTRACTS[name].profile]
+    options = dict(next(iter(CONTRACTS[name].options), {}))
     changed = 0
     for seed in range(12):
         program = generate(Tape(random.Random(seed).randbytes(150)))
@@ -148,7 +149,10 @@ def test_nested_is_what_the_pass_does_on_the_module(name: str):
         whole, alone = program.copy(), program.copy()
         start = print_text(whole.module)
         outcomes = []
-        for p, pipeline in ((whole, [make_pass(name)]), (alone, [OpPipeline("func.func", (make_pass(name),))])):
+        for p, pipeline in (
+            (whole, [make_pass(name, options)]),
+            (alone, [OpPipeline("func.func", (make_pass(name, options),))]),
+        ):
             try:
                 run_pipeline(pipeline, p.ctx, p.module, Instruments(verify_each=True))
             except MlcError as e:

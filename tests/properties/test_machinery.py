@@ -52,7 +52,7 @@ def test_planted_lies_are_reported(canary: type[MlcPass], kind: str):
 def test_canaries_cover_every_kind_of_equality_and_check():
     relations = {type(canary.contract.preserves).__name__ for canary, _ in CANARIES}
     assert relations == {"Bitwise", "Reassociates", "WithinUlp", "WithinBound"}
-    kinds = {"values", "location", "determinism", "idempotence", "verifier", "crash", "rule"}
+    kinds = {"values", "location", "determinism", "idempotence", "verifier", "crash", "rule", "race"}
     assert {kind for _, kind in CANARIES} >= kinds
 
 

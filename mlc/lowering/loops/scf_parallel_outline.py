@@ -40,7 +40,7 @@ from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.loops.cost import block_cost, constant_of, trip_count
 
 PARALLEL, MAY_ALIAS = "parallel", "mlc.may_alias"
@@ -70,8 +70,8 @@ class ScfParallelOutline(MlcPass):
         establishes=("parallel loops worth several threads are calls of functions marked parallel",),
     )
 
-    min_cost: int = 60_000
-    grain_cost: int = 12_000
+    min_cost: int = option(60_000, Span(0, 1 << 40))
+    grain_cost: int = option(12_000, Span(0, 1 << 40))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for function in list(module.ops):

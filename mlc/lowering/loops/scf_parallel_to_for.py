@@ -39,12 +39,12 @@ class ScfParallelToFor(MlcPass):
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
-        for op in list(module.walk(reverse=True)):
-            if isinstance(op, scf.ParallelOp):
-                _serialise(op)
-                ctx.remarks.applied(self.name, op, f"{len(op.lowerBound)} parallel loops run one after the other")
-                op.detach()
-                op.erase()
+        loops = [op for top in module.ops for op in top.walk(reverse=True) if isinstance(op, scf.ParallelOp)]
+        for op in loops:
+            _serialise(op)
+            ctx.remarks.applied(self.name, op, f"{len(op.lowerBound)} parallel loops run one after the other")
+            op.detach()
+            op.erase()
 
 
 def _serialise(op: scf.ParallelOp) -> None:

@@ -34,7 +34,7 @@ from mlc.dialects.torch.types import INT, VTensorType
 from mlc.dialects.torch.values import NOT_CONSTANT, constant_value
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.torch.repeats import Place, Repeat, Source, find_repeat
 from mlc.lowering.torch.step_results import Collected, Results, results_of
 
@@ -58,7 +58,7 @@ class TorchRollLoops(MlcPass):
         establishes=("no run of min-steps equal steps with a product is left in a straight line",),
     )
 
-    min_steps: int = 8
+    min_steps: int = option(8, Span(2, 1 << 20))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for function in [op for op in module.walk() if isinstance(op, func.FuncOp) and op.body.blocks]:
@@ -70,7 +70,7 @@ class TorchRollLoops(MlcPass):
         refused: set[Operation] = set()
         for _ in range(MOST_LOOPS):
             ops = [op for op in block.ops if not _is_constant(op)][:-1]
-            found = find_repeat([op for op in ops if op not in refused], max(2, self.min_steps))
+            found = find_repeat([op for op in ops if op not in refused], self.min_steps)
             if found is None:
                 return
             reason = "" if any(op.name in PRODUCTS for op in found.first_step) else "no product of matrices in a step"
