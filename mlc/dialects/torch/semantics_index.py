@@ -147,6 +147,18 @@ def index_add(c: Call, x: np.ndarray, dim: int, indices: np.ndarray, source: np.
     return out.reshape(x.shape)
 
 
+@aten("index_reduce")
+def index_reduce(
+    c: Call, x: np.ndarray, dim: int, indices: np.ndarray, source: np.ndarray, reduce: str, include_self: bool = True
+) -> Any:
+    """Rows of the source multiplied, averaged or compared into numbered rows."""
+    at = axis(dim, x.ndim)
+    shape = [-1 if i == at else 1 for i in range(x.ndim)]
+    return scatter_reduce(
+        c, x, dim, np.broadcast_to(indices.reshape(shape), source.shape), source, reduce, include_self
+    )
+
+
 @aten("index_copy")
 def index_copy(c: Call, x: np.ndarray, dim: int, indices: np.ndarray, source: np.ndarray) -> Any:
     """Rows of the source written at numbered rows."""
@@ -185,6 +197,18 @@ def take(c: Call, x: np.ndarray, indices: np.ndarray) -> Any:
     return x.reshape(-1)[_check_range(c, indices, x.size)]
 
 
+@aten("put")
+def put(c: Call, x: np.ndarray, indices: np.ndarray, source: np.ndarray, accumulate: bool = False) -> Any:
+    """Elements written, or added, by their number in row-major order."""
+    out = x.reshape(-1).copy()
+    where = _check_range(c, indices, x.size).reshape(-1)
+    if accumulate:
+        np.add.at(out, where, source.reshape(-1))
+    else:
+        out[where] = source.reshape(-1)
+    return out.reshape(x.shape)
+
+
 @aten("take_along_dim")
 def take_along_dim(c: Call, x: np.ndarray, indices: np.ndarray, dim: Any = None) -> Any:
     """Elements by number along a dimension, shapes broadcast."""
@@ -197,6 +221,13 @@ def take_along_dim(c: Call, x: np.ndarray, indices: np.ndarray, dim: Any = None)
 def nonzero(_c: Call, x: np.ndarray) -> Any:
     """Indices of the elements that are not 0, one row each."""
     return np.argwhere(x)
+
+
+@aten("nonzero_static")
+def nonzero_static(_c: Call, x: np.ndarray, size: int, fill_value: int = -1) -> Any:
+    """The first `size` rows of nonzero, filled up."""
+    found = np.argwhere(x)[:size]
+    return np.concatenate([found, np.full((size - len(found), x.ndim), fill_value, found.dtype)])
 
 
 @aten("embedding")
@@ -216,3 +247,14 @@ def as_strided(c: Call, x: np.ndarray, size: Any, stride: Any, offset: Any = Non
     for count, step in zip(size, stride, strict=True):
         where = where[..., None] + np.arange(count) * step
     return flat[_check_range(c, where, flat.size)]
+
+
+@aten("as_strided_scatter")
+def as_strided_scatter(c: Call, x: np.ndarray, source: np.ndarray, size: Any, stride: Any, offset: Any = None) -> Any:
+    """A contiguous tensor with elements by offset and strides written."""
+    flat = np.ascontiguousarray(x).reshape(-1).copy()
+    where = np.asarray(offset or 0)
+    for count, step in zip(size, stride, strict=True):
+        where = where[..., None] + np.arange(count) * step
+    flat[_check_range(c, where, flat.size)] = source
+    return flat.reshape(x.shape)

@@ -173,14 +173,20 @@ def _refuse_scripted(model: object) -> None:
 
 @contextlib.contextmanager
 def _recording_settings() -> Iterator[None]:
-    """No autograd, no fused encoder fast path, and an eye on Python's and numpy's random numbers."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    """No autograd, no fused encoder fast path, and an eye on Python's and numpy's random numbers.
+
+    `torch.compiler.is_compiling()` is true meanwhile: models ask it before they branch on values for speed alone.
+    """
+    compiler: Any = torch.compiler
+    fast, compiling = torch.backends.mha.get_fastpath_enabled(), compiler._is_compiling_flag
     torch.backends.mha.set_fastpath_enabled(False)
+    compiler._is_compiling_flag = True
     python, legacy = random.getstate(), _numpy_random_state()
     try:
         with below_autograd():
             yield
     finally:
+        compiler._is_compiling_flag = compiling
         torch.backends.mha.set_fastpath_enabled(fast)
     if random.getstate() != python or _numpy_random_state() != legacy:
         warnings.warn(

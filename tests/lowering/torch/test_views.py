@@ -102,6 +102,8 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("reflection_pad2d", (Y, [1, 2, 3, 1])),
     ("replication_pad2d", (Y, [1, 2, 3, 1])),
     ("pad", (X, [2, 1], "circular")),
+    ("pad", (X, [2, -1], "circular")),
+    ("pad", (Y, [-1, 2, 1, -1], "circular")),
     ("pad", (X, [1, 1], "constant", 2.0)),
     ("pad", (Y, [1, 1, 2, 0], "reflect")),
     ("gather", (X, 1, torch.tensor([[[0, 2, 1, 1]], [[1, 0, 0, 2]]]))),

@@ -226,7 +226,17 @@ def flip(c: Conversion, x: Tensor, dims: Sequence[int]) -> Tensor:
     return gathered(c, x, x.shape, at)
 
 
-@lowers("aten.unfold")
+@lowers("aten.fliplr")
+def fliplr(c: Conversion, x: Tensor) -> Tensor:
+    return flip(c, x, [1])
+
+
+@lowers("aten.flipud")
+def flipud(c: Conversion, x: Tensor) -> Tensor:
+    return flip(c, x, [0])
+
+
+@lowers("aten.unfold", "aten.unfold_copy")
 def unfold(c: Conversion, x: Tensor, dim: int, size: int, step: int) -> Tensor:
     if x.rank == 0:
         return c.viewed(x, (1,))
@@ -250,14 +260,16 @@ def as_strided(
     steps = [c.static_int(s, "a stride") for s in strides]
     first = 0 if offset is None else c.static_int(offset, "the storage offset")
 
-    def at(body: Body, i: list[SSAValue]) -> list[SSAValue]:
-        place = body.index(first)
-        for v, step in zip(i, steps, strict=True):
-            if step:
-                place = body.op(arith.AddiOp, place, body.op(arith.MuliOp, v, body.index(step)) if step != 1 else v)
-        return [place]
+    return gathered(c, flat, c.sizes(sizes), lambda b, i: [strided_place(b, i, steps, first)])
 
-    return gathered(c, flat, c.sizes(sizes), at)
+
+def strided_place(b: Body, at: Sequence[SSAValue], steps: Sequence[int], first: int) -> SSAValue:
+    """first + sum of index times stride."""
+    place = b.index(first)
+    for v, step in zip(at, steps, strict=True):
+        if step:
+            place = b.op(arith.AddiOp, place, b.op(arith.MuliOp, v, b.index(step)) if step != 1 else v)
+    return place
 
 
 @lowers("aten.diagonal", "aten.diagonal_copy")

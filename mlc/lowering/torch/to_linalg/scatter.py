@@ -5,35 +5,23 @@ from __future__ import annotations
 import math as pymath
 from collections.abc import Callable, Sequence
 
-from xdsl.dialects import arith, scf, tensor
-from xdsl.ir import Block, SSAValue
+from xdsl.dialects import arith, tensor
+from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
+from mlc.lowering.torch.to_linalg.creation import strided_place
 from mlc.lowering.torch.to_linalg.dims import Dim, mlir_shape
-from mlc.lowering.torch.to_linalg.dtypes import BOOL, DType
+from mlc.lowering.torch.to_linalg.dtypes import DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.indexing import checked
+from mlc.lowering.torch.to_linalg.ordered_writes import looped
+from mlc.lowering.torch.to_linalg.masks import is_mask, masked_put
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import broadcast_shape, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor, plain
 from mlc.lowering.torch.to_linalg.view import index_in, slice_bounds, stretched, unsqueeze
 
 Int = int | Scalar
-Step = Callable[[Body, list[SSAValue], SSAValue], SSAValue]
-
-
-def looped(c: Conversion, sizes: Sequence[Dim], start: SSAValue, step: Step) -> SSAValue:
-    """Nested loops over `sizes` that carry a tensor: `step(body, indices, tensor)` returns the next one."""
-
-    def nest(d: int, at: list[SSAValue], carried: SSAValue) -> SSAValue:
-        if d == len(sizes):
-            return step(Body(c.block, c.location), at, carried)
-        block = Block(arg_types=[c.index(0).type, carried.type])
-        with c.inside(block):
-            c.emit(scf.YieldOp(nest(d + 1, [*at, block.args[0]], block.args[1])))
-        return c.emit(scf.ForOp(c.index(0), c.dims.value(sizes[d]), c.index(1), [carried], block)).results[0]
-
-    return nest(0, [], start)
 
 
 def inserted(c: Conversion, x: Tensor, piece: Tensor, offsets: Sequence[Dim], strides: Sequence[int]) -> Tensor:
@@ -103,7 +91,7 @@ def copy(c: Conversion, x: Tensor, source: Tensor, *_: object) -> Tensor:
 Combine = Callable[[Body, SSAValue, SSAValue], SSAValue]
 
 
-def _combiner(name: str | None, t: DType) -> Combine | None:
+def combiner(name: str | None, t: DType) -> Combine | None:
     """How an old and a new element meet; None: the new one replaces it."""
     match name:
         case None:
@@ -118,7 +106,7 @@ def _combiner(name: str | None, t: DType) -> Combine | None:
             return lambda b, x, y: b.minimum(x, y, t)
 
 
-def _neutral(name: str, t: DType) -> Number:
+def neutral(name: str, t: DType) -> Number:
     match name:
         case "prod":
             return 1
@@ -133,13 +121,13 @@ def _neutral(name: str, t: DType) -> Number:
 def _scatter(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor | Number, name: str | None) -> Tensor:
     """x[…, index[i], …] = combine(x[…], source[i]) for all i, in row-major order."""
     if x.rank == 0:
-        wide = _scatter(c, unsqueeze(c, x, 0), 0, _at_least_1d(c, index), _source_1d(c, source), name)
+        wide = _scatter(c, unsqueeze(c, x, 0), 0, at_least_1d(c, index), _source_1d(c, source), name)
         return c.viewed(wide, ())
     d, t = x.dim(dim), x.dtype
-    index, source = _at_least_1d(c, index), _source_1d(c, source)
+    index, source = at_least_1d(c, index), _source_1d(c, source)
     places = c.plain(checked(c, index, x.shape[d], wraps=False)).value
     read = c.plain(cast(c, source, t)).value if isinstance(source, Tensor) else None
-    combine = _combiner(name, t)
+    combine = combiner(name, t)
 
     def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
         place = b.to_index(b.extract(places, at))
@@ -152,12 +140,12 @@ def _scatter(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor |
     return plain(looped(c, index.shape, c.plain(x).value, step), t, x.shape)
 
 
-def _at_least_1d(c: Conversion, t: Tensor) -> Tensor:
+def at_least_1d(c: Conversion, t: Tensor) -> Tensor:
     return t if t.rank else unsqueeze(c, t, 0)
 
 
 def _source_1d(c: Conversion, source: Tensor | Number) -> Tensor | Number:
-    return _at_least_1d(c, source) if isinstance(source, Tensor) else source
+    return at_least_1d(c, source) if isinstance(source, Tensor) else source
 
 
 @lowers("aten.scatter.src", "aten.scatter.value", "aten.scatter.reduce", "aten.scatter.value_reduce")
@@ -176,17 +164,17 @@ def scatter_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tenso
 def scatter_reduce(
     c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, how: str, include_self: bool = True
 ) -> Tensor:
-    start = x if include_self else _scatter(c, x, dim, index, _neutral(how, x.dtype), None)
+    start = x if include_self else _scatter(c, x, dim, index, neutral(how, x.dtype), None)
     total = _scatter(c, start, dim, index, source, how)
     if how != "mean":
         return total
     ones = c.full(x.shape, x.dtype, 1)
     counted = ones if include_self else _scatter(c, ones, dim, index, 0, None)
     counted = _scatter(c, counted, dim, index, c.full(source.shape, x.dtype, 1), "sum")
-    return _divided(c, total, counted)
+    return divided(c, total, counted)
 
 
-def _divided(c: Conversion, total: Tensor, count: Tensor) -> Tensor:
+def divided(c: Conversion, total: Tensor, count: Tensor) -> Tensor:
     t = total.dtype
     if t.is_float:
         return elementwise(c, [total, count], t, lambda b, v, n: b.divf(v, n))
@@ -199,68 +187,12 @@ def _divided(c: Conversion, total: Tensor, count: Tensor) -> Tensor:
     return elementwise(c, [total, count], t, floored)
 
 
-def _along(
-    c: Conversion,
-    x: Tensor,
-    dim: int,
-    index: Tensor,
-    value: Callable[[Body, list[SSAValue]], SSAValue],
-    combine: Combine | None,
-) -> Tensor:
-    """Whole slices x[…, index[i], …] replaced by or combined with what `value` gives at (…, i, …)."""
-    d, t = x.dim(dim), x.dtype
-    index = _at_least_1d(c, index)
-    places = c.plain(checked(c, index, x.shape[d], wraps=True)).value
-    sizes = (*x.shape[:d], index.shape[0], *x.shape[d + 1 :])
-
-    def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
-        place = b.to_index(b.extract(places, [at[d]]))
-        target = [place if i == d else v for i, v in enumerate(at)]
-        new = value(b, at)
-        if combine is not None:
-            new = combine(b, b.extract(whole, target), new)
-        return b.op(tensor.InsertOp, new, whole, target)
-
-    return plain(looped(c, sizes, c.plain(x).value, step), t, x.shape)
-
-
-@lowers("aten.index_add")
-def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number = 1) -> Tensor:
-    t = x.dtype
-    read = c.plain(cast(c, source, t)).value
-
-    def value(b: Body, at: list[SSAValue]) -> SSAValue:
-        v = b.extract(read, at)
-        return v if alpha == 1 else b.mul(v, b.const(alpha, t), t)
-
-    return _along(c, x, dim, index, value, lambda b, p, q: b.add(p, q, t))
-
-
-@lowers("aten.index_copy")
-def index_copy(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    read = c.plain(cast(c, source, x.dtype)).value
-    return _along(c, x, dim, index, lambda b, at: b.extract(read, at), None)
-
-
-@lowers("aten.index_fill.int_Scalar")
-def index_fill(c: Conversion, x: Tensor, dim: int, index: Tensor, number: Number) -> Tensor:
-    return _along(c, x, dim, index, lambda b, at: b.const(number, x.dtype), None)
-
-
 @lowers("aten.index_put", "aten._index_put_impl", "aten._unsafe_index_put", "aten.index_put.hacked_twin")
 def index_put(
     c: Conversion, x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False, *_: object
 ) -> Tensor:
-    if len(indices) == 1 and indices[0] is not None and indices[0].dtype == BOOL and values.rank == 0:
-        mask = indices[0]
-        mask = c.viewed(mask, (*mask.shape, *(1,) * (x.rank - mask.rank)))
-        return elementwise(
-            c, [mask, values, x], x.dtype, lambda b, m, v, old: b.select(m, v, old), compute=x.dtype, own=(0,)
-        )
-    if any(i is not None and i.dtype.bits <= 8 for i in indices):
-        raise c.refuse(
-            "assignment by a mask of several values needs sizes known only at run time", hint="use torch.where"
-        )
+    if any(i is not None and is_mask(i) for i in indices):
+        return masked_put(c, x, indices, cast(c, values, x.dtype), accumulate)
     used = [d for d, i in enumerate(indices) if i is not None]
     given = [i for i in indices if i is not None]
     together = broadcast_shape(c, [i.shape for i in given])
@@ -288,3 +220,26 @@ def index_put(
         return b.op(tensor.InsertOp, new, whole, target)
 
     return plain(looped(c, sizes, c.plain(x).value, step), x.dtype, x.shape)
+
+
+@lowers("aten.put")
+def put(c: Conversion, x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    flat = c.viewed(x, (c.dims.product(x.shape),))
+    return c.viewed(index_put(c, flat, [index], c.viewed(source, index.shape), accumulate), x.shape)
+
+
+@lowers("aten.as_strided_scatter")
+def as_strided_scatter(
+    c: Conversion, x: Tensor, source: Tensor, sizes: Sequence[Int], strides: Sequence[Int], offset: Int | None = None
+) -> Tensor:
+    """Writes into the elements in row-major order: the storage of a functional program's tensor."""
+    steps = [c.static_int(s, "a stride") for s in strides]
+    first = 0 if offset is None else c.static_int(offset, "the storage offset")
+    flat = c.plain(c.viewed(x, (c.dims.product(x.shape),)))
+    read = c.plain(cast(c, source, x.dtype)).value
+
+    def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
+        return b.op(tensor.InsertOp, b.extract(read, at), whole, [strided_place(b, at, steps, first)])
+
+    out = looped(c, c.sizes(sizes), flat.value, step)
+    return c.viewed(plain(out, x.dtype, flat.shape), x.shape)

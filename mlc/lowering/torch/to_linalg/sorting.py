@@ -10,9 +10,9 @@ from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import I64, DType
+from mlc.lowering.torch.to_linalg.ordered_writes import looped
 from mlc.lowering.torch.to_linalg.reduction import reduce
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
-from mlc.lowering.torch.to_linalg.scatter import looped
 from mlc.lowering.torch.to_linalg.structured import elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
 from mlc.lowering.torch.to_linalg.view import drop_dims, sliced
@@ -65,6 +65,11 @@ def sort(c: Conversion, x: Tensor, dim: int = -1, descending: bool = False) -> t
     return sorted_along(c, x, x.dim(dim), descending=descending)
 
 
+@lowers("aten.msort")
+def msort(c: Conversion, x: Tensor) -> Tensor:
+    return sort(c, x, 0)[0]
+
+
 @lowers("aten.sort.stable")
 def sort_stable(
     c: Conversion, x: Tensor, stable: bool | None, dim: int = -1, descending: bool = False
@@ -74,6 +79,11 @@ def sort_stable(
 
 @lowers("aten.argsort")
 def argsort(c: Conversion, x: Tensor, dim: int = -1, descending: bool = False) -> Tensor:
+    return sort(c, x, dim, descending)[1]
+
+
+@lowers("aten.argsort.stable")
+def argsort_stable(c: Conversion, x: Tensor, stable: bool | None, dim: int = -1, descending: bool = False) -> Tensor:
     return sort(c, x, dim, descending)[1]
 
 

@@ -54,7 +54,14 @@ def prims_collapse(c: Conversion, x: Tensor, start: int, end: int) -> Tensor:
     return flatten(c, x, start, end)
 
 
-@lowers("aten.squeeze", "aten.squeeze.dim", "aten.squeeze.dims", "aten.squeeze_copy.dim", "prims.squeeze")
+@lowers(
+    "aten.squeeze",
+    "aten.squeeze.dim",
+    "aten.squeeze.dims",
+    "aten.squeeze_copy.dim",
+    "aten.squeeze_copy.dims",
+    "prims.squeeze",
+)
 def squeeze(c: Conversion, x: Tensor, dims: Sequence[int] | int | None = None) -> Tensor:
     if dims == []:
         return x
@@ -142,8 +149,9 @@ def broadcast_to(c: Conversion, x: Tensor, sizes: Sequence[Int]) -> Tensor:
     return stretched(c, x, c.sizes(sizes))
 
 
-@lowers("aten.repeat")
-def repeat(c: Conversion, x: Tensor, times: Sequence[int]) -> Tensor:
+@lowers("aten.repeat", "aten.tile")
+def repeat(c: Conversion, x: Tensor, times: Sequence[Int]) -> Tensor:
+    times = [*(1,) * (x.rank - len(times)), *times]
     extra = len(times) - x.rank
     old = (1,) * extra + x.shape
     split = [s for size in old for s in (1, size)]
@@ -240,7 +248,14 @@ def narrow(c: Conversion, x: Tensor, dim: int, start: Int, length: Int) -> Tenso
     return sliced(c, x, d, index_in(c, c.dims.add(x.shape[d], 1), start), c.size(length))
 
 
-@lowers("aten.split.Tensor", "aten.split.sizes", "aten.split_with_sizes", "aten.split_with_sizes_copy")
+@lowers(
+    "aten.split.Tensor",
+    "aten.split.sizes",
+    "aten.split_with_sizes",
+    "aten.split_with_sizes_copy",
+    "aten.unsafe_split.Tensor",
+    "aten.unsafe_split_with_sizes",
+)
 def split(c: Conversion, x: Tensor, sizes: Sequence[Int] | Int, dim: int = 0) -> list[Tensor]:
     d = x.dim(dim)
     if isinstance(sizes, list):
@@ -261,7 +276,7 @@ def split(c: Conversion, x: Tensor, sizes: Sequence[Int] | Int, dim: int = 0) ->
     return out
 
 
-@lowers("aten.chunk")
+@lowers("aten.chunk", "aten.unsafe_chunk")
 def chunk(c: Conversion, x: Tensor, count: int, dim: int = 0) -> list[Tensor]:
     total = x.shape[x.dim(dim)]
     if not isinstance(total, int):

@@ -1,0 +1,167 @@
+"""Masks, rows and flat places to write to; lookups in sorted sequences; bags of embeddings; bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mlc.errors import ExecutionError, UnsupportedError
+from mlc.interp import run_module
+from tests.lowering.torch.single_op import check, eager, lowered, module_of
+
+torch.manual_seed(0)
+X = torch.randn(2, 3, 4)
+WHOLE = torch.randint(-9, 9, (2, 3, 4))
+MASK = X > 0
+ROW = torch.tensor([True, False, True])
+BAG = torch.tensor([1, 4, 0, 3, 4, 2])
+OFFSETS = torch.tensor([0, 2, 2])
+TABLE = torch.randn(5, 3)
+SORTED = torch.tensor([-1.0, 0.0, 0.5, 2.0])
+T = torch.tensor
+
+
+def _bags(**options: Any) -> list[tuple[Any, ...]]:
+    """The inner op's arguments for each mode: scale_grad, mode, sparse, weights, last offset, padding."""
+    last, padding = options.get("last", False), options.get("padding", -1)
+    offsets = T([0, 2, 6]) if last else OFFSETS
+    return [(TABLE, BAG, offsets, False, mode, False, None, last, padding) for mode in range(3)]
+
+
+CASES: list[tuple[Any, ...]] = [
+    ("index_put", (X, [MASK], T(7.0))),
+    ("index_put", (X, [MASK], T([7.0]))),
+    ("index_put", (X, [T([True, False])], torch.randn(3, 4))),
+    ("index_put", (X, [MASK[:, :, 0]], torch.randn(4))),
+    ("index_put", (X, [None, ROW], T(1.0))),
+    ("index_put", (X, [None, ROW], torch.randn(2, 1, 4))),
+    ("index_put", (X, [None, ROW], torch.ones(4), True)),
+    ("index_put", (X, [T([True, True])], torch.randn(2, 3, 4))),
+    ("index_put", (X, [MASK], torch.randn(int(MASK.sum())))),
+    ("index_put", (WHOLE, [WHOLE > 0], T(2))),
+    ("masked_scatter", (X, MASK, torch.arange(24.0))),
+    ("masked_scatter", (X, ROW[:, None], torch.arange(24.0))),
+    ("masked_scatter", (X, torch.zeros(2, 3, 4, dtype=torch.bool), torch.randn(0))),
+    ("nonzero_static", (MASK,), {"size": 4}),
+    ("nonzero_static", (MASK,), {"size": 30, "fill_value": -7}),
+    ("nonzero_static", (WHOLE,), {"size": 24}),
+    ("take", (X, T([[0, 5], [-1, 23]]))),
+    ("put", (X, T([0, 5, -1]), torch.randn(3))),
+    ("put", (X, T([0, 0, -1]), torch.arange(3.0), True)),
+    ("as_strided_scatter", (X, torch.zeros(2, 2), [2, 2], [5, 1], 3)),
+    ("index_fill.int_Tensor", (X, 2, T([0, -1]), T(3.0))),
+    ("index_fill.int_Scalar", (WHOLE, 0, T([1]), 3)),
+    *[
+        ("index_reduce", (x, 1, T([0, 2, 0]), (x + 1).clone(), how, own))
+        for how in ("prod", "mean", "amax", "amin")
+        for own in (True, False)
+        for x in (X.round(), WHOLE)
+    ],
+    ("searchsorted.Scalar", (SORTED, 0.25)),
+    ("searchsorted.Scalar", (SORTED, 0.5), {"right": True}),
+    ("bucketize.Scalar", (2, SORTED)),
+    ("searchsorted.Tensor", (SORTED.flip(0), X), {"sorter": T([3, 2, 1, 0])}),
+    ("repeat_interleave.Tensor", (T([2, 0, 3]),), {"output_size": 5}),
+    ("repeat_interleave.Tensor", (T([2, 0, 3], dtype=torch.int32),)),
+    ("repeat_interleave.self_Tensor", (X, T([1, 2, 0]), 1)),
+    ("repeat_interleave.self_Tensor", (X, T([2]), 2)),
+    ("argsort.stable", (WHOLE,), {"stable": True, "dim": 1, "descending": True}),
+    ("msort", (X,)),
+    ("tile", (X, [2])),
+    ("tile", (X[0, 0], [2, 3])),
+    ("fliplr", (X,)),
+    ("flipud", (X,)),
+    ("unfold_copy", (X, 2, 2, 1)),
+    ("squeeze_copy.dims", (X[:, :1], [1])),
+    ("unsafe_chunk", (X, 2, 2)),
+    ("unsafe_split.Tensor", (X, 3, 2)),
+    ("unsafe_split_with_sizes", (X, [1, 3], 2)),
+    ("view.dtype", (X, torch.int16)),
+    ("view.dtype", (X, torch.float64)),
+    ("view.dtype", (X.double(), torch.uint8)),
+    ("view.dtype", (torch.arange(16, dtype=torch.int8), torch.int64)),
+    ("view.dtype", (torch.arange(8, dtype=torch.int16), torch.float32)),
+]
+
+
+def _case(case: tuple[Any, ...]) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    return case[0], case[1], case[2] if len(case) > 2 else {}
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)])
+def test_exact(case: tuple[Any, ...]) -> None:
+    name, args, options = _case(case)
+    check(f"aten.{name}", *args, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"last": True}, {"padding": 4}])
+@pytest.mark.parametrize("mode", range(3))
+@pytest.mark.parametrize("name", ["_embedding_bag", "_embedding_bag_forward_only"])
+def test_bags(name: str, mode: int, options: dict[str, Any]) -> None:
+    _only_first(f"aten.{name}", _bags(**options)[mode])
+
+
+def test_weighted_bags() -> None:
+    _only_first("aten._embedding_bag", (TABLE, BAG, OFFSETS, False, 0, False, torch.randn(6)))
+    _only_first("aten.embedding_bag.padding_idx", (TABLE, BAG, OFFSETS, False, 1, False, None, False, -1))
+    _only_first("aten._embedding_bag", (TABLE.half(), BAG, OFFSETS, False, 0, False, None))
+
+
+def _only_first(name: str, args: tuple[Any, ...]) -> None:
+    """Compare the bags; the other results serve gradients."""
+    from xdsl.dialects.builtin import FunctionType
+    from xdsl.dialects.func import FuncOp
+
+    expected = eager(name, args, {})
+    module, inputs = module_of(name, args, {}, expected, False)
+    function = next(op for op in module.walk() if isinstance(op, FuncOp))
+    last = function.body.block.last_op
+    assert last is not None
+    last.operands = last.operands[:1]
+    function.properties["function_type"] = FunctionType.from_lists(
+        [a.type for a in function.body.block.args], [last.operands[0].type]
+    )
+    ctx = lowered(module)
+    (out,) = run_module(module, "forward", [t.numpy() for t in inputs], resources=ctx.resources)
+    step = float(torch.finfo(expected[0].dtype).eps)
+    np.testing.assert_allclose(np.asarray(out), expected[0].numpy(), rtol=8 * step, atol=8 * step)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "options", "bad"),
+    [
+        ("masked_scatter", (X, MASK, torch.arange(20.0)), {}, {1: np.ones((2, 3, 4), np.bool_)}),
+        ("repeat_interleave.Tensor", (T([2, 0, 3]),), {"output_size": 5}, {0: np.array([2, 2, 3])}),
+        ("take", (X, T([1])), {}, {1: np.array([24])}),
+        ("put", (X, T([1]), T([2.0])), {}, {1: np.array([-25])}),
+        ("index_reduce", (X, 1, T([0]), X[:, :1], "amax"), {}, {1: np.array([3])}),
+    ],
+)
+def test_what_only_the_run_can_know_is_checked(
+    name: str, args: tuple[Any, ...], options: dict[str, Any], bad: dict[int, np.ndarray]
+) -> None:
+    module, inputs = module_of(f"aten.{name}", args, options, eager(f"aten.{name}", args, options), False)
+    ctx = lowered(module)
+    given = [bad.get(i, t.numpy()) for i, t in enumerate(inputs)]
+    with pytest.raises(ExecutionError, match="range|more places|sum of repeats"):
+        run_module(module, "forward", given, resources=ctx.resources)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        (
+            "index_put",
+            (X, [MASK[:, :, 0], T([1, 2]).repeat(int(MASK[:, :, 0].sum()))[: int(MASK[:, :, 0].sum())]], T(1.0)),
+        ),
+        ("index_put", (X, [None, ROW], torch.randn(2, 2, 4))),
+        ("view.dtype", (MASK, torch.uint8)),
+    ],
+)
+def test_refused(name: str, args: tuple[Any, ...]) -> None:
+    module, _ = module_of(f"aten.{name}", args, {}, eager(f"aten.{name}", args, {}), False)
+    with pytest.raises(UnsupportedError, match="mask|bools"):
+        lowered(module)
