@@ -146,16 +146,18 @@ def _instance_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any,
 
 def _tensor_split(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Places to cut at that are a tensor decide how many results there are."""
-    places = args[1] if len(args) > 1 else kwargs.get("tensor_indices_or_sections")
-    if not isinstance(places, torch.Tensor):
-        return func(*args, **kwargs)
-    rest = {k: v for k, v in kwargs.items() if k != "tensor_indices_or_sections"}
-    return func(args[0], _tolist(mode, func, (places,), {}), *args[2:], **rest)
+
+    def known(places: Any) -> Any:
+        return _tolist(mode, func, (places,), {}) if isinstance(places, torch.Tensor) else places
+
+    given = [known(a) if i == 1 else a for i, a in enumerate(args)]
+    return func(*given, **{k: known(v) if k != "input" else v for k, v in kwargs.items()})
 
 
 def _fill_diagonal(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A select by position; the diagonal of a tall matrix starts again below its end where it wraps."""
-    target, value = args[0], (*args[1:2], kwargs.get("fill_value"))[0]
+    target: torch.Tensor = args[0]
+    value: Any = args[1] if len(args) > 1 else kwargs["fill_value"]
     wraps = args[2] if len(args) > 2 else kwargs.get("wrap", False)
     chosen = torch.zeros(target.numel(), dtype=torch.bool)
     width = target.shape[-1]
