@@ -153,6 +153,7 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options) -> Compiled:
         if cache:
             cache.put(key, bundle.to_bytes())
     executable = _link(bundle, functions, ctx, backend, phases)
+    executable.num_threads = options.num_threads
     return Compiled(executable, module, ctx, options, backend, phases, stored is not None, fingerprint)
 
 
@@ -233,7 +234,8 @@ def _link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: 
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")
         code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
-    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions)
+        pool = backend.thread_pool()
+    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool)
 
 
 def _run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:

@@ -162,6 +162,8 @@ class KernelGenerator:
         self.features.append("reduction")
         sizes = self.sizes(self.tape.pick((2, 1, 3)))
         dropped = self.tape.subset(range(len(sizes))) or [len(sizes) - 1]
+        if self.tape.chance(50):  # sums of columns: lanes across results
+            sizes, dropped = [self.tape.pick((3, 5, 8)), self.tape.pick((16, 17, 33, 8))], [0]
         kept = [k for k in range(len(sizes)) if k not in dropped]
         order = [kept[k] for k in self.tape.shuffled(len(kept))] if self.tape.chance(20) else kept
         x = self.argument(tuple(sizes), [f"d{k}" for k in range(len(sizes))])

@@ -85,9 +85,17 @@ def planned(tape: Tape) -> Program:
     return lower(linalg(tape), names_before("vectorize-structured"))
 
 
+def parallel_loops(tape: Tape) -> Program:
+    """Vector code and scalar loops under one @forward, what is parallel still marked."""
+    return without_constants(lower(linalg(tape), names_before("scf-parallel-outline")))
+
+
 def loops(tape: Tape) -> Program:
-    """Vector code and scalar loops under one @forward."""
-    return without_constants(lower(linalg(tape), names_before("convert-to-llvm")))
+    """Vector code and scalar loops under one @forward; half of them with parallel loops for the thread pool."""
+    small: dict[str, object] = {"min_cost": 0, "grain_cost": 0} if tape.chance(50) else {}
+    names = names_before("convert-to-llvm")
+    passes = [make_pass(name, small if name == "scf-parallel-outline" else {}) for name in names]
+    return without_constants(run(linalg(tape), passes))
 
 
 def without_constants(program: Program) -> Program:

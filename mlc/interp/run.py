@@ -71,13 +71,19 @@ def run_function(
 
 
 def evaluate_constant(module: ModuleOp, name: str, resources: ResourceStore | None) -> np.ndarray:
-    """Compute a `@const.*` function (no arguments, one tensor result) from weights; any memory layout."""
+    """Compute a `@const.*` function (no arguments, one tensor result) from weights; any memory layout.
+
+    The result is as a weight store holds it: bf16 as its bits.
+    """
     interpreter = Interpreter(module, resources=resources, domain=make_domain("ieee"))
     ftype = function_type(module, name)
     if ftype.inputs.data or len(ftype.outputs.data) != 1:
         raise UsageError(f"@{name} is no constant function: it must take nothing and return one tensor")
     (result,) = interpreter.run_function(name, ())
-    return np.asarray(_output(result, ftype.outputs.data[0], interpreter.domain, raw=False))
+    array = np.asarray(_output(result, ftype.outputs.data[0], interpreter.domain, raw=False))
+    if isinstance(element_type(ftype.outputs.data[0]), BFloat16Type):
+        return (np.ascontiguousarray(array).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+    return array
 
 
 def function_type(module: ModuleOp, name: str) -> FunctionType:

@@ -44,10 +44,11 @@ class Limits:
     text_bytes: int = 512 * 1024 * 1024
     nesting: int = 200
     int_digits: int = 1000
+    int_width: int = 4096
     splat_elements: int = 1 << 24
 
 
-_TOKEN = re.compile(r'"(?:[^"\\\n\r]|\\.)*"|//[^\n]*|"|[\n{}()\[\]<>]|->|\d+')
+_TOKEN = re.compile(r'"(?:[^"\\\n\r]|\\.)*"|//[^\n]*|"|[\n{}()\[\]<>]|->|(?<![\w.%@#!^$-])[su]?i\d{4,}|\d+')
 
 
 def check_text(text: str, name: str, limits: Limits) -> None:
@@ -74,6 +75,9 @@ def check_text(text: str, name: str, limits: Limits) -> None:
             raise ParseError("string without an end", where=f"{name}:{line}", expected='a closing "')
         elif first.isdigit() and len(tok) > limits.int_digits:
             raise LimitError(f"number of {len(tok)} digits", where=f"{name}:{line}")
+        elif first in "siu" and (len(tok) > 12 or int(tok.lstrip("siu")) > limits.int_width):
+            width = f"at most {limits.int_width} bits"
+            raise LimitError(f"integer type of {tok.lstrip('siu')[:20]} bits", where=f"{name}:{line}", expected=width)
 
 
 _SPLAT = re.compile(r"dense<[^\[\]<>]{0,200}>\s*:\s*(?:tensor|vector|memref)<((?:\d{1,30}x)+)")
@@ -99,6 +103,11 @@ class LocatingParser(Parser):
         self._file = StringAttr(name)
         self._op_start = 0
         self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
+
+    @property
+    def position(self) -> int:
+        """Where in the text the parser stands."""
+        return self._current_token.span.start
 
     def at_end(self) -> bool:
         """Whether nothing but space and comments is left."""
@@ -185,6 +194,7 @@ def parse_text(
     check_splats(text, name, limits)
     text = hoist_aliases(text)
     blob_table(ctx).clear()
+    parser: LocatingParser | None = None
     try:
         ctx.external.clear()
         parser = LocatingParser(ctx, text, name)
@@ -208,8 +218,9 @@ def parse_text(
         raise LimitError("the text is nested too deeply", where=name) from None
     except MemoryError:
         raise LimitError("the text describes more data than fits into memory", where=name) from None
-    except Exception as e:
-        raise ParseError(f"the text is not valid IR ({type(e).__name__}: {e})", where=name) from e
+    except Exception as e:  # attributes and ops that xDSL builds from odd text raise what they like
+        line, column = _line_of(text, parser.position) if parser is not None else (1, 1)
+        raise ParseError(f"this is not valid IR: {e}", where=f"{name}:{line}:{column}") from e
 
 
 def _near_op(message: str, ctx: MlcContext) -> str | None:

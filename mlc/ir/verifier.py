@@ -165,9 +165,11 @@ def _verify_resource(op: Operation, attr: DenseResourceAttr, ctx: MlcContext) ->
     if not isinstance(ty, ShapedType):
         raise _fail(op, f"resource '{name}' has a type without a shape")
     data = ctx.resources.get(name)
-    bits = ty.element_type.bitwidth if isinstance(ty, TensorType | MemRefType) and isinstance(
-        ty.element_type, IntegerType
-    ) else None
+    bits = (
+        ty.element_type.bitwidth
+        if isinstance(ty, TensorType | MemRefType) and isinstance(ty.element_type, IntegerType)
+        else None
+    )
     if tuple(ty.get_shape()) != data.shape:
         raise _fail(op, f"resource '{name}' has shape {data.shape}", f"shape {tuple(ty.get_shape())}")
     if bits is not None and bits >= 8 and np.dtype(data.dtype).itemsize * 8 != bits:

@@ -2,11 +2,12 @@
 
 C ABI of the code (ARCHITECTURE.md, "llvm"):
 
-    int32_t mlc_forward(void **args, const int64_t *dims, void **consts, void *arena)   // args: inputs then outputs
+    int32_t mlc_forward(void **args, const int64_t *dims, void **consts, void *arena, const team *team)
     int64_t mlc_arena_size(const int64_t *dims)
     void    mlc_output_dims(const int64_t *dims, int64_t *out)                          // only with dynamic outputs
 
-`dims` are the dynamic dimensions of the inputs in order; return value 0, or the number of the assertion that failed.
+`args` points to inputs then outputs; `dims` are the dynamic dimensions of the inputs in order; `team` says who helps
+with parallel loops, or is null (`mlc/runtime/threads.py`). Return value 0, or the number of the assertion that failed.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from mlc.errors import DTypeError, ExecutionError, ShapeError, UsageError
+from mlc.runtime.threads import ThreadPool, threads_for
 
 ALIGNMENT = 64
 
-_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 5)
 _SIZE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 _DIMS = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -86,8 +88,10 @@ class Executable:
     """Call it with numpy arrays. Thread-safe and reentrant: a call takes a frame of its own out of `free_frames` (or
     makes one) and puts it back; there are as many frames as calls ever ran at once.
 
-    `forward`, `free_frames`, `new_frame`, `constant_table`, `no_dims` and `failure` are for callers that have the
-    addresses at hand and need none of what `run` checks.
+    Without a `pool` it runs on the calling thread alone; `num_threads` is None for the process's own number.
+
+    `forward`, `free_frames`, `new_frame`, `constant_table`, `no_dims`, `team` and `failure` are for callers that have
+    the addresses at hand and need none of what `run` checks.
     """
 
     code: NativeCode
@@ -95,6 +99,8 @@ class Executable:
     outputs: tuple[TensorSpec, ...]
     constants: list[np.ndarray]
     assertions: dict[int, str] = field(default_factory=dict)
+    pool: ThreadPool | None = None
+    num_threads: int | None = None
     free_frames: list[Frame] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -125,7 +131,7 @@ class Executable:
         frame = self._frame(c_dims)
         for i, array in enumerate((*dense, *outputs)):
             frame.pointers[i] = array.ctypes.data
-        status = self.forward(frame.pointers, c_dims, self.constant_table, frame.address)
+        status = self.forward(frame.pointers, c_dims, self.constant_table, frame.address, self.team())
         self.free_frames.append(frame)
         if status:
             raise self.failure(status)
@@ -134,6 +140,10 @@ class Executable:
     def new_frame(self) -> Frame:
         """A frame for inputs of static sizes."""
         return Frame(len(self.inputs) + len(self.outputs), max(ALIGNMENT, self._arena_size(self.no_dims)))
+
+    def team(self) -> int:
+        """Address of the team for a call made here and now; 0 for the calling thread alone."""
+        return self.pool.team(threads_for(self.num_threads)) if self.pool is not None else 0
 
     def failure(self, status: int) -> ExecutionError:
         """The error of a status other than 0."""

@@ -102,7 +102,7 @@ def unmet(wanted: Sequence[Expectation], happened: Sequence[Diagnostic], *, only
     for e in wanted:
         hit = next((d for d in rest if d.kind == e.kind and d.line == e.line and e.pattern.search(d.text)), None)
         if hit is None:
-            complaints.append(f"line {e.written}: expected {e.kind} \"{e.text}\" was not produced")
+            complaints.append(f'line {e.written}: expected {e.kind} "{e.text}" was not produced')
         else:
             rest.remove(hit)
     if not only_expected:

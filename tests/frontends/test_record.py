@@ -16,8 +16,10 @@ from torch.utils import _pytree as pytree
 from mlc.errors import DTypeError, ExecutionError, UnsupportedError
 from mlc.frontends.torch import MISS, capture
 from mlc.frontends.torch.captured import Alias, FromResult
+from mlc.frontends.torch.decompose import BY_CHOICE, decomposition
 from mlc.ir.context import make_context
 from mlc.ir.locations import format_location
+from mlc.lowering.torch.to_linalg.all_lowerings import LOWERINGS
 from tests.frontends.replay import check, recorded, same
 
 torch.manual_seed(0)
@@ -147,12 +149,17 @@ def test_inplace_functions(inplace: Any):
         nn.utils.parametrizations.weight_norm(nn.Linear(6, 3)).eval(),
         lambda x: F.rrelu(x),
         lambda x: torch.hstack([x, torch.vstack([x[:2], x[2:]])]),
-        lambda x: torch.block_diag(x, x),
         lambda x: torch.isin(x.round(), torch.tensor([0.0, 1.0])),
         lambda x: torch.cov(x),
         lambda x: torch.vander(x[0], 3),
         lambda x: nn.MaxUnpool1d(2)(*F.max_pool1d(x, 2, return_indices=True)),
         lambda x: F.embedding_bag(x.argsort(1), x.t().contiguous(), mode="mean"),
+        lambda x: torch.column_stack((x.flipud(), x.fliplr())),
+        lambda x: torch.block_diag(x, x[:2]),
+        lambda x: torch.repeat_interleave(x, torch.tensor([1, 0, 2, 1]), 0),
+        lambda x: x.take(torch.tensor([0, 5, -1])),
+        lambda x: torch.quantile(x, 0.3, 1),
+        lambda x: torch.tensordot(x, x, ([0, 1], [0, 1])),
     ],
 )
 def test_exotic_ops_are_recorded_as_their_definitions(model: Any):
@@ -176,24 +183,28 @@ def test_an_index_in_a_tensor(index: Any, at: int):
     check(index, V, torch.tensor(at))
 
 
-def test_a_model_may_ask_whether_it_is_compiled():
-    """As under torch.compile: then it takes the branch that reads no values."""
-
-    def model(x: torch.Tensor) -> torch.Tensor:
-        return x if not torch.compiler.is_compiling() and x.sum() > 1e9 else x * 2
-
-    check(model, V)
-    assert not torch.compiler.is_compiling()
-
-
 @pytest.mark.parametrize("shape", [(4, 4), (7, 3), (3, 7), (3, 3, 3)])
 @pytest.mark.parametrize("wrap", [False, True])
 def test_fill_diagonal(shape: tuple[int, ...], wrap: bool):
     check(lambda x: (x + 1).fill_diagonal_(2.0, wrap), torch.zeros(shape))
 
 
+@pytest.mark.parametrize("view", [lambda x: x.t(), lambda x: x[1:, 2:], lambda x: x[1:], lambda x: x[:1].expand(3, 6)])
+def test_strides_count_in_memory(view: Any):
+    check(lambda x: view(x + 1).as_strided((2, 3), (6, 1)) + 1, V)
+    check(lambda x: view(x + 1).as_strided((2, 3), (1, 2), 3) * 2, V)
+
+
 def test_splits_at_known_places():
     check(lambda x: torch.tensor_split(x, torch.tensor([1, 3]), dim=1), V)
+
+
+def test_ops_that_have_a_lowering_are_recorded_whole():
+    for name in torch._C._dispatch_get_all_op_names():
+        base, _, overload = name.removeprefix("aten::").partition(".")
+        short = f"aten.{base}.{overload}".rstrip(".")
+        if name.startswith("aten::") and f"torch.{short}" in LOWERINGS and short not in BY_CHOICE:
+            assert decomposition(getattr(getattr(torch.ops.aten, base), overload or "default")) is None, short
 
 
 # what depends on no input is folded
@@ -499,6 +510,10 @@ REFUSED = {
     "dropout": (lambda s, x: F.dropout(x, 0.5), "random numbers: aten.dropout"),
     "attribute": (_keep, "attribute 'cache'"),
     "list attribute": (_append, "attribute 'items'"),
+    "strides of a transposed input": (
+        lambda s, x: (x + 1).t().contiguous().t().as_strided((2,), (1,)) * 2,
+        "as_strided",
+    ),
     "tensor from outside": (lambda s, x: OUTSIDE.add_(x), "in place"),
     "gradient": (_grad, "autograd"),
     "device": (lambda s, x: x.to("meta"), "device 'meta'"),

@@ -221,3 +221,23 @@ def test_a_pass_off_its_level_says_so(tmp_path: Path):
         "starts anywhere"
     )
     assert good(tmp_path, "func.func @f() { func.return }", "--linalg-fuse-elementwise")[1] == ""
+
+
+UNREGISTERED = """func.func @f(%a: tensor<2xf32>) -> tensor<2xf32> {
+  %0 = "foo.bar"(%a) ({
+  ^bb0(%x: f32):
+    "foo.yield"(%x) : (f32) -> ()
+  }) {a = 3 : i32} : (tensor<2xf32>) -> tensor<2xf32>
+  "foo.sink"(%0) : (tensor<2xf32>) -> ()
+  func.return %0 : tensor<2xf32>
+}
+"""
+
+
+def test_unregistered_ops_stand_anywhere_in_a_block(tmp_path: Path):
+    out, _ = good(
+        tmp_path, UNREGISTERED, "--allow-unregistered-dialect", "--verify-roundtrip", "--cse", "--canonicalize"
+    )
+    assert '"foo.sink"(%0)' in out and '"foo.yield"(%x)' in out and "{a = 3 : i32}" in out
+    code, _, err = opt(tmp_path, UNREGISTERED)
+    assert code == 1 and "foo.bar is not registered" in err

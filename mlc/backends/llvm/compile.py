@@ -20,9 +20,10 @@ from xdsl.dialects.builtin import ModuleOp
 
 from mlc.backends.llvm import emit_ops  # noqa: F401  registers the ops
 from mlc.backends.llvm.emit import Emitter
-from mlc.backends.llvm.target import available_cores, feature_string, generic_cpu, host_machine, initialize, triple
+from mlc.backends.llvm.target import feature_string, generic_cpu, host_machine, initialize, triple
 from mlc.backends.machine import MachineModel
 from mlc.errors import InternalError, UsageError, VerifyError
+from mlc.runtime.threads import available_cores
 
 
 @dataclass(frozen=True, kw_only=True)

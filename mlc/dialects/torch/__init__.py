@@ -28,7 +28,7 @@ from mlc.dialects.torch.constants import (
 )
 from mlc.dialects.torch.control_flow import PrimIfOp, PrimIfYieldOp, PrimLoopConditionOp, PrimLoopOp
 from mlc.dialects.torch.dialect import TORCH, TorchDialect
-from mlc.dialects.torch.inference import infer, infer_call, inferable
+from mlc.dialects.torch.inference import infer, infer_call
 from mlc.dialects.torch.prim import (
     OperatorOp,
     PrimListConstructOp,
@@ -130,7 +130,6 @@ __all__ = [
     "has_schema",
     "infer",
     "infer_call",
-    "inferable",
     "list_construct",
     "list_elements",
     "list_unpack",

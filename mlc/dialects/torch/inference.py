@@ -22,6 +22,7 @@ from mlc.dialects.torch.aten import AtenOp
 from mlc.dialects.torch.prim import PrimListUnpackOp
 from mlc.dialects.torch.promotion import CannotInfer
 from mlc.dialects.torch.schema import Schema, SchemaType, has_schema, schema
+from mlc.dialects.torch.second_names import SECOND_NAMES
 from mlc.dialects.torch.types import (
     ANY,
     BOOL,
@@ -79,6 +80,9 @@ def _load() -> None:
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
         if info.name.startswith("inference_"):
             importlib.import_module(f"mlc.dialects.torch.{info.name}")
+    for second, first in SECOND_NAMES.items():
+        if first in _RULES:
+            _RULES.setdefault(second, _RULES[first])
     _loaded = True
 
 

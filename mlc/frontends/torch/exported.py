@@ -29,6 +29,7 @@ from mlc.frontends.torch.emit import Emitter, static, tensor_type
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.places import Places, is_users_file
 from mlc.frontends.torch.problems import Problems
+from mlc.frontends.torch.python_reads import SECOND_NAMES
 from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.shadow import shadow
 from mlc.frontends.torch.sizes import SymbolicSizes, linear_place
@@ -101,6 +102,13 @@ class _Interpreter(torch.fx.Interpreter):
     def run_node(self, n: torch.fx.Node) -> Any:
         self.places.node = n
         return super().run_node(n)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """In-place ops that functionalization does not know as their functional form and a copy."""
+        second = SECOND_NAMES.get(target._opname) if isinstance(target, torch._ops.OpOverload) else None
+        if second is not None:
+            return args[0].copy_(getattr(torch, second)(*args, **kwargs))
+        return super().call_function(target, args, kwargs)
 
 
 @contextlib.contextmanager

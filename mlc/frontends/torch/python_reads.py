@@ -4,7 +4,7 @@ A function mode sees the calls that never reach ATen, or reach it too late:
 
     x.tolist(), x.numpy(), np.asarray(x), f"{x}"   -->   refused (or answered, when no input decides the value)
     F.batch_norm(training=True)                    -->   its definition, so that running statistics are seen to change
-    F.relu6(inplace=True)                          -->   the functional form and a copy
+    F.relu6(inplace=True), x.square_(), x &= y     -->   the functional form and a copy
 """
 
 from __future__ import annotations
@@ -131,6 +131,30 @@ def _in_place(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...]
     return args[0].copy_(getattr(F, name[:-1])(*args, **kwargs))
 
 
+def _second_name(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`x.multiply_(y)`, `x &= y`: the functional form and a copy; eager refuses what does not fit."""
+    out = getattr(torch, SECOND_NAMES[func.__name__])(*args, **kwargs)
+    if not torch.can_cast(out.dtype, args[0].dtype) or out.shape != args[0].shape:
+        return func(*args, **kwargs)
+    return args[0].copy_(out)
+
+
+# in-place ops that ATen defines by others, which functionalization does not know -> their functional forms
+SECOND_NAMES = {
+    "__iand__": "bitwise_and",
+    "__ior__": "bitwise_or",
+    "__ixor__": "bitwise_xor",
+    **{
+        f"{name}_": name
+        for name in [
+            *("absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "clip", "divide"),
+            *("fix", "float_power", "greater", "greater_equal", "less", "less_equal", "multiply", "negative"),
+            *("not_equal", "square", "subtract", "true_divide"),
+        ]
+    },
+}
+
+
 def _instance_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = {"running_mean": None, "use_input_stats": True}
     names = ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats")
@@ -205,6 +229,7 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "fill_diagonal_": _fill_diagonal,
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,
+    **dict.fromkeys(SECOND_NAMES, _second_name),
     **dict.fromkeys(("relu6", "selu", "rrelu", "selu_", "rrelu_"), _in_place),
     **dict.fromkeys(
         (

@@ -13,7 +13,7 @@
         …
         o0 = empty_like(model0)
         pointers[0] = a0.data_ptr(); pointers[1] = o0.data_ptr()
-        status = forward(pointers, dims, constants, arena)
+        status = forward(pointers, dims, constants, arena, team())
         return o0
 
 It is the overhead of every call of a small model. What it does not serve it leaves to `long`, the call of `Binding`.
@@ -45,6 +45,10 @@ class Native(Protocol):
 
     def new_frame(self) -> Any:
         """Argument table and arena of one call."""
+        ...
+
+    def team(self) -> int:
+        """Who helps with parallel loops."""
         ...
 
     def failure(self, status: int) -> Exception:
@@ -95,6 +99,7 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
         "forward": native.forward,
         "dims": native.no_dims,
         "constants": native.constant_table,
+        "team": native.team,
         "failure": native.failure,
         "unflatten": pytree.tree_unflatten,
         "out_spec": captured.out_spec,
@@ -170,7 +175,7 @@ def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict
         lines += ["except RuntimeError:", "    return long()(args, kwargs)"]  # a wrapper without memory of its own
     first = len(captured.inputs)
     lines += [f"pointers[{first + r.index}] = o{k}.data_ptr()" for k, r in enumerate(results)]
-    lines.append("status = forward(pointers, dims, constants, frame.address)")
+    lines.append("status = forward(pointers, dims, constants, frame.address, team())")
     lines.append("frames.append(frame)")
     lines += ["if status:", "    raise failure(status)"]
     outputs = ", ".join(f"o{k}" for k in range(len(results)))

@@ -40,6 +40,7 @@ from mlc.frontends.torch.captured import (
 )
 from mlc.frontends.torch.emit import Emitter, tensor_type
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
+from mlc.frontends.torch.nn_transformer import masks_unread
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
@@ -66,6 +67,7 @@ class _Capture:
         self.watch = StateWatch(model)
         self.buffers: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self.given = ""
+        self.gradients = torch.is_grad_enabled()
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         _refuse_scripted(self.model)
@@ -102,7 +104,8 @@ class _Capture:
         args, kwargs = tree
         try:
             with functionalization(), self.watch.wrapping(), self.recorder:
-                with PythonReads(self.recorder), self.places.following():
+                reads = PythonReads(self.recorder)
+                with reads, masks_unread(self.recorder, gradients=self.gradients), self.places.following():
                     out = self.model(*args, **kwargs)
                 leaves, spec = pytree.tree_flatten(out)
                 inner = {i: unwrap(w) for i, w in wrappers.items()}
@@ -175,18 +178,18 @@ def _refuse_scripted(model: object) -> None:
 def _recording_settings() -> Iterator[None]:
     """No autograd, no fused encoder fast path, and an eye on Python's and numpy's random numbers.
 
-    `torch.compiler.is_compiling()` is true meanwhile: models ask it before they branch on values for speed alone.
+    `torch.compiler.is_compiling()` is true meanwhile: libraries ask it before they branch on a tensor's value
+    (transformers looks whether an attention mask masks anything), and take the way that needs no such look.
     """
-    compiler: Any = torch.compiler
-    fast, compiling = torch.backends.mha.get_fastpath_enabled(), compiler._is_compiling_flag
+    fast, compiling = torch.backends.mha.get_fastpath_enabled(), torch.compiler._is_compiling_flag
     torch.backends.mha.set_fastpath_enabled(False)
-    compiler._is_compiling_flag = True
+    torch.compiler._is_compiling_flag = True
     python, legacy = random.getstate(), _numpy_random_state()
     try:
         with below_autograd():
             yield
     finally:
-        compiler._is_compiling_flag = compiling
+        torch.compiler._is_compiling_flag = compiling
         torch.backends.mha.set_fastpath_enabled(fast)
     if random.getstate() != python or _numpy_random_state() != legacy:
         warnings.warn(
@@ -196,8 +199,8 @@ def _recording_settings() -> Iterator[None]:
 
 
 def _numpy_random_state() -> tuple[bytes, int] | None:
-    """Position of numpy's global generator; None while nobody has loaded it."""
+    """Position of numpy's global generator; None while nobody has loaded it or drawn from it."""
     if "numpy.random" not in sys.modules:
         return None
     state: Any = np.random.get_state()
-    return state[1].tobytes(), state[2]
+    return None if state[2] == len(state[1]) else (state[1].tobytes(), state[2])  # seeded, nothing taken

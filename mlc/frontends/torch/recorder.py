@@ -241,7 +241,9 @@ class Recorder(TorchDispatchMode):
             return name
         wanted = schema(name).arguments
         numbers = [
-            i for i, a in enumerate(wanted) if a.type.kind == "Tensor" and isinstance(bound[i], bool | int | float)
+            i
+            for i, a in enumerate(wanted)
+            if a.type.kind == "Tensor" and isinstance(bound[i], bool | int | float | torch.SymInt)
         ]
         if not numbers:
             return name

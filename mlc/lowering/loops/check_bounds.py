@@ -60,7 +60,9 @@ class CheckBounds(MlcPass):
             if access is None:
                 continue
             if not _is_known(access[0].owner):
-                ctx.remarks.missed(self.name, op, f"{op.name} not checked", reason="a flat view of a memref with an offset")
+                ctx.remarks.missed(
+                    self.name, op, f"{op.name} not checked", reason="a flat view of a memref with an offset"
+                )
                 continue
             where = format_location(op.location)
             message = f"{op.name} outside of its memory" + (f" at {where}" if where else "")

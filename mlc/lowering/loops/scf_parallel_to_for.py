@@ -5,8 +5,8 @@
       scf.reduce(%v : f32) { ^bb0(%x, %y): … }    -->       … ; scf.yield (%x + %y at %x = %b, %y = %v) }
     }                                                     scf.yield %t }
 
-What: the serial target's form of parallel loops; iterations run in row-major order. Runs after the loops level is
-reached, before convert-to-llvm. Preserves values bit for bit: any order is an order that `scf.parallel` allows.
+What: the form of parallel loops that stay on one thread; iterations run in row-major order. Runs after
+scf-parallel-outline, before convert-to-llvm. Preserves values bit for bit: any order is an order that `scf.parallel` allows.
 Tests: tests/lowering/loops/scf_parallel_to_for.mlir, tests/lowering/loops/test_scf_parallel_to_for.py
 """
 
@@ -33,7 +33,7 @@ class ScfParallelToFor(MlcPass):
         level_in="loops",
         level_out="loops",
         preserves=Bitwise(),
-        profile="loops",
+        profile="parallel-loops",
         establishes=("no scf.parallel is left",),
         nests=True,
     )

@@ -65,6 +65,7 @@ from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.torch.to_linalg import dtypes
 from mlc.lowering.torch.to_linalg.all_lowerings import FAMILIES, LOWERINGS
+from mlc.lowering.torch.to_linalg.complex_numbers import COMPLEX_LOWERINGS, Complex, is_complex, lower_complex
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64
 from mlc.lowering.torch.to_linalg.loops import convert_loop
@@ -126,7 +127,7 @@ def _unsupported(function: func.FuncOp) -> list[str]:
     """Lines naming each op of `function` that no lowering knows."""
     out: list[str] = []
     for op in function.walk():
-        if op is function or op.name in LOWERINGS or _is_structural(op):
+        if op is function or op.name in LOWERINGS or op.name in COMPLEX_LOWERINGS or _is_structural(op):
             continue
         name = op.operator_name if isinstance(op, prim.OperatorOp) else op.name
         if isinstance(op, prim.OperatorOp) and op.known_name in LOWERINGS:
@@ -233,9 +234,14 @@ class _FunctionConversion:
     def _lower(self, c: Conversion, op: Operation) -> None:
         name = op.known_name if isinstance(op, prim.OperatorOp) else op.name
         c.operation, c.result_types = op, op.result_types
-        lowering = LOWERINGS[name]
-        out = lowering(c, *[self.env[v] for v in op.operands])
-        self.families[_family(lowering.__module__)] += 1
+        operands = [self.env[v] for v in op.operands]
+        if is_complex(operands, op.result_types):
+            out = lower_complex(c, name, operands)
+            self.families[_family(lower_complex.__module__)] += 1
+        else:
+            lowering = LOWERINGS[name]
+            out = lowering(c, *operands)
+            self.families[_family(lowering.__module__)] += 1
         if len(op.results) == 1:
             out = (out,)
         self._bind(c, op, out)
@@ -346,7 +352,7 @@ def _literal(c: Conversion, op: VTensorLiteralOp) -> Tensor:
     splat = None
     if isinstance(held, DenseIntOrFPElementsAttr) and not shape:
         element = held.get_values()[0]
-        splat = None if isinstance(element, tuple) else element
+        splat = None if isinstance(element, tuple) else bool(element) if dtype.is_bool else element
     return Tensor(value, dtype, shape, tuple(range(len(shape))), shape, splat)
 
 
@@ -365,6 +371,10 @@ def _returned(c: Conversion, value: Any) -> SSAValue:
             return c.op(arith.IndexCastOp, value.value, i64)
         case Scalar():
             return value.value
+        case Complex():
+            raise UnsupportedError(
+                "the model returns a complex tensor, which compiled code cannot", hint="return torch.view_as_real(...)"
+            )
         case bool():
             return c.number(value, BOOL)
         case int():

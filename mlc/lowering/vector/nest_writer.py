@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import product
+from math import prod
 
 from xdsl.ir import SSAValue
 
@@ -21,7 +22,7 @@ from mlc.lowering.vector.bodies import evaluate_in_step
 from mlc.lowering.vector.emitter import Emitter, Index
 from mlc.lowering.vector.group_writer import GroupWriter
 from mlc.lowering.vector.nests import Nest
-from mlc.lowering.vector.schedule import Plan, body_weight
+from mlc.lowering.vector.schedule import DYNAMIC_TRIP, Plan, body_weight
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.target import Target
 from mlc.lowering.vector.tile import At, Offsets, Point, Segment, TileMemory
@@ -32,6 +33,8 @@ ROW_POINTS = 2  # points that one trip of a loop over rows works on, so that the
 
 
 IN_STEP = 4  # points whose bodies are written op by op side by side
+
+FEW_TRIPS = 8  # parallel iterations: fewer leave threads waiting for each other
 
 
 class NestWriter:
@@ -103,9 +106,11 @@ class NestWriter:
                 self._loops([(order[i], segment)], i + 1, inner, parallel=parallel)
 
     def _loops(self, run: Sequence[tuple[int, Segment]], then: int, sizes: dict[int, int], *, parallel: bool) -> None:
+        """Loops over `run`, the dims from `then` on inside. `parallel`: these loops or ones inside are to be."""
         saved = self.memory.save()
+        here = parallel and not self._more_inside(run, then)
         with ExitStack() as stack:
-            if parallel:
+            if here:
                 ivs = stack.enter_context(self.em.parallel([(s.low, s.high, s.step) for _, s in run]))
                 for (dim, _), iv in zip(run, ivs, strict=True):
                     self.memory.enter(dim, Index(iv))
@@ -113,8 +118,16 @@ class NestWriter:
                 for dim, s in run:
                     iv, _, _ = stack.enter_context(self.em.loop(s.low, s.high, s.step))
                     self.memory.enter(dim, Index(iv))
-            self._outer(then, sizes, parallel=False)
+            self._outer(then, sizes, parallel=parallel and not here)
         self.memory.leave(saved)
+
+    def _more_inside(self, run: Sequence[tuple[int, Segment]], then: int) -> bool:
+        """Whether `run` keeps too few threads busy and the loops inside of it would keep more."""
+        mine = prod(s.trips or DYNAMIC_TRIP for _, s in run)
+        inside = 1
+        for dim in self.plan.order[then:]:
+            inside *= max(s.trips or DYNAMIC_TRIP for s in self._segments(dim, self.plan.tile[dim]))
+        return mine < FEW_TRIPS and inside >= 2 * mine
 
     # One tile
 

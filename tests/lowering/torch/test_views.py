@@ -208,6 +208,43 @@ def test_resampling(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args, ulp=4, reassociates=True)
 
 
+RESIZED: list[tuple[str, tuple[Any, ...]]] = [
+    ("upsample_nearest2d.vec", (Y, None, [2.0, 1.5])),
+    ("upsample_nearest2d", (Y, [7, 3])),
+    ("_upsample_nearest_exact2d.vec", (Y, None, [0.7, 3.0])),
+    ("_upsample_nearest_exact1d", (X, [9])),
+    ("roll", (X, [1, -2], [0, 2])),
+    ("roll", (X, [-5], [1])),
+    ("roll", (X, [4])),
+]
+
+
+@pytest.mark.parametrize(("name", "args"), RESIZED, ids=[f"{i}-{n}" for i, (n, _) in enumerate(RESIZED)])
+def test_dynamic_sizes(name: str, args: tuple[Any, ...]) -> None:
+    check(f"aten.{name}", *args, dynamic=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("upsample_bilinear2d", (Y, [9, 5], False)),
+        ("upsample_bilinear2d", (Y, [9, 5], True)),
+        ("upsample_bilinear2d", (Y, [1, 1], True)),
+        ("upsample_bilinear2d.vec", (Y, None, False, [0.5, 1.7])),
+        ("upsample_linear1d", (X.double(), [3], False)),
+        ("upsample_trilinear3d", (Y[None], [2, 5, 3], True)),
+    ],
+)
+def test_dynamic_resampling(name: str, args: tuple[Any, ...]) -> None:
+    check(f"aten.{name}", *args, dynamic=True, ulp=4, reassociates=True)
+
+
+def test_linear_resizing_of_bytes_is_refused() -> None:
+    args = (torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4), [3, 3], False)
+    with pytest.raises(UnsupportedError, match="fixed point"):
+        check("aten.upsample_bilinear2d", *args)
+
+
 @pytest.mark.parametrize(
     ("name", "args", "bad"),
     [

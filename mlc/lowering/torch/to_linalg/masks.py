@@ -17,7 +17,7 @@ from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, I64
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.ordered_writes import looped
-from mlc.lowering.torch.to_linalg.reduction import scan
+from mlc.lowering.torch.to_linalg.scans import scan
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import broadcast_shape, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor, plain

@@ -8,11 +8,12 @@ import numpy as np
 from xdsl.dialects import arith, math
 from xdsl.ir import SSAValue
 
+from mlc.lowering.torch.to_linalg.activations import leaky_relu
 from mlc.lowering.torch.to_linalg.attention import scaled_dot_product_attention
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
 from mlc.lowering.torch.to_linalg.dtypes import F64, I64, DType
-from mlc.lowering.torch.to_linalg.elementwise import cast, clamp, leaky_relu, unary
+from mlc.lowering.torch.to_linalg.elementwise import cast, clamp, unary
 from mlc.lowering.torch.to_linalg.normalization import rms_norm
 from mlc.lowering.torch.to_linalg.promotion import result_type
 from mlc.lowering.torch.to_linalg.reduction import mean_over, sum_over

@@ -111,7 +111,7 @@ def lowers(*names: str) -> Callable[[Lowering], Lowering]:
 
 
 def dims_of(t: Tensor, dims: Sequence[int] | int | None) -> list[int]:
-    """Dims counted from the front; None or an empty list means all of them."""
-    if dims is None or dims == []:
+    """Dims counted from the front; None or an empty list means all of them. A 0-d tensor has none to name."""
+    if dims is None or dims == [] or t.rank == 0:
         return list(range(t.rank))
     return [t.dim(d) for d in ([dims] if isinstance(dims, int) else dims)]

@@ -14,7 +14,7 @@ from mlc.lowering.torch.to_linalg.dtypes import F32, I64
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.indexing import gather, take
 from mlc.lowering.torch.to_linalg.promotion import result_type
-from mlc.lowering.torch.to_linalg.reduction import scan
+from mlc.lowering.torch.to_linalg.scans import scan
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import reduce
 from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor

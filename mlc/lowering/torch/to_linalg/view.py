@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects import tensor
+from xdsl.dialects import arith, tensor
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.dims import Dim
@@ -316,14 +316,15 @@ def cat(c: Conversion, xs: Sequence[Tensor], dim: int = 0) -> Tensor:
     return concatenated(c, kept, kept[0].dim(dim))
 
 
-def concatenated(c: Conversion, xs: Sequence[Tensor], d: int) -> Tensor:
-    """Tensors of one type, joined along `d`."""
+def concatenated(c: Conversion, xs: Sequence[Tensor], d: int, whole: Dim | None = None) -> Tensor:
+    """Tensors of one type, joined along `d`; `whole`: the size there, where it is known."""
     xs = [x for x in xs if x.shape[d] != 0] or list(xs[:1])
     if len(xs) == 1:
         return xs[0]
     total: Dim = 0
     for x in xs:
         total = c.dims.add(total, x.shape[d])
+    total = total if whole is None else whole
     first = xs[0]
     shape = tuple(
         total if i == d else next((x.shape[i] for x in xs if isinstance(x.shape[i], int)), size)
@@ -387,7 +388,10 @@ def roll(c: Conversion, x: Tensor, shifts: Sequence[int] | int, dims: Sequence[i
 def _rolled(c: Conversion, x: Tensor, amount: int, d: int) -> Tensor:
     size = x.shape[d]
     if not isinstance(size, int):
-        raise c.refuse("rolling a dimension of dynamic size has no lowering")
+        steps = c.dims.value(c.dims.maximum(size, 1))
+        turned = c.op(arith.RemSIOp, c.index(-amount), steps)  # in -size..size
+        at: Dim = c.wrap_index(turned, size)
+        return concatenated(c, [sliced(c, x, d, at, c.dims.sub(size, at)), sliced(c, x, d, 0, at)], d, size)
     at = -amount % size if size else 0
     if at == 0:
         return x
