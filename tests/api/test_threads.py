@@ -12,6 +12,10 @@ import mlc
 from mlc.errors import UsageError
 
 
+def perceptron() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Linear(300, 210), torch.nn.Tanh(), torch.nn.Linear(210, 77))
+
+
 class Block(torch.nn.Module):
     """Convolution, normalisation over rows, attention, a recurrence: every schedule that the vectoriser has."""
 

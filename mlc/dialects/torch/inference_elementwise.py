@@ -39,7 +39,7 @@ def same(x: Any, *_: Any) -> Any:
         """
         clone contiguous detach alias lift_fresh_copy lift_fresh log_sigmoid softplus softshrink hardshrink
         prelu _prelu_kernel conj _conj resolve_conj resolve_neg flip roll copy nan_to_num
-        fliplr flipud masked_scatter index_fill.int_Scalar index_fill.int_Tensor index_add index_copy
+        fliplr flipud masked_scatter index_fill.int_Scalar index_fill.int_Tensor index_add index_copy index_reduce
         scatter.src scatter.value scatter.reduce scatter.value_reduce scatter_add scatter_reduce.two
         index_put _index_put_impl index_put.hacked_twin slice_scatter select_scatter diagonal_scatter
         as_strided_scatter bernoulli bernoulli.p normal_functional uniform exponential put

@@ -20,7 +20,7 @@ from mlc.dialects.torch.shapes import (
     tensor,
     wrap_dim,
 )
-from mlc.dialects.torch.types import BaseTensorType, VTensorType, i1, si64
+from mlc.dialects.torch.types import BaseTensorType, i1, si64
 
 
 @infers(*aten("cat concat concatenate"))
@@ -187,26 +187,29 @@ def nonzero_static(x: Any, size: Any, fill_value: Any = -1) -> Any:
     return tensor((size_of(size), len(dims(x))), si64)
 
 
-@infers(*aten("index_reduce"))
-def written(x: Any, *_: Any) -> Any:
-    """The tensor that is written to, changed."""
-    return like(x)
-
-
-@infers(*aten("_embedding_bag _embedding_bag_forward_only"))
-def embedding_bag(weight: Any, _indices: Any, offsets: Any, *options: Any) -> Any:
-    """A row for each bag; then what the gradient would need."""
-    count = product(dims(offsets))
-    last = len(options) > 4 and known(options[4])
-    bags = add(count, -1) if last else count
-    unknown = tensor((None,), tensor_dtype(offsets))
-    return like(weight, (bags, dims(weight)[1])), unknown, unknown, VTensorType.get(None, tensor_dtype(offsets))
-
-
 @infers(*aten("embedding"))
 def embedding(weight: Any, indices: Any, *_: Any) -> Any:
     """A row for each index."""
     return like(weight, (*dims(indices), dims(weight)[1]))
+
+
+@infers(*aten("embedding_bag embedding_bag.padding_idx _embedding_bag _embedding_bag_forward_only"))
+def embedding_bag(
+    weight: Any,
+    _indices: Any,
+    offsets: Any,
+    _by_frequency: Any = False,
+    _mode: Any = 0,
+    _sparse: Any = False,
+    _factors: Any = None,
+    ends_with_total: Any = False,
+    _padding: Any = None,
+) -> Any:
+    """A row for each bag; what else is returned serves the backward pass."""
+    bags = dims(offsets)[0]
+    rows = None if bags is None else bags - bool(known(ends_with_total))
+    rest = tensor((None,), si64)
+    return like(weight, (rows, dims(weight)[1])), rest, rest, rest
 
 
 @infers(

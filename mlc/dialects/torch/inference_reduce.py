@@ -240,6 +240,18 @@ def bucketize(x: Any, _boundaries: Any, out_int32: Any = False, right: Any = Fal
     return like(x, dtype=si32 if known(out_int32) else si64)
 
 
+@infers(*aten("bucketize.Scalar"))
+def bucketize_number(_x: Any, _boundaries: Any, out_int32: Any = False, right: Any = False) -> Any:
+    """An index."""
+    return tensor((), si32 if known(out_int32) else si64)
+
+
+@infers(*aten("searchsorted.Scalar"))
+def searchsorted_number(_sorted: Any, _x: Any, out_int32: Any = False, *_: Any) -> Any:
+    """An index."""
+    return tensor((), si32 if known(out_int32) else si64)
+
+
 @infers(*aten("searchsorted.Tensor"))
 def searchsorted(
     _sorted: Any, x: Any, out_int32: Any = False, right: Any = False, side: Any = None, sorter: Any = None

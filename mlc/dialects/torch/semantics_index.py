@@ -123,6 +123,23 @@ def scatter_reduce(
     return out.reshape(x.shape)
 
 
+@aten("index_reduce")
+def index_reduce(
+    c: Call, x: np.ndarray, dim: int, indices: np.ndarray, source: np.ndarray, reduce: str, include_self: bool = True
+) -> Any:
+    """As scatter_reduce, one index for a whole slice."""
+    shape = [1] * source.ndim
+    shape[axis(dim, source.ndim)] = indices.size
+    wide = np.broadcast_to(indices.reshape(shape), source.shape)
+    return scatter_reduce(c, x, dim, wide, source, reduce, include_self)
+
+
+@aten("put")
+def put(c: Call, x: np.ndarray, indices: np.ndarray, source: np.ndarray, accumulate: bool = False) -> Any:
+    """Elements written, or added, by their number in row-major order."""
+    return index_put(c, x.reshape(-1), [indices.reshape(-1)], source.reshape(-1), accumulate).reshape(x.shape)
+
+
 def _neutral(reduce: str, dtype: np.dtype[Any]) -> Any:
     if reduce in ("sum", "mean"):
         return 0
@@ -145,18 +162,6 @@ def index_add(c: Call, x: np.ndarray, dim: int, indices: np.ndarray, source: np.
         out, at_dim(out, at, indices.reshape(-1)), (source.reshape(1) if x.ndim == 0 else source) * x.dtype.type(alpha)
     )
     return out.reshape(x.shape)
-
-
-@aten("index_reduce")
-def index_reduce(
-    c: Call, x: np.ndarray, dim: int, indices: np.ndarray, source: np.ndarray, reduce: str, include_self: bool = True
-) -> Any:
-    """Rows of the source multiplied, averaged or compared into numbered rows."""
-    at = axis(dim, x.ndim)
-    shape = [-1 if i == at else 1 for i in range(x.ndim)]
-    return scatter_reduce(
-        c, x, dim, np.broadcast_to(indices.reshape(shape), source.shape), source, reduce, include_self
-    )
 
 
 @aten("index_copy")
@@ -197,18 +202,6 @@ def take(c: Call, x: np.ndarray, indices: np.ndarray) -> Any:
     return x.reshape(-1)[_check_range(c, indices, x.size)]
 
 
-@aten("put")
-def put(c: Call, x: np.ndarray, indices: np.ndarray, source: np.ndarray, accumulate: bool = False) -> Any:
-    """Elements written, or added, by their number in row-major order."""
-    out = x.reshape(-1).copy()
-    where = _check_range(c, indices, x.size).reshape(-1)
-    if accumulate:
-        np.add.at(out, where, source.reshape(-1))
-    else:
-        out[where] = source.reshape(-1)
-    return out.reshape(x.shape)
-
-
 @aten("take_along_dim")
 def take_along_dim(c: Call, x: np.ndarray, indices: np.ndarray, dim: Any = None) -> Any:
     """Elements by number along a dimension, shapes broadcast."""
@@ -221,13 +214,6 @@ def take_along_dim(c: Call, x: np.ndarray, indices: np.ndarray, dim: Any = None)
 def nonzero(_c: Call, x: np.ndarray) -> Any:
     """Indices of the elements that are not 0, one row each."""
     return np.argwhere(x)
-
-
-@aten("nonzero_static")
-def nonzero_static(_c: Call, x: np.ndarray, size: int, fill_value: int = -1) -> Any:
-    """The first `size` rows of nonzero, filled up."""
-    found = np.argwhere(x)[:size]
-    return np.concatenate([found, np.full((size - len(found), x.ndim), fill_value, found.dtype)])
 
 
 @aten("embedding")
@@ -247,6 +233,13 @@ def as_strided(c: Call, x: np.ndarray, size: Any, stride: Any, offset: Any = Non
     for count, step in zip(size, stride, strict=True):
         where = where[..., None] + np.arange(count) * step
     return flat[_check_range(c, where, flat.size)]
+
+
+@aten("nonzero_static")
+def nonzero_static(_c: Call, x: np.ndarray, size: int, fill_value: int = -1) -> Any:
+    """The first `size` rows of nonzero, filled up."""
+    found = np.argwhere(x)[:size]
+    return np.concatenate([found, np.full((size - len(found), x.ndim), fill_value, found.dtype)])
 
 
 @aten("as_strided_scatter")

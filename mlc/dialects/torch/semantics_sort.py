@@ -10,7 +10,6 @@ import numpy as np
 
 from mlc.dialects.torch.numpy_values import Call, aten, axis, is_float
 from mlc.dialects.torch.semantics_reduce import pick
-from mlc.errors import UnsupportedError
 
 
 def sorted_indices(x: np.ndarray, dim: int, descending: bool) -> np.ndarray:
@@ -143,23 +142,29 @@ def bincount(c: Call, x: np.ndarray, weights: Any = None, minlength: int = 0) ->
     return np.bincount(x, weights, minlength)
 
 
-@aten("bucketize.Tensor")
-def bucketize(_c: Call, x: np.ndarray, boundaries: np.ndarray, _int32: bool = False, right: bool = False) -> Any:
-    """Between which boundaries each number falls."""
+@aten("bucketize.Tensor bucketize.Scalar")
+def bucketize(_c: Call, x: Any, boundaries: np.ndarray, _int32: bool = False, right: bool = False) -> Any:
+    """How many boundaries lie before (or at, when `right`) each number."""
     return np.searchsorted(boundaries, x, side="right" if right else "left")
 
 
-@aten("searchsorted.Tensor")
+@aten("searchsorted.Tensor searchsorted.Scalar")
 def searchsorted(
     _c: Call,
     ordered: np.ndarray,
-    x: np.ndarray,
+    x: Any,
     _int32: bool = False,
     right: bool = False,
     side: str | None = None,
     sorter: Any = None,
 ) -> Any:
-    """Where each number is to be inserted."""
-    if ordered.ndim != 1 or sorter is not None:
-        raise UnsupportedError("searchsorted on batches or with a sorter has no reference semantics")
-    return np.searchsorted(ordered, x, side="right" if right or side == "right" else "left")
+    """Where each number is to be inserted, in the row of the same place where there are several."""
+    if sorter is not None:
+        ordered = np.take_along_axis(ordered, sorter, -1)
+    how = "right" if right or side == "right" else "left"
+    if ordered.ndim == 1:
+        return np.searchsorted(ordered, x, side=how)
+    out = np.empty(x.shape, np.int64)
+    for row in np.ndindex(x.shape[:-1]):
+        out[row] = np.searchsorted(ordered[row], x[row], side=how)
+    return out

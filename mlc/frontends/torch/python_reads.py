@@ -5,6 +5,7 @@ A function mode sees the calls that never reach ATen, or reach it too late:
     x.tolist(), x.numpy(), np.asarray(x), f"{x}"   -->   refused (or answered, when no input decides the value)
     F.batch_norm(training=True)                    -->   its definition, so that running statistics are seen to change
     F.relu6(inplace=True), x.square_(), x &= y     -->   the functional form and a copy
+    self.weight.clone()                            -->   a tensor whose changes in place are seen
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 
-from mlc.frontends.torch.functional import unwrap
+from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.problems import READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
@@ -52,7 +55,8 @@ class PythonReads(TorchFunctionMode):
             return handler(self, func, args, kwargs)
         if name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
             self._refuse(f"uses Tensor.{name}")
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        return wrap(result) if _made_of_weights(result, args, kwargs) else result
 
     def actual(self, tensor: torch.Tensor, what: str) -> torch.Tensor:
         """The tensor behind the wrapper, for a read of its value; refused where an input decides it."""
@@ -68,6 +72,17 @@ class PythonReads(TorchFunctionMode):
     def _refuse(self, what: str) -> None:
         recorder = self.recorder
         recorder.problems.fail(what, recorder.places.here(), READS_VALUE)
+
+
+def _made_of_weights(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether this is a new tensor computed from unwrapped ones alone, that forward may go on to change in place."""
+    if type(result) is not torch.Tensor or is_wrapped(result) or is_functorch_wrapped_tensor(result):
+        return False
+    given = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+    if not given or any(map(is_wrapped, given)):
+        return False
+    memory = result.untyped_storage()._cdata
+    return all(t.untyped_storage()._cdata != memory for t in given)
 
 
 def _tolist(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -137,6 +137,10 @@ class Recorder(TorchDispatchMode):
                 entry.value = self._literal(entry, location)
         return entry.value
 
+    def depends_on_inputs(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor's elements may differ from call to call, as far as is known while recording."""
+        return self.symbolic or self.entry(tensor).origin is Origin.INPUT
+
     def real_of(self, tensor: torch.Tensor) -> torch.Tensor:
         """The weight that a fake tensor stands for; a real tensor itself."""
         return self.real.get(id(tensor), tensor)

@@ -46,7 +46,14 @@ from mlc.lowering.loops.cost import block_cost, constant_of, trip_count
 PARALLEL, MAY_ALIAS = "parallel", "mlc.may_alias"
 ENOUGH, FEW = 64, 8  # iterations that keep many threads evenly busy, and a few
 SMALL = 400  # cycles: below, finding out which iteration it is costs too much
-VIEWS = (memref.CastOp, memref.ReinterpretCastOp, memref.SubviewOp, memref.CollapseShapeOp, memref.ExpandShapeOp)
+VIEWS = (
+    memref.CastOp,
+    memref.CollapseShapeOp,
+    memref.ExpandShapeOp,
+    memref.ExtractStridedMetaDataOp,
+    memref.ReinterpretCastOp,
+    memref.SubviewOp,
+)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,11 @@ CASES: dict[str, Case] = {
         d.normal((3, 4)),
         d.pick(True, False),
         d.pick(True, False),
+        None,
+        d.pick(None, torch.tensor([0, 1, 2])),
     ),
+    "bucketize.Scalar": lambda d: (d.pick(0, 0.5, 7), torch.tensor([-1.0, 0.0, 1.0]), False, d.pick(True, False)),
+    "searchsorted.Scalar": lambda d: (torch.tensor([-1.0, 0.0, 1.0]), d.pick(0, 0.5, 7), d.pick(True, False)),
 }
 
 

@@ -115,6 +115,24 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("index.Tensor", (X, [torch.tensor([0, 1]), None, torch.tensor([[3], [-4]])])),
     ("index.Tensor", (Y, [None, torch.tensor([[0], [2]]), torch.tensor([1, -1])])),
     ("index.Tensor", (X, [torch.tensor([], dtype=torch.int64)])),
+    ("index_put", (X, [X > 0], torch.tensor(5.0))),
+    ("index_put", (X, [None, torch.tensor([True, False, True])], torch.tensor([2.0]))),
+    ("index_put", (X, [X[..., 0] > -9], torch.randn(4))),
+    ("index_put", (X, [torch.tensor([[True, False, True], [False, True, False]])], torch.randn(3, 4))),
+    ("index_put", (X, [torch.zeros(2, dtype=torch.bool)], torch.randn(0, 3, 4))),
+    ("masked_scatter", (X, X > 0, torch.randn(24))),
+    ("masked_scatter", (X, torch.tensor([[True], [False], [True]]), torch.randn(3, 6))),
+    ("put", (X, torch.tensor([[0, -1], [5, 7]]), torch.randn(2, 2))),
+    ("put", (X, torch.tensor([0, -24]), torch.randn(2), True)),
+    *(
+        ("index_reduce", (X, 1, torch.tensor([2, 0, 2]), X + 1, how, own))
+        for how in ("prod", "amax", "amin", "mean")
+        for own in (True, False)
+    ),
+    ("searchsorted.Tensor", (X, X, False, True, None, X.argsort(-1))),
+    ("searchsorted.Scalar", (torch.tensor([1, 2, 2, 3]), 2)),
+    ("searchsorted.Scalar", (torch.tensor([1, 2, 2, 3]), 2.5, True, True)),
+    ("bucketize.Scalar", (0.5, torch.tensor([0.0, 0.5, 1.0]))),
     ("slice_scatter", (X, torch.zeros(2, 3, 2), 2, 1, 3)),
     ("slice_scatter", (X, torch.zeros(2, 3, 2), 2, 0, 4, 2)),
     ("select_scatter", (X, torch.zeros(2, 4), 1, -1)),

@@ -1,4 +1,4 @@
-"""Ops made of others: losses, gated units, bucket search, sampling at given points."""
+"""Ops made of others: losses, gated units, bucket search."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from mlc.lowering.torch.to_linalg.activations import leaky_relu
 from mlc.lowering.torch.to_linalg.attention import scaled_dot_product_attention
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
-from mlc.lowering.torch.to_linalg.dtypes import F64, I64, DType
+from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast, clamp, unary
+from mlc.lowering.torch.to_linalg.indexing import gather
 from mlc.lowering.torch.to_linalg.normalization import rms_norm
 from mlc.lowering.torch.to_linalg.promotion import result_type
 from mlc.lowering.torch.to_linalg.reduction import mean_over, sum_over
@@ -117,6 +118,58 @@ def trilinear(
     return cast(c, out, c.out)
 
 
+@lowers("aten.bucketize.Scalar")
+def bucketize_scalar(c: Conversion, x: Number, edges: Tensor, *options: bool) -> Tensor:
+    return bucketize(c, _number(c, x, edges), edges, *options)
+
+
+@lowers("aten.searchsorted.Scalar")
+def searchsorted_scalar(c: Conversion, edges: Tensor, x: Number, *options: object) -> Tensor:
+    return searchsorted(c, edges, _number(c, x, edges), *options)  # pyright: ignore[reportArgumentType]
+
+
+def _number(c: Conversion, x: Number, edges: Tensor) -> Tensor:
+    """A Python number beside a tensor: in its dtype, or the default one where that is of a lower kind."""
+    raises = isinstance(x, float) and not edges.dtype.is_float
+    return c.full((), F32 if raises else edges.dtype, x)
+
+
+@lowers("aten.bucketize.Tensor")
+def bucketize(c: Conversion, x: Tensor, edges: Tensor, out_int32: bool = False, right: bool = False) -> Tensor:
+    return cast(c, count_before(c, unsqueeze(c, x, x.rank), edges, right), c.out)
+
+
+@lowers("aten.searchsorted.Tensor")
+def searchsorted(
+    c: Conversion,
+    edges: Tensor,
+    x: Tensor,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    if sorter is not None:
+        edges = gather(c, edges, -1, sorter)
+    aligned = unsqueeze(c, edges, edges.rank - 1) if edges.rank > 1 else edges
+    return cast(c, count_before(c, unsqueeze(c, x, x.rank), aligned, right or side == "right"), c.out)
+
+
+def count_before(c: Conversion, x: Tensor, edges: Tensor, right: bool) -> Tensor:
+    """How many of the sorted `edges` (last dim) lie before each element; NaN lies behind all."""
+    t = result_type([x, edges]).compute
+
+    def fn(b: Body, v: SSAValue, edge: SSAValue, acc: SSAValue) -> SSAValue:
+        v, edge = b.cast(v, x.dtype, t), b.cast(edge, edges.dtype, t)
+        before = b.compare("le" if right else "lt", edge, v, t)
+        if t.is_float:
+            before = b.logical_or(before, b.is_nan(v, t))
+        return b.add(acc, b.op(arith.ExtUIOp, before, I64.mlir), I64)
+
+    (count,) = reduce(c, [x, edges], [x.rank - 1], I64, 0, fn)
+    return count
+
+
 @lowers("aten._fused_rms_norm")
 def fused_rms_norm(
     c: Conversion, x: Tensor, shape: Sequence[int], weight: Tensor | None, eps: float | None
@@ -173,79 +226,3 @@ def item(c: Conversion, x: Tensor) -> Number | Scalar:
     if t.is_float:
         return Scalar(body.cast(element, t, F64), F64)
     return Scalar(body.to_index(body.cast(element, t, I64)), I64)
-
-
-@lowers("aten.grid_sampler_2d", "aten.grid_sampler")
-def grid_sampler(
-    c: Conversion, x: Tensor, grid: Tensor, mode: int = 0, padding: int = 0, align: bool = False
-) -> Tensor:
-    """Bilinear (0) or nearest (1) samples of x at (x, y) points in -1..1; outside: zeros (0) or the border (1)."""
-    if mode not in (0, 1) or padding not in (0, 1) or x.rank != 4:
-        raise c.refuse("only bilinear and nearest sampling of images with zero or border padding has a lowering")
-    t = x.dtype
-    whole, points = c.plain(x).value, c.plain(grid).value
-    sizes = [c.dims.value(s) for s in x.shape[2:]]
-    outer = Body(c.block, c.location)
-    extent = [outer.from_index(s, t) for s in sizes]
-    shape = (*x.shape[:2], *grid.shape[1:3])
-
-    def fn(b: Body, at: list[SSAValue]) -> SSAValue:
-        n, channel, i, j = at
-        place = [_source(b, b.extract(points, [n, i, j, b.index(1 - a)]), extent[a], t, align, padding) for a in (0, 1)]
-        if mode == 1:
-            return _sample(b, whole, n, channel, [b.op(math.RoundEvenOp, p) for p in place], sizes, extent, t)
-        low = [b.op(math.FloorOp, p) for p in place]
-        total: SSAValue | None = None
-        for dy in (0, 1):
-            for dx in (0, 1):
-                corner = [b.add(v, b.const(float(k), t), t) for v, k in zip(low, (dy, dx), strict=True)]
-                weights = [
-                    b.sub(p, v, t) if k else b.sub(b.add(v, b.const(1.0, t), t), p, t)
-                    for p, v, k in zip(place, low, (dy, dx), strict=True)
-                ]
-                term = b.mul(
-                    _sample(b, whole, n, channel, corner, sizes, extent, t), b.mul(weights[0], weights[1], t), t
-                )
-                total = term if total is None else b.add(total, term, t)
-        assert total is not None
-        return total
-
-    return indexed(c, shape, t, fn)
-
-
-def _source(b: Body, v: SSAValue, extent: SSAValue, t: DType, align: bool, padding: int) -> SSAValue:
-    """A coordinate in -1..1 as a position among pixels."""
-    one, half = b.const(1.0, t), b.const(0.5, t)
-    shifted = b.add(v, one, t)
-    if align:
-        place = b.mul(b.mul(shifted, half, t), b.sub(extent, one, t), t)
-    else:
-        place = b.mul(b.sub(b.mul(shifted, extent, t), one, t), half, t)
-    if padding == 1:
-        low, high = b.const(0.0, t), b.sub(extent, one, t)
-        place = b.select(b.compare("gt", place, low, t), place, low)
-        place = b.select(b.compare("lt", place, high, t), place, high)
-    return place
-
-
-def _sample(
-    b: Body,
-    whole: SSAValue,
-    n: SSAValue,
-    channel: SSAValue,
-    place: list[SSAValue],
-    sizes: list[SSAValue],
-    extent: list[SSAValue],
-    t: DType,
-) -> SSAValue:
-    """The pixel at a whole position, zero outside."""
-    zero = b.const(0.0, t)
-    inside: SSAValue | None = None
-    at: list[SSAValue] = []
-    for p, limit in zip(place, extent, strict=True):
-        within = b.logical_and(b.compare("ge", p, zero, t), b.compare("lt", p, limit, t))
-        inside = within if inside is None else b.logical_and(inside, within)
-        safe = b.select(within, p, zero)
-        at.append(b.to_index(b.op(arith.FPToSIOp, safe, I64.mlir)))
-    assert inside is not None
-    return b.select(inside, b.extract(whole, [n, channel, *at]), zero)

@@ -29,7 +29,7 @@ def table(c: Conversion, values: np.ndarray, dtype: DType) -> Tensor:
     return plain(value, dtype, tuple(int(n) for n in values.shape))
 
 
-def _sizes(
+def image_sizes(
     c: Conversion, x: Tensor, n: int, size: Sequence[Int] | None, factors: Sequence[float] | None
 ) -> tuple[list[Dim], list[Dim], list[float | None]]:
     """Sizes of input and output, and the factors that were given."""
@@ -102,10 +102,10 @@ def _lower_nearest(n: int, *, exact: bool) -> None:
         return _nearest_resize(c, x, [_nearest(c, a, b, f, exact) for a, b, f in zip(old, new, given, strict=True)])
 
     def vec(c: Conversion, x: Tensor, size: Sequence[Int] | None, factors: Sequence[float] | None = None) -> Tensor:
-        return resize(c, x, *_sizes(c, x, n, size, factors))
+        return resize(c, x, *image_sizes(c, x, n, size, factors))
 
     def sized(c: Conversion, x: Tensor, size: Sequence[Int], *factors: float | None) -> Tensor:
-        old, new, _ = _sizes(c, x, n, size, None)
+        old, new, _ = image_sizes(c, x, n, size, None)
         return resize(c, x, old, new, list(factors) or [None] * n)
 
     lowers(f"{name}.vec")(vec)
@@ -201,11 +201,11 @@ def _lower_linear(n: int, name: str) -> None:
     def vec(
         c: Conversion, x: Tensor, size: Sequence[Int] | None, align: bool, factors: Sequence[float] | None = None
     ) -> Tensor:
-        old, new, given = _sizes(c, x, n, size, factors)
+        old, new, given = image_sizes(c, x, n, size, factors)
         return _linear_resize(c, x, n, old, new, given, align)
 
     def sized(c: Conversion, x: Tensor, size: Sequence[Int], align: bool, *factors: float | None) -> Tensor:
-        old, new, _ = _sizes(c, x, n, size, None)
+        old, new, _ = image_sizes(c, x, n, size, None)
         return _linear_resize(c, x, n, old, new, list(factors) or [None] * n, align)
 
     lowers(f"aten.{name}.vec")(vec)

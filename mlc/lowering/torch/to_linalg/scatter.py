@@ -14,8 +14,8 @@ from mlc.lowering.torch.to_linalg.dims import Dim, mlir_shape
 from mlc.lowering.torch.to_linalg.dtypes import DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.indexing import checked
-from mlc.lowering.torch.to_linalg.ordered_writes import looped
-from mlc.lowering.torch.to_linalg.masks import is_mask, masked_put
+from mlc.lowering.torch.to_linalg.loop_nest import looped
+from mlc.lowering.torch.to_linalg.masks import assigned_by_mask, single_mask
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import broadcast_shape, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor, plain
@@ -91,7 +91,7 @@ def copy(c: Conversion, x: Tensor, source: Tensor, *_: object) -> Tensor:
 Combine = Callable[[Body, SSAValue, SSAValue], SSAValue]
 
 
-def combiner(name: str | None, t: DType) -> Combine | None:
+def _combiner(name: str | None, t: DType) -> Combine | None:
     """How an old and a new element meet; None: the new one replaces it."""
     match name:
         case None:
@@ -106,7 +106,7 @@ def combiner(name: str | None, t: DType) -> Combine | None:
             return lambda b, x, y: b.minimum(x, y, t)
 
 
-def neutral(name: str, t: DType) -> Number:
+def _neutral(name: str, t: DType) -> Number:
     match name:
         case "prod":
             return 1
@@ -121,13 +121,13 @@ def neutral(name: str, t: DType) -> Number:
 def _scatter(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor | Number, name: str | None) -> Tensor:
     """x[…, index[i], …] = combine(x[…], source[i]) for all i, in row-major order."""
     if x.rank == 0:
-        wide = _scatter(c, unsqueeze(c, x, 0), 0, at_least_1d(c, index), _source_1d(c, source), name)
+        wide = _scatter(c, unsqueeze(c, x, 0), 0, _at_least_1d(c, index), _source_1d(c, source), name)
         return c.viewed(wide, ())
     d, t = x.dim(dim), x.dtype
-    index, source = at_least_1d(c, index), _source_1d(c, source)
+    index, source = _at_least_1d(c, index), _source_1d(c, source)
     places = c.plain(checked(c, index, x.shape[d], wraps=False)).value
     read = c.plain(cast(c, source, t)).value if isinstance(source, Tensor) else None
-    combine = combiner(name, t)
+    combine = _combiner(name, t)
 
     def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
         place = b.to_index(b.extract(places, at))
@@ -140,12 +140,12 @@ def _scatter(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor |
     return plain(looped(c, index.shape, c.plain(x).value, step), t, x.shape)
 
 
-def at_least_1d(c: Conversion, t: Tensor) -> Tensor:
+def _at_least_1d(c: Conversion, t: Tensor) -> Tensor:
     return t if t.rank else unsqueeze(c, t, 0)
 
 
 def _source_1d(c: Conversion, source: Tensor | Number) -> Tensor | Number:
-    return at_least_1d(c, source) if isinstance(source, Tensor) else source
+    return _at_least_1d(c, source) if isinstance(source, Tensor) else source
 
 
 @lowers("aten.scatter.src", "aten.scatter.value", "aten.scatter.reduce", "aten.scatter.value_reduce")
@@ -164,17 +164,17 @@ def scatter_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tenso
 def scatter_reduce(
     c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, how: str, include_self: bool = True
 ) -> Tensor:
-    start = x if include_self else _scatter(c, x, dim, index, neutral(how, x.dtype), None)
+    start = x if include_self else _scatter(c, x, dim, index, _neutral(how, x.dtype), None)
     total = _scatter(c, start, dim, index, source, how)
     if how != "mean":
         return total
     ones = c.full(x.shape, x.dtype, 1)
     counted = ones if include_self else _scatter(c, ones, dim, index, 0, None)
     counted = _scatter(c, counted, dim, index, c.full(source.shape, x.dtype, 1), "sum")
-    return divided(c, total, counted)
+    return _divided(c, total, counted)
 
 
-def divided(c: Conversion, total: Tensor, count: Tensor) -> Tensor:
+def _divided(c: Conversion, total: Tensor, count: Tensor) -> Tensor:
     t = total.dtype
     if t.is_float:
         return elementwise(c, [total, count], t, lambda b, v, n: b.divf(v, n))
@@ -187,12 +187,84 @@ def divided(c: Conversion, total: Tensor, count: Tensor) -> Tensor:
     return elementwise(c, [total, count], t, floored)
 
 
+def _along(
+    c: Conversion,
+    x: Tensor,
+    dim: int,
+    index: Tensor,
+    value: Callable[[Body, list[SSAValue]], SSAValue],
+    combine: Combine | None,
+) -> Tensor:
+    """Whole slices x[…, index[i], …] replaced by or combined with what `value` gives at (…, i, …)."""
+    d, t = x.dim(dim), x.dtype
+    index = _at_least_1d(c, index)
+    places = c.plain(checked(c, index, x.shape[d], wraps=True)).value
+    sizes = (*x.shape[:d], index.shape[0], *x.shape[d + 1 :])
+
+    def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
+        place = b.to_index(b.extract(places, [at[d]]))
+        target = [place if i == d else v for i, v in enumerate(at)]
+        new = value(b, at)
+        if combine is not None:
+            new = combine(b, b.extract(whole, target), new)
+        return b.op(tensor.InsertOp, new, whole, target)
+
+    return plain(looped(c, sizes, c.plain(x).value, step), t, x.shape)
+
+
+@lowers("aten.index_add")
+def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number = 1) -> Tensor:
+    t = x.dtype
+    read = c.plain(cast(c, source, t)).value
+
+    def value(b: Body, at: list[SSAValue]) -> SSAValue:
+        v = b.extract(read, at)
+        return v if alpha == 1 else b.mul(v, b.const(alpha, t), t)
+
+    return _along(c, x, dim, index, value, lambda b, p, q: b.add(p, q, t))
+
+
+@lowers("aten.index_copy")
+def index_copy(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    read = c.plain(cast(c, source, x.dtype)).value
+    return _along(c, x, dim, index, lambda b, at: b.extract(read, at), None)
+
+
+@lowers("aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor")
+def index_fill(c: Conversion, x: Tensor, dim: int, index: Tensor, number: Number | Scalar | Tensor) -> Tensor:
+    if isinstance(number, Tensor):
+        read = c.plain(cast(c, number, x.dtype)).value
+        return _along(c, x, dim, index, lambda b, at: b.extract(read, []), None)
+    value = c.cast_scalar(number, x.dtype)
+    return _along(c, x, dim, index, lambda b, at: value, None)
+
+
+@lowers("aten.as_strided_scatter")
+def as_strided_scatter(
+    c: Conversion, x: Tensor, source: Tensor, sizes: Sequence[Int], strides: Sequence[Int], offset: Int | None = None
+) -> Tensor:
+    """Writes into the elements in row-major order: the storage of a functional program's tensor."""
+    steps = [c.static_int(s, "a stride") for s in strides]
+    first = 0 if offset is None else c.static_int(offset, "the storage offset")
+    flat = c.plain(c.viewed(x, (c.dims.product(x.shape),)))
+    read = c.plain(cast(c, source, x.dtype)).value
+
+    def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
+        return b.op(tensor.InsertOp, b.extract(read, at), whole, [strided_place(b, at, steps, first)])
+
+    out = looped(c, c.sizes(sizes), flat.value, step)
+    return c.viewed(plain(out, x.dtype, flat.shape), x.shape)
+
+
 @lowers("aten.index_put", "aten._index_put_impl", "aten._unsafe_index_put", "aten.index_put.hacked_twin")
 def index_put(
     c: Conversion, x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False, *_: object
 ) -> Tensor:
-    if any(i is not None and is_mask(i) for i in indices):
-        return masked_put(c, x, indices, cast(c, values, x.dtype), accumulate)
+    masked = single_mask(indices)
+    if masked is not None:
+        return assigned_by_mask(c, x, *masked, values, accumulate)
+    if any(i is not None and i.dtype.bits <= 8 for i in indices):
+        raise c.refuse("assignment by several masks, or by a mask beside other indices, has no lowering", hint="use torch.where")
     used = [d for d, i in enumerate(indices) if i is not None]
     given = [i for i in indices if i is not None]
     together = broadcast_shape(c, [i.shape for i in given])
@@ -224,22 +296,17 @@ def index_put(
 
 @lowers("aten.put")
 def put(c: Conversion, x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-    flat = c.viewed(x, (c.dims.product(x.shape),))
-    return c.viewed(index_put(c, flat, [index], c.viewed(source, index.shape), accumulate), x.shape)
+    """Elements counted in row-major order."""
+    flat = [c.viewed(t, (c.dims.product(t.shape),)) for t in (x, index, source)]
+    return c.viewed(index_put(c, flat[0], [flat[1]], flat[2], accumulate), x.shape)
 
 
-@lowers("aten.as_strided_scatter")
-def as_strided_scatter(
-    c: Conversion, x: Tensor, source: Tensor, sizes: Sequence[Int], strides: Sequence[Int], offset: Int | None = None
+@lowers("aten.index_reduce")
+def index_reduce(
+    c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, how: str, include_self: bool = True
 ) -> Tensor:
-    """Writes into the elements in row-major order: the storage of a functional program's tensor."""
-    steps = [c.static_int(s, "a stride") for s in strides]
-    first = 0 if offset is None else c.static_int(offset, "the storage offset")
-    flat = c.plain(c.viewed(x, (c.dims.product(x.shape),)))
-    read = c.plain(cast(c, source, x.dtype)).value
-
-    def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
-        return b.op(tensor.InsertOp, b.extract(read, at), whole, [strided_place(b, at, steps, first)])
-
-    out = looped(c, c.sizes(sizes), flat.value, step)
-    return c.viewed(plain(out, x.dtype, flat.shape), x.shape)
+    """As scatter_reduce, one index for a whole slice."""
+    d = x.dim(dim) if x.rank else 0
+    source = _at_least_1d(c, source)
+    wide = c.viewed(index, tuple(c.dims.product(index.shape) if i == d else 1 for i in range(source.rank)))
+    return scatter_reduce(c, x, dim, stretched(c, wide, source.shape), source, how, include_self)

@@ -14,9 +14,9 @@ from xdsl.ir import SSAValue
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
 from mlc.lowering.torch.to_linalg.dtypes import I64, DType
-from mlc.lowering.torch.to_linalg.ordered_writes import looped
 from mlc.lowering.torch.to_linalg.reduction import reduce
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
+from mlc.lowering.torch.to_linalg.loop_nest import looped
 from mlc.lowering.torch.to_linalg.structured import elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
 from mlc.lowering.torch.to_linalg.view import drop_dims, sliced

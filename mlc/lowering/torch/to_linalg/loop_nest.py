@@ -1,4 +1,4 @@
-"""Nested `scf.for` loops that carry a tensor: for writes whose order matters, or whose place only the run knows."""
+"""Nested loops that carry a tensor and write single elements of it, in order."""
 
 from __future__ import annotations
 
