@@ -70,7 +70,7 @@ PROFILES: dict[str, Generator] = {
     "linalg-groups": witnessed("linalg-form-kernels", ALL_STEPS),
     "kernels": mixed((2, kernels), (2, aliasing_kernels), (3, kernel_witnesses)),
     "memref-kernels": memref_kernel,
-    "buffers": mixed((3, memref_kernel), (3, buffers), (3, rare_buffers), (1, memref_copies)),
+    "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),
     "allocations": mixed((1, buffers), (2, aliasing_buffers)),
     "memref-structured": mixed((3, memref_kernel), (1, planned)),
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),

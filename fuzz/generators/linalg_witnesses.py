@@ -191,12 +191,22 @@ class WitnessGenerator(LinalgGenerator):
         """Some of the channels: whole blocks, or not."""
         a = self.blocked()
         at = self.tape.pick((0, a.shape[1] // 2, 0, 4))
-        n = self.tape.pick((a.shape[1] // 2, a.shape[1] // 2, 4, 3))
+        n = self.tape.pick((a.shape[1] // 2, a.shape[1] // 2, a.shape[1] // 2, 3))
         shape = (a.shape[0], min(n, a.shape[1] - at), *a.shape[2:])
         window = f"[0, {at}, 0, 0] {list(shape)} [1, 1, 1, 1]"
         name = self.out.value(f"tensor.extract_slice {a.name}{window} : {a.type} to {tensor(shape, a.element)}")
         self.add("extract_slice", name, shape, a.element, a)
         self.follow(self.values[-1], extra=False)
+
+    def blocked_depthwise(self) -> None:
+        """A depthwise convolution of a blocked value."""
+        a = self.blocked()
+        kernel = (1, self.tape.pick((1, min(2, a.shape[3]))))
+        w = self.weight((a.shape[1], *kernel), a.element)
+        shape = (*a.shape[:3], a.shape[3] - kernel[1] + 1)
+        one = "dense<1> : tensor<2xi64>"
+        attrs = f"{{dilations = {one}, strides = {one}}} "
+        self.named("linalg.depthwise_conv_2d_nchw_chw", "depthwise", [a, w], shape, attrs)
 
     # --- named ops
 
@@ -393,9 +403,9 @@ class WitnessGenerator(LinalgGenerator):
     # --- fusion
 
     def cheap_with_readers(self) -> None:
-        """A cheap op read twice; near misses come from bodies that are not cheap."""
+        """A cheap op read twice; near misses: bodies that are not cheap."""
         a = self.matrix()
-        cheap = self.follow(a, extra=False)
+        cheap = self.follow(a, extra=False) if self.tape.chance(30) else self.doubled(a)
         first, second = self.follow(cheap), self.follow(cheap)
         n = len(a.shape)
         maps = [affine(n, [f"d{k}" for k in range(n)])] * 3
@@ -406,6 +416,21 @@ class WitnessGenerator(LinalgGenerator):
         self.add("joined", self.last, a.shape, a.element, first, second)
         if self.tape.chance(50):
             self.values.append(r)
+
+    def doubled(self, a: Value) -> Value:
+        """`a + a`."""
+        same, t, c, e = affine(2, ["d0", "d1"]), a.type, self.out.counter, a.element
+        init, name = self.empty(a.shape, e), self.out.name()
+        self.out.emit(
+            f'{name} = linalg.generic {{indexing_maps = [{same}, {same}], iterator_types = ["parallel", "parallel"]}}'
+            f" ins({a.name} : {t}) outs({init} : {t}) {{"
+        )
+        self.out.emit(f"^bb0(%x_{c}: {e}, %o_{c}: {e}):")
+        self.out.emit(f"  %d_{c} = arith.{'addf' if e.startswith('f') else 'addi'} %x_{c}, %x_{c} : {e}")
+        self.out.emit(f"  linalg.yield %d_{c} : {e}")
+        self.out.emit(f"}} -> {t}")
+        self.add("doubled", name, a.shape, e, a)
+        return self.values[-1]
 
     def summed(self) -> None:
         """An elementwise op that a reduction reads."""
@@ -445,7 +470,8 @@ class WitnessGenerator(LinalgGenerator):
 
 
 BLOCKED = (
-    *("blocked_elementwise", "blocked_reduction", "blocked_pad", "blocked_concat", "blocked_slice", "blocked_slice"),
+    *("blocked_elementwise", "blocked_reduction", "blocked_reduction", "blocked_pad", "blocked_concat"),
+    *("blocked_concat", "blocked_slice", "blocked_slice", "blocked_depthwise"),
 )
 WITNESSES: dict[str, tuple[str, ...]] = {
     "linalg-pack-matmul": ("transposed_weight", "biased_product"),

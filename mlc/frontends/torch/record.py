@@ -203,4 +203,5 @@ def _numpy_random_state() -> tuple[bytes, int] | None:
     if "numpy.random" not in sys.modules:
         return None
     state: Any = np.random.get_state()
-    return None if state[2] == len(state[1]) else (state[1].tobytes(), state[2])  # seeded, nothing taken
+    fresh = state[2] == len(state[1]) - 1  # where loading leaves it; seeding leaves it one further
+    return None if fresh else (state[1].tobytes(), state[2])

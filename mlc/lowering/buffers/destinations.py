@@ -50,6 +50,7 @@ class Destinations:
 
     functions: dict[str, func.FuncOp]
     _reads: dict[tuple[str, int], bool] = field(default_factory=dict)
+    _taken_apart: dict[tuple[Operation, int], bool] = field(default_factory=dict)
 
     @classmethod
     def of_module(cls, module: ModuleOp) -> Destinations:
@@ -79,6 +80,8 @@ class Destinations:
 
     def reads_contents(self, op: Operation, index: int) -> bool:
         """Whether the result of `op` depends on what was in its destination operand `index`."""
+        if (op, index) in self._taken_apart:
+            return self._taken_apart[op, index]
         if isinstance(op, LinalgStructuredOperation):
             if isinstance(op, linalg.FillOp | linalg.CopyOp | linalg.TransposeOp):
                 return False
@@ -90,6 +93,10 @@ class Destinations:
         if isinstance(op, func.CallOp):
             return self._kernel_reads(op.callee.string_value(), index)
         return True
+
+    def remember(self, op: Operation) -> None:
+        """Keep the answers for `op`, whose body is about to move elsewhere: a loop may still ask about it."""
+        self._taken_apart.update({(op, i): self.reads_contents(op, i) for i in self.indices(op)})
 
     def _kernel_reads(self, name: str, index: int) -> bool:
         key = (name, index)

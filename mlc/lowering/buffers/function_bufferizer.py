@@ -325,6 +325,7 @@ def structured(b: FunctionBufferizer, op: Operation) -> None:
     for i, (buffer, _) in zip(indices, targets, strict=True):
         operands[i] = buffer
     inputs = {i: b.analysis.places[v] for i, v in enumerate(op.operands) if v in b.analysis.places and i not in indices}
+    b.module.destinations.remember(op)
     new = op.create(
         operands=operands,
         properties=dict(op.properties),

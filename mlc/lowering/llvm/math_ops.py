@@ -9,7 +9,7 @@ After `expand-math` only the cheap ones are left; transcendental ones still work
 from __future__ import annotations
 
 from xdsl.dialects import llvm
-from xdsl.dialects.builtin import Float32Type, Float64Type, IntegerAttr, IntegerType, VectorType, i1
+from xdsl.dialects.builtin import Float32Type, Float64Type, IntegerAttr, IntegerType, VectorType, f64, i1
 from xdsl.ir import Operation, SSAValue
 
 from mlc.dialects.llvm import ops as llvm_ops
@@ -17,7 +17,7 @@ from mlc.dialects.llvm.intrinsics import INTRINSICS
 from mlc.errors import UnsupportedError
 from mlc.lowering.llvm.arith_ops import element_of, elementwise, fastmath
 from mlc.lowering.llvm.builder import FunctionBuilder
-from mlc.lowering.llvm.floats import is_float, through_float32
+from mlc.lowering.llvm.floats import convert_float, is_float, through_float32
 from mlc.lowering.llvm.registry import converts
 
 _INTRINSIC: dict[str, type[Operation]] = {
@@ -55,13 +55,16 @@ def intrinsic(b: FunctionBuilder, op: Operation) -> None:
 
 @converts("math.rsqrt")
 def rsqrt(b: FunctionBuilder, op: Operation) -> None:
+    """In f64 and rounded once: two roundings in f32 would differ from the op's meaning (expand-math is for speed)."""
     properties = fastmath(op)
 
     def one(x: SSAValue) -> SSAValue:
-        root = b.emit(llvm.FSqrtOp, (x,), x.type, properties)
-        return b.emit(llvm.FDivOp, (b.splat(1.0, x.type), root), x.type, properties)
+        wide = convert_float(b, x, f64)
+        root = b.emit(llvm.FSqrtOp, (wide,), wide.type, properties)
+        quotient = b.emit(llvm.FDivOp, (b.splat(1.0, wide.type), root), wide.type, properties)
+        return convert_float(b, quotient, element_of(x.type))
 
-    elementwise(b, op, through_float32(b, one))
+    elementwise(b, op, one)
 
 
 @converts("math.clampf")
