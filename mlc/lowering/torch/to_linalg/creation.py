@@ -217,6 +217,8 @@ _triangle("triu", lower_part=False)
 
 @lowers("aten.flip")
 def flip(c: Conversion, x: Tensor, dims: Sequence[int]) -> Tensor:
+    if x.rank == 0:
+        return x
     turned = {x.dim(d) for d in dims}
     ends = {d: c.dims.value(c.dims.sub(x.shape[d], 1)) for d in sorted(turned)}
 

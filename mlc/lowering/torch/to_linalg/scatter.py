@@ -196,6 +196,8 @@ def _along(
     combine: Combine | None,
 ) -> Tensor:
     """Whole slices x[…, index[i], …] replaced by or combined with what `value` gives at (…, i, …)."""
+    if x.rank == 0:
+        return c.viewed(_along(c, unsqueeze(c, x, 0), 0, index, value, combine), ())
     d, t = x.dim(dim), x.dtype
     index = _at_least_1d(c, index)
     places = c.plain(checked(c, index, x.shape[d], wraps=True)).value
@@ -215,7 +217,7 @@ def _along(
 @lowers("aten.index_add")
 def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number = 1) -> Tensor:
     t = x.dtype
-    read = c.plain(cast(c, source, t)).value
+    read = c.plain(cast(c, _at_least_1d(c, source), t)).value
 
     def value(b: Body, at: list[SSAValue]) -> SSAValue:
         v = b.extract(read, at)
@@ -226,7 +228,7 @@ def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor,
 
 @lowers("aten.index_copy")
 def index_copy(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    read = c.plain(cast(c, source, x.dtype)).value
+    read = c.plain(cast(c, _at_least_1d(c, source), x.dtype)).value
     return _along(c, x, dim, index, lambda b, at: b.extract(read, at), None)
 
 
