@@ -19,7 +19,7 @@ ONE = torch.randn(1, 3, 1, 4)
 EMPTY = torch.randn(2, 0, 3)
 F64 = torch.float64
 
-CASES: list[tuple[str, tuple[Any, ...]]] = [
+CASES: list[tuple[Any, ...]] = [
     ("view", (X, [6, 4])),
     ("view", (X, [-1])),
     ("view", (X, [2, 2, 6])),
@@ -173,14 +173,18 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("arange.start", (3, 3)),
     ("linspace", (0.0, 1.0, 7)),
     ("eye", (3,)),
+    ("eye", (3,), {"dtype": torch.float64}),
+    ("eye.m", (3, 2)),
+    ("eye.m", (2, 4), {"dtype": torch.int64}),
     ("fill.Scalar", (X, 2)),
     ("zeros_like", (X,)),
 ]
 
 
-@pytest.mark.parametrize(("name", "args"), CASES, ids=[f"{i}-{n}" for i, (n, _) in enumerate(CASES)])
-def test_exact(name: str, args: tuple[Any, ...]) -> None:
-    check(f"aten.{name}", *args)
+@pytest.mark.parametrize("case", CASES, ids=[f"{i}-{case[0]}" for i, case in enumerate(CASES)])
+def test_exact(case: tuple[Any, ...]) -> None:
+    name, args, *options = case
+    check(f"aten.{name}", *args, **(options[0] if options else {}))
 
 
 STATIC_ONLY = [
@@ -202,7 +206,7 @@ STATIC_ONLY = [
 ]
 DYNAMIC = [
     (n, a)
-    for n, a in CASES
+    for n, a, *_ in CASES
     if any(isinstance(x, torch.Tensor) for x in a) and not any(n.startswith(s) for s in STATIC_ONLY)
 ]
 

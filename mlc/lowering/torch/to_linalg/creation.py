@@ -182,15 +182,19 @@ def linspace(c: Conversion, start: float, end: float, steps: int, *_: object) ->
     return indexed(c, (steps,), dtype, fn)
 
 
-@lowers("aten.eye", "aten.eye.m")
-def eye(c: Conversion, n: int, m: object = None, *_: object) -> Tensor:
-    columns = m if isinstance(m, int) and not isinstance(m, bool) else n
+@lowers("aten.eye.m")
+def eye_m(c: Conversion, n: Int, m: Int, *_: object) -> Tensor:
     dtype = c.out
 
     def fn(body: Body, at: list[SSAValue]) -> SSAValue:
         return body.cast(body.index_compare("eq", at[0], at[1]), BOOL, dtype)
 
-    return indexed(c, (n, columns), dtype, fn)
+    return indexed(c, c.sizes((n, m)), dtype, fn)
+
+
+@lowers("aten.eye")
+def eye(c: Conversion, n: Int, *_: object) -> Tensor:
+    return eye_m(c, n, n)
 
 
 # -- triangles, reversal, windows --------------------------------------------------------------------------------

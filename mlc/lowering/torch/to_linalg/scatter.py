@@ -266,7 +266,9 @@ def index_put(
     if masked is not None:
         return assigned_by_mask(c, x, *masked, values, accumulate)
     if any(i is not None and i.dtype.bits <= 8 for i in indices):
-        raise c.refuse("assignment by several masks, or by a mask beside other indices, has no lowering", hint="use torch.where")
+        raise c.refuse(
+            "assignment by several masks, or by a mask beside other indices, has no lowering", hint="use torch.where"
+        )
     used = [d for d, i in enumerate(indices) if i is not None]
     given = [i for i in indices if i is not None]
     together = broadcast_shape(c, [i.shape for i in given])

@@ -162,14 +162,15 @@ def repeat(c: Conversion, x: Tensor, times: Sequence[Int]) -> Tensor:
 
 @lowers("aten.repeat_interleave.self_int")
 def repeat_interleave(
-    c: Conversion, x: Tensor, times: int, dim: int | None = None, output_size: int | None = None
+    c: Conversion, x: Tensor, times: Int, dim: int | None = None, output_size: Int | None = None
 ) -> Tensor:
+    count = c.size(times)
     if dim is None:
         x, dim = c.viewed(x, (c.dims.product(x.shape),)), 0
     d = x.dim(dim)
     split = c.viewed(x, (*x.shape[: d + 1], 1, *x.shape[d + 1 :]))
-    wide = stretched(c, split, (*x.shape[: d + 1], times, *x.shape[d + 1 :]))
-    return c.viewed(wide, (*x.shape[:d], c.dims.mul(x.shape[d], times), *x.shape[d + 1 :]))
+    wide = stretched(c, split, (*x.shape[: d + 1], count, *x.shape[d + 1 :]))
+    return c.viewed(wide, (*x.shape[:d], c.dims.mul(x.shape[d], count), *x.shape[d + 1 :]))
 
 
 # -- slices ------------------------------------------------------------------------------------------------------
