@@ -59,7 +59,7 @@ CASES: list[tuple[Any, ...]] = [
     ("repeat_interleave.self_Tensor", (X, T([1, 2, 0]), 1)),
     ("repeat_interleave.self_Tensor", (X, T([2]), 2)),
     ("flip", (T(2.0), [0])),
-    ("index_add", (T(2.0), 0, T([0]), T([3.0]))),
+    ("index_add", (T(2.0), 0, T([0]), T(3.0))),
     ("index_copy", (T(2.0), 0, T([0]), T([3.0]))),
     ("index_fill.int_Scalar", (T(2.0), 0, T([0]), 3.0)),
     ("argsort.stable", (WHOLE,), {"stable": True, "dim": 1, "descending": True}),
