@@ -248,6 +248,11 @@ class TorchWitnesses(TorchGenerator):
                 (y,) = self.call("arange", self.shape(x)[1], self.code, None, None, None)
         self.keep(*self.call("add.Tensor", x, y, 1))
 
+    def running(self) -> None:
+        """Sums and products so far."""
+        x = self.filled(2)
+        self.keep(*self.call(self.tape.pick(("cumsum", "cumprod")), x, self.tape.below(2), None))
+
     def padded(self) -> None:
         """Borders: constant, mirrored, repeated."""
         x = self.image()
@@ -257,7 +262,18 @@ class TorchWitnesses(TorchGenerator):
 
 
 CANONICAL = ("copies", "casts", "double_t", "double_transpose", "views", "sizes", "unpacked")
-FAMILIES = ("gathers", "scatters", "sorts", "cells", "resampled", "rounded", "losses", "filled_tensors", "padded")
+FAMILIES = (
+    "gathers",
+    "scatters",
+    "sorts",
+    "cells",
+    "resampled",
+    "rounded",
+    "losses",
+    "filled_tensors",
+    "padded",
+    "running",
+)
 WITNESSES: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
     "torch-canonicalize": (CANONICAL, OPS),
     "torch-fold-batch-norm": (("other_convolution",), CONV_BN_STEPS),

@@ -64,7 +64,7 @@ from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.torch.to_linalg import dtypes
-from mlc.lowering.torch.to_linalg.all_lowerings import FAMILIES, LOWERINGS
+from mlc.lowering.torch.to_linalg.all_lowerings import COMPARED_WITH_PYTORCH, FAMILIES, LOWERINGS
 from mlc.lowering.torch.to_linalg.complex_numbers import COMPLEX_LOWERINGS, Complex, is_complex, lower_complex
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64
@@ -92,7 +92,7 @@ class ConvertTorchToLinalg(MlcPass):
         establishes=("no torch op or type is left",),
         rules={
             family: "ops of this family -> linalg on tensors"
-            for family in sorted(_family(m.__name__) for m in FAMILIES)
+            for family in sorted(_family(m.__name__) for m in FAMILIES if m not in COMPARED_WITH_PYTORCH)
         },
     )
 
