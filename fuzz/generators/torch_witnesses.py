@@ -237,8 +237,13 @@ class TorchWitnesses(TorchGenerator):
                 self.keep(*self.call("clip", x, -0.5, 1.0))
 
     def filled_tensors(self) -> None:
-        """Constants by shape, joined with a value."""
+        """Constants by shape, joined with a value; rows as often as numbers say."""
         x = self.filled(2)
+        if self.tape.chance(60):
+            counts = self.rng.integers(0, 3, self.shape(x)[0])
+            repeats, total = self.whole(counts), int(counts.sum())
+            self.keep(*self.call("repeat_interleave.self_Tensor", x, repeats, 0, total))
+            return
         match self.tape.below(3):
             case 0:
                 (y,) = self.call("new_full", x, self.shape(x)[1:], self.tape.pick((1.5, -2)), None, None, None, None)

@@ -148,6 +148,12 @@ def test_inplace_functions(inplace: Any):
         lambda x: F.interpolate(x.reshape(1, 1, 4, 6), scale_factor=2, mode="bicubic"),
         nn.utils.parametrizations.weight_norm(nn.Linear(6, 3)).eval(),
         lambda x: F.rrelu(x),
+        lambda x: torch.hstack([x, torch.vstack([x[:2], x[2:]])]),
+        lambda x: torch.isin(x.round(), torch.tensor([0.0, 1.0])),
+        lambda x: torch.cov(x),
+        lambda x: torch.vander(x[0], 3),
+        lambda x: nn.MaxUnpool1d(2)(*F.max_pool1d(x, 2, return_indices=True)),
+        lambda x: F.embedding_bag(x.argsort(1), x.t().contiguous(), mode="mean"),
         lambda x: torch.column_stack((x.flipud(), x.fliplr())),
         lambda x: torch.block_diag(x, x[:2]),
         lambda x: torch.repeat_interleave(x, torch.tensor([1, 0, 2, 1]), 0),
@@ -159,6 +165,38 @@ def test_inplace_functions(inplace: Any):
 def test_exotic_ops_are_recorded_as_their_definitions(model: Any):
     binding = check(model, V)
     assert ops(binding) and not any("einsum" in name or "loss" in name for name in ops(binding))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        lambda x, i: x[i],
+        lambda x, i: x[:, i],
+        lambda x, i: x[i, i - 1],
+        lambda x, i: x[..., i],
+        lambda x, i: x[None, i, 1:3],
+        lambda x, i: x[i, [0, 2]],
+    ],
+)
+@pytest.mark.parametrize("at", [1, -2])
+def test_an_index_in_a_tensor(index: Any, at: int):
+    check(index, V, torch.tensor(at))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (7, 3), (3, 7), (3, 3, 3)])
+@pytest.mark.parametrize("wrap", [False, True])
+def test_fill_diagonal(shape: tuple[int, ...], wrap: bool):
+    check(lambda x: (x + 1).fill_diagonal_(2.0, wrap), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("view", [lambda x: x.t(), lambda x: x[1:, 2:], lambda x: x[1:], lambda x: x[:1].expand(3, 6)])
+def test_strides_count_in_memory(view: Any):
+    check(lambda x: view(x + 1).as_strided((2, 3), (6, 1)) + 1, V)
+    check(lambda x: view(x + 1).as_strided((2, 3), (1, 2), 3) * 2, V)
+
+
+def test_splits_at_known_places():
+    check(lambda x: torch.tensor_split(x, torch.tensor([1, 3]), dim=1), V)
 
 
 def test_ops_that_have_a_lowering_are_recorded_whole():
@@ -489,6 +527,7 @@ REFUSED = {
     "numpy": (lambda s, x: x + torch.from_numpy(x.numpy()), "numpy"),
     "asarray": (lambda s, x: x * float(np.asarray(x).sum()), "numpy"),
     "nonzero": (lambda s, x: x.nonzero(), "aten.nonzero"),
+    "split": (lambda s, x: torch.tensor_split(x, x[0, :2].long(), dim=1), "tolist"),
     "mask": (lambda s, x: x[x > 0], "aten.index.Tensor"),
     "equal": (lambda s, x: x if torch.equal(x, x) else -x, "aten.equal"),
     "unique": (lambda s, x: torch.unique(x), "unique"),
@@ -498,6 +537,7 @@ REFUSED = {
     "dropout": (lambda s, x: F.dropout(x, 0.5), "random numbers: aten.dropout"),
     "attribute": (_keep, "attribute 'cache'"),
     "list attribute": (_append, "attribute 'items'"),
+    "strides of a transpose": (lambda s, x: (x.t() + 1).as_strided((2,), (1,)) * 2, "as_strided"),
     "tensor from outside": (lambda s, x: OUTSIDE.add_(x), "in place"),
     "gradient": (_grad, "autograd"),
     "device": (lambda s, x: x.to("meta"), "device 'meta'"),

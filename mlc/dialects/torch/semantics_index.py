@@ -233,3 +233,21 @@ def as_strided(c: Call, x: np.ndarray, size: Any, stride: Any, offset: Any = Non
     for count, step in zip(size, stride, strict=True):
         where = where[..., None] + np.arange(count) * step
     return flat[_check_range(c, where, flat.size)]
+
+
+@aten("nonzero_static")
+def nonzero_static(_c: Call, x: np.ndarray, size: int, fill_value: int = -1) -> Any:
+    """The first `size` rows of nonzero, filled up."""
+    found = np.argwhere(x)[:size]
+    return np.concatenate([found, np.full((size - len(found), x.ndim), fill_value, found.dtype)])
+
+
+@aten("as_strided_scatter")
+def as_strided_scatter(c: Call, x: np.ndarray, source: np.ndarray, size: Any, stride: Any, offset: Any = None) -> Any:
+    """A contiguous tensor with elements by offset and strides written."""
+    flat = np.ascontiguousarray(x).reshape(-1).copy()
+    where = np.asarray(offset or 0)
+    for count, step in zip(size, stride, strict=True):
+        where = where[..., None] + np.arange(count) * step
+    flat[_check_range(c, where, flat.size)] = source
+    return flat.reshape(x.shape)

@@ -230,6 +230,47 @@ def _positions(rec: Recorder, indices: Sequence[torch.Tensor | None], loc: Locat
     return positions
 
 
+@rule("transformers.grouped_mm_fallback")
+def _grouped_mm(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    """transformers' own op for dtypes in which PyTorch's has no kernel."""
+    return rec.emitter.call("aten._grouped_mm", [rec.value(a, loc) for a in args], [tensor_type(out[0])], loc)
+
+
+@rule("aten.as_strided")
+def _as_strided(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    """Strides count in memory: the op reads the tensor that owns the memory, not the view it is called on."""
+    x, size, stride, offset = args
+    entry = rec.entry(x)
+    if x.is_contiguous() and x.storage_offset() == 0 and _reach(size, stride, offset or 0) < x.numel():
+        return rec.emitter.call("aten.as_strided", [rec.value(x, loc), *args[1:]], [tensor_type(out[0])], loc)
+    while entry.view is not None:
+        entry = entry.view.base
+    owner = x if entry.ref is None else entry.ref()
+    _require_whole_memory(rec, owner, loc)
+    arguments = [rec.value_of(entry, loc), size, stride, x.storage_offset() if offset is None else offset]
+    return rec.emitter.call("aten.as_strided", arguments, [tensor_type(out[0])], loc)
+
+
+@rule("aten.as_strided_scatter")
+def _as_strided_scatter(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> None:
+    _require_whole_memory(rec, args[0], loc)
+
+
+def _reach(size: Sequence[int], stride: Sequence[int], offset: int) -> int:
+    """The last element in memory that a strided view sees."""
+    return offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+
+
+def _require_whole_memory(rec: Recorder, tensor: torch.Tensor | None, loc: LocationAttr) -> None:
+    """Refuse to go by strides where the order of memory is not that of the elements."""
+    if tensor is None or not tensor.is_contiguous() or tensor.storage_offset() != 0:
+        rec.problems.fail(
+            "takes a strided view (as_strided) of memory that is not in the order of its tensor's elements",
+            loc,
+            "call contiguous() or clone() before as_strided, or use slices, transposes and unfold",
+        )
+
+
 def _expand(value: Any, rank: int) -> list[int]:
     items = list(value) if isinstance(value, list | tuple) else [value]
     return items * rank if len(items) == 1 else items

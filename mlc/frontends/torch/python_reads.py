@@ -183,11 +183,65 @@ def _instance_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any,
     return func(*args, **kwargs)
 
 
+def _tensor_split(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Places to cut at that are a tensor decide how many results there are."""
+
+    def known(places: Any) -> Any:
+        return _tolist(mode, func, (places,), {}) if isinstance(places, torch.Tensor) else places
+
+    given = [known(a) if i == 1 else a for i, a in enumerate(args)]
+    return func(*given, **{k: known(v) if k != "input" else v for k, v in kwargs.items()})
+
+
+def _fill_diagonal(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A select by position; the diagonal of a tall matrix starts again below its end where it wraps."""
+    target: torch.Tensor = args[0]
+    value: Any = args[1] if len(args) > 1 else kwargs["fill_value"]
+    wraps = args[2] if len(args) > 2 else kwargs.get("wrap", False)
+    chosen = torch.zeros(target.numel(), dtype=torch.bool)
+    width = target.shape[-1]
+    end = target.numel() if wraps or target.dim() != 2 else min(target.shape[0], width) * width
+    chosen[: end : sum(width**d for d in range(target.dim()))] = True
+    return target.copy_(torch.where(chosen.view(target.shape), value, target))
+
+
+def _getitem(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """x[i] with a 0-d integer tensor, which eager reads in Python: a lookup of one row, whose dimension goes."""
+    x, index = args
+    items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
+    if not isinstance(x, torch.Tensor) or not any(map(_is_number, items)):
+        return func(*args, **kwargs)
+    if any(i is Ellipsis for i in items):
+        at = next(n for n, i in enumerate(items) if i is Ellipsis)
+        taken = sum(i is not None and i is not Ellipsis for i in items)
+        items = (*items[:at], *(slice(None),) * (x.dim() - taken), *items[at + 1 :])
+    rest: list[Any] = []
+    d = 0
+    for item in items:
+        if _is_number(item):
+            wrapped = torch.where(item < 0, item + x.shape[d], item).long()
+            x = x.index_select(d, wrapped.view(1)).squeeze(d)
+            continue
+        rest.append(item)
+        d += item is not None
+    return x[tuple(rest)] if rest else x
+
+
+def _is_number(index: Any) -> bool:
+    """Whether an index is one integer in a tensor."""
+    return isinstance(index, torch.Tensor) and index.dim() == 0 and index.dtype in _INTEGERS
+
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
+
 _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]] = {
     "tolist": _tolist,
     "numpy": _numpy,
     "__array__": _numpy,
     "__deepcopy__": _deepcopy,
+    "__getitem__": _getitem,
+    "tensor_split": _tensor_split,
+    "fill_diagonal_": _fill_diagonal,
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,
     **dict.fromkeys(SECOND_NAMES, _second_name),

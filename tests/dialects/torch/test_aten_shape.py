@@ -87,6 +87,8 @@ CASES: dict[str, Case] = {
         d.pick(True, False),
     ),
     "index_add": lambda d: (d.normal((3, 4)), 0, torch.tensor([0, 2, 0]), d.normal((3, 4))),
+    "as_strided_scatter": lambda d: (d.normal((3, 4)), d.normal((2, 2)), [2, 2], [5, 1], d.pick(None, 2)),
+    "nonzero_static": lambda d: (d.ints((3, 4), torch.int64, 0, 2), d.pick(3, 15), d.pick(-1, 7)),
     "index_reduce": lambda d: (
         d.normal((3, 4)),
         d.pick(0, -2),

@@ -19,7 +19,7 @@ ONE = torch.randn(1, 3, 1, 4)
 EMPTY = torch.randn(2, 0, 3)
 F64 = torch.float64
 
-CASES: list[tuple[str, tuple[Any, ...]]] = [
+CASES: list[tuple[Any, ...]] = [
     ("view", (X, [6, 4])),
     ("view", (X, [-1])),
     ("view", (X, [2, 2, 6])),
@@ -102,6 +102,8 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("reflection_pad2d", (Y, [1, 2, 3, 1])),
     ("replication_pad2d", (Y, [1, 2, 3, 1])),
     ("pad", (X, [2, 1], "circular")),
+    ("pad", (X, [2, -1], "circular")),
+    ("pad", (Y, [-1, 2, 1, -1], "circular")),
     ("pad", (X, [1, 1], "constant", 2.0)),
     ("pad", (Y, [1, 1, 2, 0], "reflect")),
     ("gather", (X, 1, torch.tensor([[[0, 2, 1, 1]], [[1, 0, 0, 2]]]))),
@@ -171,14 +173,18 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("arange.start", (3, 3)),
     ("linspace", (0.0, 1.0, 7)),
     ("eye", (3,)),
+    ("eye", (3,), {"dtype": torch.float64}),
+    ("eye.m", (3, 2)),
+    ("eye.m", (2, 4), {"dtype": torch.int64}),
     ("fill.Scalar", (X, 2)),
     ("zeros_like", (X,)),
 ]
 
 
-@pytest.mark.parametrize(("name", "args"), CASES, ids=[f"{i}-{n}" for i, (n, _) in enumerate(CASES)])
-def test_exact(name: str, args: tuple[Any, ...]) -> None:
-    check(f"aten.{name}", *args)
+@pytest.mark.parametrize("case", CASES, ids=[f"{i}-{case[0]}" for i, case in enumerate(CASES)])
+def test_exact(case: tuple[Any, ...]) -> None:
+    name, args, *options = case
+    check(f"aten.{name}", *args, **(options[0] if options else {}))
 
 
 STATIC_ONLY = [
@@ -200,7 +206,7 @@ STATIC_ONLY = [
 ]
 DYNAMIC = [
     (n, a)
-    for n, a in CASES
+    for n, a, *_ in CASES
     if any(isinstance(x, torch.Tensor) for x in a) and not any(n.startswith(s) for s in STATIC_ONLY)
 ]
 
@@ -222,6 +228,43 @@ def test_dynamic(name: str, args: tuple[Any, ...]) -> None:
 )
 def test_resampling(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args, ulp=4, reassociates=True)
+
+
+RESIZED: list[tuple[str, tuple[Any, ...]]] = [
+    ("upsample_nearest2d.vec", (Y, None, [2.0, 1.5])),
+    ("upsample_nearest2d", (Y, [7, 3])),
+    ("_upsample_nearest_exact2d.vec", (Y, None, [0.7, 3.0])),
+    ("_upsample_nearest_exact1d", (X, [9])),
+    ("roll", (X, [1, -2], [0, 2])),
+    ("roll", (X, [-5], [1])),
+    ("roll", (X, [4])),
+]
+
+
+@pytest.mark.parametrize(("name", "args"), RESIZED, ids=[f"{i}-{n}" for i, (n, _) in enumerate(RESIZED)])
+def test_dynamic_sizes(name: str, args: tuple[Any, ...]) -> None:
+    check(f"aten.{name}", *args, dynamic=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("upsample_bilinear2d", (Y, [9, 5], False)),
+        ("upsample_bilinear2d", (Y, [9, 5], True)),
+        ("upsample_bilinear2d", (Y, [1, 1], True)),
+        ("upsample_bilinear2d.vec", (Y, None, False, [0.5, 1.7])),
+        ("upsample_linear1d", (X.double(), [3], False)),
+        ("upsample_trilinear3d", (Y[None], [2, 5, 3], True)),
+    ],
+)
+def test_dynamic_resampling(name: str, args: tuple[Any, ...]) -> None:
+    check(f"aten.{name}", *args, dynamic=True, ulp=4, reassociates=True)
+
+
+def test_linear_resizing_of_bytes_is_refused() -> None:
+    args = (torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4), [3, 3], False)
+    with pytest.raises(UnsupportedError, match="fixed point"):
+        check("aten.upsample_bilinear2d", *args)
 
 
 @pytest.mark.parametrize(

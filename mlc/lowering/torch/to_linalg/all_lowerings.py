@@ -5,6 +5,7 @@ from mlc.lowering.torch.to_linalg import (
     aliases,
     attention,
     binary,
+    bits,
     complex_numbers,
     convolution,
     creation,
@@ -12,6 +13,7 @@ from mlc.lowering.torch.to_linalg import (
     division,
     elementwise,
     embedding_bag,
+    experts,
     fourier,
     indexing,
     linear_systems,
@@ -24,6 +26,7 @@ from mlc.lowering.torch.to_linalg import (
     quantized,
     recurrent,
     reduction,
+    repeats,
     resampling,
     resampling_antialias,
     sampling,
@@ -41,6 +44,7 @@ FAMILIES = (
     aliases,
     attention,
     binary,
+    bits,
     complex_numbers,
     convolution,
     creation,
@@ -48,6 +52,7 @@ FAMILIES = (
     division,
     elementwise,
     embedding_bag,
+    experts,
     fourier,
     indexing,
     linear_systems,
@@ -60,6 +65,7 @@ FAMILIES = (
     quantized,
     recurrent,
     reduction,
+    repeats,
     resampling,
     resampling_antialias,
     sampling,
@@ -72,13 +78,16 @@ FAMILIES = (
 )
 
 # Not drawn by the random programs of the conversion's property: functions whose torch-level meaning is rounded once from
-# f64 (no bound holds for what the loops compute), ops without a meaning of their own at the torch level, and second names.
+# f64 (no bound holds for what the loops compute, or for its bits), ops without a meaning of their own at the torch level,
+# and second names.
 # Each op of these is compared with PyTorch on its own (tests/lowering/torch).
 COMPARED_WITH_PYTORCH = (
     aliases,
+    bits,
     complex_numbers,
     distances,
     embedding_bag,
+    experts,
     fourier,
     linear_systems,
     masks,

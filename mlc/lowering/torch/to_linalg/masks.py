@@ -19,8 +19,8 @@ from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.loop_nest import looped
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import broadcast_shape, elementwise
-from mlc.lowering.torch.to_linalg.tensor import Tensor
-from mlc.lowering.torch.to_linalg.view import stretched
+from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
+from mlc.lowering.torch.to_linalg.view import sliced, stretched
 
 
 @lowers("aten.masked_scatter")
@@ -76,17 +76,25 @@ def _check_count(c: Conversion, before: SSAValue, size: Dim, wanted: Dim) -> Non
     c.check(same, c.message("the mask must be true as often as there are values"))
 
 
-def assigned_by_mask(c: Conversion, x: Tensor, mask: Tensor, lead: int, values: Tensor) -> Tensor:
-    """`x[:, ..., mask] = values` with `lead` whole dims in front of those of the mask."""
+def assigned_by_mask(
+    c: Conversion, x: Tensor, mask: Tensor, lead: int, values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """`x[:, ..., mask] = values`, or `+=`, with `lead` whole dims in front of those of the mask."""
     behind = x.rank - lead - mask.rank
     wide = c.viewed(mask, (*mask.shape, *(1,) * behind))
-    if values.rank <= behind or (values.rank == behind + 1 and values.shape[0] == 1):
-        values = c.viewed(values, values.shape[1:]) if values.rank > behind else values
-        return elementwise(
-            c, [wide, values, x], x.dtype, lambda b, m, v, old: b.select(m, v, old), compute=x.dtype, own=(0,)
+    if values.rank <= behind or values.shape[values.rank - behind - 1] == 1:  # the same at every place
+        front, row = values.shape[: max(values.rank - behind - 1, 0)], values.shape[max(values.rank - behind, 0) :]
+        same = c.viewed(cast(c, values, x.dtype), (*front, *(1,) * mask.rank, *row) if values.rank > behind else row)
+
+        def fn(b: Body, m: SSAValue, v: SSAValue, old: SSAValue) -> SSAValue:
+            return b.select(m, b.add(old, v, x.dtype) if accumulate else v, old)
+
+        return elementwise(c, [wide, same, x], x.dtype, fn, compute=x.dtype, own=(0,))
+    if lead or accumulate:
+        raise c.refuse(
+            "a mask behind a slice, or one to add at, with a value for each place needs sizes known only at run time",
+            hint="use torch.where",
         )
-    if lead:
-        raise c.refuse("assignment by a mask behind a slice needs sizes known only at run time", hint="use torch.where")
     size = c.dims.product(mask.shape)
     before = true_before(c, c.viewed(mask, (size,)), size)
     rows, rest = values.shape[0], x.shape[mask.rank :]
@@ -116,3 +124,26 @@ def single_mask(indices: Sequence[Tensor | None]) -> tuple[Tensor, int] | None:
     if len(given) != 1 or given[0].dtype != BOOL or indices[-1] is None:
         return None
     return given[0], len(indices) - 1
+
+
+@lowers("aten.nonzero_static")
+def nonzero_static(c: Conversion, x: Tensor, size: int, fill: int = -1) -> Tensor:
+    """Positions of what is not zero, in order, in exactly `size` rows; a row behind them takes what is too many."""
+    if x.rank == 0:
+        raise c.refuse("the places of a single number have no lowering")
+    length = c.dims.product(x.shape)
+    chosen = c.plain(cast(c, x, BOOL))
+    before = true_before(c, c.viewed(chosen, (length,)), length)
+    counts = sliced(c, plain(before, I64, (c.dims.add(length, 1),)), 0, 0, length)
+    rank_of = c.plain(c.viewed(counts, x.shape)).value
+    rows, rest = (c.dims.add(c.size(size), 1), x.rank), c.dims.value(c.size(size))
+
+    def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
+        place = b.op(arith.MinSIOp, b.to_index(b.extract(rank_of, at)), rest)
+        row = b.select(b.extract(chosen.value, at), place, rest)
+        for d, position in enumerate(at):
+            whole = b.op(tensor.InsertOp, b.from_index(position, I64), whole, [row, b.index(d)])
+        return whole
+
+    out = plain(looped(c, x.shape, c.fill(rows, I64, fill), step), I64, rows)
+    return sliced(c, out, 0, 0, c.size(size))

@@ -136,7 +136,7 @@ def _number(c: Conversion, x: Number, edges: Tensor) -> Tensor:
 
 @lowers("aten.bucketize.Tensor")
 def bucketize(c: Conversion, x: Tensor, edges: Tensor, out_int32: bool = False, right: bool = False) -> Tensor:
-    return _buckets(c, unsqueeze(c, x, x.rank), edges, right)
+    return cast(c, count_before(c, unsqueeze(c, x, x.rank), edges, right), c.out)
 
 
 @lowers("aten.searchsorted.Tensor")
@@ -152,10 +152,10 @@ def searchsorted(
     if sorter is not None:
         edges = gather(c, edges, -1, sorter)
     aligned = unsqueeze(c, edges, edges.rank - 1) if edges.rank > 1 else edges
-    return _buckets(c, unsqueeze(c, x, x.rank), aligned, right or side == "right")
+    return cast(c, count_before(c, unsqueeze(c, x, x.rank), aligned, right or side == "right"), c.out)
 
 
-def _buckets(c: Conversion, x: Tensor, edges: Tensor, right: bool) -> Tensor:
+def count_before(c: Conversion, x: Tensor, edges: Tensor, right: bool) -> Tensor:
     """How many of the sorted `edges` (last dim) lie before each element; NaN lies behind all."""
     t = result_type([x, edges]).compute
 
@@ -167,7 +167,7 @@ def _buckets(c: Conversion, x: Tensor, edges: Tensor, right: bool) -> Tensor:
         return b.add(acc, b.op(arith.ExtUIOp, before, I64.mlir), I64)
 
     (count,) = reduce(c, [x, edges], [x.rank - 1], I64, 0, fn)
-    return cast(c, count, c.out)
+    return count
 
 
 @lowers("aten._fused_rms_norm")
@@ -211,19 +211,6 @@ def tril_indices(c: Conversion, rows: int, columns: int, offset: int = 0, *_: ob
 @lowers("aten.triu_indices")
 def triu_indices(c: Conversion, rows: int, columns: int, offset: int = 0, *_: object) -> Tensor:
     return cast(c, _indices(c, rows, columns, offset, lower=False), c.out)
-
-
-@lowers("aten.view.dtype")
-def view_dtype(c: Conversion, x: Tensor, *_: object) -> Tensor:
-    """The same bits under another type of the same width."""
-    if x.dtype.bits != c.out.bits or x.dtype.is_bool != c.out.is_bool:
-        raise c.refuse("a view as a type of another width has no lowering")
-    if x.dtype.mlir == c.out.mlir:
-        return Tensor(x.value, c.out, x.shape, x.axes, x.value_shape)
-    target = c.out
-    return elementwise(
-        c, [x], target, lambda b, v: b.op(arith.BitcastOp, v, target.mlir), compute=x.dtype, returns=target
-    )
 
 
 @lowers("aten._local_scalar_dense", "aten.item")

@@ -14,6 +14,7 @@ from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
 from mlc.lowering.torch.to_linalg.body import Body
+from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I64
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.emitter import expr_map
@@ -90,8 +91,11 @@ def _filtered(c: Conversion, x: Tensor, d: int, firsts: np.ndarray, counts: np.n
 
 def _lower(name: str, reach: float, filter: Filter) -> None:
     def resize(
-        c: Conversion, x: Tensor, old: Sequence[int], new: Sequence[int], align: bool, given: Sequence[float | None]
+        c: Conversion, x: Tensor, olds: Sequence[Dim], news: Sequence[Dim], align: bool, given: Sequence[float | None]
     ) -> Tensor:
+        old, new = [[s for s in sizes if isinstance(s, int)] for sizes in (olds, news)]
+        if len(old) + len(new) != len(olds) + len(news):
+            raise c.refuse("resizing an image of dynamic size with antialiasing has no lowering")
         stored = x.dtype
         if not stored.is_float:
             raise c.refuse("resizing integers with antialiasing has no lowering", hint="convert the image to float")

@@ -9,6 +9,7 @@ from xdsl.dialects import arith, tensor
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
+from mlc.lowering.torch.to_linalg.creation import strided_place
 from mlc.lowering.torch.to_linalg.dims import Dim, mlir_shape
 from mlc.lowering.torch.to_linalg.dtypes import DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
@@ -195,6 +196,8 @@ def _along(
     combine: Combine | None,
 ) -> Tensor:
     """Whole slices x[…, index[i], …] replaced by or combined with what `value` gives at (…, i, …)."""
+    if x.rank == 0:
+        return c.viewed(_along(c, unsqueeze(c, x, 0), 0, index, value, combine), ())
     d, t = x.dim(dim), x.dtype
     index = _at_least_1d(c, index)
     places = c.plain(checked(c, index, x.shape[d], wraps=True)).value
@@ -214,7 +217,7 @@ def _along(
 @lowers("aten.index_add")
 def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number = 1) -> Tensor:
     t = x.dtype
-    read = c.plain(cast(c, source, t)).value
+    read = c.plain(cast(c, _at_least_1d(c, source), t)).value
 
     def value(b: Body, at: list[SSAValue]) -> SSAValue:
         v = b.extract(read, at)
@@ -225,13 +228,34 @@ def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor,
 
 @lowers("aten.index_copy")
 def index_copy(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    read = c.plain(cast(c, source, x.dtype)).value
+    read = c.plain(cast(c, _at_least_1d(c, source), x.dtype)).value
     return _along(c, x, dim, index, lambda b, at: b.extract(read, at), None)
 
 
-@lowers("aten.index_fill.int_Scalar")
-def index_fill(c: Conversion, x: Tensor, dim: int, index: Tensor, number: Number) -> Tensor:
-    return _along(c, x, dim, index, lambda b, at: b.const(number, x.dtype), None)
+@lowers("aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor")
+def index_fill(c: Conversion, x: Tensor, dim: int, index: Tensor, number: Number | Scalar | Tensor) -> Tensor:
+    if isinstance(number, Tensor):
+        read = c.plain(cast(c, number, x.dtype)).value
+        return _along(c, x, dim, index, lambda b, at: b.extract(read, []), None)
+    value = c.cast_scalar(number, x.dtype)
+    return _along(c, x, dim, index, lambda b, at: value, None)
+
+
+@lowers("aten.as_strided_scatter")
+def as_strided_scatter(
+    c: Conversion, x: Tensor, source: Tensor, sizes: Sequence[Int], strides: Sequence[Int], offset: Int | None = None
+) -> Tensor:
+    """Writes into the elements in row-major order: the storage of a functional program's tensor."""
+    steps = [c.static_int(s, "a stride") for s in strides]
+    first = 0 if offset is None else c.static_int(offset, "the storage offset")
+    flat = c.plain(c.viewed(x, (c.dims.product(x.shape),)))
+    read = c.plain(cast(c, source, x.dtype)).value
+
+    def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
+        return b.op(tensor.InsertOp, b.extract(read, at), whole, [strided_place(b, at, steps, first)])
+
+    out = looped(c, c.sizes(sizes), flat.value, step)
+    return c.viewed(plain(out, x.dtype, flat.shape), x.shape)
 
 
 @lowers("aten.index_put", "aten._index_put_impl", "aten._unsafe_index_put", "aten.index_put.hacked_twin")
@@ -239,10 +263,12 @@ def index_put(
     c: Conversion, x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False, *_: object
 ) -> Tensor:
     masked = single_mask(indices)
-    if masked is not None and not accumulate:
-        return assigned_by_mask(c, x, *masked, values)
+    if masked is not None:
+        return assigned_by_mask(c, x, *masked, values, accumulate)
     if any(i is not None and i.dtype.bits <= 8 for i in indices):
-        raise c.refuse("assignment by several masks, or adding up by a mask, has no lowering", hint="use torch.where")
+        raise c.refuse(
+            "assignment by several masks, or by a mask beside other indices, has no lowering", hint="use torch.where"
+        )
     used = [d for d, i in enumerate(indices) if i is not None]
     given = [i for i in indices if i is not None]
     together = broadcast_shape(c, [i.shape for i in given])
