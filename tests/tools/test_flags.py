@@ -56,7 +56,7 @@ def test_pipelines_are_shown_nested(tmp_path: Path):
 
 
 def test_ir_dumps(tmp_path: Path):
-    cse, canonicalize = "CommonSubexpressionElimination: cse", "CanonicalizePass: canonicalize"
+    cse, canonicalize = "CommonSubexpressionElimination: cse", "Canonicalize: canonicalize"
     _, err = good(tmp_path, TWO, NESTED, "--mlir-print-ir-after-all")
     assert headers(err) == [f"After {cse}", f"After {canonicalize}"] * 2 + [f"After {cse}"]
     assert err.count("builtin.module {") == 1, "a nested pass shows its function"
