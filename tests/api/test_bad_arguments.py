@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -144,3 +145,31 @@ def test_wrong_dynamic_shapes(captures: list[Any]):
         both(V, V[:3])
     with pytest.raises(UsageError, match="too many positional"):
         both(V, V, V)
+
+
+@dataclasses.dataclass
+class Answer:
+    """Not known to PyTorch's pytrees."""
+
+    value: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    "model",
+    [lambda x: {"a": Answer(x + 1)}, lambda x: {x + 1}, lambda x: (y for y in (x + 1,))],
+    ids=["dataclass", "set", "generator"],
+)
+def test_tensors_in_containers_that_cannot_be_built_again_are_refused(model: Any):
+    with pytest.raises(UnsupportedError, match="forward returns tensors inside of a"):
+        mlc.compile(model)(torch.ones(2))
+
+
+def test_eager_in_the_same_autocast_block_is_left_alone():
+    model, x = torch.nn.Linear(8, 8), torch.ones(1, 8)
+    compiled = mlc.compile(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.inference_mode():
+            compiled(x)
+        y = model(x)
+    y.float().sum().backward()
+    assert model.weight.grad is not None
