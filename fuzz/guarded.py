@@ -84,7 +84,7 @@ def call(kernel: NativeKernel, inputs: Sequence[Any], *, behind: bool, short: in
         flat.append(buffer.address + x.offset * size)
         flat += [x.sizes[d] for d in dynamic_sizes(t)]
         flat += [x.strides[d] for d in dynamic_strides(t)]
-    status = kernel.pointer(*flat)
+    status = kernel.pointer(*flat, None)  # no team: this thread alone
     if status:
         raise Discard(f"status {status}")
     return [buffer.read(data.dtype) for buffer, data in buffers]
