@@ -4,15 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SECONDS ?= 60
 
-.PHONY: demo test lint fuzz mutate bench clean help
+.PHONY: demo test lint fuzz mutate bench bench-accept clean help
 
 help:
 	@echo "make demo               compile two PyTorch models, compare with eager, print speed and error"
 	@echo "make test               the whole suite"
 	@echo "make lint               ruff and basedpyright"
 	@echo "make fuzz SECONDS=60    random programs through every pass, with a ledger"
+	@echo "make bench              mlc beside every peer on the model table, 1 thread and all; goes on where it stopped"
+	@echo "                        MODEL=resnet50 PEERS=openvino THREADS=2 RUNS=15 CONTENDED=1 FRESH=1"
+	@echo "make bench-accept       the latest ratios become those that regressions are seen against"
 	@echo "make mutate             small lies put into passes, counted by how many the properties see"
-	@echo "make bench              mlc and eager side by side on the model table (MODEL=resnet50 PEERS=jit)"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +26,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[torch,test]"
 	touch $(VENV)/.demo $@
+
+$(VENV)/.bench: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[torch,test,bench]"
+	touch $(VENV)/.demo $(VENV)/.test $@
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
@@ -38,11 +44,16 @@ lint: $(VENV)/.test
 fuzz: $(VENV)/.test
 	$(BIN)/python -m fuzz --seconds $(SECONDS)
 
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(if $(MODEL),--models $(MODEL)) $(if $(PEERS),--peers $(PEERS)) \
+		$(if $(THREADS),--threads $(THREADS)) $(if $(RUNS),--runs $(RUNS)) \
+		$(if $(CONTENDED),--contended) $(if $(FRESH),--fresh)
+
+bench-accept: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --accept
+
 mutate: $(VENV)/.test
 	$(BIN)/python -m fuzz.mutate
-
-bench: $(VENV)/.test
-	$(BIN)/python -m benchmarks $(if $(MODEL),--models $(MODEL)) $(if $(PEERS),--peers $(PEERS))
 
 clean:
 	rm -rf $(VENV) .pytest_cache .hypothesis .ruff_cache build dist

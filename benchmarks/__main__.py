@@ -1,94 +1,123 @@
-"""`make bench`: run the table, print it, and write benchmarks/results.json and results.md."""
+"""`python -m benchmarks`: measure what was asked for, then write results.md, results.json and results.png."""
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
-import math
-import os
-import platform
-import subprocess
 import sys
-import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engines import available
-from tests.models.zoo import ZOO
+import mlc
+from benchmarks import about, arguments, chart, ratios, table
+from benchmarks.measure import measure
+from benchmarks.plan import Settings, Unit
+from benchmarks.process import ChildFailed, run_module
+from benchmarks.progress import Progress
+from benchmarks.runlog import RunLog
+from mlc.backends.llvm.target import available_cores
 
 HERE = Path(__file__).parent
+RESULTS, STORED = HERE / "results.json", HERE / "ratios.json"
 
 
-def _worker(arguments: list[str], cache: str, threads: int) -> dict[str, Any] | None:
-    environment = {**os.environ, "MLC_CACHE_DIR": cache, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.worker", *arguments],
-        env=environment, cwd=HERE.parent, capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()
-        print(f"  {' '.join(arguments)} failed: {reason[-1] if reason else done.returncode}", file=sys.stderr)
-        return None
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def open_log(settings: Settings, fresh: bool) -> RunLog:
+    """The log of these settings and this state of mlc, with the machine's limits in it."""
+    package = Path(str(mlc.__file__)).parent
+    identity = {
+        "settings": json.loads(json.dumps(asdict(settings))),
+        "versions": about.versions(),
+        "mlc": about.source_hash(package),
+    }
+    log = RunLog(HERE / "progress" / f"{settings.name()}.jsonl", identity, fresh=fresh)
+    if log.outdated:
+        print("mlc or its peers changed since the interrupted run: starting over", file=sys.stderr)
+    elif log.resumed:
+        print(f"going on after {len(log.records)} of {len(settings.units())} (FRESH=1 starts over)", file=sys.stderr)
+    for threads in settings.threads:
+        if str(threads) not in log.extra:
+            log.note(str(threads), run_module(["benchmarks.limits", str(threads)]))
+    return log
 
 
-def measure(name: str, engines: list[str], runs: int, threads: int) -> dict[str, Any] | None:
-    """One row: cold and cached first answer, then the interleaved comparison."""
-    with tempfile.TemporaryDirectory() as cache:
-        cold = _worker(["first", name], cache, threads)
-        cached = _worker(["first", name], cache, threads)
-        options = ["--engines", ",".join(engines), "--runs", str(runs), "--threads", str(threads)]
-        row = _worker(["compare", name, *options], cache, threads)
-    if row is None or cold is None or cached is None:
-        return None
-    row["first_cold_s"], row["first_cached_s"] = cold["seconds"], cached["seconds"]
-    row["peak_above_mb"] = cold["peak_above"] / 2**20
-    row["weights_mb"] = cold["weights"] / 2**20
-    return row
+def limits_again(log: RunLog) -> None:
+    """Neighbours may have been busy at the start: the better of two measurements is the machine's limit."""
+    for threads, before in log.extra.items():
+        after = run_module(["benchmarks.limits", threads])
+        log.note(threads, {name: max(value, after[name]) for name, value in before.items()})
 
 
-def table(rows: list[dict[str, Any]], engines: list[str]) -> str:
-    """Markdown."""
-    head = ["model", *(f"{e} ms" for e in engines), *(f"{e} x eager" for e in engines[1:]), "cold s", "cached s"]
-    head += ["peak MB", "weights MB", "error", "eager's"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for r in rows:
-        cells = [r["model"], *(f"{r['ms'][e]:.3f}" for e in engines), *(f"{r['ratio'][e]:.2f}" for e in engines[1:])]
-        cells += [f"{r['first_cold_s']:.2f}", f"{r['first_cached_s']:.2f}", f"{r['peak_above_mb']:.0f}"]
-        cells += [f"{r['weights_mb']:.0f}", f"{r['error']['mlc']:.1e}", f"{r['error']['eager']:.1e}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    if rows:
-        mean = math.exp(sum(math.log(r["ratio"]["mlc"]) for r in rows) / len(rows))
-        lines.append(f"\nGeometric mean of eager's time over mlc's: {mean:.2f}")
-    return "\n".join(lines) + "\n"
+def run(settings: Settings, log: RunLog) -> list[dict[str, Any]]:
+    """Every unit's record, in order; what the log has is not measured again."""
+    units = settings.units()
+    stored = ratios.load(STORED)
+    progress = Progress(sys.stderr, len(units), sum(u.key in log.records for u in units))
+    for unit in units:
+        if unit.key not in log.records:
+            progress.unit(str(unit))
+            log.add(unit.key, one(unit, settings, progress))
+            record = log.records[unit.key]
+            fallen = bool(ratios.regressions([record], stored))
+            limits = log.extra.get(str(unit.threads))
+            progress.advance(table.terminal_line(record, limits, fallen=fallen, colour=sys.stderr.isatty()))
+    return [log.records[unit.key] for unit in units]
+
+
+def one(unit: Unit, settings: Settings, progress: Progress) -> dict[str, Any]:
+    """A unit that fails as a whole is a record that says why."""
+    try:
+        return measure(unit, settings.engines, settings.runs, progress.step)
+    except ChildFailed as e:
+        return {"row": unit.row, "threads": unit.threads, "contended": unit.contended, "failed": str(e)}
 
 
 def main() -> int:
-    """See the module's docstring."""
-    p = argparse.ArgumentParser(prog="python -m benchmarks")
-    p.add_argument("--models", default=",".join(ZOO), help="names from tests/models/zoo.py")
-    p.add_argument("--peers", default="", help="more engines: jit, inductor")
-    p.add_argument("--runs", type=int, default=15)
-    p.add_argument("--threads", type=int, default=1)
+    """See the package's docstring."""
+    p = arguments.parser()
     args = p.parse_args()
-    engines = ["eager", "mlc", *(e for e in args.peers.split(",") if e)]
-    unknown = [e for e in engines if not available(e)] + [m for m in args.models.split(",") if m not in ZOO]
-    if unknown:
-        p.error(f"unknown: {', '.join(unknown)}")
-    rows: list[dict[str, Any]] = []
-    for name in args.models.split(","):
-        print(f"{name} …", file=sys.stderr, flush=True)
-        row = measure(name, engines, args.runs, args.threads)
-        if row is not None:
-            rows.append(row)
-            print(table([row], engines).splitlines()[2], flush=True)
-    text = table(rows, engines)
-    about = f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, {args.threads} thread(s)"
-    (HERE / "results.md").write_text(f"Medians of {args.runs} interleaved runs, {about}.\n\n{text}", encoding="utf-8")
-    (HERE / "results.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1), encoding="utf-8")
+    if args.accept:
+        if not RESULTS.exists():
+            p.error("there are no results yet; run make bench first")
+        count = ratios.accept(STORED, json.loads(RESULTS.read_text(encoding="utf-8")))
+        print(f"{count} rows stored in {STORED.relative_to(HERE.parent)}")
+        return 0
+    settings, left_out = arguments.settings(p, args, available_cores())
+    for name, reason in left_out.items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    try:
+        log = open_log(settings, args.fresh)
+        records = run(settings, log)
+        limits_again(log)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except ChildFailed as e:
+        print(f"the limits of this machine could not be measured: {e}", file=sys.stderr)
+        return 1
+    report(settings, log, records)
+    return 0 if any("engines" in r for r in records) else 1
+
+
+def report(settings: Settings, log: RunLog, records: list[dict[str, Any]]) -> None:
+    """Write the files, print the page, and drop the log."""
+    results = {
+        "about": about.sentence(str(datetime.date.today()), about.versions()),
+        "runs": settings.runs,
+        "engines": list(settings.engines),
+        "limits": log.extra,
+        "records": records,
+    }
+    fallen = ratios.regressions(records, ratios.load(STORED))
+    text = table.report(results, fallen)
+    RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    (HERE / "results.md").write_text(text, encoding="utf-8")
+    if not chart.draw(results, fallen, HERE / "results.png"):
+        print("no chart: matplotlib is not installed, or no row has both mlc and a peer", file=sys.stderr)
     print(f"\n{text}")
-    return 0 if rows else 1
+    for f in fallen:
+        print(table.in_red(f"regressed: {f}", sys.stdout.isatty()))
+    log.close()
 
 
 if __name__ == "__main__":

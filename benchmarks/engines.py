@@ -1,56 +1,105 @@
-"""The engines that are compared. Each turns (model, inputs) into a callable; one that is not installed is left out."""
+"""The engines that run torch's own modules: eager, torch.jit, torch.compile, mlc; and the list of all engines.
+
+    prepared = ENGINES["mlc"].prepare(model, inputs, threads=1, files=directory)
+    prepared.ways[0]()                 # one call
+    prepared.answer()                  # one call, its results as a flat list of arrays
+    ENGINES["inductor"].missing()      # None, or why it cannot run here
+"""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import os
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
-import mlc
+from benchmarks import onnx_engines
+from benchmarks.prepared import Prepared
 
-Run = Callable[[], Any]
+
+@dataclass(frozen=True)
+class Engine:
+    """`prepare(model, inputs, threads, files)`: everything up to the first call; what it finds in the directory `files`
+    it may reuse. `modules`: imported before the clock starts. `missing()`: why it cannot run here, or None.
+    `environment(files)`: variables its process needs."""
+
+    prepare: Callable[[nn.Module, tuple[Any, ...], int, Path], Prepared]
+    modules: tuple[str, ...] = ()
+    missing: Callable[[], str | None] = lambda: None
+    environment: Callable[[Path], dict[str, str]] = lambda files: {}
 
 
-def eager(model: nn.Module, inputs: tuple[Any, ...]) -> Run:
+def _of_torch(call: Callable[[], Any]) -> Prepared:
+    def answer() -> list[np.ndarray]:
+        return [leaf.numpy() for leaf in pytree.tree_leaves(call()) if isinstance(leaf, torch.Tensor)]
+
+    return Prepared([call], answer)
+
+
+def _eager(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
     """PyTorch as it is."""
-    return lambda: model(*inputs)
+    return _of_torch(lambda: model(*inputs))
 
 
-def compiled(model: nn.Module, inputs: tuple[Any, ...]) -> Run:
-    """mlc."""
-    fn = mlc.compile(model)
-    fn(*inputs)
-    return lambda: fn(*inputs)
-
-
-def jit(model: nn.Module, inputs: tuple[Any, ...]) -> Run:
+def _jit(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
     """torch.jit: trace, freeze, optimize for inference."""
-    traced = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(model, inputs, strict=False)))
-    for _ in range(3):
-        traced(*inputs)
-    return lambda: traced(*inputs)
+    stored = files / "traced.pt"
+    if stored.exists():
+        traced = torch.jit.load(str(stored))
+    else:
+        traced = torch.jit.freeze(torch.jit.trace(model, inputs, strict=False))
+        traced.save(str(stored))
+    fast = torch.jit.optimize_for_inference(traced)
+    return _of_torch(lambda: fast(*inputs))
 
 
-def inductor(model: nn.Module, inputs: tuple[Any, ...]) -> Run:
+def _inductor(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
     """torch.compile with freezing."""
-    inductor_config = importlib.import_module("torch._inductor.config")
-    inductor_config.freezing = True
-    fn = torch.compile(model)
-    fn(*inputs)
-    return lambda: fn(*inputs)
+    fast = torch.compile(model, options={"freezing": True})
+    return _of_torch(lambda: fast(*inputs))
 
 
-ENGINES: dict[str, Callable[[nn.Module, tuple[Any, ...]], Run]] = {
-    "eager": eager,
-    "mlc": compiled,
-    "jit": jit,
-    "inductor": inductor,
-}
+def _mlc(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
+    """mlc."""
+    fast = importlib.import_module("mlc").compile(model, num_threads=threads, cache_dir=files)
+    return _of_torch(lambda: fast(*inputs))
 
 
-def available(name: str) -> bool:
-    """Whether the engine can run here."""
-    return name in ENGINES and (name != "inductor" or importlib.util.find_spec("torch._inductor") is not None)
+def _no_compiler() -> str | None:
+    compilers = [os.environ.get("CXX"), "g++", "clang++"]
+    return None if any(c and shutil.which(c) for c in compilers) else "no C++ compiler (g++ or clang++)"
+
+
+def _not_installed(*modules: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        absent = [m for m in modules if importlib.util.find_spec(m) is None]
+        return f"not installed: {', '.join(absent)}" if absent else None
+
+    return missing
+
+
+_EXPORT = ("onnx", "onnxscript")
+ENGINES: dict[str, Engine] = {
+    "mlc": Engine(_mlc, ("mlc",)),
+    "eager": Engine(_eager),
+    "jit": Engine(_jit),
+    "inductor": Engine(
+        _inductor,
+        ("torch._inductor",),
+        _no_compiler,
+        lambda files: {"TORCHINDUCTOR_CACHE_DIR": str(files / "inductor")},
+    ),
+    "ort": Engine(
+        onnx_engines.onnx_runtime, ("onnxruntime", *_EXPORT), _not_installed("onnxruntime", *_EXPORT)
+    ),
+    "openvino": Engine(onnx_engines.openvino, ("openvino", *_EXPORT), _not_installed("openvino", *_EXPORT)),
+}  # fmt: skip

@@ -1,107 +1,118 @@
-"""Child processes of the benchmark: one model each; they print one line of JSON.
+"""One engine on one row, in a process of its own. It does what lines on standard input say and answers in JSON lines.
 
-    python -m benchmarks.worker compare MODEL --engines eager,mlc --runs 15 --threads 1
-    python -m benchmarks.worker first MODEL            time from the module to the first answer, and peak memory
+    python -m benchmarks.worker resnet50 openvino --threads 1 --files DIRECTORY
+    first   ->  {"seconds": 3.1, "mb": 410.2}          from the module to the first result, peak memory on the way
+    ready   ->  {}                                      the fastest interface is chosen, the module given up
+    turn    ->  {"ms": 77.6}                            mean of the calls of one turn
+    finish  ->  {"mb": 250.0, "error": 1.2e-06}         peak memory of the turns, error against DIRECTORY/../exact.npz
+
+Libraries write to standard output too: the answers go through a copy of it, which nobody else has.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
+import importlib
 import json
-import resource
-import statistics
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils import _pytree as pytree
 
-import mlc
+from benchmarks import memory
+from benchmarks.accuracy import load_exact, relative_error
 from benchmarks.engines import ENGINES
-from tests.models.zoo import ZOO
+from benchmarks.models import ROWS
+from benchmarks.prepared import Call, Prepared, fastest
 
 MIN_SECONDS = 0.01
+WARM_CALLS = 3
 
 
-def _floats(result: Any) -> list[np.ndarray]:
-    leaves = [v for v in pytree.tree_leaves(result) if isinstance(v, torch.Tensor) and v.is_floating_point()]
-    return [v.detach().double().numpy() for v in leaves]
-
-
-def _error(result: Any, exact: list[np.ndarray]) -> float:
-    """Largest error relative to the largest exact value, over all outputs."""
-    worst = 0.0
-    for got, want in zip(_floats(result), exact, strict=True):
-        scale = float(np.abs(want).max()) if want.size else 0.0
-        worst = max(worst, float(np.abs(got - want).max()) / scale if scale else 0.0)
-    return worst
-
-
-def compare(name: str, engines: list[str], runs: int, threads: int) -> dict[str, Any]:
-    """Interleaved timings of all engines, and their errors against a float64 run."""
-    torch.set_num_threads(threads)
-    model, inputs = ZOO[name].build()
-    with torch.inference_mode():
-        doubles = pytree.tree_map(
-            lambda v: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v, inputs
-        )
-        exact = _floats(copy.deepcopy(model).double()(*doubles))
-        calls = {e: ENGINES[e](model, inputs) for e in engines}
-        errors = {e: _error(call(), exact) for e, call in calls.items()}
-        repeats: dict[str, int] = {}
-        for e, call in calls.items():
-            start = time.perf_counter()
-            call()
-            repeats[e] = max(1, int(MIN_SECONDS / max(1e-9, time.perf_counter() - start)))
-        times: dict[str, list[float]] = {e: [] for e in engines}
-        for _ in range(runs):
-            for e, call in calls.items():
-                start = time.perf_counter()
-                for _ in range(repeats[e]):
-                    call()
-                times[e].append((time.perf_counter() - start) / repeats[e] * 1e3)
-    base = times[engines[0]]
-    return {
-        "model": name,
-        "threads": threads,
-        "ms": {e: statistics.median(t) for e, t in times.items()},
-        "quartiles": {e: statistics.quantiles(t, n=4)[::2] if len(t) > 1 else t * 2 for e, t in times.items()},
-        "ratio": {e: statistics.median(a / b for a, b in zip(base, t, strict=True)) for e, t in times.items()},
-        "error": errors,
-    }
-
-
-def first(name: str) -> dict[str, Any]:
-    """Seconds from the module to the first answer of mlc, and memory above the model's weights."""
-    model, inputs = ZOO[name].build()
-    weights = sum(t.nbytes for t in {*model.parameters(), *model.buffers()})
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def repeats(call: Call) -> int:
+    """How many calls make a turn of at least `MIN_SECONDS`."""
     start = time.perf_counter()
-    compiled = mlc.compile(model)
-    compiled(*inputs)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"model": name, "seconds": seconds, "weights": weights, "peak_above": peak - before}
+    call()
+    return max(1, int(MIN_SECONDS / max(1e-9, time.perf_counter() - start)))
+
+
+def turn(call: Call, count: int) -> float:
+    """Milliseconds per call, after one call that brings the caches back."""
+    call()
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count * 1e3
+
+
+class Worker:
+    """The state between the lines."""
+
+    def __init__(self, row: str, engine: str, threads: int, files: Path) -> None:
+        self.engine = ENGINES[engine]
+        for module in self.engine.modules:
+            importlib.import_module(module)
+        self.threads = threads
+        self.files = files
+        model, inputs = ROWS[row].build()
+        self.built: tuple[Any, tuple[Any, ...]] | None = (model, inputs)
+        memory.reset_peak()
+        self.base = memory.resident() - sum(t.nbytes for t in {*model.parameters(), *model.buffers(), *inputs})
+        self.prepared: Prepared | None = None
+        self.call: Call | None = None
+        self.count = 1
+
+    def first(self) -> dict[str, Any]:
+        assert self.built is not None
+        start = time.perf_counter()
+        self.prepared = self.engine.prepare(*self.built, self.threads, self.files)
+        self.prepared.ways[0]()
+        seconds = time.perf_counter() - start
+        self.built = None
+        return {"seconds": seconds, "mb": (memory.peak() - self.base) / 2**20}
+
+    def ready(self) -> dict[str, Any]:
+        assert self.prepared is not None
+        for way in self.prepared.ways:
+            for _ in range(WARM_CALLS):
+                way()
+        self.call = fastest(self.prepared.ways)
+        self.count = repeats(self.call)
+        memory.reset_peak()
+        return {}
+
+    def turn(self) -> dict[str, Any]:
+        assert self.call is not None
+        return {"ms": turn(self.call, self.count)}
+
+    def finish(self) -> dict[str, Any]:
+        assert self.prepared is not None
+        megabytes = (memory.peak() - self.base) / 2**20
+        floats = [a for a in self.prepared.answer() if np.issubdtype(a.dtype, np.floating)]
+        return {"mb": megabytes, "error": relative_error(floats, load_exact(self.files.parent))}
 
 
 def main() -> None:
     """See the module's docstring."""
     p = argparse.ArgumentParser()
-    p.add_argument("what", choices=["compare", "first"])
-    p.add_argument("model")
-    p.add_argument("--engines", default="eager,mlc")
-    p.add_argument("--runs", type=int, default=15)
-    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("row")
+    p.add_argument("engine")
+    p.add_argument("--threads", type=int, required=True)
+    p.add_argument("--files", type=Path, required=True)
     args = p.parse_args()
-    if args.what == "compare":
-        result = compare(args.model, args.engines.split(","), args.runs, args.threads)
-    else:
-        result = first(args.model)
-    json.dump(result, sys.stdout)
-    print()
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    torch.set_num_threads(args.threads)
+    worker = Worker(args.row, args.engine, args.threads, args.files)
+    commands = {"first": worker.first, "ready": worker.ready, "turn": worker.turn, "finish": worker.finish}
+    print(json.dumps({"started": args.engine}), file=answers)
+    with torch.inference_mode():
+        for line in sys.stdin:
+            print(json.dumps(commands[line.strip()]()), file=answers)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,7 @@ from mlc.ir.contract import Bitwise, Contract, Equality, Reassociates, WithinBou
 from mlc.ir.passes import MlcPass
 
 
-def promise(
-    preserves: Equality, *, idempotent: bool = False, profile: str = "linalg-elementwise"
-) -> Contract:
+def promise(preserves: Equality, *, idempotent: bool = False, profile: str = "linalg-elementwise") -> Contract:
     """A contract at the linalg level."""
     return Contract(
         level_in="linalg",

@@ -10,8 +10,20 @@ from fuzz.generators.kernel_witnesses import kernel_witnesses, memref_copies
 from fuzz.generators.linalg import ALL_STEPS, CONSTANT_STEPS, ELEMENTWISE_STEPS, NAMED_STEPS, linalg, linalg_elementwise
 from fuzz.generators.linalg_witnesses import witnessed
 from fuzz.generators.loops import loop_kernel
-from fuzz.generators.staged import aliasing_buffers, buffers, kernels, loops, planned, rare_buffers
+from fuzz.generators.staged import (
+    aliasing_buffers,
+    buffers,
+    kernels,
+    loops,
+    parallel_loops,
+    planned,
+    rare_buffers,
+    torch_loops,
+)
+from fuzz.generators.tm_tensor import tm_tensor_op
+from fuzz.generators.torch_steps import torch_steps
 from fuzz.generators.torch_witnesses import torch_witnessed
+from fuzz.generators.winograd import linalg_winograd, winograd
 from fuzz.tape import Generator, Tape
 from mlc.testing.program import Program
 
@@ -38,11 +50,16 @@ LEVELS = mixed(
 PROFILES: dict[str, Generator] = {
     "any": LEVELS,
     "arith": mixed((3, scalar_function), (1, loop_kernel)),
-    "torch-ops": torch_witnessed("convert-torch-to-linalg"),
     "torch-forms": torch_witnessed("torch-canonicalize"),
     "torch-conv-bn": torch_witnessed("torch-fold-batch-norm"),
+    "torch-steps": torch_steps,
+    "torch-loops": torch_loops,
+    "torch-lowering": mixed((7, torch_witnessed("convert-torch-to-linalg")), (1, torch_loops)),
     "linalg": linalg,
     "linalg-elementwise": linalg_elementwise,
+    "tm-tensor": tm_tensor_op,
+    "linalg-winograd": linalg_winograd,
+    "winograd": winograd,
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
     "linalg-images": witnessed("linalg-block-layouts", ALL_STEPS),
     "linalg-named": witnessed("linalg-decompose-named-ops", NAMED_STEPS),
@@ -58,4 +75,5 @@ PROFILES: dict[str, Generator] = {
     "memref-structured": mixed((3, memref_kernel), (1, planned)),
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
     "loops": mixed((5, loop_kernel), (2, loops)),
+    "parallel-loops": mixed((2, loop_kernel), (3, parallel_loops)),
 }

@@ -1,8 +1,8 @@
 """mlc: a multi-level compiler for machine-learning models.
 
-    import mlc
-    compiled = mlc.compile(model)
-    y = compiled(x)
+import mlc
+compiled = mlc.compile(model)
+y = compiled(x)
 """
 
 from __future__ import annotations
@@ -10,12 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlc.errors import MlcError
+from mlc.runtime.threads import get_num_threads, num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from mlc.api import CompiledModel, compile
 
 __version__ = "0.1.0"
-__all__ = ["CompiledModel", "MlcError", "__version__", "compile"]
+__all__ = [
+    "CompiledModel",
+    "MlcError",
+    "__version__",
+    "compile",
+    "get_num_threads",
+    "num_threads",
+    "set_num_threads",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,27 +7,42 @@ print(compiled.ir("linalg"), compiled.explain(), compiled.asm())
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import importlib.util
 import os
 import sys
 import threading
+import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from mlc import driver
-from mlc.errors import LimitError, MlcError, UnsupportedError, UsageError
+from mlc.errors import MlcError, UnsupportedError, UsageError
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
 from mlc.ir.parsing import print_text
 from mlc.ir.pipeline_table import LEVELS
 from mlc.options import Options
+from mlc.runtime.files import write_whole
 
 if TYPE_CHECKING:
     from mlc.frontends.torch import Binding, Captured, TorchSource
 
 MAX_VARIANTS = 8
+PROFILE_SIZE = 8
+RETRIES = 2
+"""Captures after the first when another thread changes the weights meanwhile."""
+
+_compiling = threading.RLock()
+"""One capture or compile at a time: PyTorch's tracing has process-wide state. A fork waits for it to end."""
+os.register_at_fork(before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release)
+atexit.register(_compiling.acquire, timeout=30)  # a thread that the interpreter ends inside of C++ ends the process
 
 
 def compile(
@@ -46,9 +61,10 @@ def compile(
     """Compile a PyTorch model (module, function of tensors, or ExportedProgram) to native code.
 
     With `example_inputs` (a tuple of arguments, a dict of keywords, or one tensor) it is compiled now, otherwise at
-    the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again, up to
-    `MAX_VARIANTS` versions, after which sizes that vary are left open. With `dynamic_shapes` (as for torch.export)
-    one version serves all sizes it allows. The other arguments are those of `mlc.options.Options`.
+    the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again. After
+    `MAX_VARIANTS` versions, sizes that vary are left open; otherwise the version used least makes room. With
+    `dynamic_shapes` (as for torch.export) one version serves all sizes it allows. The other arguments are those of
+    `mlc.options.Options`.
     """
     options = Options(
         target=target,
@@ -95,9 +111,10 @@ class CompiledModel:
         self._source = source
         self._options = options
         self._variants: tuple[_Variant, ...] = ()
-        self._calls: tuple[Binding, ...] = ()
+        self._calls: tuple[tuple[Binding, Callable[[tuple[Any, ...], dict[str, Any]], Any]], ...] = ()
         self._last: _Variant | None = None
-        self._lock = threading.RLock()
+        self._warned = False
+        self._cannot_open = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles carry the model and the options; native code is made (or found in the cache) again."""
@@ -105,36 +122,71 @@ class CompiledModel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run natively; compiles first when these shapes, dtypes, values or weights are new."""
-        for call in self._calls:
+        for binding, call in self._calls:
             out = call(args, kwargs)
             if out is not self._miss:
+                binding.was_used = True
                 return out
-        self.prepare(*args, **kwargs)
-        variant = self._latest()
-        out = variant.binding(args, kwargs)
-        if out is self._miss:
-            self._source.refuse(variant.captured, args, kwargs)
-            raise UnsupportedError(
-                "the model's state changes with every call, so that no compiled version stays valid",
-                hint="keep changing values in buffers (register_buffer) or pass them as inputs",
-            )
-        return out
+        if self._source.is_recording(args, kwargs):  # inside the capture of another model: a part of that one
+            return self._source.model(*args, **kwargs)
+        return self._compile_and_call(args, kwargs)
+
+    def _compile_and_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with _compiling:
+            for _, call in self._calls:  # another thread may have compiled it in the meantime
+                out = call(args, kwargs)
+                if out is not self._miss:
+                    return out
+            variant = self._new_variant(args, kwargs)
+            out = variant.binding(args, kwargs)
+            for _ in range(RETRIES):
+                if out is not self._miss:
+                    return out
+                variant = self._new_variant(args, kwargs)
+                out = variant.binding(args, kwargs)
+            if out is not self._miss:
+                return out
+        self._source.refuse(variant.captured, args, kwargs)
+        raise UnsupportedError(
+            "the model's state changes with every call, so that no compiled version stays valid",
+            hint="keep changing values in buffers (register_buffer) or pass them as inputs",
+        )
 
     def prepare(self, *args: Any, **kwargs: Any) -> None:
         """Compile for arguments like these without running the compiled code."""
-        with self._lock:
-            if self._source.is_fixed and self._variants:
-                self._source.refuse(self._variants[0].captured, args, kwargs)
-            keep = [v for v in self._variants if not v.captured.state.is_stale()]
-            if len(keep) < MAX_VARIANTS:
-                ctx = make_context()
-                variant = self._build(self._capture(args, kwargs, ctx), ctx)
-                self._variants = (variant, *keep)
-            else:
-                variant = self._build_open(keep, args, kwargs)
-                self._variants = (*keep[: MAX_VARIANTS - 1], variant)  # tried last: exact versions are faster
-            self._last = variant
-            self._calls = tuple(v.binding for v in self._variants)
+        with _compiling:
+            self._new_variant(args, kwargs)
+
+    def _new_variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
+        if self._source.is_fixed and self._variants:
+            self._source.refuse(self._variants[0].captured, args, kwargs)
+        keep = [v for v in self._variants if not v.captured.state.is_stale()]
+        variant = self._build_open(keep, args, kwargs) if len(keep) >= MAX_VARIANTS else None
+        if variant is not None:
+            self._variants = (*keep[: MAX_VARIANTS - 1], variant)  # tried last: exact versions are faster
+        else:
+            ctx = make_context()
+            variant = self._build(self._capture(args, kwargs, ctx), ctx)
+            if len(keep) >= MAX_VARIANTS:
+                keep.remove(self._least_used(keep))
+            self._variants = (variant, *keep)
+        self._last = variant
+        self._calls = tuple((v.binding, v.binding.call) for v in self._variants)
+        return variant
+
+    def _least_used(self, known: list[_Variant]) -> _Variant:
+        """The oldest version not called since the last look; the oldest of all when every one was."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"more than {MAX_VARIANTS} versions of this model: the least used one makes room for the new one. "
+                + self._source.variation([v.captured for v in known]),
+                stacklevel=5,
+            )
+        unused = [v for v in known if not v.binding.was_used]
+        for version in known:
+            version.binding.was_used = False
+        return (unused or known)[-1]
 
     def ir(self, level: str = "torch") -> str:
         """The version compiled last as text at a level of the staircase."""
@@ -154,19 +206,28 @@ class CompiledModel:
         """Assembly of the version compiled last."""
         return self._latest().unit.asm()
 
-    def explain(self) -> str:
-        """What was captured, what each pass did and did not do and why, and where the compile time went."""
+    def explain(self, *, profile: bool = False, html: str | os.PathLike[str] | None = None) -> str:
+        """What was captured, which kernels came of it, what each pass did and did not do there and why, as a table.
+
+        `profile` measures every kernel on random inputs of the compiled shapes (zeros for integers), on one thread.
+        `html` also writes it as a page to that file.
+        """
+        from mlc.explain import html as html_page  # noqa: PLC0415 - not needed to run a model
+        from mlc.explain import make_report, table  # noqa: PLC0415
+
         lines: list[str] = []
+        pages: list[str] = []
         for number, variant in enumerate(reversed(self._variants)):
             captured = variant.captured
+            title = f"version {number}: {self._source.describe(captured)}"
             ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
-            lines.append(f"version {number}: {self._source.describe(captured)}")
-            lines.append(f"  captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}")
-            for remark in variant.unit.remarks():
-                where = f" at {remark.where}" if remark.where else ""
-                reason = f" ({remark.reason})" if remark.reason else ""
-                lines.append(f"  {remark.pass_name}: {remark.kind}: {remark.message}{reason}{where}")
-            lines += [f"  {line}" for line in variant.unit.phases.table().splitlines()]
+            counts = f"captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}"
+            inputs = _random_inputs(variant) if profile else None
+            report = make_report(variant.unit, inputs)
+            lines += [title, counts, *table(report).splitlines(), "compile time", variant.unit.phases.table()]
+            pages.append(html_page(report, title))
+        if html is not None:
+            _write_page(Path(html), "\n".join(pages))
         return "\n".join(lines) if lines else "nothing is compiled yet: call it once"
 
     def _latest(self) -> _Variant:
@@ -175,23 +236,27 @@ class CompiledModel:
         return self._last
 
     def _build(self, captured: Captured, ctx: MlcContext) -> _Variant:
-        unit = driver.compile_module(captured.module, ctx, self._options)
+        try:
+            unit = driver.compile_module(captured.module, ctx, self._options)
+        except UnsupportedError as error:
+            raise self._source.with_inputs(error, captured) from error
         if self._options.verbose:
             print(unit.phases.table(), file=sys.stderr)
-        return _Variant(self._source.bind(captured, unit.run), unit)
+        return _Variant(self._source.bind(captured, unit.run, unit.executable), unit)
 
-    def _build_open(self, known: list[_Variant], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
-        """A version for any of the sizes that vary from call to call."""
+    def _build_open(self, known: list[_Variant], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant | None:
+        """A version for any of the sizes that vary from call to call; None where there cannot be one."""
+        if self._cannot_open:
+            return None
         ctx = make_context()
         captured = self._source.capture_open([v.captured for v in known], args, kwargs, ctx)
         if captured is None:
-            raise LimitError(
-                f"{len(known)} versions of this model are compiled already, each for other inputs: "
-                + "; ".join(self._source.describe(v.captured) for v in known),
-                expected=f"at most {MAX_VARIANTS}",
-                hint="say which sizes vary: mlc.compile(model, (x,), dynamic_shapes=...)",
-            )
-        return self._build(captured, ctx)
+            return None
+        try:
+            return self._build(captured, ctx)
+        except UnsupportedError:  # an op that is lowered for known sizes only
+            self._cannot_open = True
+            return None
 
     def _capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
         try:
@@ -200,3 +265,27 @@ class CompiledModel:
             if not self._variants:
                 raise
             raise self._source.recapture_failed(error, self._variants[0].captured, args, kwargs) from error
+
+
+def _random_inputs(variant: _Variant) -> list[np.ndarray]:
+    """Inputs of the shapes a version was compiled for; open sizes get a small value they may have."""
+    captured = variant.captured
+    sizes: dict[tuple[int, int], int] = {}
+    for symbol in captured.symbols:
+        n = max(symbol.low, PROFILE_SIZE if symbol.high is None else min(PROFILE_SIZE, symbol.high))
+        sizes.update({(p.leaf, p.dim): p.scale * n + p.offset for p in symbol.places})
+    rng = np.random.default_rng(0)
+    inputs: list[np.ndarray] = []
+    for source, spec in zip(captured.inputs, variant.unit.executable.inputs, strict=True):
+        leaf = source if isinstance(source, int) else -1
+        shape = [sizes[leaf, k] if d is None else d for k, d in enumerate(spec.shape)]
+        floats = spec.dtype.kind == "f"
+        inputs.append(rng.standard_normal(shape).astype(spec.dtype) if floats else np.zeros(shape, spec.dtype))
+    return inputs
+
+
+def _write_page(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text.encode())
+    except OSError as e:
+        raise UsageError(f"cannot write '{path}': {e.strerror}", expected="a file in a directory that exists") from e

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
@@ -28,12 +27,14 @@ from xdsl.passes import ModulePass
 import mlc
 from mlc.backends.registry import Backend, load_backend
 from mlc.interp import evaluate_constant
+from mlc.ir.compact import from_compact, to_compact
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Level
 from mlc.ir.fast_build import fast_build
-from mlc.ir.parsing import parse_text, print_text
+from mlc.ir.parsing import print_text
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
-from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS, Row, rows_until
+from mlc.ir.pipeline_table import MODULE_ROWS, Row, kernel_rows, rows_until
+from mlc.ir.remarks import Remark, RemarkLog
 from mlc.ir.verifier import verify_module
 from mlc.module_parts import split_module
 from mlc.options import Options
@@ -76,6 +77,7 @@ class Compiled:
     backend: Backend
     phases: Phases
     from_cache: bool
+    fingerprint: str
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Run natively on dense or strided numpy arrays."""
@@ -83,31 +85,40 @@ class Compiled:
 
     def ir(self, level: Level) -> str:
         """The module as text at `level` (recomputed from the captured module)."""
-        return print_text(self._lowered(level))
+        return print_text(self.lowered(level))
 
     def asm(self) -> str:
         """Assembly of every kernel and of the entry point."""
-        parts = split_module(self._lowered("buffers"), "")
+        parts = split_module(self.lowered("buffers"), "")
         texts: list[str] = []
         for module in [*(k.module for k in parts.kernels), parts.main]:
-            _run_rows(KERNEL_ROWS, self.ctx, module, self.options)
+            _run_rows(self._kernel_rows, self.ctx, module, self.options)
             texts.append(self.backend.assembly(module, self.ctx.machine))
         return "\n".join(texts)
 
-    def remarks(self) -> list[Any]:
-        """What every pass did and did not do."""
-        if self.from_cache and not len(self.ctx.remarks):
-            parts = split_module(self._lowered("buffers"), "")
-            for kernel in parts.kernels:
-                _run_rows(KERNEL_ROWS, self.ctx, kernel.module, self.options)
-        return list(self.ctx.remarks)
-
-    def _lowered(self, level: Level) -> ModuleOp:
-        module = self.source.clone()
+    def remarks(self) -> list[Remark]:
+        """What every pass did and did not do (the passes run again: cached kernels never met them)."""
         ctx = self.ctx.clone()
-        rows = rows_until(level)
+        ctx.remarks = RemarkLog()
+        parts = split_module(self.lowered("buffers", ctx), "")
+        for module in [*(k.module for k in parts.kernels), parts.main]:
+            _run_rows(self._kernel_rows, ctx, module, self.options)
+        return list(ctx.remarks)
+
+    @property
+    def _kernel_rows(self) -> tuple[Row, ...]:
+        loops, rest = kernel_rows(bounds=self.options.debug == "bounds")
+        return (*loops, *rest)
+
+    def lowered(self, level: Level, ctx: MlcContext | None = None) -> ModuleOp:
+        """A fresh module at `level`, made from the captured one; remarks go to `ctx`."""
+        module = self.source.clone()
+        if ctx is None:
+            ctx = self.ctx.clone()
+            ctx.remarks = RemarkLog()
+        rows = rows_until(level, bounds=self.options.debug == "bounds")
         run_pipeline([make_pass(r.pass_name, r.options) for r in rows if r in MODULE_ROWS], ctx, module)
-        rest = [make_pass(r.pass_name, r.options) for r in rows if r in KERNEL_ROWS]
+        rest = [make_pass(r.pass_name, r.options) for r in rows if r not in MODULE_ROWS]
         if rest:
             for op in list(module.ops):
                 if "constant" in op.attributes:  # run by the interpreter, never lowered
@@ -142,7 +153,8 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options) -> Compiled:
         if cache:
             cache.put(key, bundle.to_bytes())
     executable = _link(bundle, functions, ctx, backend, phases)
-    return Compiled(executable, module, ctx, options, backend, phases, stored is not None)
+    executable.num_threads = options.num_threads
+    return Compiled(executable, module, ctx, options, backend, phases, stored is not None, fingerprint)
 
 
 def open_cache(options: Options) -> DiskCache | None:
@@ -169,21 +181,26 @@ def _build(
         signature = signature_of(module)
         parts = split_module(module, fingerprint)
         messages = assertion_messages(parts)
+    bounds = options.debug == "bounds"
+    to_loops, to_llvm = kernel_rows(bounds=bounds)
     objects: dict[str, bytes] = {}
     for kernel in parts.kernels:
-        found = cache.get(kernel.key) if cache else None
+        found = cache.get(kernel.key) if cache and not bounds else None  # checks have locations: no two are alike
         if found is not None:
             objects[kernel.key] = found
     missing = [k for k in parts.kernels if k.key not in objects]
     with phases.phase(f"lower {len(missing)} of {len(parts.kernels)} kernels"):
-        for kernel in missing:
-            _run_rows(KERNEL_ROWS, ctx, kernel.module, options)
-        _run_rows(KERNEL_ROWS, ctx, parts.main, options)
+        for part in (*(k.module for k in missing), parts.main):
+            _run_rows(to_loops, ctx, part, options)
+        if bounds:
+            messages = assertion_messages(parts)
+        for part in (*(k.module for k in missing), parts.main):
+            _run_rows(to_llvm, ctx, part, options)
     with phases.phase("native code"):
         compiled = backend.compile_many([parts.main, *(k.module for k in missing)], ctx.machine)
     for kernel, code in zip(missing, compiled[1:], strict=True):
         objects[kernel.key] = code
-        if cache:
+        if cache and not bounds:
             cache.put(kernel.key, code)
     derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
     bundle = Bundle(
@@ -192,7 +209,7 @@ def _build(
         outputs=signature.outputs,
         constants=parts.constants,
         derived=sorted(derived),
-        constant_functions=print_text(parts.constant_functions),
+        constant_functions=to_compact(parts.constant_functions),
         literals={n: ctx.resources.get(n) for n in parts.constants if n not in weights and n not in derived},
         assertions=messages,
     )
@@ -211,13 +228,14 @@ def _link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: 
                 arrays.append(aligned(ctx.resources.get(name)))
                 continue
             if functions is None:
-                functions = parse_text(bundle.constant_functions, ctx, name="<constants>")
+                functions = from_compact(bundle.constant_functions, ctx)
             arrays.append(aligned(evaluate_constant(functions, name, ctx.resources)))
     with phases.phase("link"):
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")
         code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
-    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions)
+        pool = backend.thread_pool()
+    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool)
 
 
 def _run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:

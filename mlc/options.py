@@ -1,13 +1,12 @@
 """Options of a compile: one frozen, validated record that the face fills and the driver reads.
 
-    Options(precision="bfloat16")   ->  UsageError: precision 'bfloat16' is not available
-                                          expected: one of: float32
+Options(precision="bfloat16")   ->  UsageError: precision 'bfloat16' is not available
+                                      expected: one of: float32
 """
 
 from __future__ import annotations
 
 import difflib
-import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from mlc.errors import UsageError
+from mlc.runtime.threads import checked
 
 PRECISIONS = ("float32",)
 DEBUG_MODES = ("", "bounds", "verify")
-MAX_THREADS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,8 @@ class Options:
     """What `mlc.compile` was asked for.
 
     `target`: "native" (this machine) or the name of a machine model. `precision`: arithmetic of float32 models.
-    `num_threads`: None for one per available core. `tune`: measure alternatives of each kernel while building.
+    `num_threads`: threads of each call; None for what `mlc.set_num_threads` says, else one per available core.
+    `tune`: measure alternatives of each kernel while building.
     `verbose`: print a table of phases. `cache_dir`: where compiled kernels are kept, "" for no disk cache, None for
     the user's cache directory. `debug`: "bounds" checks every access, "verify" runs the verifier after each pass.
     """
@@ -48,7 +48,7 @@ class Options:
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is {getattr(self, name)!r}", expected="True or False")
         if self.num_threads is not None:
-            object.__setattr__(self, "num_threads", _threads(self.num_threads))
+            object.__setattr__(self, "num_threads", checked(self.num_threads))
         if self.cache_dir is not None:
             if not isinstance(self.cache_dir, str | os.PathLike):
                 raise UsageError(f"cache_dir is {self.cache_dir!r}", expected="a path, or None")
@@ -81,15 +81,3 @@ def _choice(name: str, value: object, allowed: Sequence[str]) -> None:
         expected=f"one of: {', '.join(repr(a) for a in allowed)}",
         hint=f"did you mean {near[0]!r}?" if near else None,
     )
-
-
-def _threads(value: object) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        count = operator.index(value)  # pyright: ignore[reportArgumentType]
-    except TypeError:
-        raise UsageError(f"num_threads is {value!r}", expected="a whole number of threads, or None") from None
-    if not 1 <= count <= MAX_THREADS:
-        raise UsageError(f"num_threads is {count}", expected=f"1 to {MAX_THREADS}, or None for all cores")
-    return count

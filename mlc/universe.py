@@ -16,14 +16,20 @@ from xdsl.universe import Universe
 DIALECTS: dict[str, str] = {
     "torch": "mlc.dialects.torch:TORCH",
     "torch_c": "mlc.dialects.torch:TORCH_C",
+    "linalg_ext": "mlc.dialects.linalg_ext:LINALG_EXT",
+    "tm_tensor": "mlc.dialects.tm_tensor:TM_TENSOR",
 }
 
 # pass name -> "module:Class"
 PASSES: dict[str, str] = {
+    "convert-tm-tensor-to-linalg": "mlc.lowering.linalg.convert_tm_tensor_to_linalg:ConvertTMTensorToLinalg",
     "convert-torch-to-linalg": "mlc.lowering.torch.convert_torch_to_linalg:ConvertTorchToLinalg",
     "torch-canonicalize": "mlc.lowering.torch.torch_canonicalize:TorchCanonicalize",
+    "torch-roll-loops": "mlc.lowering.torch.torch_roll_loops:TorchRollLoops",
+    "torch-batch-projections": "mlc.lowering.torch.torch_batch_projections:TorchBatchProjections",
     "torch-fold-batch-norm": "mlc.lowering.torch.torch_fold_batch_norm:TorchFoldBatchNorm",
     "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
+    "linalg-winograd-conv2d": "mlc.lowering.linalg.linalg_winograd_conv2d:LinalgWinogradConv2D",
     "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",
     "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",
     "linalg-decompose-named-ops": "mlc.lowering.linalg.linalg_decompose_named_ops:LinalgDecomposeNamedOps",
@@ -34,8 +40,11 @@ PASSES: dict[str, str] = {
     "linalg-form-kernels": "mlc.lowering.linalg.linalg_form_kernels:LinalgFormKernels",
     "bufferize": "mlc.lowering.buffers.bufferize:Bufferize",
     "linalg-to-loops": "mlc.lowering.loops.linalg_to_loops:LinalgToLoops",
+    "scf-parallel-outline": "mlc.lowering.loops.scf_parallel_outline:ScfParallelOutline",
+    "check-bounds": "mlc.lowering.loops.check_bounds:CheckBounds",
     "scf-parallel-to-for": "mlc.lowering.loops.scf_parallel_to_for:ScfParallelToFor",
     "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",
+    "expand-winograd": "mlc.lowering.vector.expand_winograd:ExpandWinograd",
     "expand-math": "mlc.lowering.vector.expand_math:ExpandMath",
     "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",
 }

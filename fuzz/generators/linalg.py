@@ -19,6 +19,8 @@ from mlc.testing.program import Program, build
 class LinalgGenerator(LinalgShapes):
     """One program."""
 
+    most_steps = 6
+
     def elementwise(self) -> None:
         """A generic with identity, broadcast or transposed reads."""
         a = self.any_value()
@@ -178,7 +180,7 @@ class LinalgGenerator(LinalgShapes):
 
     def body_steps(self) -> None:
         """What the function does."""
-        for _ in range(self.tape.between(1, 6)):
+        for _ in range(self.tape.between(1, self.most_steps)):
             getattr(self, self.tape.pick(self.steps))()
 
     def program(self) -> Program:

@@ -263,6 +263,19 @@ class WitnessGenerator(LinalgGenerator):
         self.out.emit("}")
         self.add("reduce", name, shape, e, a)
 
+    def reshape(self) -> None:
+        """tensor.reshape by a shape tensor made of index or i64 elements."""
+        a = self.matrix()
+        n = a.shape[0] * a.shape[1]
+        shape = self.tape.pick(((n,), (a.shape[1], a.shape[0]), (1, n), (a.shape[0], 1, a.shape[1])))
+        kind = self.tape.pick(("index", "i64"))
+        sizes = [self.out.value(f"arith.constant {d} : {kind}") for d in shape]
+        held = f"tensor<{len(shape)}x{kind}>"
+        elements = self.out.value(f"tensor.from_elements {', '.join(sizes)} : {held}")
+        t = tensor(shape, a.element)
+        name = self.out.value(f"tensor.reshape {a.name}({elements}) : ({a.type}, {held}) -> {t}")
+        self.add("reshape", name, shape, a.element, a)
+
     # --- constants
 
     def same_constant_twice(self) -> None:
@@ -470,7 +483,7 @@ BLOCKED = (
 WITNESSES: dict[str, tuple[str, ...]] = {
     "linalg-pack-matmul": ("transposed_weight", "biased_product"),
     "linalg-block-layouts": BLOCKED,
-    "linalg-decompose-named-ops": ("pack", "broadcast", "reduce"),
+    "linalg-decompose-named-ops": ("pack", "broadcast", "reduce", "reshape"),
     "linalg-hoist-constants": ("same_constant_twice",),
     "linalg-propagate-reshapes": ("there_and_back", "op_behind_collapse", "op_behind_expand"),
     "linalg-fold-transposes": ("transposed_operand", "heads", "transposed_result", "transposed_result"),

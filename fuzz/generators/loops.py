@@ -271,24 +271,27 @@ class LoopGenerator:
         self.features.append("for")
 
     def parallel(self, scope: Scope, depth: int) -> None:
-        """A parallel loop whose iterations write their own element."""
-        n = self.memory[0].sizes[0]
-        i = self.out.name()
-        self.out.emit(
-            f'"scf.parallel"({self.index_here(0)}, {self.index_here(n)}, {self.index_here(1)})'
-            f" <{{operandSegmentSizes = array<i32: 1, 1, 1, 0>}}> ({{"
-        )
-        self.out.emit(f"^bb0({i}: index):")
+        """One or two parallel loops whose iterations change their own element."""
+        m = self.memory[0]
+        dims = 2 if self.tape.chance(60) else 1
+        names = [self.out.name() for _ in range(dims)]
+        step = self.index_here(self.tape.pick((1, 2)) if dims == 2 else 1)
+        bounds = [[self.index_here(0)] * dims, [self.index_here(n) for n in m.sizes[:dims]]]
+        steps = [self.index_here(1), step][:dims]
+        flat = ", ".join([*bounds[0], *bounds[1], *steps])
+        segments = f"array<i32: {dims}, {dims}, {dims}, 0>"
+        self.out.emit(f'"scf.parallel"({flat}) <{{operandSegmentSizes = {segments}}}> ({{')
+        self.out.emit(f"^bb0({', '.join(f'{n}: index' for n in names)}):")
         self.out.depth += 1
         inner = scope.inner()
-        m = self.memory[0]
-        where = f"{m.name}[{i}, {self.index_here(1)}] : {m.type}"
-        inner.scalars[self.element].append(self.out.value(f"memref.load {where}"))
+        where = f"{m.name}[{names[0]}, {names[1] if dims == 2 else self.index_here(1)}] : {m.type}"
+        old = self.out.value(f"memref.load {where}")
+        inner.scalars[self.element].append(old)
         self.scalar(inner, 3)
         self.out.emit(f"memref.store {inner.scalars[self.element][-1]}, {where}")
         self.out.emit("scf.reduce")
         self.out.depth -= 1
-        self.out.emit("}) : (index, index, index) -> ()")
+        self.out.emit(f"}}) : ({', '.join(['index'] * 3 * dims)}) -> ()")
         self.features.append("parallel")
 
     def nested(self, scope: Scope, depth: int, variable: tuple[str, int] | None = None) -> Scope:

@@ -5,11 +5,15 @@ What an earlier pass refuses, or gets wrong in a way its own property reports, i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.dialects.func import FuncOp
+from xdsl.passes import ModulePass
 
 from fuzz.generators.aliasing import aliasing_kernels
 from fuzz.generators.kernel_witnesses import kernel_witnesses
 from fuzz.generators.linalg import linalg
+from fuzz.generators.torch_steps import torch_steps
 from fuzz.tape import Tape
 from mlc.errors import MlcError
 from mlc.interp import evaluate_constant
@@ -34,9 +38,14 @@ def names_before(pass_name: str) -> list[str]:
 
 def lower(program: Program, passes: list[str]) -> Program:
     """Run the passes in place. Raises `Discard` where one fails."""
+    return run(program, [make_pass(name) for name in passes])
+
+
+def run(program: Program, passes: Sequence[ModulePass]) -> Program:
+    """Run pass instances in place. Raises `Discard` where one fails."""
     try:
-        for name in passes:
-            make_pass(name).apply(program.ctx, program.module)
+        for p in passes:
+            p.apply(program.ctx, program.module)
         verify_module(program.module, program.ctx)
     except MlcError as e:
         raise Discard(f"an earlier pass: {e.message}") from e
@@ -44,6 +53,11 @@ def lower(program: Program, passes: list[str]) -> Program:
         raise Discard(f"an earlier pass: {type(e).__name__}: {e}") from e
     program.ctx.remarks = type(program.ctx.remarks)()
     return program
+
+
+def torch_loops(tape: Tape) -> Program:
+    """Recurrences of the torch dialect that became loops again."""
+    return run(torch_steps(tape), [make_pass("torch-roll-loops", {"min_steps": 2})])
 
 
 def kernels(tape: Tape) -> Program:
@@ -71,9 +85,17 @@ def planned(tape: Tape) -> Program:
     return lower(linalg(tape), names_before("vectorize-structured"))
 
 
+def parallel_loops(tape: Tape) -> Program:
+    """Vector code and scalar loops under one @forward, what is parallel still marked."""
+    return without_constants(lower(linalg(tape), names_before("scf-parallel-outline")))
+
+
 def loops(tape: Tape) -> Program:
-    """Vector code and scalar loops under one @forward."""
-    return without_constants(lower(linalg(tape), names_before("convert-to-llvm")))
+    """Vector code and scalar loops under one @forward; half of them with parallel loops for the thread pool."""
+    small: dict[str, object] = {"min_cost": 0, "grain_cost": 0} if tape.chance(50) else {}
+    names = names_before("convert-to-llvm")
+    passes = [make_pass(name, small if name == "scf-parallel-outline" else {}) for name in names]
+    return without_constants(run(linalg(tape), passes))
 
 
 def without_constants(program: Program) -> Program:

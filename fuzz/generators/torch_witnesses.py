@@ -237,8 +237,13 @@ class TorchWitnesses(TorchGenerator):
                 self.keep(*self.call("clip", x, -0.5, 1.0))
 
     def filled_tensors(self) -> None:
-        """Constants by shape, joined with a value."""
+        """Constants by shape, joined with a value; rows as often as numbers say."""
         x = self.filled(2)
+        if self.tape.chance(60):
+            counts = self.rng.integers(0, 3, self.shape(x)[0])
+            repeats, total = self.whole(counts), int(counts.sum())
+            self.keep(*self.call("repeat_interleave.self_Tensor", x, repeats, 0, total))
+            return
         match self.tape.below(3):
             case 0:
                 (y,) = self.call("new_full", x, self.shape(x)[1:], self.tape.pick((1.5, -2)), None, None, None, None)
@@ -247,6 +252,11 @@ class TorchWitnesses(TorchGenerator):
             case _:
                 (y,) = self.call("arange", self.shape(x)[1], self.code, None, None, None)
         self.keep(*self.call("add.Tensor", x, y, 1))
+
+    def running(self) -> None:
+        """Sums and products so far."""
+        x = self.filled(2)
+        self.keep(*self.call(self.tape.pick(("cumsum", "cumprod")), x, self.tape.below(2), None))
 
     def padded(self) -> None:
         """Borders: constant, mirrored, repeated."""
@@ -257,7 +267,18 @@ class TorchWitnesses(TorchGenerator):
 
 
 CANONICAL = ("copies", "casts", "double_t", "double_transpose", "views", "sizes", "unpacked")
-FAMILIES = ("gathers", "scatters", "sorts", "cells", "resampled", "rounded", "losses", "filled_tensors", "padded")
+FAMILIES = (
+    "gathers",
+    "scatters",
+    "sorts",
+    "cells",
+    "resampled",
+    "rounded",
+    "losses",
+    "filled_tensors",
+    "padded",
+    "running",
+)
 WITNESSES: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
     "torch-canonicalize": (CANONICAL, OPS),
     "torch-fold-batch-norm": (("other_convolution",), CONV_BN_STEPS),

@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from mlc.backends.machine import MachineModel
 from mlc.errors import UsageError
+from mlc.runtime.threads import ThreadPool
 
 
 class Library(Protocol):
@@ -59,6 +60,10 @@ class Backend(Protocol):
 
     def load(self, objects: Sequence[bytes]) -> Library:
         """Link objects into this process."""
+        ...
+
+    def thread_pool(self) -> ThreadPool | None:
+        """Who helps with parallel loops in this process; None where every call runs on its own thread."""
         ...
 
 

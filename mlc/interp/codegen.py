@@ -99,7 +99,7 @@ class RegionCode:
             elif op.successors:
                 self.branch(op, depth, states)
                 ended = True
-            elif op.has_trait(IsTerminator):
+            elif op.has_trait(IsTerminator, value_if_unregistered=False):
                 self.operation(op, depth)
                 self.emit(depth, f"return {self.tuple_of(op.operands)}", op)
                 ended = True

@@ -16,7 +16,7 @@ from mlc.interp.engine import MAX_ITERATIONS, Interpreter
 from mlc.ir.memory import Buffer, allocate, buffer_from
 from mlc.ir.resources import ResourceStore
 from mlc.ir.semantics import Domain
-from mlc.ir.values import DYNAMIC, ShapedTypes, dtype_of, element_type, is_float, static_shape
+from mlc.ir.values import DYNAMIC, ShapedTypes, bf16_bits, dtype_of, element_type, is_float, static_shape
 
 
 def run_module(
@@ -71,13 +71,17 @@ def run_function(
 
 
 def evaluate_constant(module: ModuleOp, name: str, resources: ResourceStore | None) -> np.ndarray:
-    """Compute a `@const.*` function (no arguments, one tensor result) from weights."""
+    """Compute a `@const.*` function (no arguments, one tensor result) from weights, in any memory layout.
+
+    The array is what the weight store holds: bf16 as its bits, which is also what native code reads.
+    """
     interpreter = Interpreter(module, resources=resources, domain=make_domain("ieee"))
     ftype = function_type(module, name)
     if ftype.inputs.data or len(ftype.outputs.data) != 1:
         raise UsageError(f"@{name} is no constant function: it must take nothing and return one tensor")
     (result,) = interpreter.run_function(name, ())
-    return np.asarray(_output(result, ftype.outputs.data[0], interpreter.domain, raw=False), order="C")
+    array = np.asarray(_output(result, ftype.outputs.data[0], interpreter.domain, raw=False))
+    return bf16_bits(array) if isinstance(element_type(ftype.outputs.data[0]), BFloat16Type) else array
 
 
 def function_type(module: ModuleOp, name: str) -> FunctionType:

@@ -17,6 +17,7 @@ from mlc.interp.run import evaluate_constant
 from mlc.ir.resources import ResourceStore
 
 ENTRY, ENTRY_ARENA_SIZE = "mlc_forward", "mlc_arena_size"
+NO_TEAM = np.int64(0)
 
 
 def run_kernel(
@@ -39,7 +40,14 @@ def run_kernel(
             values.append(_place(interpreter, a, held))
         else:
             values.append(a)
-    return list(interpreter.run_function(name, values)), held
+    return list(interpreter.run_function(name, with_team(interpreter, name, values))), held
+
+
+def with_team(interpreter: Interpreter, name: str, values: list[Any]) -> list[Any]:
+    """A kernel's arguments, with nobody to help it."""
+    entry = interpreter.symbol(name)
+    takes = len(entry.regions[0].blocks[0].args) if entry is not None and entry.regions[0].blocks else len(values)
+    return [*values, NO_TEAM] if takes == len(values) + 1 else values
 
 
 def _place(interpreter: Interpreter, a: np.ndarray, held: list[np.ndarray]) -> np.int64:
@@ -70,7 +78,7 @@ def run_forward(
     tables = [np.int64(memory.allocate(t.nbytes, data=t)) for t in (arrays, sizes, weights)]
     (arena_bytes,) = interpreter.run_function(ENTRY_ARENA_SIZE, [tables[1]])
     arena = np.int64(memory.allocate(int(arena_bytes)))
-    (status,) = interpreter.run_function(ENTRY, [*tables, arena])
+    (status,) = interpreter.run_function(ENTRY, [*tables, arena, NO_TEAM])
     if int(status):
         raise ExecutionError(f"@{ENTRY} returned status {int(status)}: an assertion of the program failed")
     return held[len(inputs) :]

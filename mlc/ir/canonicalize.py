@@ -39,7 +39,7 @@ class Canonicalize(MlcPass):
 
     name = "canonicalize"
     contract: ClassVar[Contract] = Contract(
-        level_in="any", level_out="any", preserves=Bitwise(), profile="any", idempotent=False
+        level_in="any", level_out="any", preserves=Bitwise(), profile="any", idempotent=False, nests=True
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:

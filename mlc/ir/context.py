@@ -24,6 +24,7 @@ class MlcContext(Context):
 
     resources: ResourceStore = field(default_factory=ResourceStore)
     remarks: RemarkLog = field(default_factory=RemarkLog)
+    external: dict[str, dict[str, str]] = field(default_factory=dict)  # `external_resources` of the text last parsed
     machine: Any = None  # mlc.backends.machine.MachineModel of the target; Any keeps ir below backends
 
     def _get_known_op(self, name: str) -> type[Operation] | None:
@@ -48,6 +49,7 @@ class MlcContext(Context):
             base._registered_dialects,
             self.resources,
             self.remarks,
+            self.external,
             self.machine,
         )
 

@@ -52,6 +52,7 @@ class Contract:
     `preserves`: the equality relation. `profile`: generator profile in `fuzz/` that feeds its property.
     `options`: option values the property draws, as keyword dicts; empty means the defaults alone.
     `establishes`: what holds afterwards, in words. `idempotent`: a second run changes nothing.
+    `nests`: works on each function without looking at another symbol, so it may run in `func.func(...)`.
     `rules`: the rewrites the pass can make, name -> before and after in a few words; every remark it makes of a rewrite
     carries one of these names, and the property fails for a rule that hardly ever fires. Empty: one, named as the pass.
     """
@@ -63,6 +64,7 @@ class Contract:
     options: tuple[dict[str, object], ...] = ()
     establishes: tuple[str, ...] = ()
     idempotent: bool = True
+    nests: bool = False
     rules: Mapping[str, str] = field(default_factory=dict)
 
     def rules_of(self, pass_name: str) -> tuple[str, ...]:

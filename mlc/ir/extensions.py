@@ -15,7 +15,12 @@ EXTENSIONS: dict[str, tuple[str, ...]] = {
     "arith": ("mlc.dialects.arith.shaped_ops", "mlc.dialects.arith.float_ops"),
     "llvm": ("mlc.dialects.llvm.ops",),
     "vector": ("mlc.dialects.vector.ops",),
-    "linalg": ("mlc.dialects.linalg.structured_ops", "mlc.dialects.linalg.relayout_ops"),
+    "linalg": (
+        "mlc.dialects.linalg.structured_ops",
+        "mlc.dialects.linalg.named_ops",
+        "mlc.dialects.linalg.relayout_ops",
+    ),
+    "tensor": ("mlc.dialects.tensor.reshape_op",),
     "memref": ("mlc.dialects.memref.global_op", "mlc.dialects.memref.syntax"),
 }
 

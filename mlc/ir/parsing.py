@@ -30,10 +30,11 @@ from xdsl.parser import AttrParser, Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError as XdslParseError
 from xdsl.utils.exceptions import VerifyException
+from xdsl.utils.mlir_lexer import MLIRTokenKind
 
 from mlc.errors import LimitError, MlcError, ParseError, VerifyError
 from mlc.ir.context import MlcContext
-from mlc.ir.resource_text import adopt_resources, blob_table, offer_resources
+from mlc.ir.resource_text import External, adopt_resources, blob_table, metadata_text
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,11 @@ class Limits:
     text_bytes: int = 512 * 1024 * 1024
     nesting: int = 200
     int_digits: int = 1000
+    int_width: int = 4096
     splat_elements: int = 1 << 24
 
 
-_TOKEN = re.compile(r'"(?:[^"\\\n\r]|\\.)*"|//[^\n]*|"|[\n{}()\[\]<>]|->|\d+')
+_TOKEN = re.compile(r'"(?:[^"\\\n\r]|\\.)*"|//[^\n]*|"|[\n{}()\[\]<>]|->|(?<![\w.%@#!^$-])[su]?i\d{4,}|\d+')
 
 
 def check_text(text: str, name: str, limits: Limits) -> None:
@@ -73,6 +75,9 @@ def check_text(text: str, name: str, limits: Limits) -> None:
             raise ParseError("string without an end", where=f"{name}:{line}", expected='a closing "')
         elif first.isdigit() and len(tok) > limits.int_digits:
             raise LimitError(f"number of {len(tok)} digits", where=f"{name}:{line}")
+        elif first in "siu" and (len(tok) > 12 or int(tok.lstrip("siu")) > limits.int_width):
+            width = f"at most {limits.int_width} bits"
+            raise LimitError(f"integer type of {tok.lstrip('siu')[:20]} bits", where=f"{name}:{line}", expected=width)
 
 
 _SPLAT = re.compile(r"dense<[^\[\]<>]{0,200}>\s*:\s*(?:tensor|vector|memref)<((?:\d{1,30}x)+)")
@@ -96,16 +101,54 @@ class LocatingParser(Parser):
     def __init__(self, ctx: MlcContext, text: str, name: str) -> None:
         super().__init__(ctx, text, name)
         self._file = StringAttr(name)
+        self._op_start = 0
         self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
+
+    @property
+    def position(self) -> int:
+        """Where in the text the parser stands."""
+        return self._current_token.span.start
+
+    def at_end(self) -> bool:
+        """Whether nothing but space and comments is left."""
+        return self._current_token.kind == MLIRTokenKind.EOF
 
     def parse_operation(self) -> Operation:
         """As xDSL's, plus the location."""
-        start = self._current_token.span.start
+        start = self._op_start = self._current_token.span.start
         op = super().parse_operation()
         if isinstance(op.location, UnknownLoc):
             line = bisect_right(self._starts, start)
             op.location = FileLineColLoc(self._file, IntAttr(line), IntAttr(start - self._starts[line - 1] + 1))
         return op
+
+    def _get_op_by_name(self, name: str) -> type[Operation]:
+        """As xDSL's, but the error is at the op, not behind its name."""
+        found = self.ctx.get_optional_op(name, dialect_stack=self._parser_state.dialect_stack)
+        if found is None:
+            self.raise_error(f"Operation {name} is not registered", at_position=self._op_start)
+        return found
+
+    def _parse_external_resources(self) -> None:
+        """`{group: {key: value, ...}, ...}` into the context; values are kept as the text of the literal."""
+        self.parse_comma_separated_list(self.Delimiter.BRACES, self._parse_external_group)
+
+    def _parse_external_group(self) -> None:
+        assert isinstance(self.ctx, MlcContext)
+        name = self.parse_identifier_or_str_literal()
+        group = self.ctx.external[name] = {}
+
+        def entry() -> None:
+            key = self.parse_identifier_or_str_literal()
+            self.parse_punctuation(":")
+            if (flag := self.parse_optional_boolean()) is not None:
+                group[key] = str(flag).lower()
+            else:
+                text = self.parse_optional_str_literal()
+                group[key] = str(self.parse_number()) if text is None else text
+
+        self.parse_punctuation(":")
+        self.parse_comma_separated_list(self.Delimiter.BRACES, entry)
 
     def _parse_tensor_literal_element(self) -> AttrParser._TensorLiteralElement:
         """As xDSL's, but a float's bits in hexadecimal are bits: `dense<0xFF800000> : tensor<f32>` is -inf."""
@@ -140,14 +183,23 @@ def hoist_aliases(text: str) -> str:
     return " ".join((*aliases, _ALIAS.sub("", text))) if aliases else text
 
 
-def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limits = Limits()) -> ModuleOp:
-    """Parse a module (an implicit one is wrapped around top-level ops). Raises ParseError, VerifyError, LimitError."""
+def parse_text(
+    text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limits = Limits(), implicit_module: bool = True
+) -> ModuleOp:
+    """Parse a module, made around the top-level ops if `implicit_module`. Raises ParseError, VerifyError, LimitError.
+
+    Blobs of the text go into `ctx.resources`, its external resources into `ctx.external`.
+    """
     check_text(text, name, limits)
     check_splats(text, name, limits)
     text = hoist_aliases(text)
     blob_table(ctx).clear()
+    parser: LocatingParser | None = None
     try:
-        module = LocatingParser(ctx, text, name).parse_module()
+        ctx.external.clear()
+        parser = LocatingParser(ctx, text, name)
+        empty = implicit_module and parser.at_end()
+        module = ModuleOp([]) if empty else parser.parse_module(implicit_module)
         if isinstance(module.location, UnknownLoc):  # wrapped around top-level ops
             module.location = FileLineColLoc(StringAttr(name), IntAttr(1), IntAttr(1))
         adopt_resources(module, ctx)
@@ -166,8 +218,9 @@ def parse_text(text: str, ctx: MlcContext, *, name: str = "<text>", limits: Limi
         raise LimitError("the text is nested too deeply", where=name) from None
     except MemoryError:
         raise LimitError("the text describes more data than fits into memory", where=name) from None
-    except Exception as e:
-        raise ParseError(f"the text is not valid IR ({type(e).__name__}: {e})", where=name) from e
+    except Exception as e:  # attributes and ops that xDSL builds from odd text raise what they like
+        line, column = _line_of(text, parser.position) if parser is not None else (1, 1)
+        raise ParseError(f"this is not valid IR: {e}", where=f"{name}:{line}:{column}") from e
 
 
 def _near_op(message: str, ctx: MlcContext) -> str | None:
@@ -185,22 +238,24 @@ def _line_of(text: str, position: int) -> tuple[int, int]:
 
 
 def print_text(
-    module: ModuleOp,
+    module: Operation,
     *,
     generic: bool = False,
     debuginfo: bool = False,
     ctx: MlcContext | None = None,
     resource_limit: int = 0,
+    longest_resource: int | None = None,
+    external: External | None = None,
 ) -> str:
     """The module as text that `parse_text` and upstream tools read.
 
-    With `ctx`, weights of at most `resource_limit` bytes each are written behind the module.
+    With `ctx`, the file metadata section follows the module: see `metadata_text`.
     """
     out = io.StringIO()
     printer = Printer(stream=out, print_generic_format=generic, print_debuginfo=debuginfo)
     printer.print_op(module)
-    if ctx is not None and resource_limit:
-        offer_resources(module, ctx, resource_limit)
-        printer.print_metadata([ctx.get_dialect("builtin")])
     out.write("\n")
+    if ctx is not None:
+        metadata = metadata_text(module, ctx, resource_limit, longest=longest_resource, external=external)
+        out.write(f"\n{metadata}" if metadata else "")
     return out.getvalue()

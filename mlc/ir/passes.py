@@ -8,21 +8,49 @@
         def run(self, ctx: MlcContext, module: ModuleOp) -> None: ...
 
 A concrete subclass without `name` and `contract` raises when it is defined, so it can never reach a pipeline.
+An option that takes numbers says which: `block: int = option(0, Span(0, 1024))`; others are refused by name.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from mlc.errors import UsageError
 from mlc.ir.context import MlcContext, context_of
 from mlc.ir.contract import Contract
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a number may be: `low` to `high`, a power of two if said; `special` values mean what the pass says."""
+
+    low: int
+    high: int
+    power_of_two: bool = False
+    special: tuple[int, ...] = ()
+
+    def holds(self, value: int) -> bool:
+        """Whether the number is allowed."""
+        if value in self.special:
+            return True
+        return self.low <= value <= self.high and not (self.power_of_two and value & (value - 1))
+
+    def __str__(self) -> str:
+        text = f"{'a power of two, ' if self.power_of_two else ''}{self.low} to {self.high}"
+        return " or ".join((text, *(str(s) for s in self.special)))
+
+
+def option(default: Any, span: Span) -> Any:
+    """An option of a pass that takes a number within `span` (or its default)."""
+    return field(default=default, metadata={"span": span})
 
 
 @dataclass(frozen=True)
@@ -37,6 +65,13 @@ class MlcPass(ModulePass):
             return
         if not isinstance(getattr(cls, "contract", None), Contract):
             raise TypeError(f"pass {cls.__name__} has no contract: set `contract = Contract(...)`")
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            span, value = f.metadata.get("span"), getattr(self, f.name)
+            if isinstance(span, Span) and value != f.default and not span.holds(value):
+                name = f.name.replace("_", "-")
+                raise UsageError(f"pass '{self.name}': option '{name}' is {value}", expected=f"{name}: {span}")
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         self.run(context_of(ctx), op)

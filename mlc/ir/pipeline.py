@@ -1,10 +1,11 @@
-"""Pipelines: build pass instances from names, text or the table, and run them with verification and instruments.
+"""Pipelines: build pass instances from names or the table, and run them with verification and instruments.
 
-    pipeline = parse_pipeline("builtin.module(func.func(cse,canonicalize{a=1}))")
-    run_pipeline(pipeline, ctx, module, Instruments(verify_each=True))
+    run_pipeline([make_pass("cse"), OpPipeline("func.func", (make_pass("canonicalize"),))], ctx, module, Instruments())
 
-Instruments follow mlir-opt: print IR before/after passes, timing, crash reproducer. Every pass failure that is not an
-`MlcError` becomes an `InternalError` that names the pass.
+Nested pipelines run as upstream's: all their passes on the first function, then all on the second. A pass sees a
+nested op alone, in a module of its own; what reads or makes other symbols is therefore refused there
+(`Contract.nests`). Instruments follow mlir-opt: print IR before/after passes, timing, crash reproducer. Every pass
+failure that is not an `MlcError` becomes an `InternalError` that names the pass.
 """
 
 from __future__ import annotations
@@ -13,33 +14,50 @@ import dataclasses
 import difflib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
 from xdsl.passes import ModulePass
-from xdsl.utils.arg_spec import ArgSpec, parse_spec
-from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, VerifyException
+from xdsl.traits import IsolatedFromAbove
+from xdsl.utils.arg_spec import ArgSpec
+from xdsl.utils.exceptions import DiagnosticException, VerifyException
 
 from mlc.errors import InternalError, MlcError, UsageError, VerifyError
 from mlc.ir.canonicalize import Canonicalize
 from mlc.ir.context import MlcContext, universe
-from mlc.ir.verifier import verify_module
+from mlc.ir.passes import MlcPass
+from mlc.ir.verifier import verify_module, verify_op
 
-Hook = Callable[[ModulePass, ModuleOp], None]
+Hook = Callable[[ModulePass, Operation], None]
+ANY = "any"
 
-_ANCHORS = ("builtin.module", "func.func", "any", "module")
+_NESTABLE = frozenset({"canonicalize", "constant-fold-interp", "cse", "dce", "licm", "control-flow-hoist"})
+"""Passes of xDSL that work on each function alone; mlc's say so in their contracts."""
+
+
+@dataclass(frozen=True)
+class OpPipeline:
+    """`anchor(item, item, ...)`: what runs, in this order, on each op of that name (`any`: on each isolated op)."""
+
+    anchor: str
+    items: tuple[Item, ...]
+
+
+Item = ModulePass | OpPipeline
 
 
 @dataclass
 class Instruments:
-    """What happens around each pass. `timing` collects (pass name, seconds)."""
+    """What happens around each pass. `timing` collects (anchors around the pass, pass name, seconds)."""
 
     verify_each: bool = True
     before: Hook | None = None
     after: Hook | None = None
     failed: Hook | None = None
-    timing: list[tuple[str, float]] = field(default_factory=list)
+    timing: list[tuple[tuple[str, ...], str, float]] = field(default_factory=list)
 
 
 def pass_names() -> list[str]:
@@ -64,15 +82,36 @@ def load_pass(name: str) -> type[ModulePass]:
 def make_pass(name: str, options: dict[str, object] | None = None) -> ModulePass:
     """A pass instance with keyword options, checked."""
     parameters = {k: v if isinstance(v, tuple) else (v,) for k, v in (options or {}).items()}
-    return _instantiate(ArgSpec(name, parameters))  # pyright: ignore[reportArgumentType]
+    return make_from_spec(ArgSpec(name, parameters))  # pyright: ignore[reportArgumentType]
 
 
-def _instantiate(spec: ArgSpec) -> ModulePass:
+def make_from_spec(spec: ArgSpec) -> ModulePass:
+    """A pass instance of a parsed `name{option=value}`, checked."""
     cls = load_pass(spec.name)
+    known = {f.name.replace("_", "-"): f.type for f in dataclasses.fields(cls) if f.init and f.name != "name"}
+    spec = ArgSpec(spec.name, {n.replace("_", "-"): v for n, v in spec.parameters.items()})
+    for name in spec.parameters:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UsageError(
+                f"pass '{spec.name}' has no option '{name}'",
+                expected=pass_options(cls) or "no options",
+                hint=f"did you mean '{near[0]}'?" if near else None,
+            )
+        negative = [v for v in spec.parameters.get(name, ()) if isinstance(v, int | float) and v < 0]
+        if negative and not issubclass(cls, MlcPass):  # which say themselves; xDSL's numbers are counts and sizes
+            raise UsageError(f"pass '{spec.name}': option '{name}' is {negative[0]}", expected=f"{name}: at least 0")
     try:
         return cls.from_spec(spec)
+    except MlcError:
+        raise
     except Exception as e:
-        raise UsageError(f"pass '{spec.name}': {e}", hint=f"options: {pass_options(cls) or 'none'}") from None
+        given = [(n, v) for n, v in spec.parameters.items() if f"given {v}," in str(e)]
+        if not given:
+            raise UsageError(f"pass '{spec.name}': {e}", expected=pass_options(cls) or "no options") from None
+        name, values = given[0]
+        text = ",".join(map(str, values)) or "without a value"
+        raise UsageError(f"pass '{spec.name}': option '{name}' is {text}", expected=f"{name}: {known[name]}") from None
 
 
 def pass_options(cls: type[ModulePass]) -> str:
@@ -95,120 +134,100 @@ def pass_summary(cls: type[ModulePass]) -> str:
     return lines[0].strip() if lines else ""
 
 
-def parse_pipeline(text: str) -> list[ModulePass]:
-    """Passes of a textual pipeline: flat (`cse,canonicalize`) or nested (`builtin.module(func.func(cse))`).
-
-    Anchors only group: every pass here works on the module. Raises UsageError with the position of a syntax error.
-    """
-    passes: list[ModulePass] = []
-    depth = pos = 0
-    expect_item = True
-    while pos < len(text):
-        ch = text[pos]
-        if ch.isspace():
-            pos += 1
-        elif ch == ",":
-            if expect_item:
-                raise _syntax(text, pos, "a pass name")
-            expect_item = True
-            pos += 1
-        elif ch == ")":
-            if depth == 0:
-                raise _syntax(text, pos, "',' or the end")
-            depth -= 1
-            expect_item = False
-            pos += 1
-        else:
-            if not expect_item:
-                raise _syntax(text, pos, "',' or ')'")
-            end = _item_end(text, pos)
-            item = text[pos:end].strip()
-            if end < len(text) and text[end] == "(":
-                if item not in _ANCHORS:
-                    raise _syntax(text, pos, f"one of {', '.join(_ANCHORS)} before '('")
-                depth += 1
-                end += 1
-                if text[end:].lstrip().startswith(")"):
-                    expect_item = False
-            else:
-                passes.append(_parse_item(text, pos, item))
-                expect_item = False
-            pos = end
-    if depth:
-        raise _syntax(text, len(text), "')'")
-    if expect_item and passes:
-        raise _syntax(text, len(text), "a pass name")
-    return passes
-
-
-def _item_end(text: str, pos: int) -> int:
-    braces = 0
-    quote = False
-    while pos < len(text):
-        ch = text[pos]
-        if ch == '"':
-            quote = not quote
-        elif not quote and ch == "{":
-            braces += 1
-        elif not quote and ch == "}":
-            braces -= 1
-        elif not quote and braces == 0 and ch in ",()":
-            break
-        pos += 1
-    return pos
-
-
-def _parse_item(text: str, pos: int, item: str) -> ModulePass:
-    try:
-        spec = parse_spec(item)
-    except (ArgSpecParseError, DiagnosticException, StopIteration, RuntimeError):
-        raise _syntax(text, pos, "name or name{option=value}") from None
-    if spec.name in _ANCHORS:
-        raise _syntax(text, pos + len(item), "'('")
-    return _instantiate(spec)
-
-
-def _syntax(text: str, pos: int, expected: str) -> UsageError:
-    shown = text if len(text) <= 200 else text[:200] + "…"
-    return UsageError(f"pipeline syntax error at column {pos + 1} of '{shown}'", expected=expected)
-
-
-def pipeline_text(passes: Sequence[ModulePass]) -> str:
-    """The text that `parse_pipeline` reads back."""
-    return f"builtin.module({','.join(str(p.pipeline_pass_spec()) for p in passes)})"
+def nests(p: ModulePass) -> bool:
+    """Whether the pass may run on a function alone, as in `func.func(...)`."""
+    return p.contract.nests if isinstance(p, MlcPass) else p.name in _NESTABLE
 
 
 def run_pipeline(
-    passes: Sequence[ModulePass], ctx: MlcContext, module: ModuleOp, instruments: Instruments | None = None
+    items: Sequence[Item], ctx: MlcContext, module: ModuleOp, instruments: Instruments | None = None
 ) -> None:
-    """Run `passes` in order, in place. Raises MlcError only."""
+    """Run passes and nested pipelines in order, in place. Raises MlcError only."""
     tools = instruments or Instruments(verify_each=False)
-    for p in passes:
-        if tools.before is not None:
-            tools.before(p, module)
-        start = time.perf_counter()
-        try:
+    _run_items(items, ctx, module, tools, ())
+
+
+def _run_items(
+    items: Sequence[Item], ctx: MlcContext, op: Operation, tools: Instruments, anchors: tuple[str, ...]
+) -> None:
+    for item in items:
+        if isinstance(item, ModulePass):
+            _run_pass(item, ctx, op, tools, anchors)
+            continue
+        inner = [o for region in op.regions for block in region.blocks for o in block.ops if _matches(o, item.anchor)]
+        for child in inner:
+            _run_items(item.items, ctx, child, tools, (*anchors, item.anchor))
+
+
+def is_anchor(op: type[Operation]) -> bool:
+    """Whether a pipeline can run on ops of this kind: they see no values from outside, as functions and modules."""
+    return op.has_trait(IsolatedFromAbove, value_if_unregistered=False) or op.name == "llvm.func"
+
+
+def _matches(op: Operation, anchor: str) -> bool:
+    return is_anchor(type(op)) if anchor == ANY else op.name == anchor
+
+
+@contextmanager
+def _alone(op: Operation) -> Iterator[ModuleOp]:
+    """`op` in a module of its own, and back in its place afterwards."""
+    if isinstance(op, ModuleOp):
+        yield op
+        return
+    block = op.parent_block()
+    if block is None:
+        raise InternalError(f"'{op.name}' stands in no block")
+    after = op.next_op
+    op.detach()
+    module = ModuleOp([op])
+    module.location = op.location
+    try:
+        yield module
+    finally:
+        kept = list(module.body.block.ops)
+        for o in kept:
+            o.detach()
+        if after is None:
+            block.add_ops(kept)
+        else:
+            block.insert_ops_before(kept, after)
+    if kept != [op]:
+        raise InternalError(f"a nested pass replaced '{op.name}' itself or put something beside it")
+
+
+def _run_pass(p: ModulePass, ctx: MlcContext, op: Operation, tools: Instruments, anchors: tuple[str, ...]) -> None:
+    if tools.before is not None:
+        tools.before(p, op)
+    start = time.perf_counter()
+    try:
+        with _alone(op) as module:
             p.apply(ctx, module)
-            if tools.verify_each:
-                verify_module(module, ctx)
-        except MlcError as e:
-            if tools.failed is not None:
-                tools.failed(p, module)
-            if isinstance(e, VerifyError):
-                raise InternalError(f"pass '{p.name}' left invalid IR: {e}") from e
-            raise
-        except (VerifyException, DiagnosticException) as e:
-            if tools.failed is not None:
-                tools.failed(p, module)
-            raise InternalError(f"pass '{p.name}' failed: {e}") from e
-        except RecursionError as e:
-            raise InternalError(f"pass '{p.name}' ran out of stack") from e
-        except Exception as e:
-            if tools.failed is not None:
-                tools.failed(p, module)
-            raise InternalError(
-                f"pass '{p.name}' failed: {type(e).__name__}: {e}", hint="please report it with the reproducer"
-            ) from e
-        tools.timing.append((p.name, time.perf_counter() - start))
-        if tools.after is not None:
-            tools.after(p, module)
+        done = time.perf_counter()
+        if tools.verify_each:
+            if isinstance(op, ModuleOp) and not anchors:
+                verify_module(op, ctx)
+            else:
+                verify_op(op, ctx)
+    except MlcError as e:
+        if tools.failed is not None:
+            tools.failed(p, op)
+        if isinstance(e, VerifyError):
+            raise InternalError(f"pass '{p.name}' left invalid IR: {e}") from e
+        raise
+    except (VerifyException, DiagnosticException) as e:
+        if tools.failed is not None:
+            tools.failed(p, op)
+        raise InternalError(f"pass '{p.name}' failed: {e}") from e
+    except RecursionError as e:
+        raise InternalError(f"pass '{p.name}' ran out of stack") from e
+    except Exception as e:
+        if tools.failed is not None:
+            tools.failed(p, op)
+        raise InternalError(
+            f"pass '{p.name}' failed: {type(e).__name__}: {e}", hint="please report it with the reproducer"
+        ) from e
+    tools.timing.append((anchors, p.name, done - start))
+    if tools.verify_each:
+        tools.timing.append((anchors, "(verifier)", time.perf_counter() - done))
+    if tools.after is not None:
+        tools.after(p, op)

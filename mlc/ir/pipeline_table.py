@@ -34,8 +34,12 @@ class Order(NamedTuple):
 MODULE_ROWS: tuple[Row, ...] = (
     Row("torch-canonicalize", "torch"),
     Row("torch-fold-batch-norm", "torch"),
+    Row("torch-roll-loops", "torch"),
+    Row("torch-batch-projections", "torch"),
     Row("convert-torch-to-linalg", "linalg"),
+    Row("convert-tm-tensor-to-linalg", "linalg"),
     Row("linalg-block-layouts", "linalg"),
+    Row("linalg-winograd-conv2d", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
     Row("linalg-hoist-constants", "linalg"),
     Row("linalg-decompose-named-ops", "linalg"),
@@ -48,17 +52,40 @@ MODULE_ROWS: tuple[Row, ...] = (
 )
 
 KERNEL_ROWS: tuple[Row, ...] = (
+    Row("expand-winograd", "loops"),
     Row("vectorize-structured", "loops"),
     Row("linalg-to-loops", "loops"),
     Row("expand-math", "loops"),
+    Row("scf-parallel-outline", "loops"),
     Row("scf-parallel-to-for", "loops"),
     Row("convert-to-llvm", "llvm"),
 )
 
+CHECK_BOUNDS = Row("check-bounds", "loops")
+"""Between the two levels of `KERNEL_ROWS` for `mlc.compile(debug="bounds")`."""
+
 ORDER: tuple[Order, ...] = (
     Order("torch-canonicalize", "torch-fold-batch-norm", "copies and inactive dropout may stand between the two ops"),
+    Order(
+        "torch-canonicalize",
+        "torch-roll-loops",
+        "what is dropped in one step and not in another hides that they are equal",
+    ),
+    Order(
+        "torch-fold-batch-norm",
+        "torch-roll-loops",
+        "a batch norm is folded into the layer that stands before it, outside",
+    ),
+    Order("torch-roll-loops", "torch-batch-projections", "only loops are looked into"),
+    Order("torch-batch-projections", "convert-torch-to-linalg", "linear layers are known by name in the torch dialect"),
     Order("torch-fold-batch-norm", "convert-torch-to-linalg", "batch norm is known by name only in the torch dialect"),
+    Order("convert-tm-tensor-to-linalg", "linalg-block-layouts", "layouts spread through linalg ops only"),
+    Order("convert-tm-tensor-to-linalg", "linalg-hoist-constants", "constant expressions are of linalg ops"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
+    Order("linalg-block-layouts", "linalg-winograd-conv2d", "it is written for blocked channels"),
+    Order("linalg-winograd-conv2d", "linalg-hoist-constants", "transformed filters are constant expressions"),
+    Order("linalg-winograd-conv2d", "linalg-decompose-named-ops", "it knows filters by the pack that lays them out"),
+    Order("expand-winograd", "vectorize-structured", "its structured ops are to be vectorised"),
     Order("linalg-pack-matmul", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-decompose-named-ops", "layouts are chosen by the names of convolutions"),
     Order("linalg-pack-matmul", "linalg-decompose-named-ops", "panels are made for matmuls known by name"),
@@ -73,13 +100,25 @@ ORDER: tuple[Order, ...] = (
     Order("vectorize-structured", "linalg-to-loops", "scalar loops are for what could not be vectorised"),
     Order("vectorize-structured", "expand-math", "polynomials are built on whole vectors"),
     Order("linalg-to-loops", "expand-math", "scalar math ops are expanded too"),
+    Order("expand-math", "scf-parallel-outline", "the cost of a loop is counted in the ops that it ends as"),
+    Order("scf-parallel-outline", "scf-parallel-to-for", "loops on one thread are no longer known to be parallel"),
     Order("expand-math", "convert-to-llvm", "a math op left over becomes a call of the C library"),
 )
 
 LEVELS: tuple[Level, ...] = ("torch", "linalg", "kernels", "buffers", "loops", "llvm")
 
 
-def rows_until(level: Level) -> tuple[Row, ...]:
+def kernel_rows(*, bounds: bool = False) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """The rows of a kernel up to the loops level and after it; with `bounds`, every access is checked in between."""
+    loops = tuple(row for row in KERNEL_ROWS if row.level == "loops")
+    rest = KERNEL_ROWS[len(loops) :]
+    if bounds:  # a check that fails ends the kernel: its loops stay in it
+        loops = (*(row for row in loops if row.pass_name != "scf-parallel-outline"), CHECK_BOUNDS)
+    return loops, rest
+
+
+def rows_until(level: Level, *, bounds: bool = False) -> tuple[Row, ...]:
     """The rows that bring a captured module to `level`."""
     limit = LEVELS.index(level)
-    return tuple(row for row in MODULE_ROWS + KERNEL_ROWS if LEVELS.index(row.level) <= limit)
+    loops, rest = kernel_rows(bounds=bounds)
+    return tuple(row for row in (*MODULE_ROWS, *loops, *rest) if LEVELS.index(row.level) <= limit)

@@ -3,7 +3,7 @@
     {-# dialect_resources: { builtin: { w: "0x04000000<hex of the bytes>" } } #-}
 
 xDSL keeps the blobs of all files ever parsed in one table of the builtin dialect and renames a handle that it has seen
-before; the table is therefore emptied before each parse and each print.
+before; the table is therefore emptied before each parse. Blobs that a text brings along are printed with it again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
 from mlc.ir.values import byte_size, dtype_of, static_shape
 
-_ALIGNMENT = "0x40000000"
+External = dict[str, dict[str, str]]
+_ALIGNMENT = 64
 
 
 def blob_table(ctx: MlcContext) -> dict[str, str]:
@@ -48,15 +49,20 @@ def adopt_resources(module: ModuleOp, ctx: MlcContext) -> None:
         name = attr.resource_handle.data
         text = blobs.pop(name, None)
         if text is not None:
-            ctx.resources.set(name, _decode(op, name, text, attr))
+            alignment, array = _decode(op, name, text, attr)
+            ctx.resources.set(name, array)
+            ctx.resources.alignments[name] = alignment
 
 
-def _decode(op: Operation, name: str, text: str, attr: DenseResourceAttr) -> np.ndarray:
+def _decode(op: Operation, name: str, text: str, attr: DenseResourceAttr) -> tuple[int, np.ndarray]:
     where = format_location(op.location) or None
     try:
-        data = bytes.fromhex(text[2:])[4:]
+        blob = bytes.fromhex(text[2:])
     except ValueError:
         raise ParseError(f"resource '{name}' is not hexadecimal", where=where) from None
+    alignment, data = int.from_bytes(blob[:4], "little"), blob[4:]
+    if not alignment or alignment & (alignment - 1):
+        raise ParseError(f"resource '{name}' has alignment {alignment}", where=where, expected="a power of two")
     shape = static_shape(attr.type)
     size = byte_size(attr.type)
     wanted = int(np.prod(shape, dtype=np.int64)) * size
@@ -65,17 +71,41 @@ def _decode(op: Operation, name: str, text: str, attr: DenseResourceAttr) -> np.
     dtype = dtype_of(attr.type)
     if dtype.itemsize != size:  # bf16 is stored as its bits
         dtype = np.dtype(f"u{size}")
-    return np.frombuffer(data, dtype=dtype).reshape(shape)
+    return alignment, np.frombuffer(data, dtype=dtype).reshape(shape)
 
 
-def offer_resources(module: ModuleOp, ctx: MlcContext, limit: int) -> None:
-    """Put the loaded weights that `module` names and that have at most `limit` bytes where the printer finds them."""
-    table = blob_table(ctx)
-    table.clear()
+def metadata_text(
+    module: Operation, ctx: MlcContext, limit: int, *, longest: int | None = None, external: External | None = None
+) -> str:
+    """The file metadata section, or nothing when there is nothing to say.
+
+    It holds the tensors that `module` names and that came with its text or have at most `limit` bytes, but none whose
+    hexadecimal text is longer than `longest`; then `external`, which are resources of tools (a reproducer's pipeline).
+    """
+    blobs: dict[str, str] = {}
     for _, attr in resource_attributes(module):
         name = attr.resource_handle.data
-        if name in table or not ctx.resources.is_loaded(name):
+        if name in blobs or not ctx.resources.is_loaded(name):
             continue
         array = ctx.resources.get(name)
-        if array.nbytes <= limit:
-            table[name] = _ALIGNMENT + array.tobytes().hex().upper()
+        alignment = ctx.resources.alignments.get(name)
+        if alignment is None and array.nbytes > limit:
+            continue
+        if longest is not None and 2 * (array.nbytes + 5) > longest:
+            continue
+        head = (_ALIGNMENT if alignment is None else alignment).to_bytes(4, "little")
+        blobs[name] = f'"0x{(head + array.tobytes()).hex().upper()}"'
+    sections = []
+    if blobs:
+        sections.append(_section("dialect_resources", {"builtin": dict(sorted(blobs.items()))}))
+    if external:
+        sections.append(_section("external_resources", external))
+    return "{-#\n" + ",\n".join(sections) + "\n#-}\n" if sections else ""
+
+
+def _section(name: str, groups: External) -> str:
+    texts = []
+    for group, entries in groups.items():
+        body = ",\n".join(f"      {key}: {value}" for key, value in entries.items())
+        texts.append(f"    {group}: {{\n{body}\n    }}")
+    return f"  {name}: {{\n" + ",\n".join(texts) + "\n  }"

@@ -22,6 +22,8 @@ class ResourceStore:
 
     def __init__(self) -> None:
         self._entries: dict[str, np.ndarray | Thunk] = {}
+        self.alignments: dict[str, int] = {}
+        """Of the tensors that came with the text of a module, and go back into it: the alignment it gave them."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries

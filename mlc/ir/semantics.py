@@ -30,6 +30,7 @@ from xdsl.ir import Attribute, Block, Operation, Region
 
 from mlc.errors import ExecutionError, UnsupportedError
 from mlc.ir.locations import format_location
+from mlc.ir.registering import is_made_again
 
 Value = Any
 Args = tuple[Value, ...]
@@ -166,7 +167,7 @@ def semantics(*op_names: str, inline: InlineFn | None = None) -> Callable[[Seman
 
     def register(fn: SemanticsFn) -> SemanticsFn:
         for name in op_names:
-            if name in _TABLE:
+            if name in _TABLE and not is_made_again(_TABLE[name], fn):
                 raise ValueError(f"semantics of {name} given twice")
             _TABLE[name] = fn
             if inline is not None:
@@ -185,7 +186,6 @@ def load_dialect_semantics(dialect: str) -> None:
     """Import the semantics modules of one dialect: ours by their place, third parties' by entry point."""
     if dialect in _LOADED:
         return
-    _LOADED.add(dialect)
     package_name = f"mlc.dialects.{dialect}"
     try:
         package = importlib.import_module(package_name)
@@ -198,6 +198,7 @@ def load_dialect_semantics(dialect: str) -> None:
                 importlib.import_module(f"{package_name}.{info.name}")
     for entry in entry_points(group="mlc.semantics", name=dialect):
         entry.load()
+    _LOADED.add(dialect)  # last: an interrupted load is done again
 
 
 def load_all_semantics() -> None:

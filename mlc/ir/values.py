@@ -152,6 +152,11 @@ def round_bf16(a: Any) -> Any:
     return out.reshape(np.shape(a))[()]
 
 
+def bf16_bits(a: np.ndarray) -> np.ndarray:
+    """The bits of bf16 values that are carried in float32."""
+    return (np.ascontiguousarray(a, np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+
+
 def attribute_array(attr: Attribute, resources: ResourceStore | None) -> np.ndarray:
     """The literal or weight behind an attribute as a read-only numpy array (scalars are 0-d)."""
     match attr:

@@ -29,24 +29,32 @@ from mlc.ir.locations import format_location
 
 def verify_module(module: ModuleOp, ctx: MlcContext | None = None) -> None:
     """Raise VerifyError when `module` breaks a rule. Cost is linear in the number of ops."""
-    try:
-        module.verify()
-    except VerifyException as e:
-        raise _located(module, str(e).strip()) from None
-    except RecursionError:
-        raise VerifyError("the IR is nested too deeply to verify") from None
-    _verify_region(module.body, set())
+    verify_op(module, ctx)
     symbols = {op.sym_name.data: op for op in module.walk() if isinstance(op, func.FuncOp)}
     for op in module.walk():
         if isinstance(op, func.CallOp):
             _verify_call(op, symbols)
-        if ctx is not None:
-            for attr in (*op.properties.values(), *op.attributes.values()):
-                if isinstance(attr, DenseResourceAttr):
-                    _verify_resource(op, attr, ctx)
 
 
-def _located(module: ModuleOp, message: str) -> VerifyError:
+def verify_op(root: Operation, ctx: MlcContext | None = None) -> None:
+    """The rules that can be checked on one isolated op (a function, say): all but those on calls."""
+    try:
+        root.verify()
+    except VerifyException as e:
+        raise _located(root, str(e).strip()) from None
+    except RecursionError:
+        raise VerifyError("the IR is nested too deeply to verify") from None
+    for region in root.regions:
+        _verify_region(region, set())
+    if ctx is None:
+        return
+    for op in root.walk():
+        for attr in (*op.properties.values(), *op.attributes.values()):
+            if isinstance(attr, DenseResourceAttr):
+                _verify_resource(op, attr, ctx)
+
+
+def _located(module: Operation, message: str) -> VerifyError:
     """xDSL's exceptions do not say which op failed: find the innermost one that fails alone."""
     for op in module.walk(reverse=True):
         try:
@@ -85,10 +93,11 @@ def _verify_region(region: Region, visible: set[SSAValue]) -> None:
             for operand in op.operands:
                 if operand not in visible:
                     raise _fail(op, f"uses {_name(operand)} where it is not defined yet")
-            if op is not last and op.has_trait(IsTerminator):
+            if op is not last and op.has_trait(IsTerminator, value_if_unregistered=False):
                 raise _fail(op, "a terminator must be the last op of its block")
             for inner in op.regions:
-                _verify_region(inner, set() if op.has_trait(IsolatedFromAbove) else visible)
+                isolated = op.has_trait(IsolatedFromAbove, value_if_unregistered=False)
+                _verify_region(inner, set() if isolated else visible)
             for r in op.results:
                 if r not in visible:
                     visible.add(r)
@@ -156,9 +165,11 @@ def _verify_resource(op: Operation, attr: DenseResourceAttr, ctx: MlcContext) ->
     if not isinstance(ty, ShapedType):
         raise _fail(op, f"resource '{name}' has a type without a shape")
     data = ctx.resources.get(name)
-    bits = ty.element_type.bitwidth if isinstance(ty, TensorType | MemRefType) and isinstance(
-        ty.element_type, IntegerType
-    ) else None
+    bits = (
+        ty.element_type.bitwidth
+        if isinstance(ty, TensorType | MemRefType) and isinstance(ty.element_type, IntegerType)
+        else None
+    )
     if tuple(ty.get_shape()) != data.shape:
         raise _fail(op, f"resource '{name}' has shape {data.shape}", f"shape {tuple(ty.get_shape())}")
     if bits is not None and bits >= 8 and np.dtype(data.dtype).itemsize * 8 != bits:

@@ -16,14 +16,14 @@ import numpy as np
 from mlc.errors import ArtifactError
 from mlc.runtime.executable import TensorSpec
 
-_MAGIC = b"mlc-bundle-1\n"
+_MAGIC = b"mlc-bundle-2\n"
 
 
 @dataclass
 class Bundle:
     """`objects[0]` holds the entry points. `constants`: resource names in table order. Those in `derived` come from
-    the function of the same name in `constant_functions` (MLIR text), those in `literals` are small tables that passes
-    made, the others are the model's weights. `assertions`: messages by status."""
+    the function of the same name in `constant_functions` (IR in the form of `mlc/ir/compact.py`), those in `literals`
+    are small tables that passes made, the others are the model's weights. `assertions`: messages by status."""
 
     objects: list[bytes]
     inputs: tuple[TensorSpec, ...]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlc.errors import UsageError
+from mlc.runtime.files import write_whole
 
 _MAGIC = b"mlc-cache-1\n"
 _MAC = 32
@@ -69,15 +70,7 @@ class DiskCache:
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fd, temporary = tempfile.mkstemp(dir=path.parent)
-            try:
-                with os.fdopen(fd, "wb") as f:
-                    f.write(_MAGIC + self._sign(key, payload) + payload)
-                os.replace(temporary, path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                return
+            write_whole(path, _MAGIC + self._sign(key, payload) + payload)
         except OSError:
             return
         self._written += len(payload)

@@ -2,17 +2,17 @@
 
 C ABI of the code (ARCHITECTURE.md, "llvm"):
 
-    int32_t mlc_forward(void **args, const int64_t *dims, void **consts, void *arena)   // args: inputs then outputs
+    int32_t mlc_forward(void **args, const int64_t *dims, void **consts, void *arena, const team *team)
     int64_t mlc_arena_size(const int64_t *dims)
     void    mlc_output_dims(const int64_t *dims, int64_t *out)                          // only with dynamic outputs
 
-`dims` are the dynamic dimensions of the inputs in order; return value 0, or the number of the assertion that failed.
+`args` points to inputs then outputs; `dims` are the dynamic dimensions of the inputs in order; `team` says who helps
+with parallel loops, or is null (`mlc/runtime/threads.py`). Return value 0, or the number of the assertion that failed.
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from mlc.errors import DTypeError, ExecutionError, ShapeError, UsageError
+from mlc.runtime.threads import ThreadPool, threads_for
 
 ALIGNMENT = 64
 
-_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 5)
 _SIZE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 _DIMS = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -67,23 +68,48 @@ def aligned(array: np.ndarray) -> np.ndarray:
     return out
 
 
+class Frame:
+    """What one call needs for itself while it runs: the table of its arguments' addresses and an arena."""
+
+    __slots__ = ("address", "arena", "pointers")
+
+    def __init__(self, arguments: int, arena_bytes: int) -> None:
+        self.pointers = (ctypes.c_void_p * max(1, arguments))()
+        self.reserve(arena_bytes)
+
+    def reserve(self, nbytes: int) -> None:
+        """A larger arena."""
+        self.arena = aligned_empty(nbytes)
+        self.address: int = self.arena.ctypes.data
+
+
 @dataclass
 class Executable:
-    """Call it with numpy arrays. Thread-safe: each thread has its own arena."""
+    """Call it with numpy arrays. Thread-safe and reentrant: a call takes a frame of its own out of `free_frames` (or
+    makes one) and puts it back; there are as many frames as calls ever ran at once.
+
+    Without a `pool` it runs on the calling thread alone; `num_threads` is None for the process's own number.
+
+    `forward`, `free_frames`, `new_frame`, `constant_table`, `no_dims`, `team` and `failure` are for callers that have
+    the addresses at hand and need none of what `run` checks.
+    """
 
     code: NativeCode
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     constants: list[np.ndarray]
     assertions: dict[int, str] = field(default_factory=dict)
-    _local: threading.local = field(default_factory=threading.local, repr=False)
+    pool: ThreadPool | None = None
+    num_threads: int | None = None
+    free_frames: list[Frame] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
-        self._forward = _ENTRY(self.code.forward)
+        self.forward = _ENTRY(self.code.forward)
         self._arena_size = _SIZE(self.code.arena_size)
         self._output_dims = _DIMS(self.code.output_dims) if self.code.output_dims else None
-        self._constants = (ctypes.c_void_p * max(1, len(self.constants)))(*(c.ctypes.data for c in self.constants))
-        self._static = all(None not in s.shape for s in self.inputs)
+        self.constant_table = (ctypes.c_void_p * max(1, len(self.constants)))(*(c.ctypes.data for c in self.constants))
+        self.no_dims = (ctypes.c_int64 * 1)()
+        self.is_static = all(None not in s.shape for s in self.inputs)
         self._dynamic_outputs = sum(s.shape.count(None) for s in self.outputs)
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -102,14 +128,26 @@ class Executable:
             dense.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
         c_dims = (ctypes.c_int64 * max(1, len(dims)))(*dims)
         outputs = [np.empty(shape, spec.dtype) for shape, spec in zip(self._shapes(c_dims), self.outputs, strict=True)]
-        pointers = (ctypes.c_void_p * max(1, len(dense) + len(outputs)))(
-            *(a.ctypes.data for a in dense), *(a.ctypes.data for a in outputs)
-        )
-        arena = self._arena(c_dims)
-        status = self._forward(pointers, c_dims, self._constants, arena)
+        frame = self._frame(c_dims)
+        for i, array in enumerate((*dense, *outputs)):
+            frame.pointers[i] = array.ctypes.data
+        status = self.forward(frame.pointers, c_dims, self.constant_table, frame.address, self.team())
+        self.free_frames.append(frame)
         if status:
-            raise ExecutionError(self.assertions.get(status, f"assertion {status} failed"))
+            raise self.failure(status)
         return outputs
+
+    def new_frame(self) -> Frame:
+        """A frame for inputs of static sizes."""
+        return Frame(len(self.inputs) + len(self.outputs), max(ALIGNMENT, self._arena_size(self.no_dims)))
+
+    def team(self) -> int:
+        """Address of the team for a call made here and now; 0 for the calling thread alone."""
+        return self.pool.team(threads_for(self.num_threads)) if self.pool is not None else 0
+
+    def failure(self, status: int) -> ExecutionError:
+        """The error of a status other than 0."""
+        return ExecutionError(self.assertions.get(status, f"assertion {status} failed"))
 
     def arena_bytes(self, dims: Sequence[int] = ()) -> int:
         """Bytes of the activation arena for these dynamic dimensions."""
@@ -133,12 +171,13 @@ class Executable:
         rest = iter(found)
         return [tuple(next(rest) if d is None else d for d in s.shape) for s in self.outputs]
 
-    def _arena(self, dims: Any) -> int:
-        have = getattr(self._local, "arena", None)
-        if have is not None and self._static:
-            return self._local.address
-        size = max(ALIGNMENT, self._arena_size(dims))
-        if have is None or have.nbytes < size:
-            have = self._local.arena = aligned_empty(size)
-            self._local.address = have.ctypes.data
-        return self._local.address
+    def _frame(self, dims: Any) -> Frame:
+        try:
+            frame = self.free_frames.pop()
+        except IndexError:
+            frame = Frame(len(self.inputs) + len(self.outputs), ALIGNMENT)
+        if not self.is_static or frame.arena.nbytes == ALIGNMENT:
+            size = self._arena_size(dims)
+            if size > frame.arena.nbytes:
+                frame.reserve(size)
+        return frame

@@ -15,7 +15,7 @@ from mlc.dialects.torch.types import VTensorType
 from mlc.errors import ExecutionError
 from mlc.interp import Interpreter, run_module
 from mlc.interp.run import convert_input
-from mlc.interp.run_llvm import ENTRY, run_forward
+from mlc.interp.run_llvm import ENTRY, run_forward, with_team
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Domain
 from mlc.ir.values import DYNAMIC, static_shape
@@ -91,7 +91,7 @@ def _run_llvm(program: Program, inputs: Sequence[Any], domain: Domain) -> list[A
         if t.layout.name == "strided":
             strides = t.get_strides() or ()
             args += [np.int64(s) for s, d in zip(x.strides, strides, strict=True) if d is None]
-    results = list(engine.run_function(program.entry, args))
+    results = list(engine.run_function(program.entry, with_team(engine, program.entry, args)))
     if program.signature.outputs.data:
         return [*results, *held]
     if int(results[0]) != 0:

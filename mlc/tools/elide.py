@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, DenseResourceAttr, ModuleOp
-from xdsl.ir import Attribute
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, DenseResourceAttr
+from xdsl.ir import Attribute, Operation
 
 ELIDED = "__elided__"
 
 
-def elide_large_constants(module: ModuleOp, limit: int) -> None:
-    """Literals of more than `limit` elements become `dense_resource<__elided__>`, as upstream prints them."""
-    for op in module.walk():
+def elided(root: Operation, limit: int | None) -> Operation:
+    """A copy with `dense_resource<__elided__>` for literals of more than `limit` elements; `root` itself without."""
+    if limit is None:
+        return root
+    copy = root.clone()
+    for op in copy.walk():
         for table in (op.properties, op.attributes):
             for name, attr in list(table.items()):
                 table[name] = _elided(attr, limit)
+    return copy
 
 
 def _elided(attr: Attribute, limit: int) -> Attribute:

@@ -11,41 +11,22 @@ Exit codes: 0 fine, 1 the input was rejected, 2 wrong usage, 3 a limit, 70 a bug
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import TextIO
 
-from mlc.errors import InternalError, MlcError
+from mlc.tools.command import run_command
 from mlc.tools.opt_args import parse_args
 from mlc.tools.opt_session import run_session
 
 
 def main(argv: Sequence[str] | None = None, *, stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
     """Entry point; returns the exit code. Never raises, never leaves a traceback unless `--debug` is given."""
-    out = stdout or sys.stdout
-    err = stderr or sys.stderr
-    debug = "--debug" in (argv if argv is not None else sys.argv[1:])
-    try:
-        args = parse_args(list(sys.argv[1:] if argv is None else argv), out)
-        if args is None:
-            return 0
-        return run_session(args, out, err)
-    except MlcError as e:
-        if debug:
-            traceback.print_exc(file=err)
-        print(f"mlc-opt: {e}", file=err)
-        return e.exit_code
-    except KeyboardInterrupt:
-        print("mlc-opt: interrupted", file=err)
-        return 130
-    except BrokenPipeError:
-        return 0
-    except Exception as e:
-        if debug:
-            traceback.print_exc(file=err)
-        bug = InternalError(f"{type(e).__name__}: {e}", hint="run again with --debug and report the traceback")
-        print(f"mlc-opt: {bug}", file=err)
-        return bug.exit_code
+    return run_command("mlc-opt", _body, argv, stdout, stderr)
+
+
+def _body(argv: list[str], out: TextIO, err: TextIO) -> int:
+    args = parse_args(argv, out)
+    return 0 if args is None else run_session(args, out, err)
 
 
 def entry() -> None:

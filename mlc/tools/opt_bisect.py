@@ -10,20 +10,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from mlc.errors import MlcError, UsageError
-from mlc.ir.context import MlcContext
+from mlc.ir.context import MlcContext, context_of
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.parsing import print_text
 from mlc.ir.passes import MlcPass
+from mlc.ir.pipeline import Item, OpPipeline, run_pipeline
+from mlc.ir.pipeline_text import pipeline_text
 from mlc.testing.oracle import Finding, check
 from mlc.testing.program import Discard, Program
 from mlc.testing.reduce_ir import count_ops, reduce_program
 from mlc.testing.upstream import UPSTREAM
 
 SEEDS = 4
+
+
+@dataclass(frozen=True)
+class NestedPass(ModulePass):
+    """`anchor(pass)` as one pass on the module: functions see nothing of each other, so one pass after the other."""
+
+    name = "nested"
+    anchor: str
+    inner: ModulePass
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        run_pipeline([self.item()], context_of(ctx), op)
+
+    def item(self) -> OpPipeline:
+        """As it stands in a pipeline."""
+        inner = self.inner.item() if isinstance(self.inner, NestedPass) else self.inner
+        return OpPipeline(self.anchor, (inner,))
+
+
+def steps(items: Sequence[Item]) -> list[ModulePass]:
+    """The single passes of a pipeline, in order."""
+    found: list[ModulePass] = []
+    for item in items:
+        if isinstance(item, ModulePass):
+            found.append(item)
+        else:
+            found += [NestedPass(item.anchor, p) for p in steps(item.items)]
+    return found
 
 
 @dataclass
@@ -39,16 +70,19 @@ class Culprit:
 
 def contract_of(p: ModulePass) -> Contract:
     """The pass's promise; for an upstream pass without one, that it changes nothing."""
+    if isinstance(p, NestedPass):
+        return contract_of(p.inner)
     if isinstance(p, MlcPass):
         return p.contract
     return UPSTREAM.get(p.name) or Contract(level_in="any", level_out="any", preserves=Bitwise(), profile="arith")
 
 
-def bisect(module: ModuleOp, ctx: MlcContext, passes: Sequence[ModulePass], entry: str, seed: int) -> Culprit | None:
+def bisect(module: ModuleOp, ctx: MlcContext, items: Sequence[Item], entry: str, seed: int) -> Culprit | None:
     """The first pass that breaks its promise on `module`, or None. `module` is left as it is.
 
     The entry is called by the signature it has in the file, also when passes have turned its tensors into buffers.
     """
+    passes = steps(items)
     if not passes:
         raise UsageError("--bisect needs passes", hint="give a pipeline: --pass-pipeline=… or --mlc-pipeline=cpu")
     current = Program(module.clone(), ctx.clone(), entry, seed)
@@ -72,7 +106,7 @@ def _failure(p: ModulePass, program: Program) -> Finding | None:
             found = check(lambda: p, contract_of(p), probe).finding
         except Discard as e:
             if str(e).startswith("refused"):
-                raise UsageError(f"pass '{p.name}' refuses the program: {e}") from None
+                raise UsageError(f"pass '{_innermost(p).name}' refuses the program: {e}") from None
             continue
         if found is not None:
             return found
@@ -90,18 +124,24 @@ def _rewrites(p: ModulePass, program: Program) -> tuple[str, ...]:
     )
 
 
-def report(culprit: Culprit | None, passes: Sequence[ModulePass]) -> str:
+def report(culprit: Culprit | None, items: Sequence[Item]) -> str:
     """The answer as text; the reduced program is ready to be a test."""
+    passes = steps(items)
     if culprit is None:
         return f"// bisect: none of the {len(passes)} passes changes the meaning of this file\n"
-    pipeline = str(culprit.blamed.pipeline_pass_spec())
+    blamed = culprit.blamed
+    pipeline = pipeline_text([blamed.item() if isinstance(blamed, NestedPass) else blamed])
     lines = [
-        f"// bisect: pass {culprit.index + 1} of {len(passes)}, '{culprit.blamed.name}', is guilty",
+        f"// bisect: pass {culprit.index + 1} of {len(passes)}, '{_innermost(blamed).name}', is guilty",
         *(f"// {line}" for line in f"{culprit.finding.kind}: {culprit.finding.detail}".splitlines()),
         *(f"// rewrite: {r}" for r in culprit.rewrites),
         f"// reduced to {count_ops(culprit.reduced.module)} ops:",
-        f"// RUN: mlc-opt --pass-pipeline='builtin.module({pipeline})' %s | filecheck %s",
+        f"// RUN: mlc-opt --pass-pipeline='{pipeline}' %s | filecheck %s",
         "",
         print_text(culprit.reduced.module, ctx=culprit.reduced.ctx, resource_limit=1 << 16),
     ]
     return "\n".join(lines)
+
+
+def _innermost(p: ModulePass) -> ModulePass:
+    return _innermost(p.inner) if isinstance(p, NestedPass) else p

@@ -1,95 +1,68 @@
-"""What `mlc-opt` does around passes: IR dumps, timing, statistics, crash reproducer."""
+"""What `mlc-opt` does around passes: IR dumps, warnings of levels, reproducers."""
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TextIO
 
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
-from mlc.errors import UsageError
 from mlc.ir.context import MlcContext
-from mlc.ir.parsing import print_text
-from mlc.ir.pipeline import Instruments, parse_pipeline, pipeline_text
-
-_PIPELINE = "// pipeline: "
-REPRODUCER = f"// mlc-opt reproducer; run with: mlc-opt --run-reproducer FILE\n{_PIPELINE}"
-
-
-def reproducer_pipeline(text: str) -> list[ModulePass]:
-    """The pipeline that a reproducer file carries."""
-    for line in text.splitlines()[:5]:
-        if line.startswith(_PIPELINE):
-            return parse_pipeline(line.removeprefix(_PIPELINE).strip())
-    raise UsageError("the file carries no pipeline", expected=f"a line '{_PIPELINE}…' near the top")
+from mlc.ir.locations import format_location
+from mlc.ir.passes import MlcPass
+from mlc.ir.pipeline import Instruments, Item, OpPipeline
+from mlc.tools.opt_diagnostics import Diagnostic
+from mlc.tools.opt_dumps import Dumps
+from mlc.tools.opt_levels import misses_level
+from mlc.tools.opt_reproducer import reproducer_text, write_reproducer
 
 
-def make_instruments(v: argparse.Namespace, err: TextIO, passes: list[ModulePass], module: ModuleOp) -> Instruments:
-    """Instruments for the flags in `v`. `module` is the input, kept as text only when a reproducer is asked for."""
-    tools = Instruments(verify_each=v.verify_each)
-    counter = 0
-    previous = print_text(module) if v.mlir_print_ir_after_change else ""
+def make_instruments(
+    v: argparse.Namespace,
+    err: TextIO,
+    items: Sequence[Item],
+    module: ModuleOp,
+    ctx: MlcContext,
+    happened: list[Diagnostic],
+) -> Instruments:
+    """Instruments for the flags in `v`; warnings go to `happened`. Texts for reproducers are made only if asked for."""
+    dumps = Dumps(v, err)
+    crash: str | None = v.mlir_pass_pipeline_crash_reproducer
+    local: bool = v.mlir_pass_pipeline_local_reproducer
+    text = reproducer_text(module, ctx, items, verify_each=v.verify_each) if crash or v.mlir_generate_reproducer else ""
+    if v.mlir_generate_reproducer:
+        write_reproducer(v.mlir_generate_reproducer, text)
 
-    def dump(when: str, p: ModulePass, m: ModuleOp) -> None:
-        nonlocal counter
-        text = print_text(m, debuginfo=v.mlir_print_debuginfo)
-        if v.mlir_print_ir_tree_dir:
-            folder = Path(v.mlir_print_ir_tree_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{counter}_{when.lower()}_{p.name}.mlir").write_text(text, encoding="utf-8")
-        else:
-            err.write(f"// -----// IR Dump {when} {p.name} //----- //\n{text}\n")
-        counter += 1
+    def before(p: ModulePass, op: Operation) -> None:
+        nonlocal text
+        if crash and local:
+            text = reproducer_text(module, ctx, [_around(p, op)], verify_each=v.verify_each)
+        if isinstance(p, MlcPass) and misses_level(p, op):
+            level = p.contract.level_in
+            ctx.remarks.missed(p.name, op, "nothing to do", reason=f"the {op.name} holds no op of the {level} level")
+            if v.mlc_pipeline is None:  # which starts at any level on purpose
+                what = f"pass '{p.name}' takes the {level} level; the {op.name} holds no op of it"
+                happened.append(Diagnostic("warning", format_location(op.location), what))
+        dumps.before(p, op)
 
-    def before(p: ModulePass, m: ModuleOp) -> None:
-        if v.mlir_print_ir_before_all or p.name in v.mlir_print_ir_before:
-            dump("Before", p, m)
+    def failed(p: ModulePass, op: Operation) -> None:
+        if crash:
+            write_reproducer(crash, text)
+            err.write(f"note: a reproducer has been written to '{crash}': mlc-opt --run-reproducer {crash}\n")
+        dumps.failed(p, op)
 
-    def after(p: ModulePass, m: ModuleOp) -> None:
-        nonlocal previous
-        if v.mlir_print_ir_after_change:
-            text = print_text(m)
-            if text != previous:
-                dump("After", p, m)
-            previous = text
-        elif v.mlir_print_ir_after_all or p.name in v.mlir_print_ir_after:
-            dump("After", p, m)
-
-    source = print_text(module) if v.mlir_pass_pipeline_crash_reproducer else ""
-
-    def failed(p: ModulePass, m: ModuleOp) -> None:
-        if v.mlir_pass_pipeline_crash_reproducer:
-            Path(v.mlir_pass_pipeline_crash_reproducer).write_text(
-                f"{REPRODUCER}{pipeline_text(passes)}\n{source}", encoding="utf-8"
-            )
-        if v.mlir_print_ir_after_failure:
-            dump("After failed", p, m)
-
-    tools.before, tools.after, tools.failed = before, after, failed
-    return tools
+    return Instruments(v.verify_each, before, dumps.after if dumps.wanted else None, failed)
 
 
-def report(v: argparse.Namespace, err: TextIO, tools: Instruments, ctx: MlcContext) -> None:
-    """Print timing, statistics and remarks when asked for."""
-    if v.mlir_timing:
-        total = sum(t for _, t in tools.timing)
-        err.write(f"===- Pass execution timing report -===\n  Total: {total:.4f} seconds\n\n")
-        for name, seconds in tools.timing:
-            err.write(f"  {seconds:8.4f} ({100 * seconds / total if total else 0:5.1f}%)  {name}\n")
-    if v.mlir_pass_statistics:
-        counts = Counter((r.pass_name, r.kind) for r in ctx.remarks)
-        err.write("===- Pass statistics report -===\n")
-        for (name, kind), n in sorted(counts.items()):
-            err.write(f"  {name}: {n} {kind}\n")
-        for (name, rule), n in sorted(ctx.remarks.fired.items()):
-            err.write(f"  {name}: rule {rule} fired {n} times\n")
-    if v.remarks:
-        for r in ctx.remarks:
-            reason = f" ({r.reason})" if r.reason else ""
-            rule = f" [{r.rule}]" if r.rule and r.rule != r.pass_name else ""
-            err.write(
-                f"{r.where or '<unknown>'}: remark: [{r.pass_name}] {r.kind}: {r.op}: {r.message}{reason}{rule}\n"
-            )
+def _around(p: ModulePass, op: Operation) -> Item:
+    """The pass, nested as deeply as `op` is."""
+    item: Item = p
+    while op.parent_op() is not None:
+        item = OpPipeline(op.name, (item,))
+        parent = op.parent_op()
+        assert parent is not None
+        op = parent
+    return item

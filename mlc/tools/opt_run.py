@@ -22,7 +22,7 @@ from xdsl.ir import Attribute
 
 from mlc.dialects.torch import VTensorType
 from mlc.driver import compile_module
-from mlc.errors import LimitError, UsageError
+from mlc.errors import DTypeError, LimitError, ShapeError, UsageError
 from mlc.interp import run_module
 from mlc.interp.run import function_type
 from mlc.ir.context import MlcContext
@@ -36,7 +36,7 @@ MAX_INPUT_BYTES = 4 << 30
 def claim_entry(module: ModuleOp, name: str) -> str:
     """Make `@name` the function that our pipeline compiles for calls from outside; returns its new name.
 
-        func.func @main(…)   -->   func.func @forward(…)
+    func.func @main(…)   -->   func.func @forward(…)
     """
     functions = {op.sym_name.data: op for op in module.ops if isinstance(op, FuncOp)}
     if name == ENTRY or name not in functions:
@@ -48,6 +48,24 @@ def claim_entry(module: ModuleOp, name: str) -> str:
         if isinstance(op, CallOp) and op.callee.root_reference.data == name:
             op.properties["callee"] = SymbolRefAttr(ENTRY)
     return ENTRY
+
+
+def reachable(module: ModuleOp, name: str) -> ModuleOp:
+    """A copy with only the functions that `@name` calls, itself and what is no function."""
+    copy = module.clone()
+    functions = {op.sym_name.data: op for op in copy.ops if isinstance(op, FuncOp)}
+    wanted: set[str] = set()
+    todo = [name]
+    while todo:
+        at = todo.pop()
+        if at in functions and at not in wanted:
+            wanted.add(at)
+            todo += [o.callee.root_reference.data for o in functions[at].walk() if isinstance(o, CallOp)]
+    for symbol, op in functions.items():
+        if symbol not in wanted and "constant" not in op.attributes:
+            op.detach()
+            op.erase()
+    return copy
 
 
 def make_inputs(module: ModuleOp, name: str, file: str | None, seed: int) -> list[np.ndarray]:
@@ -72,9 +90,7 @@ def make_inputs(module: ModuleOp, name: str, file: str | None, seed: int) -> lis
 
 def random_value(t: Attribute, rng: np.random.Generator) -> np.ndarray:
     """A value of type `t` (see `make_inputs`)."""
-    shape_type = t
-    if isinstance(t, VTensorType) and t.shape is not None and t.element_type is not None:
-        shape_type = TensorType(t.element_type, [DYNAMIC if d is None else d for d in t.shape])
+    shape_type = _shaped(t)
     if not isinstance(shape_type, TensorType | MemRefType | IntegerType | IndexType) and not is_float(shape_type):
         raise UsageError(f"cannot make a random value of type {t}", hint="give it with --inputs file.npz")
     shape = tuple(2 if d == DYNAMIC else d for d in static_shape(shape_type))
@@ -92,12 +108,63 @@ def random_value(t: Attribute, rng: np.random.Generator) -> np.ndarray:
 def run(
     module: ModuleOp, ctx: MlcContext, name: str, inputs: Sequence[np.ndarray], *, native: bool
 ) -> list[np.ndarray]:
-    """Results of `@name` on `inputs`."""
-    if native:
-        if name != ENTRY:
-            raise UsageError(f"the module has no function @{name}", hint="--entry-point=NAME")
-        return compile_module(module, ctx, Options()).run(list(inputs))
-    return run_module(module, name, inputs, resources=ctx.resources)
+    """Results of `@name` on `inputs`, bf16 as float32 on both sides whether it is interpreted or native."""
+    if native and name != ENTRY:
+        raise UsageError(f"the module has no function @{name}", hint="--entry-point=NAME")
+    signature = function_type(module, name)
+    types = [_shaped(t) for t in signature.inputs.data]
+    given = [_checked(x, t, f"arg{k}") for k, (x, t) in enumerate(zip(inputs, types, strict=False))]
+    if not native:
+        return run_module(module, name, given, resources=ctx.resources)
+    bits = [_narrowed(x) if _is_bf16(t) else x for x, t in zip(given, types, strict=False)]
+    results = compile_module(reachable(module, name), ctx, Options()).run(bits)
+    return [_as_result(r, _shaped(t)) for r, t in zip(results, signature.outputs.data, strict=True)]
+
+
+def _shaped(t: Attribute) -> Attribute:
+    """The builtin tensor type of a torch tensor of known shape."""
+    if isinstance(t, VTensorType) and t.shape is not None and t.element_type is not None:
+        return TensorType(t.element_type, [DYNAMIC if d is None else d for d in t.shape])
+    return t
+
+
+def _is_bf16(t: Attribute) -> bool:
+    return isinstance(t, TensorType | MemRefType | BFloat16Type) and isinstance(element_type(t), BFloat16Type)
+
+
+def _checked(x: np.ndarray, t: Attribute, name: str) -> np.ndarray:
+    """The input, refused by name when its shape or dtype is another; bits of bf16 are widened."""
+    if not isinstance(t, TensorType | MemRefType | IntegerType | IndexType) and not is_float(t):
+        return x
+    x, wanted = np.asarray(x), dtype_of(t)
+    if _is_bf16(t) and x.dtype == np.uint16:
+        x = _widened(x)
+    if x.dtype != wanted and not (x.dtype.kind in "iu" and wanted.kind in "iu" and x.dtype.itemsize == wanted.itemsize):
+        also = " or uint16 (its bits)" if _is_bf16(t) else ""
+        raise DTypeError(f"input '{name}' is {x.dtype}", expected=f"{wanted}{also} for {t}")
+    shape = static_shape(t)
+    if x.ndim != len(shape) or any(d not in (DYNAMIC, n) for d, n in zip(shape, x.shape, strict=True)):
+        raise ShapeError(f"input '{name}' has shape {list(x.shape)}", expected=f"{t}")
+    if _is_bf16(t) and not np.array_equal(_widened(_narrowed(x)), x, equal_nan=True):
+        raise DTypeError(f"input '{name}' holds numbers that bf16 does not have", expected="float32 rounded to bf16")
+    return x
+
+
+def _widened(bits: np.ndarray) -> np.ndarray:
+    return np.asarray(np.asarray(bits.astype(np.uint32) << np.uint32(16)).view(np.float32))
+
+
+def _narrowed(x: np.ndarray) -> np.ndarray:
+    return np.asarray((np.asarray(x, dtype=np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16))
+
+
+def _as_result(r: np.ndarray, t: Attribute) -> np.ndarray:
+    """A native result as the interpreter gives it: bf16 widened, unsigned integers as such."""
+    if _is_bf16(t):
+        return _widened(r)
+    if isinstance(t, TensorType | IntegerType) and r.dtype.kind in "iu" and dtype_of(t).itemsize == r.dtype.itemsize:
+        return r.view(dtype_of(t))
+    return r
 
 
 def format_results(results: Sequence[np.ndarray]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from pathlib import Path
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import TextIO
 
 from xdsl.dialects.builtin import ModuleOp
@@ -13,69 +13,141 @@ from xdsl.passes import ModulePass
 
 import mlc
 from mlc.backends.registry import load_backend
-from mlc.errors import MlcError, ParseError, UsageError, VerifyError
+from mlc.errors import MlcError, UsageError, VerifyError
 from mlc.ir.context import MlcContext, make_context, universe
 from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.passes import MlcPass
-from mlc.ir.pipeline import (
-    load_pass,
-    make_pass,
-    pass_names,
-    pass_options,
-    pass_summary,
-    pipeline_text,
-    run_pipeline,
-)
+from mlc.ir.pipeline import Item, OpPipeline, load_pass, make_pass, pass_names, pass_options, pass_summary, run_pipeline
 from mlc.ir.pipeline_table import LEVELS, rows_until
+from mlc.ir.pipeline_text import pipeline_text
 from mlc.ir.verifier import verify_module
 from mlc.testing.upstream import UPSTREAM
-from mlc.tools.elide import elide_large_constants
-from mlc.tools.opt_args import OptArgs
+from mlc.tools.elide import elided
+from mlc.tools.opt_args import SPLIT_MARKER, OptArgs
 from mlc.tools.opt_bisect import bisect
 from mlc.tools.opt_bisect import report as report_bisect
-from mlc.tools.opt_diagnostics import Diagnostic, diagnostic_of, expectations, remark_diagnostics, unmet
-from mlc.tools.opt_instruments import make_instruments, report, reproducer_pipeline
+from mlc.tools.opt_diagnostics import Diagnostic, diagnostics_of, expectations, remark_diagnostics, unmet
+from mlc.tools.opt_files import chunks, read_text, write_text
+from mlc.tools.opt_instruments import make_instruments
+from mlc.tools.opt_reports import statistics_report, timing_report, write_remarks
+from mlc.tools.opt_reproducer import read_reproducer
 from mlc.tools.opt_run import claim_entry, format_results, make_inputs, run
 
-TEXT_WEIGHTS = 1 << 16  # bytes of a weight that is still written into the text
+TEXT_WEIGHTS = 1 << 16  # bytes of a weight that is written into the text although it did not come from there
 
 
 def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
     """Do what the arguments say; returns the exit code."""
     v = args.values
+    information = _information(args)
+    if information is not None:
+        out.write(information)
+        return 0
+    items = args.passes + _table_passes(v.mlc_pipeline, v.mlc_to)
+    if v.dump_pass_pipeline:
+        err.write(f"Pass Manager with {len(items)} passes:\n{pipeline_text(items, pretty=True)}\n\n")
+    text = read_text(v.input_file)
+    marker = SPLIT_MARKER if v.split_input_file is True else v.split_input_file or None
+    results: list[str] = []
+    complaints: list[str] = []
+    failures: list[MlcError] = []
+    for line, part in chunks(text, marker):
+        chunk = Chunk(part, line, items, args, err)
+        try:
+            results.append(chunk.run())
+        except MlcError as e:
+            if not v.verify_diagnostics:
+                failures.append(e)
+            chunk.happened += diagnostics_of(e)
+        if v.verify_diagnostics:
+            only = v.verify_diagnostics == "only-expected"
+            complaints += unmet(expectations(part, line + 1), chunk.happened, only_expected=only)
+        else:
+            chunk.report()
+    if complaints:
+        raise VerifyError("\n".join(complaints), where=v.input_file)
+    for e in failures[:-1]:
+        err.write(f"{e}\n")
+    if failures:
+        raise failures[-1]
+    write_text(v.output_file, f"{v.output_split_marker}\n".join(results), out)
+    return 0
+
+
+@dataclass
+class Chunk:
+    """One module of the input, from its text to its result."""
+
+    text: str
+    line: int
+    items: list[Item]
+    args: OptArgs
+    err: TextIO
+    happened: list[Diagnostic] = field(default_factory=list)
+
+    def run(self) -> str:
+        """The result as text. `happened` has the warnings and remarks, also when it fails."""
+        v = self.args.values
+        start = time.perf_counter()
+        ctx = make_context(allow_unregistered=v.allow_unregistered_dialect)
+        ctx.machine = load_backend("native").machine("native")
+        name = "<stdin>" if v.input_file == "-" else v.input_file
+        text = "\n" * self.line + self.text
+        module = parse_text(text, ctx, name=name, implicit_module=not v.no_implicit_module)
+        _load_resources(ctx, v.resources)
+        verify_module(module, ctx)
+        if v.verify_roundtrip:
+            _verify_roundtrip(module, ctx, name)
+        parsed = time.perf_counter()
+        items = list(self.items)
+        if v.run_reproducer:
+            stored, v.verify_each = read_reproducer(ctx)
+            items += stored
+        entry = claim_entry(module, v.entry_point) if v.mlc_pipeline or v.native else v.entry_point
+        if v.bisect:
+            return report_bisect(bisect(module, ctx, items, entry, v.seed), items)
+        tools = make_instruments(v, self.err, items, module, ctx, self.happened)
+        try:
+            run_pipeline(items, ctx, module, tools)
+        finally:
+            self.happened += remark_diagnostics(list(ctx.remarks))
+        ran = time.perf_counter()
+        if v.mlir_pass_statistics:
+            self.err.write(statistics_report(ctx.remarks, _names(items), v.mlir_pass_statistics_display))
+        if v.remarks:
+            write_remarks(ctx.remarks, self.err)
+        result = _result(module, ctx, self.args, entry)
+        if v.mlir_timing:
+            end = time.perf_counter()
+            around = [("Parser", parsed - start), ("Output", end - ran)]
+            self.err.write(timing_report(tools.timing, around, end - start, v.mlir_timing_display))
+        return result
+
+    def report(self) -> None:
+        """Print the warnings."""
+        for d in self.happened:
+            if d.kind == "warning":
+                self.err.write(f"{d.where or '<unknown>'}: warning: {d.text}\n")
+
+
+def _information(args: OptArgs) -> str | None:
+    """What flags ask for that need no input."""
+    v = args.values
     if v.version:
-        out.write(f"mlc-opt {mlc.__version__}\n")
-        return 0
+        libraries = " ".join(f"{name} {version(name)}" for name in ("xdsl", "numpy", "llvmlite"))
+        machine = load_backend("native").machine("native")
+        return f"mlc-opt {mlc.__version__}\n  with {libraries}\n  native target: {machine.name}\n"
     if v.show_dialects:
-        out.write("Available Dialects: " + ",".join(sorted(universe().all_dialects)) + "\n")
-        return 0
+        return "Available Dialects: " + ", ".join(sorted(universe().all_dialects)) + "\n"
     if v.list_passes:
+        lines: list[str] = []
         for name in pass_names():
             cls = load_pass(name)
             options = pass_options(cls)
-            out.write(f"{name}{'{' + options + '}' if options else ''}\n    {pass_summary(cls)}\n")
-            out.write(f"    {_promise(name, cls)}\n")
-        return 0
-    passes = args.passes + _table_passes(v.mlc_pipeline, v.mlc_to)
-    if v.dump_pass_pipeline:
-        err.write(f"Pass Manager with {len(passes)} passes:\n{pipeline_text(passes)}\n")
-    text = _read(v.input_file)
-    if v.run_reproducer:
-        passes = [*passes, *reproducer_pipeline(text)]
-    chunks = text.split("// -----") if v.split_input_file else [text]
-    results: list[str] = []
-    complaints: list[str] = []
-    line = 0
-    for chunk in chunks:
-        if v.verify_diagnostics:
-            complaints += _checked_chunk(chunk, line, passes, args, err)
-        else:
-            results.append(_one_chunk(chunk, line, passes, args, err)[0])
-        line += chunk.count("\n")
-    if complaints:
-        raise VerifyError("\n".join(complaints), where=v.input_file)
-    _write(v.output_file, "// -----\n".join(results), out)
-    return 0
+            lines.append(f"{name}{'{' + options + '}' if options else ''}\n    {pass_summary(cls)}\n")
+            lines.append(f"    {_promise(name, cls)}\n")
+        return "".join(lines)
+    return None
 
 
 def _promise(name: str, cls: type[ModulePass]) -> str:
@@ -87,32 +159,25 @@ def _promise(name: str, cls: type[ModulePass]) -> str:
     return f"{text}; rules: {', '.join(contract.rules)}" if contract.rules else text
 
 
-def _checked_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, err: TextIO) -> list[str]:
-    """Complaints about a chunk under --verify-diagnostics."""
-    happened: list[Diagnostic] = []
-    try:
-        ctx = _one_chunk(text, line, passes, args, err)[1]
-        happened += remark_diagnostics(list(ctx.remarks))
-    except MlcError as e:
-        happened.append(diagnostic_of(e))
-    return unmet(expectations(text, line + 1), happened)
+def _names(items: Sequence[Item]) -> list[str]:
+    """Names of all passes, in order."""
+    names: list[str] = []
+    for item in items:
+        names += _names(item.items) if isinstance(item, OpPipeline) else [item.name]
+    return names
 
 
-def _one_chunk(text: str, line: int, passes: list[ModulePass], args: OptArgs, err: TextIO) -> tuple[str, MlcContext]:
-    v = args.values
-    ctx = make_context(allow_unregistered=v.allow_unregistered_dialect)
-    ctx.machine = load_backend("native").machine("native")
-    name = "<stdin>" if v.input_file == "-" else v.input_file
-    module = parse_text("\n" * line + text if line else text, ctx, name=name)
-    _load_resources(ctx, v.resources)
-    verify_module(module, ctx)
-    entry = claim_entry(module, v.entry_point) if v.mlc_pipeline or v.native else v.entry_point
-    if v.bisect:
-        return report_bisect(bisect(module, ctx, passes, entry, v.seed), passes), ctx
-    tools = make_instruments(v, err, passes, module)
-    run_pipeline(passes, ctx, module, tools)
-    report(v, err, tools, ctx)
-    return _result(module, ctx, args, entry), ctx
+def _verify_roundtrip(module: ModuleOp, ctx: MlcContext, name: str) -> None:
+    """What is printed is read back as the same IR, in the custom and in the generic form."""
+    for generic in (False, True):
+        text = print_text(module, generic=generic)
+        form = "generic" if generic else "custom"
+        try:
+            again = parse_text(text, make_context(allow_unregistered=ctx.allow_unregistered), name=f"<{form} form>")
+        except MlcError as e:
+            raise VerifyError(f"the printed {form} form does not parse: {e}", where=name) from None
+        if not module.is_structurally_equivalent(again):
+            raise VerifyError(f"the printed {form} form is read as other IR", where=name)
 
 
 def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs, entry: str) -> str:
@@ -124,11 +189,13 @@ def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs, entry: str) -> str
         backend = load_backend("native")
         machine = backend.machine("native")
         return (backend.llvm_ir if v.emit == "llvm" else backend.assembly)(module, machine)
-    if v.mlir_elide_elementsattrs_if_larger is not None:
-        elide_large_constants(module, v.mlir_elide_elementsattrs_if_larger)
-        return print_text(module, generic=v.mlir_print_op_generic, debuginfo=v.mlir_print_debuginfo)
     return print_text(
-        module, generic=v.mlir_print_op_generic, debuginfo=v.mlir_print_debuginfo, ctx=ctx, resource_limit=TEXT_WEIGHTS
+        elided(module, v.mlir_elide_elementsattrs_if_larger),
+        generic=v.mlir_print_op_generic,
+        debuginfo=v.mlir_print_debuginfo,
+        ctx=ctx,
+        resource_limit=TEXT_WEIGHTS,
+        longest_resource=v.mlir_elide_resource_strings_if_larger,
     )
 
 
@@ -156,29 +223,3 @@ def _load_resources(ctx: MlcContext, files: list[str]) -> None:
             raise UsageError(f"cannot read weights '{file}': {e}", expected="a .safetensors file") from None
         for name, array in weights.items():
             ctx.resources.set(name, array)
-
-
-def _read(name: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as e:
-        raise UsageError(f"cannot read '{name}': {e.strerror or e}") from None
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as e:
-        line = data.count(b"\n", 0, e.start) + 1
-        raise ParseError("the text is not UTF-8", where=f"{name}:{line}", hint="is this a binary file?") from None
-
-
-def _write(name: str | None, text: str, out: TextIO) -> None:
-    if name is None or name == "-":
-        out.write(text)
-        return
-    target = Path(name)
-    try:
-        fd, temporary = tempfile.mkstemp(dir=target.parent or Path("."), prefix=target.name)
-        with os.fdopen(fd, "w", encoding="utf-8") as f:
-            f.write(text)
-        os.replace(temporary, target)
-    except OSError as e:
-        raise UsageError(f"cannot write '{name}': {e.strerror or e}") from None

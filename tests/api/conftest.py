@@ -30,6 +30,7 @@ class ReplayedUnit:
 
     module: ModuleOp
     ctx: MlcContext
+    executable: None = None
     phases: Any = field(default_factory=driver.Phases)
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
@@ -39,10 +40,6 @@ class ReplayedUnit:
         wanted = [dtypes[a.type.element_type] for a in forward.body.block.args]  # pyright: ignore
         tensors = [from_numpy(np.array(a), d) for a, d in zip(inputs, wanted, strict=True)]
         return [to_numpy(r.contiguous()).copy() for r in replay(self.module, self.ctx.resources, tensors)]
-
-    def remarks(self) -> list[Any]:
-        """None."""
-        return []
 
 
 @pytest.fixture

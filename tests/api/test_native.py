@@ -125,6 +125,15 @@ def test_unsigned_bytes_keep_their_upper_half(fn):
     assert torch.equal(got, want)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int16, torch.bool])
+def test_literals_of_every_dtype(dtype: torch.dtype, cache_dir: Path):
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x > 0, torch.tensor([0.25, 3, 0, -2]).to(dtype), torch.zeros((), dtype=dtype))
+
+    x = torch.tensor([1.0, -1.0, 1.0, 1.0])
+    torch.testing.assert_close(mlc.compile(fn)(x), fn(x), rtol=0, atol=0)
+
+
 def test_copies_and_pickles_compile_again():
     model = nn.Linear(4, 3)
     x = torch.randn(2, 4)

@@ -20,8 +20,9 @@ from mlc.dialects.torch import BaseTensorType, OperatorOp, VTensorLiteralOp, VTe
 from mlc.dialects.torch.constants import ScalarConstant
 from mlc.frontends.torch import Binding, Captured, capture
 from mlc.frontends.torch.arrays import ELEMENT_TYPES, SCALAR_TYPE_NUMBERS, from_numpy, to_numpy
-from mlc.frontends.torch.binding import Miss, Run
+from mlc.frontends.torch.binding import Run
 from mlc.frontends.torch.captured import TensorGuard
+from mlc.frontends.torch.quick_call import Miss
 from mlc.ir.context import make_context
 from mlc.ir.resources import ResourceStore
 from mlc.ir.verifier import verify_module

@@ -228,6 +228,15 @@ def test_constants_from_weights(parse):
     assert bits(evaluate_constant(module, "const.w", store)) == bits(w.reshape(2, 2, 3).transpose(0, 2, 1).copy())
 
 
+def test_bf16_constants_are_bits_as_in_the_weight_store(parse):
+    module = parse("""func.func private @const.w() -> tensor<3xbf16> attributes {constant} {
+      %w = arith.constant dense<[1.0, -2.5, 0.25]> : tensor<3xbf16>
+      func.return %w : tensor<3xbf16>
+    }""")
+    got = evaluate_constant(module, "const.w", ResourceStore())
+    assert got.dtype == np.uint16 and got.tolist() == [0x3F80, 0xC020, 0x3E80]
+
+
 def test_reading_an_undefined_tensor_shows(run):
     text = """func.func @f() -> tensor<2xf32> {
       %e = tensor.empty() : tensor<2xf32>

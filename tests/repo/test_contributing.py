@@ -47,7 +47,7 @@ def test_dialect_and_pass_are_found_by_entry_point(tmp_path: Path):
         assert r.returncode == 0, r.stderr
         return r.stdout
 
-    assert "example" in opt("--show-dialects").split("Dialects: ")[1].strip().split(",")
+    assert "example" in opt("--show-dialects").split("Dialects: ")[1].strip().split(", ")
     assert "example-negate-twice\n    Drop pairs of negations" in opt("--list-passes")
     assert "example.squared_relu" in opt(str(source), "--example-negate-twice")
     assert "%0 = float32[2]" in opt(str(source), "--run")

@@ -41,17 +41,23 @@ REJECTED = {
     "types disagree": (GOOD.replace("-> i32", "-> i64"), "input.mlir:"),
     "bad type": (GOOD.replace("%a: i32", "%a: i3two"), "input.mlir:1"),
     "binary": (bytes(range(256)) * 4, "input.mlir"),
+    "odd iterator": (
+        "#m = affine_map<(d0) -> (d0)>\nfunc.func @f(%a: tensor<2xf32>) -> tensor<2xf32> {\n"
+        '%0 = linalg.generic {indexing_maps = [#m], iterator_types = ["lel"]} outs(%a : tensor<2xf32>) {\n'
+        "^bb0(%x: f32): linalg.yield %x : f32 } -> tensor<2xf32>\n func.return %0 : tensor<2xf32> }",
+        "input.mlir:3",
+    ),
     "nul": (GOOD.replace("addi", "ad\0di"), "NUL"),
     "not utf-8": (GOOD.encode() + b"\xff\xfe", "UTF-8"),
     "unterminated string": ('func.func @f() attributes {a = "' + "x" * 200 + "\n", "string without an end"),
     "missing callee": ("func.func @f() { func.call @g() : () -> ()\n func.return }", "@g"),
     "bad hex": (
-        'func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n'
+        "func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n"
         '{-# dialect_resources: { builtin: { w: "0xZZ" } } #-}',
         "w",
     ),
     "short resource": (
-        'func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n'
+        "func.func @f() { %0 = arith.constant dense_resource<w> : tensor<2xf32>\n func.return }\n"
         '{-# dialect_resources: { builtin: { w: "0x0400000000000000" } } #-}',
         "expected: 8 for",
     ),
@@ -61,6 +67,8 @@ LIMITS = {
     "nesting": ("func.func @f() " + "{" * 5000, "nesting"),
     "attribute nesting": ("func.func @f() attributes {a = " + "[" * 5000, "nesting"),
     "splat": ("func.func @f() { %0 = arith.constant dense<0.0> : tensor<1000000000000xf32>\n func.return }", "splat"),
+    "wide integer": ("func.func @f(%a: i4294967296) { func.return }", "expected: at most 4096 bits"),
+    "wide array": ("func.func @f() attributes {a = array<i99999999999999: 0>} { func.return }", "integer type"),
     "long number": ("func.func @f() { %0 = arith.constant " + "9" * 5000 + " : i32\n func.return }", "digits"),
 }
 
@@ -152,9 +160,7 @@ def _mutate(data: bytearray, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-SEEDS = sorted(
-    [*(ROOT / "tests/lowering").rglob("*.mlir"), ROOT / "examples/mlp.mlir", ROOT / "tests/tools/cse.mlir"]
-)
+SEEDS = sorted([*(ROOT / "tests/lowering").rglob("*.mlir"), ROOT / "examples/mlp.mlir", ROOT / "tests/tools/cse.mlir"])
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -6,15 +6,14 @@ Each class is one family of what torch-mlir emits. Imported only by `export.py`,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.export import Dim
 from torch.nn import functional as F
 
-Program = tuple[nn.Module, tuple[Any, ...], Any, Sequence[tuple[int, ...]]]
+from tests.upstream.function_programs import FUNCTIONS, Program
 
 
 class Convolutional(nn.Module):
@@ -218,4 +217,5 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
     "math": lambda: (Math(), (torch.randn(3, 5),), None, ()),
     "gather": lambda: (Gather(), (torch.randn(3, 3), torch.randint(0, 3, (3, 3))), None, ()),
     "images": lambda: (Images(), (torch.randn(1, 4, 4, 5),), None, ()),
+    **FUNCTIONS,
 }

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 
-from mlc.errors import MlcError
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
 from mlc.ir.verifier import verify_module
@@ -28,22 +27,10 @@ NAMES = (
     "convolutional", "linear_chain", "attention", "lstm_cell", "embedding", "reductions", "views", "comparisons",
     "dynamic_mlp", "dynamic_shapes", "dynamic_images", "integers", "math", "gather", "images",
 )  # fmt: skip
-LINALG = (
-    "convolutional",
-    "linear_chain",
-    "attention",
-    "lstm_cell",
-    "embedding",
-    "views",
-    "comparisons",
-    "math",
-    "images",
-)
-REFUSED = {
-    "reductions": "tm_tensor.scan",  # torch-mlir's private dialect, for cumsum
-    "gather": "tm_tensor.scatter",
-    "integers": "TorchMlirCompilerError",  # torch-mlir does not lower this one itself: bitwise_xor with a scalar
-}
+FUNCTIONS = ("windows", "scans", "orders", "scatters", "dynamic_views", "dynamic_products", "activations")
+NOT_LOWERED = {
+    "integers": "TorchMlirCompilerError"
+}  # torch-mlir does not lower this one itself: bitwise_xor with a scalar
 
 
 @pytest.fixture(scope="session")
@@ -106,16 +93,21 @@ def test_whole_pipeline(name: str, exported: dict[str, Any], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["interpreter", "native"])
-@pytest.mark.parametrize("name", [*LINALG, "dynamic_mlp"])
+@pytest.mark.parametrize("name", [n for n in (*NAMES, *FUNCTIONS) if n not in NOT_LOWERED])
 def test_linalg_on_tensors(name: str, native: bool, exported: dict[str, Any]) -> None:
     check(exported[name]["texts"]["linalg-on-tensors"], exported[name]["calls"], native=native)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_linalg_on_tensors_holds_beyond_upstream_is_named(name: str, exported: dict[str, Any]) -> None:
-    text = exported[name]["texts"]["linalg-on-tensors"]
-    if text.startswith("//"):
-        assert REFUSED[name] in text
-        return
-    with pytest.raises(MlcError, match=REFUSED[name]):
-        parse_text(text, make_context())
+@pytest.mark.parametrize("name", NOT_LOWERED)
+def test_what_torch_mlir_cannot_lower(name: str, exported: dict[str, Any]) -> None:
+    assert NOT_LOWERED[name] in exported[name]["texts"]["linalg-on-tensors"]
+
+
+@pytest.mark.parametrize("name", (*NAMES, *FUNCTIONS))
+def test_text_round_trips(name: str, exported: dict[str, Any], tmp_path: Path) -> None:
+    for kind, text in exported[name]["texts"].items():
+        if not text.startswith("//"):
+            path = tmp_path / f"{kind}.mlir"
+            path.write_text(text)
+            err = io.StringIO()
+            assert main([str(path), "--verify-roundtrip"], stdout=io.StringIO(), stderr=err) == 0, err.getvalue()

@@ -16,7 +16,9 @@ from xdsl.dialects.builtin import ModuleOp
 from mlc.backends.llvm import compile as codegen
 from mlc.backends.llvm.jit import NativeLibrary, load_objects
 from mlc.backends.llvm.target import feature_string, host_machine, triple, tune_cpu
+from mlc.backends.llvm.thread_pool import thread_pool
 from mlc.backends.machine import PRESETS, MachineModel, preset
+from mlc.runtime.threads import ThreadPool
 
 NATIVE = "native"
 
@@ -58,6 +60,10 @@ class CPUBackend:
     def load(self, objects: Sequence[bytes]) -> NativeLibrary:
         """Link objects into this process."""
         return load_objects(objects)
+
+    def thread_pool(self) -> ThreadPool | None:
+        """The worker threads of this process."""
+        return thread_pool()
 
 
 CPU_BACKEND = CPUBackend()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Sequence
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,10 @@ from xdsl.dialects.builtin import ModuleOp
 
 from mlc.backends.llvm import emit_ops  # noqa: F401  registers the ops
 from mlc.backends.llvm.emit import Emitter
-from mlc.backends.llvm.target import available_cores, feature_string, generic_cpu, host_machine, initialize, triple
+from mlc.backends.llvm.target import feature_string, generic_cpu, host_machine, initialize, triple
 from mlc.backends.machine import MachineModel
 from mlc.errors import InternalError, UsageError, VerifyError
+from mlc.runtime.threads import available_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class CodegenOptions:
 DEFAULT = CodegenOptions()
 
 _VECTOR = re.compile(r"<\d+ x [a-z]")
+_FAILS = re.compile(r"^  ret i32 [1-9]", re.MULTILINE)
 
 
 def llvm_ir(module: ModuleOp, machine: MachineModel | None = None, *, debug: bool = False) -> str:
@@ -67,7 +70,8 @@ def compile_many(
     options = CodegenOptions(opt_level=opt_level, debug=debug)
     target = machine or host_machine()
     workers = min(len(modules), threads or available_cores())
-    if workers <= 1:
+    at_exit = not threading.main_thread().is_alive()  # Python starts no threads then
+    if workers <= 1 or at_exit:
         return [compile_ir(llvm_ir(m, target, debug=debug), target, options) for m in modules]
     with ThreadPoolExecutor(workers) as pool:
         # Text is made here, where the IR lives; LLVM works on it in the threads meanwhile.
@@ -150,15 +154,17 @@ class _Job:
         """LLVM's default pipeline for the level, less what the lowering has done already.
 
         Code that comes vectorised and unrolled gains nothing from LLVM's vectorisers and unroller (measured on the
-        kernels of five models: no change in speed, a quarter to a third of the time); scalar loops do.
+        kernels of five models: no change in speed, a quarter to a third of the time); scalar loops do. Loops that a
+        failed `cf.assert` leaves early are not vectorised: LLVM would count their iterations by 128-bit divisions,
+        which are calls of a library that nobody links.
         """
         level = self.options.opt_level
         if level == 0:
             return
         scalar = level >= 3 or (level == 2 and _VECTOR.search(self.text) is None)
         tuning = llvm.create_pipeline_tuning_options(level)
-        tuning.loop_vectorization = scalar
-        tuning.loop_interleaving = scalar
+        tuning.loop_vectorization = scalar and _FAILS.search(self.text) is None
+        tuning.loop_interleaving = tuning.loop_vectorization
         tuning.loop_unrolling = scalar
         tuning.slp_vectorization = level >= 3
         builder = llvm.create_pass_builder(self.target_machine, tuning)

@@ -90,15 +90,3 @@ def _cache_bytes(level: int) -> int | None:
         size = os.sysconf(name)
         return size if size > 0 else None
     return None
-
-
-def available_cores() -> int:
-    """Cores this process may use: its affinity, and the quota of its control group."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores
-    return cores

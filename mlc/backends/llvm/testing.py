@@ -25,6 +25,7 @@ from xdsl.ir import Attribute
 
 from mlc.backends.llvm.compile import compile_llvm_module
 from mlc.backends.llvm.jit import NativeLibrary, load_objects
+from mlc.backends.llvm.thread_pool import thread_pool
 from mlc.backends.machine import MachineModel
 from mlc.errors import ExecutionError, UsageError
 from mlc.ir.context import MlcContext, make_context
@@ -37,7 +38,7 @@ _SCALARS: dict[str, Any] = {
 
 
 class NativeKernel:
-    """A compiled function, called with numpy arrays for memrefs and numbers for scalars."""
+    """A compiled function, called with numpy arrays for memrefs and numbers for scalars. `threads`: for a kernel."""
 
     def __init__(
         self,
@@ -46,6 +47,8 @@ class NativeKernel:
         types: Sequence[Attribute],
         messages: Sequence[str],
         result: Attribute | None,
+        *,
+        kernel: bool = False,
     ) -> None:
         self.library = library
         self.name = name
@@ -60,6 +63,10 @@ class NativeKernel:
                 argtypes += [ctypes.c_void_p] + [ctypes.c_int64] * (len(dynamic_sizes(ty)) + len(dynamic_strides(ty)))
             else:
                 argtypes.append(_SCALARS[str(ty)])
+        self.kernel = kernel
+        self.threads = 1
+        if kernel:
+            argtypes.append(ctypes.c_void_p)
         self.pointer: Callable[..., Any] = ctypes.CFUNCTYPE(restype, *argtypes)(self.address)
 
     def arguments(self, args: Sequence[Any]) -> list[Any]:
@@ -78,6 +85,9 @@ class NativeKernel:
             out.append(value.ctypes.data)
             out += [value.shape[i] for i in dynamic_sizes(ty)]
             out += [value.strides[i] // value.dtype.itemsize for i in dynamic_strides(ty)]
+        if self.kernel:
+            pool = thread_pool()
+            out.append(pool.team(self.threads) if pool is not None else 0)
         return out
 
     def __call__(self, *args: Any) -> Any:
@@ -117,13 +127,22 @@ def compile_functions(
     ctx: MlcContext | None = None,
 ) -> dict[str, NativeKernel]:
     """Lower (a copy of) a loops-level module, compile and load it: all its functions by name."""
-    types = {op.sym_name.data: op.function_type for op in module.ops if isinstance(op, func.FuncOp) and op.body.blocks}
+    sources = {op.sym_name.data: op for op in module.ops if isinstance(op, func.FuncOp) and op.body.blocks}
+    sources = {name: op for name, op in sources.items() if "parallel" not in op.attributes}
+    types = {name: op.function_type for name, op in sources.items()}
     copy = module.clone()
     make_pass("convert-to-llvm", {}).apply(ctx or make_context(), copy)
     library = load_objects([compile_llvm_module(copy, machine, opt_level=opt_level)], exports=list(types))
     messages = {op.sym_name.data: failure_messages(op) for op in copy.ops if isinstance(op, llvm.FuncOp)}
     return {
-        name: NativeKernel(library, name, list(ty.inputs), messages[name], next(iter(ty.outputs), None))
+        name: NativeKernel(
+            library,
+            name,
+            list(ty.inputs),
+            messages[name],
+            next(iter(ty.outputs), None),
+            kernel="kernel" in sources[name].attributes,
+        )
         for name, ty in types.items()
     }
 

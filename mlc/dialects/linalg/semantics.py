@@ -19,6 +19,7 @@ from xdsl.ir.affine import AffineMap
 
 from mlc.dialects.linalg.access import Access, loop_ranges
 from mlc.dialects.linalg.accumulate import accumulate
+from mlc.dialects.linalg.named_ops import NAMES
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Results, Runner, fail, semantics
 
@@ -26,7 +27,6 @@ NAMED = [
     "linalg.add",
     "linalg.sub",
     "linalg.mul",
-    "linalg.div",
     "linalg.max",
     "linalg.min",
     "linalg.exp",
@@ -50,6 +50,7 @@ NAMED = [
     "linalg.conv_2d_nhwc_fhwc",
     "linalg.depthwise_conv_2d_nchw_chw",
     "linalg.depthwise_conv_2d_nhwc_hwc",
+    *NAMES,
 ]
 
 

@@ -41,7 +41,8 @@ def pair(a: int, b: int) -> DenseIntElementsAttr:
     return DenseIntElementsAttr.from_list(TensorType(i64, [2]), [a, b])
 
 
-def _iterators(kinds: str) -> ArrayAttr[IteratorTypeAttr]:
+def iterators(kinds: str) -> ArrayAttr[IteratorTypeAttr]:
+    """The attribute of `ppr`: parallel and reduction loops."""
     return ArrayAttr(IteratorTypeAttr.parallel() if k == "p" else IteratorTypeAttr.reduction() for k in kinds)
 
 
@@ -62,7 +63,8 @@ def _widened(value: SSAValue, wanted: Attribute) -> SSAValue:
     return (arith.TruncIOp(value, wanted) if narrow else arith.ExtSIOp(value, wanted)).results[0]
 
 
-def _multiply_add(arg_types: Sequence[Attribute]) -> Region:
+def multiply_add(arg_types: Sequence[Attribute]) -> Region:
+    """The body `acc + a * b`, in the type of `acc`."""
     floats = isinstance(arg_types[-1], AnyFloat)
 
     @Builder.implicit_region(arg_types)
@@ -137,7 +139,7 @@ class MatmulOp(ops.MatmulOp):
 
     @classmethod
     def get_hidden_region(cls, inputs: Sequence[SSAValue], outputs: Sequence[SSAValue]) -> Region:
-        return _multiply_add(cls.body_arg_types((*inputs, *outputs)))
+        return multiply_add(cls.body_arg_types((*inputs, *outputs)))
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:
@@ -185,7 +187,7 @@ class BatchMatmulOp(abstract_ops.NamedOperation):
 
     @classmethod
     def get_hidden_region(cls, inputs: Sequence[SSAValue], outputs: Sequence[SSAValue]) -> Region:
-        return _multiply_add(cls.body_arg_types((*inputs, *outputs)))
+        return multiply_add(cls.body_arg_types((*inputs, *outputs)))
 
     def get_default_indexing_maps(self) -> Sequence[AffineMap]:
         return tuple(m.data for m in self.indexing_maps)
@@ -194,7 +196,7 @@ class BatchMatmulOp(abstract_ops.NamedOperation):
         return self.indexing_maps
 
     def get_iterator_types(self) -> ArrayAttr[IteratorTypeAttr]:
-        return _iterators("pppr")
+        return iterators("pppr")
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:
@@ -234,7 +236,7 @@ class _WindowOperation(abstract_ops.NamedOperation):
         )
 
     def get_iterator_types(self) -> ArrayAttr[IteratorTypeAttr]:
-        return _iterators("pppprr")
+        return iterators("pppprr")
 
     def _window_maps(self, layout: str, window: str, loops: str) -> Sequence[AffineMap]:
         """Maps from letters: `layout` orders n, c, h, w of input and output, `loops` all six loops."""
@@ -257,7 +259,7 @@ class _WindowOperation(abstract_ops.NamedOperation):
 class _DepthwiseConvOperation(_WindowOperation):
     @classmethod
     def get_hidden_region(cls, inputs: Sequence[SSAValue], outputs: Sequence[SSAValue]) -> Region:
-        return _multiply_add(cls.body_arg_types((*inputs, *outputs)))
+        return multiply_add(cls.body_arg_types((*inputs, *outputs)))
 
 
 @irdl_op_definition

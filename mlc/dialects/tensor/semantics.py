@@ -24,8 +24,9 @@ def undefined(shape: tuple[int, ...], t: Attribute, run: Runner) -> np.ndarray:
         raise ValueError(f"negative size in {list(shape)}")
     dtype = run.domain.dtype(element_type(t))
     if is_float(t):
-        return np.full(shape, run.domain.constant(np.float32(np.nan), element_type(t)), dtype=dtype)
-    return np.full(shape, -1 if dtype.kind == "i" else 1, dtype=dtype)
+        value = run.domain.constant(np.float32(np.nan), element_type(t))
+        return np.broadcast_to(np.asarray(value, dtype=dtype), shape)
+    return np.broadcast_to(np.asarray(-1 if dtype.kind == "i" else 1, dtype=dtype), shape)
 
 
 @semantics("tensor.empty")

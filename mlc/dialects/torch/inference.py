@@ -22,6 +22,7 @@ from mlc.dialects.torch.aten import AtenOp
 from mlc.dialects.torch.prim import PrimListUnpackOp
 from mlc.dialects.torch.promotion import CannotInfer
 from mlc.dialects.torch.schema import Schema, SchemaType, has_schema, schema
+from mlc.dialects.torch.second_names import SECOND_NAMES
 from mlc.dialects.torch.types import (
     ANY,
     BOOL,
@@ -37,6 +38,7 @@ from mlc.dialects.torch.types import (
     VTensorType,
 )
 from mlc.dialects.torch.values import NOT_CONSTANT, constant_value, list_elements, strip_casts
+from mlc.ir.registering import is_made_again
 
 Rule = Callable[..., Any]
 """Arguments in schema order -> the result: a type, a list of tensor types, or a tuple of these for several results."""
@@ -62,7 +64,7 @@ def infers(*names: str) -> Callable[[Rule], Rule]:
 
     def register(rule: Rule) -> Rule:
         for name in names:
-            if name in _RULES or not has_schema(name):
+            if (name in _RULES and not is_made_again(_RULES[name], rule)) or not has_schema(name):
                 raise ValueError(f"inference of {name} given twice, or there is no such op")
             _RULES[name] = rule
         return rule
@@ -78,6 +80,9 @@ def _load() -> None:
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
         if info.name.startswith("inference_"):
             importlib.import_module(f"mlc.dialects.torch.{info.name}")
+    for second, first in SECOND_NAMES.items():
+        if first in _RULES:
+            _RULES.setdefault(second, _RULES[first])
     _loaded = True
 
 

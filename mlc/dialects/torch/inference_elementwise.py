@@ -16,7 +16,7 @@ from mlc.dialects.torch.promotion import (
     to_real,
 )
 from mlc.dialects.torch.shapes import broadcast, dims, known, like, tensor
-from mlc.dialects.torch.types import f32, i1
+from mlc.dialects.torch.types import f32, i1, si32
 
 
 @infers(
@@ -39,7 +39,7 @@ def same(x: Any, *_: Any) -> Any:
         """
         clone contiguous detach alias lift_fresh_copy lift_fresh log_sigmoid softplus softshrink hardshrink
         prelu _prelu_kernel conj _conj resolve_conj resolve_neg flip roll copy nan_to_num
-        fliplr flipud masked_scatter index_fill.int_Scalar index_fill.int_Tensor index_add index_copy
+        fliplr flipud masked_scatter index_fill.int_Scalar index_fill.int_Tensor index_add index_copy index_reduce
         scatter.src scatter.value scatter.reduce scatter.value_reduce scatter_add scatter_reduce.two
         index_put _index_put_impl index_put.hacked_twin slice_scatter select_scatter diagonal_scatter
         as_strided_scatter bernoulli bernoulli.p normal_functional uniform exponential put
@@ -56,7 +56,8 @@ def same_no_inplace(x: Any, *_: Any) -> Any:
     *aten(
         """
         exp exp2 expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tan asin acos atan sinh cosh tanh asinh
-        acosh atanh sigmoid erf erfc erfinv lgamma digamma sinc i0 deg2rad rad2deg logit
+        acosh atanh sigmoid erf erfc erfinv lgamma digamma sinc i0 deg2rad rad2deg logit special_erfcx special_ndtri
+        special_i0e special_i1 special_i1e
         """
     )
 )
@@ -75,6 +76,12 @@ def float_unary(x: Any, *_: Any) -> Any:
 def real_unary(x: Any) -> Any:
     """Complex numbers become their real type."""
     return like(x, dtype=to_real(tensor_dtype(x)))
+
+
+@infers(*aten("frexp.Tensor"))
+def frexp(x: Any) -> Any:
+    """Mantissa and exponent."""
+    return like(x), like(x, dtype=si32)
 
 
 @infers(*aten("angle"))
@@ -125,7 +132,8 @@ def comparison(a: Any, b: Any, *_: Any) -> Any:
         """
         rsub.Tensor rsub.Scalar maximum minimum fmax fmin max.other min.other __and__.Tensor __and__.Scalar
         __or__.Tensor __or__.Scalar __xor__.Tensor __xor__.Scalar __lshift__.Scalar __lshift__.Tensor
-        __rshift__.Scalar __rshift__.Tensor remainder.Scalar_Tensor
+        __rshift__.Scalar __rshift__.Tensor remainder.Scalar_Tensor bitwise_and.Scalar_Tensor bitwise_or.Scalar_Tensor bitwise_xor.Scalar_Tensor
+        bitwise_left_shift.Scalar_Tensor bitwise_right_shift.Scalar_Tensor
         """
     )
 )

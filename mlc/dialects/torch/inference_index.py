@@ -193,6 +193,25 @@ def embedding(weight: Any, indices: Any, *_: Any) -> Any:
     return like(weight, (*dims(indices), dims(weight)[1]))
 
 
+@infers(*aten("embedding_bag embedding_bag.padding_idx _embedding_bag _embedding_bag_forward_only"))
+def embedding_bag(
+    weight: Any,
+    _indices: Any,
+    offsets: Any,
+    _by_frequency: Any = False,
+    _mode: Any = 0,
+    _sparse: Any = False,
+    _factors: Any = None,
+    ends_with_total: Any = False,
+    _padding: Any = None,
+) -> Any:
+    """A row for each bag; what else is returned serves the backward pass."""
+    bags = dims(offsets)[0]
+    rows = None if bags is None else bags - bool(known(ends_with_total))
+    rest = tensor((None,), si64)
+    return like(weight, (rows, dims(weight)[1])), rest, rest, rest
+
+
 @infers(
     *aten(
         """

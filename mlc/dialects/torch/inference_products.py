@@ -146,3 +146,11 @@ def fft_r2c(x: Any, dim: Any, _normalization: Any, onesided: Any) -> Any:
         size = shape[last]
         shape[last] = None if size is None else add(size // 2, 1)
     return like(x, shape, ComplexType(tensor_dtype(x)))  # pyright: ignore[reportArgumentType]
+
+
+@infers(*aten("_grouped_mm"))
+def grouped_mm(a: Any, b: Any, *_: Any) -> Any:
+    """Rows of the left side, columns of the right ones."""
+    if len(dims(a)) != 2 or len(dims(b)) != 3:
+        raise CannotInfer("groups of another kind")
+    return like(a, (dims(a)[0], dims(b)[2]))

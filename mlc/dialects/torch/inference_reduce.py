@@ -98,13 +98,13 @@ def aminmax(x: Any, dim: Any = None, keepdim: Any = False) -> Any:
     return out, out
 
 
-@infers(*aten("max min median"))
+@infers(*aten("max min median nanmedian"))
 def full_extreme(x: Any) -> Any:
     """One element."""
     return tensor((), tensor_dtype(x))
 
 
-@infers(*aten("max.dim min.dim median.dim mode"))
+@infers(*aten("max.dim min.dim median.dim nanmedian.dim mode"))
 def extreme_dim(x: Any, dim: Any = -1, keepdim: Any = False) -> Any:
     """Values and their indices."""
     return _reduce(x, dim, keepdim, tensor_dtype(x)), _reduce(x, dim, keepdim, si64)
@@ -128,7 +128,13 @@ def full_any(x: Any) -> Any:
     return tensor((), _bool(x))
 
 
-@infers(*aten("any.dim all.dim any.dims all.dims"))
+@infers(*aten("any.dims all.dims"))
+def any_list(x: Any, dim: Any = None, keepdim: Any = False) -> Any:
+    """Bools (ui8 for ui8); no dims are no dims, not all of them."""
+    return like(x, dtype=_bool(x)) if known(dim) == [] else any_dims(x, dim, keepdim)
+
+
+@infers(*aten("any.dim all.dim"))
 def any_dims(x: Any, dim: Any, keepdim: Any = False) -> Any:
     """Bools (ui8 for ui8)."""
     return _reduce(x, dim, keepdim, _bool(x))
@@ -201,6 +207,12 @@ def sort(x: Any, *_: Any, **__: Any) -> Any:
     return like(x), like(x, dtype=si64)
 
 
+@infers(*aten("msort"))
+def msort(x: Any) -> Any:
+    """Values."""
+    return like(x)
+
+
 @infers(*aten("argsort argsort.stable"))
 def argsort(x: Any, *_: Any, **__: Any) -> Any:
     """Indices."""
@@ -226,6 +238,18 @@ def bincount(_x: Any, weights: Any = None, _minlength: Any = 0) -> Any:
 def bucketize(x: Any, _boundaries: Any, out_int32: Any = False, right: Any = False) -> Any:
     """Indices."""
     return like(x, dtype=si32 if known(out_int32) else si64)
+
+
+@infers(*aten("bucketize.Scalar"))
+def bucketize_number(_x: Any, _boundaries: Any, out_int32: Any = False, right: Any = False) -> Any:
+    """An index."""
+    return tensor((), si32 if known(out_int32) else si64)
+
+
+@infers(*aten("searchsorted.Scalar"))
+def searchsorted_number(_sorted: Any, _x: Any, out_int32: Any = False, *_: Any) -> Any:
+    """An index."""
+    return tensor((), si32 if known(out_int32) else si64)
 
 
 @infers(*aten("searchsorted.Tensor"))

@@ -205,7 +205,12 @@ for _name, _count in (
     infers(f"aten.upsample_{_name}.vec")(_upsampled_vec(_count))
 
 
-@infers(*aten("grid_sampler_2d grid_sampler"))
+for _name in ("bilinear2d", "bicubic2d"):
+    infers(f"aten._upsample_{_name}_aa")(_upsampled(2))
+    infers(f"aten._upsample_{_name}_aa.vec")(_upsampled_vec(2))
+
+
+@infers(*aten("grid_sampler_2d grid_sampler_3d grid_sampler"))
 def grid_sampler(x: Any, grid: Any, *_: Any) -> Any:
     """The input's channels on the grid."""
     return like(x, (*dims(x)[:2], *dims(grid)[1:-1]))

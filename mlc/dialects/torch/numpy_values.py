@@ -178,6 +178,7 @@ def _inner(declared: Attribute) -> Attribute:
 
 
 AtenFn = Callable[..., Any]
+MEANINGS: dict[str, AtenFn] = {}
 
 
 def aten(names: str) -> Callable[[AtenFn], AtenFn]:
@@ -190,6 +191,7 @@ def torch_semantics(names: str) -> Callable[[AtenFn], AtenFn]:
 
     def register(fn: AtenFn) -> AtenFn:
         for name in names.split():
+            MEANINGS[name] = fn
             semantics(f"torch.{name}")(_wrap(name, fn))
         return fn
 

@@ -199,3 +199,8 @@ def from_scalar_type(number: Any) -> Attribute:
     if not isinstance(number, int) or number not in SCALAR_TYPES:
         raise CannotInfer(f"dtype {number} unknown")
     return SCALAR_TYPES[number]
+
+
+def scalar_type_number(dtype: Attribute) -> int:
+    """The `dtype` argument that stands for a dtype."""
+    return next(number for number, known in SCALAR_TYPES.items() if known == dtype)

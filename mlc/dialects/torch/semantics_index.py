@@ -123,6 +123,23 @@ def scatter_reduce(
     return out.reshape(x.shape)
 
 
+@aten("index_reduce")
+def index_reduce(
+    c: Call, x: np.ndarray, dim: int, indices: np.ndarray, source: np.ndarray, reduce: str, include_self: bool = True
+) -> Any:
+    """As scatter_reduce, one index for a whole slice."""
+    shape = [1] * source.ndim
+    shape[axis(dim, source.ndim)] = indices.size
+    wide = np.broadcast_to(indices.reshape(shape), source.shape)
+    return scatter_reduce(c, x, dim, wide, source, reduce, include_self)
+
+
+@aten("put")
+def put(c: Call, x: np.ndarray, indices: np.ndarray, source: np.ndarray, accumulate: bool = False) -> Any:
+    """Elements written, or added, by their number in row-major order."""
+    return index_put(c, x.reshape(-1), [indices.reshape(-1)], source.reshape(-1), accumulate).reshape(x.shape)
+
+
 def _neutral(reduce: str, dtype: np.dtype[Any]) -> Any:
     if reduce in ("sum", "mean"):
         return 0
@@ -216,3 +233,21 @@ def as_strided(c: Call, x: np.ndarray, size: Any, stride: Any, offset: Any = Non
     for count, step in zip(size, stride, strict=True):
         where = where[..., None] + np.arange(count) * step
     return flat[_check_range(c, where, flat.size)]
+
+
+@aten("nonzero_static")
+def nonzero_static(_c: Call, x: np.ndarray, size: int, fill_value: int = -1) -> Any:
+    """The first `size` rows of nonzero, filled up."""
+    found = np.argwhere(x)[:size]
+    return np.concatenate([found, np.full((size - len(found), x.ndim), fill_value, found.dtype)])
+
+
+@aten("as_strided_scatter")
+def as_strided_scatter(c: Call, x: np.ndarray, source: np.ndarray, size: Any, stride: Any, offset: Any = None) -> Any:
+    """A contiguous tensor with elements by offset and strides written."""
+    flat = np.ascontiguousarray(x).reshape(-1).copy()
+    where = np.asarray(offset or 0)
+    for count, step in zip(size, stride, strict=True):
+        where = where[..., None] + np.arange(count) * step
+    flat[_check_range(c, where, flat.size)] = source
+    return flat.reshape(x.shape)

@@ -206,16 +206,28 @@ def argmin(c: Call, x: np.ndarray, dim: Any = None, keepdim: bool = False) -> An
     return _arg_extreme(x, dim, keepdim, np.argmin)
 
 
-@aten("any any.dim any.dims")
+@aten("any any.dim")
 def any_(_c: Call, x: np.ndarray, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether some element is not 0."""
     return (x != 0).any(axis=axes(dim, x.ndim), keepdims=keepdim)
 
 
-@aten("all all.dim all.dims")
+@aten("all all.dim")
 def all_(_c: Call, x: np.ndarray, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether no element is 0."""
     return (x != 0).all(axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+@aten("any.dims")
+def any_dims(c: Call, x: np.ndarray, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether some element is not 0; over no dims, each for itself."""
+    return x != 0 if dim == [] else any_(c, x, dim, keepdim)
+
+
+@aten("all.dims")
+def all_dims(c: Call, x: np.ndarray, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether no element is 0; over no dims, each for itself."""
+    return x != 0 if dim == [] else all_(c, x, dim, keepdim)
 
 
 @aten("count_nonzero count_nonzero.dim_IntList")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mlc.dialects.torch.numpy_values import Call, aten, axis, is_float
 from mlc.dialects.torch.semantics_reduce import pick
-from mlc.errors import UnsupportedError
 
 
 def sorted_indices(x: np.ndarray, dim: int, descending: bool) -> np.ndarray:
@@ -79,6 +79,61 @@ def median(_c: Call, x: np.ndarray) -> Any:
     return flat[-1] if is_float(x) and np.isnan(flat[-1]) else flat[(flat.size - 1) // 2]
 
 
+@aten("median.dim")
+def median_dim(_c: Call, x: np.ndarray, dim: int = -1, keepdim: bool = False) -> Any:
+    """The lower median and where it stands; the first NaN if there is one."""
+    return _of_rows(x, dim, keepdim, _median_place)
+
+
+@aten("nanmedian")
+def nanmedian(_c: Call, x: np.ndarray) -> Any:
+    """The lower median of all elements that are not NaN."""
+    flat = x.reshape(-1)
+    return flat[_nanmedian_place(flat)] if flat.size else np.asarray(math.nan)
+
+
+@aten("nanmedian.dim")
+def nanmedian_dim(_c: Call, x: np.ndarray, dim: int = -1, keepdim: bool = False) -> Any:
+    """The lower median of what is not NaN, and where it stands."""
+    return _of_rows(x, dim, keepdim, _nanmedian_place)
+
+
+@aten("mode")
+def mode(_c: Call, x: np.ndarray, dim: int = -1, keepdim: bool = False) -> Any:
+    """The most frequent value, the smallest of several, and where it last stands."""
+    return _of_rows(x, dim, keepdim, _mode_place)
+
+
+@aten("msort")
+def msort(_c: Call, x: np.ndarray) -> Any:
+    """Sorted along the first dimension."""
+    return np.sort(x, axis=0) if x.ndim else x
+
+
+def _of_rows(x: np.ndarray, dim: int, keepdim: bool, place: Callable[[np.ndarray], int]) -> Any:
+    """Values at the place that `place` finds in each row, and the places."""
+    if x.ndim == 0:
+        return x, np.zeros((), np.int64)
+    at = axis(dim, x.ndim)
+    return pick(x, np.apply_along_axis(place, at, x).astype(np.int64), at, keepdim)
+
+
+def _median_place(row: np.ndarray) -> int:
+    if is_float(row) and np.isnan(row).any():
+        return int(np.argmax(np.isnan(row)))
+    return int(np.argsort(row, kind="stable")[(row.size - 1) // 2])
+
+
+def _nanmedian_place(row: np.ndarray) -> int:
+    count = row.size - (int(np.isnan(row).sum()) if is_float(row) else 0)
+    return int(np.argsort(row, kind="stable")[max(count - 1, 0) // 2])
+
+
+def _mode_place(row: np.ndarray) -> int:
+    values, counts = np.unique(row, return_counts=True)
+    return int(np.flatnonzero(row == values[np.argmax(counts)])[-1])
+
+
 @aten("bincount")
 def bincount(c: Call, x: np.ndarray, weights: Any = None, minlength: int = 0) -> Any:
     """How often each number occurs."""
@@ -87,23 +142,29 @@ def bincount(c: Call, x: np.ndarray, weights: Any = None, minlength: int = 0) ->
     return np.bincount(x, weights, minlength)
 
 
-@aten("bucketize.Tensor")
-def bucketize(_c: Call, x: np.ndarray, boundaries: np.ndarray, _int32: bool = False, right: bool = False) -> Any:
-    """Between which boundaries each number falls."""
+@aten("bucketize.Tensor bucketize.Scalar")
+def bucketize(_c: Call, x: Any, boundaries: np.ndarray, _int32: bool = False, right: bool = False) -> Any:
+    """How many boundaries lie before (or at, when `right`) each number."""
     return np.searchsorted(boundaries, x, side="right" if right else "left")
 
 
-@aten("searchsorted.Tensor")
+@aten("searchsorted.Tensor searchsorted.Scalar")
 def searchsorted(
     _c: Call,
     ordered: np.ndarray,
-    x: np.ndarray,
+    x: Any,
     _int32: bool = False,
     right: bool = False,
     side: str | None = None,
     sorter: Any = None,
 ) -> Any:
-    """Where each number is to be inserted."""
-    if ordered.ndim != 1 or sorter is not None:
-        raise UnsupportedError("searchsorted on batches or with a sorter has no reference semantics")
-    return np.searchsorted(ordered, x, side="right" if right or side == "right" else "left")
+    """Where each number is to be inserted, in the row of the same place where there are several."""
+    if sorter is not None:
+        ordered = np.take_along_axis(ordered, sorter, -1)
+    how = "right" if right or side == "right" else "left"
+    if ordered.ndim == 1:
+        return np.searchsorted(ordered, x, side=how)
+    out = np.empty(x.shape, np.int64)
+    for row in np.ndindex(x.shape[:-1]):
+        out[row] = np.searchsorted(ordered[row], x[row], side=how)
+    return out

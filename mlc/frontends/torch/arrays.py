@@ -5,6 +5,8 @@ numpy has no bfloat16: its bits travel as uint16, and the type says what they ar
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from xdsl.ir import Attribute
@@ -89,3 +91,29 @@ def from_numpy(array: np.ndarray, dtype: torch.dtype | None = None) -> torch.Ten
     """A tensor on the array's memory; `dtype` tells bfloat16 bits from real uint16, and uint8 from its bits as int8."""
     tensor = torch.from_numpy(array)
     return tensor.view(dtype) if dtype in REINTERPRETED else tensor
+
+
+def numpy_dtype(array: np.ndarray) -> torch.dtype | None:
+    """The torch dtype of an array; None when torch has none."""
+    return _FROM_NUMPY.get(array.dtype)
+
+
+_FROM_NUMPY: dict[np.dtype[Any], torch.dtype] = {
+    torch.empty(0, dtype=d).numpy().dtype: d
+    for d in (
+        torch.float16,
+        torch.float32,
+        torch.float64,
+        torch.bool,
+        torch.int8,
+        torch.int16,
+        torch.int32,
+        torch.int64,
+        torch.uint8,
+        torch.uint16,
+        torch.uint32,
+        torch.uint64,
+        torch.complex64,
+        torch.complex128,
+    )
+}

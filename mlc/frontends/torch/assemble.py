@@ -6,8 +6,10 @@ x.add_(1); return x, y, y.t()   -->   @forward returns (x + 1, y)
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,6 +18,8 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import UNKNOWN_LOC, FunctionType, ModuleOp
 from xdsl.ir import Block, BlockArgument, OpResult, Region, SSAValue
 
+from mlc.errors import UnsupportedError
+from mlc.frontends.torch.arguments import takes_any_keyword
 from mlc.frontends.torch.captured import (
     Alias,
     Captured,
@@ -27,9 +31,10 @@ from mlc.frontends.torch.captured import (
     Output,
     Symbol,
 )
+from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.emit import tensor_type
 from mlc.frontends.torch.recorder import Entry, Recorder, View
-from mlc.frontends.torch.state import StateGuard
+from mlc.frontends.torch.state_guard import StateGuard
 
 
 @dataclass
@@ -86,6 +91,8 @@ def assemble(rec: Recording) -> Captured:
         mutations=tuple(mutations),
         state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state]),
         symbols=rec.symbols,
+        context=None if rec.model is None else Context.now(),
+        keywords_in_order=callable(rec.model) and takes_any_keyword(rec.model),
     )
 
 
@@ -139,6 +146,12 @@ def _output(rec: Recording, leaf: Any) -> Output:
     if isinstance(leaf, torch.SymInt):
         return FromSizes(leaf.node.expr)
     if not isinstance(leaf, torch.Tensor):
+        if _holds_tensors(leaf):
+            raise UnsupportedError(
+                f"forward returns tensors inside of a {type(leaf).__name__}, which a compiled model cannot build again",
+                expected="tensors in tuples, lists, dicts and named tuples",
+                hint="return such a container, or register the class: torch.export.register_dataclass(Class)",
+            )
         return Constant(leaf)
     recorder = rec.recorder
     entry = recorder.entry(leaf)
@@ -180,3 +193,16 @@ def _drop_unused(block: Block, results: Sequence[SSAValue]) -> None:
         if op.results and not any(r in kept or r.first_use is not None for r in op.results):
             op.detach()
             op.erase()
+
+
+def _holds_tensors(leaf: object, depth: int = 3) -> bool:
+    """Whether an object that PyTorch's pytrees do not look into (a dataclass, a set, a generator) refers to tensors."""
+    if leaf is None or isinstance(
+        leaf, bool | int | float | complex | str | bytes | type | torch.nn.Module | ModuleType
+    ):
+        return False
+    if isinstance(leaf, torch.Tensor):
+        return True
+    if depth == 0 or callable(leaf):
+        return False
+    return any(_holds_tensors(inner, depth - 1) for inner in gc.get_referents(leaf))

@@ -2,20 +2,22 @@
 
     binding(args, kwargs)   -->   the outputs, or MISS when a guard does not hold
 
-The path of plain tensors in and one tensor out is kept short: it is the overhead of every call.
+Plain tensors in and out take the short path of `quick_call.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
+from weakref import WeakMethod
 
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, ShapeError, UnsupportedError
-from mlc.frontends.torch.arrays import REINTERPRETED, from_numpy, to_numpy
+from mlc.frontends.torch.arguments import check_leaves, describe_value, refusal
+from mlc.frontends.torch.arrays import from_numpy, numpy_dtype, to_numpy
 from mlc.frontends.torch.captured import (
     Alias,
     Captured,
@@ -26,23 +28,21 @@ from mlc.frontends.torch.captured import (
     TensorGuard,
     ValueGuard,
 )
+from mlc.frontends.torch.captured_values import same_value
+from mlc.frontends.torch.context import Context
+from mlc.frontends.torch.functional import is_wrapped
+from mlc.frontends.torch.quick_call import MISS, Call, Native, quick_call
 
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 
-class Miss:
-    """Type of `MISS`."""
-
-
-MISS: Final = Miss()
-
-
 class Binding:
-    """See the module. `run` takes the arrays of @forward's arguments in order."""
+    """See the module. `run` takes the arrays of @forward's arguments in order; `native` is what it runs on."""
 
-    def __init__(self, captured: Captured, run: Run) -> None:
+    def __init__(self, captured: Captured, run: Run, native: Native | None = None) -> None:
         self.captured = captured
         self.run = run
+        self.was_used = True
         self._state = captured.state
         self._guards = captured.guards
         count = len(captured.guards)
@@ -51,44 +51,22 @@ class Binding:
             self._plain_count = count
         self._single = captured.out_spec.is_leaf()
         self._inputs_change = any(isinstance(m.target, int) for m in captured.mutations)
-        self._expected = [(g.shape, g.dtype) for g in captured.guards if isinstance(g, TensorGuard)]
-        self._is_simple = (
-            len(self._expected) == count == self._plain_count
-            and len(captured.inputs) == count
-            and not captured.mutations
-            and not captured.symbols
-            and all(isinstance(o, FromResult) and o.dtype not in REINTERPRETED for o in captured.outputs)
-            and all(dtype is not torch.bfloat16 for _, dtype in self._expected)
-        )
+        self._quick = quick_call(captured, native, WeakMethod(self.__call__)) if native is not None else None
+
+    @property
+    def call(self) -> Call:
+        """`__call__`, by a shorter path where there is one. Keep the binding, too, as long as you use it."""
+        return self._quick or self.__call__
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on these arguments, or MISS."""
-        if self._is_simple and not kwargs:
-            out = self._quick_call(args)
-            if out is not MISS:
-                return out
+        context = self.captured.context
         leaves = self._leaves(args, kwargs)
-        if leaves is None or not self._fits(leaves) or not self._state.holds():
-            return MISS
-        return self._call(leaves)
-
-    def _quick_call(self, args: tuple[Any, ...]) -> Any:
-        """The short path: plain dense tensors in, plain tensors out. MISS: take the long one."""
-        if len(args) != self._plain_count:
-            return MISS
-        try:
-            for leaf, (shape, dtype) in zip(args, self._expected, strict=True):
-                if type(leaf) is not torch.Tensor or leaf.shape != shape or leaf.dtype is not dtype:
-                    return MISS
-            arrays = [leaf.numpy() for leaf in args]
-        except (RuntimeError, TypeError):  # requires a gradient, negated view, another device
+        if leaves is None or not self._fits(leaves) or (context is not None and context != Context.now()):
             return MISS
         if not self._state.holds():
             return MISS
-        results = self.run(arrays)
-        if self._single:
-            return torch.from_numpy(results[0])
-        return pytree.tree_unflatten([torch.from_numpy(r) for r in results], self.captured.out_spec)
+        return self._call(leaves)
 
     def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any] | None:
         if not kwargs and len(args) == self._plain_count:
@@ -100,13 +78,13 @@ class Binding:
         for guard, leaf in zip(self._guards, leaves, strict=True):
             if isinstance(guard, TensorGuard):
                 if isinstance(leaf, torch.Tensor):
-                    if leaf.dtype is not guard.dtype:
+                    if leaf.dtype is not guard.dtype or leaf.is_nested or is_wrapped(leaf):
                         return False
                 elif not isinstance(leaf, np.ndarray) or numpy_dtype(leaf) is not guard.dtype:
                     return False
                 if leaf.shape != guard.shape and (guard.symbols == () or not _fits_dynamic(guard, leaf.shape)):
                     return False
-            elif not _same_value(guard.value, leaf):
+            elif not same_value(guard.value, leaf):
                 return False
         return not self.captured.symbols or not isinstance(symbol_values(self.captured, leaves), str)
 
@@ -117,10 +95,11 @@ class Binding:
         for source in captured.inputs:
             leaf = leaves[source] if type(source) is int else source
             if isinstance(leaf, torch.Tensor):
+                name = self._guards[source].name if type(source) is int else "a buffer"
+                if (wrong := refusal(name, leaf)) is not None:
+                    raise wrong
                 if leaf.requires_grad and torch.is_grad_enabled() and type(source) is int:
-                    raise _needs_grad(self._guards[source].name)
-                if not leaf.is_cpu:
-                    raise _wrong_device(self._guards[source].name if type(source) is int else "a buffer", leaf)
+                    raise _needs_grad(name)
                 arrays.append(to_numpy(leaf))
             else:
                 as_numpy = True
@@ -193,33 +172,9 @@ def _shared(plans: Sequence[Any], outputs: list[Any]) -> list[Any]:
 def in_order(kwargs: dict[str, Any], captured: Captured) -> dict[str, Any]:
     """Keyword arguments in the order of the capture, when they are the same ones."""
     wanted = captured.in_spec.child(1).context
+    if captured.keywords_in_order:
+        return kwargs
     return {k: kwargs[k] for k in wanted} if kwargs.keys() == set(wanted) else kwargs
-
-
-def numpy_dtype(array: np.ndarray) -> torch.dtype | None:
-    """The torch dtype of an array; None when torch has none."""
-    return _FROM_NUMPY.get(array.dtype)
-
-
-_FROM_NUMPY: dict[np.dtype[Any], torch.dtype] = {
-    torch.empty(0, dtype=d).numpy().dtype: d
-    for d in (
-        torch.float16,
-        torch.float32,
-        torch.float64,
-        torch.bool,
-        torch.int8,
-        torch.int16,
-        torch.int32,
-        torch.int64,
-        torch.uint8,
-        torch.uint16,
-        torch.uint32,
-        torch.uint64,
-        torch.complex64,
-        torch.complex128,
-    )
-}
 
 
 def _fits_dynamic(guard: TensorGuard, shape: Sequence[int]) -> bool:
@@ -251,14 +206,6 @@ def _linear(name: str, place: Place) -> str:
     return f"{scaled} + {place.offset}" if place.offset else scaled
 
 
-def _same_value(wanted: Any, got: Any) -> bool:
-    if wanted is got:
-        return True
-    if type(wanted) is not type(got):
-        return False
-    return bool(wanted == got) or (isinstance(got, float) and got != got and wanted != wanted)
-
-
 def refuse(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Raise the error that says why these arguments do not fit a capture; returns when they do."""
     leaves, spec = pytree.tree_flatten((args, in_order(kwargs, captured)))
@@ -266,15 +213,17 @@ def refuse(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         raise ShapeError(
             f"the arguments have another structure: {_structure(spec)}", expected=_structure(captured.in_spec)
         )
+    check_leaves([g.name for g in captured.guards], leaves)
     for guard, leaf in zip(captured.guards, leaves, strict=True):
         if isinstance(guard, ValueGuard):
-            if not _same_value(guard.value, leaf):
-                raise ShapeError(f"argument '{guard.name}' is {leaf!r}", expected=repr(guard.value))
+            if not same_value(guard.value, leaf):
+                given = describe_value(leaf) if isinstance(leaf, torch.Tensor | np.ndarray) else repr(leaf)
+                raise ShapeError(f"argument '{guard.name}' is {given}", expected=repr(guard.value))
             continue
         if not isinstance(leaf, torch.Tensor | np.ndarray):
-            raise DTypeError(f"argument '{guard.name}' is a {type(leaf).__name__}", expected=guard.describe())
+            raise DTypeError(f"argument '{guard.name}' is {describe_value(leaf)}", expected=guard.describe())
         dtype = leaf.dtype if isinstance(leaf, torch.Tensor) else numpy_dtype(leaf)
-        shown = f"{str(dtype or leaf.dtype).removeprefix('torch.')}{list(leaf.shape)}"
+        shown = describe_value(leaf)
         if dtype is not guard.dtype:
             raise DTypeError(f"argument '{guard.name}' is {shown}", expected=guard.describe())
         if leaf.shape != guard.shape and not _fits_dynamic(guard, leaf.shape):
@@ -295,7 +244,3 @@ def _needs_grad(name: str) -> UnsupportedError:
         f"input '{name}' requires a gradient, which compiled code does not record",
         hint=f"call under torch.no_grad(), or pass {name}.detach()",
     )
-
-
-def _wrong_device(name: str, tensor: torch.Tensor) -> DTypeError:
-    return DTypeError(f"input '{name}' is on device '{tensor.device}'", expected="device 'cpu'")

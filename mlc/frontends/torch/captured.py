@@ -9,8 +9,9 @@ import torch
 from torch.utils import _pytree as pytree
 from xdsl.dialects.builtin import ModuleOp
 
+from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.recorder import View
-from mlc.frontends.torch.state import StateGuard
+from mlc.frontends.torch.state_guard import StateGuard
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ class Captured:
 
     `guards`: one a leaf of the inputs, in order. `inputs`: what feeds each argument of @forward, a leaf's number or a
     buffer. `outputs`: one a leaf of the outputs. `state`: what must not have changed for the weights to be right.
+    `keywords_in_order`: whether the order of keyword arguments can make a difference (`**kwargs`).
+    `context`: settings of PyTorch at the capture; None for a program that was exported elsewhere.
     """
 
     module: ModuleOp
@@ -125,6 +128,8 @@ class Captured:
     mutations: tuple[Mutation, ...]
     state: StateGuard
     symbols: tuple[Symbol, ...] = ()
+    context: Context | None = None
+    keywords_in_order: bool = False
 
     @property
     def is_dynamic(self) -> bool:

@@ -22,14 +22,16 @@ from torch.utils import _pytree as pytree
 from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
 from xdsl.ir import Block, SSAValue
 
-from mlc.errors import MlcError, ShapeError, UnsupportedError
+from mlc.errors import MlcError, ShapeError, UnsupportedError, UsageError
 from mlc.frontends.torch.assemble import Recording, assemble
 from mlc.frontends.torch.captured import Alias, Captured, Guard, Place, Symbol, TensorGuard, ValueGuard
 from mlc.frontends.torch.emit import Emitter, static, tensor_type
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.places import Places, is_users_file
 from mlc.frontends.torch.problems import Problems
+from mlc.frontends.torch.python_reads import SECOND_NAMES
 from mlc.frontends.torch.recorder import Recorder
+from mlc.frontends.torch.shadow import shadow
 from mlc.frontends.torch.sizes import SymbolicSizes, linear_place
 from mlc.ir.context import MlcContext
 
@@ -39,8 +41,8 @@ _STATE = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any) -> ExportedProgram:
     """torch.export of `model`; a string in `dynamic_shapes` names a dimension."""
-    shapes = pytree.tree_map(lambda d: Dim(d) if isinstance(d, str) else d, dynamic_shapes)
-    module = model if isinstance(model, torch.nn.Module) else _Function(model)
+    shapes = pytree.tree_map(_dim, dynamic_shapes)
+    module = shadow(model) if isinstance(model, torch.nn.Module) else _Function(model)
     try:
         return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:
@@ -50,6 +52,12 @@ def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_sh
             f"torch.export refuses this model with dynamic_shapes: {text}",
             hint="compile it without dynamic_shapes: it is then compiled again for each new shape",
         ) from error
+
+
+def _dim(dim: Any) -> Any:
+    if isinstance(dim, str) and not dim.isidentifier():
+        raise UsageError(f"dynamic_shapes names a dimension {dim!r}", expected="a name like 'batch'")
+    return Dim(dim) if isinstance(dim, str) else dim
 
 
 class _Function(torch.nn.Module):
@@ -94,6 +102,13 @@ class _Interpreter(torch.fx.Interpreter):
     def run_node(self, n: torch.fx.Node) -> Any:
         self.places.node = n
         return super().run_node(n)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """In-place ops that functionalization does not know as their functional form and a copy."""
+        second = SECOND_NAMES.get(target._opname) if isinstance(target, torch._ops.OpOverload) else None
+        if second is not None:
+            return args[0].copy_(getattr(torch, second)(*args, **kwargs))
+        return super().call_function(target, args, kwargs)
 
 
 @contextlib.contextmanager

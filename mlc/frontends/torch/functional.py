@@ -36,12 +36,18 @@ def unwrap(value: Any) -> Any:
 
 @contextlib.contextmanager
 def functionalization() -> Iterator[None]:
-    """In-place ops and views inside become functional ones before they reach a dispatch mode."""
+    """In-place ops and views inside become functional ones before they reach a dispatch mode.
+
+    Autocast keeps no casts of weights meanwhile: wrapped ones would be found by eager calls in the same block.
+    """
+    keeps = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
     _T._enable_functionalization(reapply_views=True)
     try:
         yield
     finally:
         _T._disable_functionalization()
+        torch.set_autocast_cache_enabled(keeps)
 
 
 @contextlib.contextmanager

@@ -181,7 +181,7 @@ def _masked_assignment(
 ) -> Sequence[SSAValue] | None:
     x, indices, values, accumulate = args
     if accumulate or len(indices) != 1 or values.numel() != 1 or indices[0].dtype is not torch.bool:
-        return None
+        return _known_mask_assignment(rec, args, out, loc)
     mask = rec.value(indices[0], loc)
     sizes = list(indices[0].shape)
     for _ in range(x.dim() - indices[0].dim()):
@@ -195,21 +195,80 @@ def _masked_assignment(
     return rec.emitter.call("aten.where.self", [mask, fill, rec.value(x, loc)], [tensor_type(out[0])], loc)
 
 
+def _known_mask_assignment(
+    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr
+) -> Sequence[SSAValue] | None:
+    positions = _positions(rec, args[1], loc)
+    if positions is None:
+        return None
+    x, values = rec.value(args[0], loc), rec.value(args[2], loc)
+    return rec.emitter.call("aten.index_put", [x, positions, values, args[3]], [tensor_type(out[0])], loc)
+
+
 @rule("aten.index.Tensor")
 def _known_mask(
     rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr
 ) -> Sequence[SSAValue] | None:
-    """A mask that no input decides becomes the positions it selects."""
-    indices = args[1]
-    if not any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in indices):
+    positions = _positions(rec, args[1], loc)
+    if positions is None:
+        return None
+    return rec.emitter.call("aten.index.Tensor", [rec.value(args[0], loc), positions], [tensor_type(out[0])], loc)
+
+
+def _positions(rec: Recorder, indices: Sequence[torch.Tensor | None], loc: LocationAttr) -> list[Any] | None:
+    """Indices whose masks, which no input decides, became the positions they select; None for others."""
+    masks = [i for i in indices if i is not None and i.dtype in (torch.bool, torch.uint8)]
+    if not masks or any(rec.depends_on_inputs(mask) for mask in masks):
         return None
     positions: list[Any] = []
     for index in indices:
         if index is None or index.dtype not in (torch.bool, torch.uint8):
             positions.append(None if index is None else rec.value(index, loc))
         else:
+            rec.values_read.add(id(index))
             positions += [rec.emitter.small_literal(p.contiguous(), loc) for p in index.nonzero().unbind(1)]
-    return rec.emitter.call("aten.index.Tensor", [rec.value(args[0], loc), positions], [tensor_type(out[0])], loc)
+    return positions
+
+
+@rule("transformers.grouped_mm_fallback")
+def _grouped_mm(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    """transformers' own op for dtypes in which PyTorch's has no kernel."""
+    return rec.emitter.call("aten._grouped_mm", [rec.value(a, loc) for a in args], [tensor_type(out[0])], loc)
+
+
+@rule("aten.as_strided")
+def _as_strided(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+    """Strides count in memory: the op reads the tensor that owns the memory, not the view it is called on."""
+    x, size, stride, offset = args
+    entry = rec.entry(x)
+    if x.is_contiguous() and x.storage_offset() == 0 and _reach(size, stride, offset or 0) < x.numel():
+        return rec.emitter.call("aten.as_strided", [rec.value(x, loc), *args[1:]], [tensor_type(out[0])], loc)
+    while entry.view is not None:
+        entry = entry.view.base
+    owner = x if entry.ref is None else entry.ref()
+    _require_whole_memory(rec, owner, loc)
+    arguments = [rec.value_of(entry, loc), size, stride, x.storage_offset() if offset is None else offset]
+    return rec.emitter.call("aten.as_strided", arguments, [tensor_type(out[0])], loc)
+
+
+@rule("aten.as_strided_scatter")
+def _as_strided_scatter(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> None:
+    _require_whole_memory(rec, args[0], loc)
+
+
+def _reach(size: Sequence[int], stride: Sequence[int], offset: int) -> int:
+    """The last element in memory that a strided view sees."""
+    return offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+
+
+def _require_whole_memory(rec: Recorder, tensor: torch.Tensor | None, loc: LocationAttr) -> None:
+    """Refuse to go by strides where the order of memory is not that of the elements."""
+    if tensor is None or not tensor.is_contiguous() or tensor.storage_offset() != 0:
+        rec.problems.fail(
+            "takes a strided view (as_strided) of memory that is not in the order of its tensor's elements",
+            loc,
+            "call contiguous() or clone() before as_strided, or use slices, transposes and unfold",
+        )
 
 
 def _expand(value: Any, rank: int) -> list[int]:

@@ -16,8 +16,9 @@ from types import FrameType
 
 import torch
 from torch.nn.modules import module as nn_module
-from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
+from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr, NameLoc, StringAttr
 
+from mlc.frontends.torch.owned import owned
 from mlc.ir.locations import source_location
 
 _OURS = str(Path(__file__).parents[2])
@@ -30,9 +31,8 @@ class Places:
 
     def __init__(self, model: object) -> None:
         self._names: dict[int, str] = {}
-        if isinstance(model, torch.nn.Module):
-            for name, module in model.named_modules():
-                self._names[id(module)] = name
+        for name, module in owned(model).modules:
+            self._names[id(module)] = name
         self._stack: list[str] = [""]
         self._thread = threading.get_ident()
         self._is_users: dict[str, bool] = {}
@@ -63,7 +63,10 @@ class Places:
         key = (file, line, path)
         found = self._cache.get(key)
         if found is None:
-            found = source_location(file, line, path=path or None) if file else UNKNOWN_LOC
+            if file:
+                found = source_location(file, line, path=path or None)
+            else:  # a module made of torch's own: its path says where
+                found = NameLoc(StringAttr(path), UNKNOWN_LOC) if path else UNKNOWN_LOC
             self._cache[key] = found
         return found
 

@@ -17,7 +17,7 @@ from mlc.ir.locations import format_location
 
 READS_VALUE = (
     "keep the value in tensors (torch.where, torch.index_select, masks) or compute it before the call and pass it "
-    "as a Python number; data-dependent branches: torch.cond captured by torch.export"
+    "as a Python number"
 )
 RANDOM = "call model.eval() before compiling, or draw the numbers outside and pass them as inputs"
 KEEPS_STATE = "register it with register_buffer(), or return it and pass it back in"

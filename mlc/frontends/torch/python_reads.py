@@ -4,7 +4,8 @@ A function mode sees the calls that never reach ATen, or reach it too late:
 
     x.tolist(), x.numpy(), np.asarray(x), f"{x}"   -->   refused (or answered, when no input decides the value)
     F.batch_norm(training=True)                    -->   its definition, so that running statistics are seen to change
-    F.relu6(inplace=True)                          -->   the functional form and a copy
+    F.relu6(inplace=True), x.square_(), x &= y     -->   the functional form and a copy
+    self.weight.clone()                            -->   a tensor whose changes in place are seen
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 
-from mlc.frontends.torch.functional import unwrap
+from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.problems import READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
@@ -52,7 +55,8 @@ class PythonReads(TorchFunctionMode):
             return handler(self, func, args, kwargs)
         if name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
             self._refuse(f"uses Tensor.{name}")
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        return wrap(result) if _made_of_weights(result, args, kwargs) else result
 
     def actual(self, tensor: torch.Tensor, what: str) -> torch.Tensor:
         """The tensor behind the wrapper, for a read of its value; refused where an input decides it."""
@@ -68,6 +72,17 @@ class PythonReads(TorchFunctionMode):
     def _refuse(self, what: str) -> None:
         recorder = self.recorder
         recorder.problems.fail(what, recorder.places.here(), READS_VALUE)
+
+
+def _made_of_weights(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether this is a new tensor computed from unwrapped ones alone, that forward may go on to change in place."""
+    if type(result) is not torch.Tensor or is_wrapped(result) or is_functorch_wrapped_tensor(result):
+        return False
+    given = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+    if not given or any(map(is_wrapped, given)):
+        return False
+    memory = result.untyped_storage()._cdata
+    return all(t.untyped_storage()._cdata != memory for t in given)
 
 
 def _tolist(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -131,6 +146,30 @@ def _in_place(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...]
     return args[0].copy_(getattr(F, name[:-1])(*args, **kwargs))
 
 
+def _second_name(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`x.multiply_(y)`, `x &= y`: the functional form and a copy; eager refuses what does not fit."""
+    out = getattr(torch, SECOND_NAMES[func.__name__])(*args, **kwargs)
+    if not torch.can_cast(out.dtype, args[0].dtype) or out.shape != args[0].shape:
+        return func(*args, **kwargs)
+    return args[0].copy_(out)
+
+
+# in-place ops that ATen defines by others, which functionalization does not know -> their functional forms
+SECOND_NAMES = {
+    "__iand__": "bitwise_and",
+    "__ior__": "bitwise_or",
+    "__ixor__": "bitwise_xor",
+    **{
+        f"{name}_": name
+        for name in [
+            *("absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "clip", "divide"),
+            *("fix", "float_power", "greater", "greater_equal", "less", "less_equal", "multiply", "negative"),
+            *("not_equal", "square", "subtract", "true_divide"),
+        ]
+    },
+}
+
+
 def _instance_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = {"running_mean": None, "use_input_stats": True}
     names = ("input", "running_mean", "running_var", "weight", "bias", "use_input_stats")
@@ -144,13 +183,68 @@ def _instance_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any,
     return func(*args, **kwargs)
 
 
+def _tensor_split(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Places to cut at that are a tensor decide how many results there are."""
+
+    def known(places: Any) -> Any:
+        return _tolist(mode, func, (places,), {}) if isinstance(places, torch.Tensor) else places
+
+    given = [known(a) if i == 1 else a for i, a in enumerate(args)]
+    return func(*given, **{k: known(v) if k != "input" else v for k, v in kwargs.items()})
+
+
+def _fill_diagonal(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A select by position; the diagonal of a tall matrix starts again below its end where it wraps."""
+    target: torch.Tensor = args[0]
+    value: Any = args[1] if len(args) > 1 else kwargs["fill_value"]
+    wraps = args[2] if len(args) > 2 else kwargs.get("wrap", False)
+    chosen = torch.zeros(target.numel(), dtype=torch.bool)
+    width = target.shape[-1]
+    end = target.numel() if wraps or target.dim() != 2 else min(target.shape[0], width) * width
+    chosen[: end : sum(width**d for d in range(target.dim()))] = True
+    return target.copy_(torch.where(chosen.view(target.shape), value, target))
+
+
+def _getitem(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """x[i] with a 0-d integer tensor, which eager reads in Python: a lookup of one row, whose dimension goes."""
+    x, index = args
+    items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
+    if not isinstance(x, torch.Tensor) or not any(map(_is_number, items)):
+        return func(*args, **kwargs)
+    if any(i is Ellipsis for i in items):
+        at = next(n for n, i in enumerate(items) if i is Ellipsis)
+        taken = sum(i is not None and i is not Ellipsis for i in items)
+        items = (*items[:at], *(slice(None),) * (x.dim() - taken), *items[at + 1 :])
+    rest: list[Any] = []
+    d = 0
+    for item in items:
+        if _is_number(item):
+            wrapped = torch.where(item < 0, item + x.shape[d], item).long()
+            x = x.index_select(d, wrapped.view(1)).squeeze(d)
+            continue
+        rest.append(item)
+        d += item is not None
+    return x[tuple(rest)] if rest else x
+
+
+def _is_number(index: Any) -> bool:
+    """Whether an index is one integer in a tensor."""
+    return isinstance(index, torch.Tensor) and index.dim() == 0 and index.dtype in _INTEGERS
+
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
+
 _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]] = {
     "tolist": _tolist,
     "numpy": _numpy,
     "__array__": _numpy,
     "__deepcopy__": _deepcopy,
+    "__getitem__": _getitem,
+    "tensor_split": _tensor_split,
+    "fill_diagonal_": _fill_diagonal,
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,
+    **dict.fromkeys(SECOND_NAMES, _second_name),
     **dict.fromkeys(("relu6", "selu", "rrelu", "selu_", "rrelu_"), _in_place),
     **dict.fromkeys(
         (

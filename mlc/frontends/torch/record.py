@@ -6,11 +6,12 @@ capture(model, (x,), {}, ctx)   -->   Captured(module with @forward(%arg0), guar
 from __future__ import annotations
 
 import contextlib
-import inspect
 import random
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,14 @@ from xdsl.dialects.builtin import UNKNOWN_LOC
 from xdsl.ir import Block
 
 from mlc.errors import ExecutionError, MlcError, UnsupportedError
+from mlc.frontends.torch.arguments import (
+    check_call,
+    check_initialised,
+    check_leaves,
+    describe_signature,
+    describe_value,
+    leaf_names,
+)
 from mlc.frontends.torch.arrays import from_numpy
 from mlc.frontends.torch.assemble import Recording, assemble
 from mlc.frontends.torch.captured import (
@@ -31,41 +40,18 @@ from mlc.frontends.torch.captured import (
 )
 from mlc.frontends.torch.emit import Emitter, tensor_type
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
+from mlc.frontends.torch.nn_transformer import masks_unread
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
-from mlc.frontends.torch.recorder import Recorder, refuse_exotic
+from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.state import StateWatch, state_names
 from mlc.ir.context import MlcContext
-
-_PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_PLAIN_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 
 def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
     """Run `model` once on real inputs and record it; weights go to `ctx.resources`."""
     return _Capture(model, ctx).run(tuple(args), dict(kwargs))
-
-
-def leaf_names(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-    """What errors call the leaves of the arguments: `x`, `mask`, `inputs['ids']`."""
-    given = list(positional_names(model))[: len(args)]
-    given += [f"args[{i}]" for i in range(len(given), len(args))]
-    names: list[str] = []
-    for name, value in [*zip(given, args, strict=True), *kwargs.items()]:
-        names += [name + pytree.keystr(path) for path, _ in pytree.tree_flatten_with_path(value)[0]]
-    return names
-
-
-def positional_names(model: Callable[..., Any]) -> Iterator[str]:
-    """Names of the arguments that may be given by position."""
-    try:
-        parameters = inspect.signature(model.forward if isinstance(model, torch.nn.Module) else model).parameters
-    except (TypeError, ValueError):
-        return
-    for parameter in parameters.values():
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            yield parameter.name
 
 
 class _Capture:
@@ -80,14 +66,19 @@ class _Capture:
         self.recorder = Recorder(self.emitter, self.places, self.problems, state_names(model))
         self.watch = StateWatch(model)
         self.buffers: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self.given = ""
+        self.gradients = torch.is_grad_enabled()
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Captured:
         _refuse_scripted(self.model)
+        check_call(self.model, args, kwargs)
+        check_initialised(self.model)
         leaves, in_spec = pytree.tree_flatten((args, kwargs))
         names = leaf_names(self.model, args, kwargs)
+        check_leaves(names, leaves)
         leaves = [from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for v in leaves]
-        guards = tuple(self._guard(v, n) for v, n in zip(leaves, names, strict=True))
-        self.problems.raise_if_any()
+        guards = tuple(map(_guard, leaves, names))
+        self.given = ", ".join(f"{n}: {describe_value(v)}" for n, v in zip(names, leaves, strict=True))
         with _recording_settings():
             leaves = [v.clone() if isinstance(v, torch.Tensor) and v.is_inference() else v for v in leaves]
             given = {i: v for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)}
@@ -97,6 +88,8 @@ class _Capture:
                 wrappers[i] = wrap(tensor)
             wrapped = [wrappers.get(i, v) for i, v in enumerate(leaves)]
             out_leaves, out_spec, inner = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
+        if not self.block.args and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
+            self.problems.fail("neither takes nor returns a tensor", UNKNOWN_LOC, "call it without compiling")
         recording = Recording(
             self.recorder, self.block, self.model, in_spec, guards, leaves, inner, self.buffers, out_leaves, out_spec
         )
@@ -104,29 +97,15 @@ class _Capture:
 
     # running
 
-    def _guard(self, value: Any, name: str) -> Guard:
-        if isinstance(value, torch.Tensor):
-            if type(value) not in (torch.Tensor, torch.nn.Parameter):
-                self.problems.add(f"gets '{name}', a {type(value).__name__}", UNKNOWN_LOC, "pass a plain torch.Tensor")
-            refuse_exotic(value, f"the input '{name}'", self.problems, UNKNOWN_LOC)
-            return TensorGuard(name, tuple(value.shape), value.dtype)
-        if not isinstance(value, (*_PLAIN, *_PLAIN_TORCH, np.generic)):
-            self.problems.add(
-                f"gets '{name}', a {type(value).__name__}",
-                UNKNOWN_LOC,
-                "pass tensors, numbers, strings and containers of them (torch.utils._pytree knows dict, list, tuple, "
-                "namedtuple and registered classes)",
-            )
-        return ValueGuard(name, value)
-
     def _run_model(
         self, tree: Any, wrappers: dict[int, torch.Tensor]
     ) -> tuple[list[Any], pytree.TreeSpec, dict[int, torch.Tensor]]:
         """Run it; returns the output leaves unwrapped, their structure, and the inputs' final tensors."""
         args, kwargs = tree
         try:
-            with functionalization(), self.watch.wrapping(), self.recorder, PythonReads(self.recorder):
-                with self.places.following():
+            with functionalization(), self.watch.wrapping(), self.recorder:
+                reads = PythonReads(self.recorder)
+                with reads, masks_unread(self.recorder, gradients=self.gradients), self.places.following():
                     out = self.model(*args, **kwargs)
                 leaves, spec = pytree.tree_flatten(out)
                 inner = {i: unwrap(w) for i, w in wrappers.items()}
@@ -156,11 +135,33 @@ class _Capture:
             return UnsupportedError(
                 f"this model needs autograd inside forward ({text})", where=where, hint="compile the part without it"
             )
+        if (operator := _control_flow(error)) is not None:
+            return UnsupportedError(
+                f"this model uses the control-flow op '{operator}'",
+                where=where,
+                hint="compute both branches and choose with torch.where, or branch in Python outside of the model",
+            )
         return ExecutionError(
-            f"the model itself failed while it was captured: {type(error).__name__}: {text}",
+            f"the model itself failed on ({self.given}): {type(error).__name__}: {text}",
             where=where,
+            expected=f"arguments that fit {describe_signature(self.model)}",
             hint="run model(*inputs) without mlc; if that works, please report this",
         )
+
+
+def _control_flow(error: BaseException) -> str | None:
+    """The higher-order operator inside of which a run failed."""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.parent.name == "_higher_order_ops" and path.parents[1].name == "torch":
+            return path.stem
+    return None
+
+
+def _guard(value: Any, name: str) -> Guard:
+    if isinstance(value, torch.Tensor):
+        return TensorGuard(name, tuple(value.shape), value.dtype)
+    return ValueGuard(name, value)
 
 
 def _refuse_scripted(model: object) -> None:
@@ -175,14 +176,20 @@ def _refuse_scripted(model: object) -> None:
 
 @contextlib.contextmanager
 def _recording_settings() -> Iterator[None]:
-    """No autograd, no fused encoder fast path, and an eye on Python's and numpy's random numbers."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    """No autograd, no fused encoder fast path, and an eye on Python's and numpy's random numbers.
+
+    `torch.compiler.is_compiling()` is true meanwhile: libraries ask it before they branch on a tensor's value
+    (transformers looks whether an attention mask masks anything), and take the way that needs no such look.
+    """
+    fast, compiling = torch.backends.mha.get_fastpath_enabled(), torch.compiler._is_compiling_flag
     torch.backends.mha.set_fastpath_enabled(False)
+    torch.compiler._is_compiling_flag = True
     python, legacy = random.getstate(), _numpy_random_state()
     try:
         with below_autograd():
             yield
     finally:
+        torch.compiler._is_compiling_flag = compiling
         torch.backends.mha.set_fastpath_enabled(fast)
     if random.getstate() != python or _numpy_random_state() != legacy:
         warnings.warn(
@@ -192,8 +199,9 @@ def _recording_settings() -> Iterator[None]:
 
 
 def _numpy_random_state() -> tuple[bytes, int] | None:
-    """Position of numpy's global generator; None while nobody has loaded it."""
+    """Position of numpy's global generator; None while nobody has loaded it or drawn from it."""
     if "numpy.random" not in sys.modules:
         return None
     state: Any = np.random.get_state()
-    return state[1].tobytes(), state[2]
+    fresh = state[2] == len(state[1]) - 1  # where loading leaves it; seeding leaves it one further
+    return None if fresh else (state[1].tobytes(), state[2])

@@ -137,6 +137,10 @@ class Recorder(TorchDispatchMode):
                 entry.value = self._literal(entry, location)
         return entry.value
 
+    def depends_on_inputs(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor's elements may differ from call to call, as far as is known while recording."""
+        return self.symbolic or self.entry(tensor).origin is Origin.INPUT
+
     def real_of(self, tensor: torch.Tensor) -> torch.Tensor:
         """The weight that a fake tensor stands for; a real tensor itself."""
         return self.real.get(id(tensor), tensor)
@@ -169,7 +173,7 @@ class Recorder(TorchDispatchMode):
         location = self.places.here()
         if not isinstance(func, torch._ops.OpOverload):
             self.problems.fail(
-                f"uses the higher-order op '{func}'", location, "capture it by torch.export: mlc.compile(exported)"
+                f"uses the higher-order op '{func}'", location, "compute both branches and choose with torch.where"
             )
         if func._schema.is_mutable and func.namespace != "profiler":
             self._refuse_mutation(func, args, kwargs, location)
@@ -241,7 +245,9 @@ class Recorder(TorchDispatchMode):
             return name
         wanted = schema(name).arguments
         numbers = [
-            i for i, a in enumerate(wanted) if a.type.kind == "Tensor" and isinstance(bound[i], bool | int | float)
+            i
+            for i, a in enumerate(wanted)
+            if a.type.kind == "Tensor" and isinstance(bound[i], bool | int | float | torch.SymInt)
         ]
         if not numbers:
             return name

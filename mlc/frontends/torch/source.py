@@ -12,9 +12,12 @@ import torch
 from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, UnsupportedError, UsageError
-from mlc.frontends.torch.binding import MISS, Binding, Run, refuse
-from mlc.frontends.torch.captured import Captured, TensorGuard
-from mlc.frontends.torch.record import capture, positional_names
+from mlc.frontends.torch.arguments import check_call, check_initialised, check_leaves, leaf_names, positional_names
+from mlc.frontends.torch.binding import Binding, Run, refuse
+from mlc.frontends.torch.captured import Captured, TensorGuard, ValueGuard
+from mlc.frontends.torch.functional import is_wrapped
+from mlc.frontends.torch.quick_call import MISS, Native
+from mlc.frontends.torch.record import capture
 from mlc.ir.context import MlcContext
 
 __all__ = ["MISS", "Binding", "TorchSource"]
@@ -72,6 +75,9 @@ class TorchSource:
 
         if self.exported:
             return exported.capture_exported(self.model, ctx)
+        check_call(self.model, args, kwargs)
+        check_initialised(self.model)
+        check_leaves(leaf_names(self.model, args, kwargs), pytree.tree_leaves((args, kwargs)))
         program = exported.export(self.model, args, kwargs, shapes)
         return exported.capture_exported(program, ctx, self.model)
 
@@ -92,9 +98,9 @@ class TorchSource:
             return None
         return captured
 
-    def bind(self, captured: Captured, run: Run) -> Binding:
+    def bind(self, captured: Captured, run: Run, native: Native | None) -> Binding:
         """Join a capture with its compiled code."""
-        return Binding(captured, run)
+        return Binding(captured, run, native)
 
     def recapture_failed(
         self, error: MlcError, known: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -111,8 +117,36 @@ class TorchSource:
             )
         return error
 
+    def is_recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether these arguments are those of a model that is being captured right now."""
+        return any(is_wrapped(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
+
+    def with_inputs(self, error: UnsupportedError, captured: Captured) -> UnsupportedError:
+        """An error of the lowering; where it is about complex numbers, the arguments that brought them in."""
+        names = [g for g in captured.guards if isinstance(g, TensorGuard) and g.dtype.is_complex]
+        if not names or "complex" not in error.message:
+            return error
+        given = ", ".join(f"argument '{g.name}' is {g.describe()}" for g in names)
+        way = f"pass torch.view_as_real({names[0].name}) and compute on its two parts"
+        return UnsupportedError(f"{given}: {error.message}", where=error.where, expected=error.expected, hint=way)
+
+    def variation(self, known: Sequence[Captured]) -> str:
+        """Advice about the arguments in which captures differ."""
+        values: dict[str, set[str]] = {}
+        for captured in known:
+            for guard in captured.guards:
+                shown = guard.describe() if isinstance(guard, TensorGuard) else repr(guard.value)
+                values.setdefault(guard.name, set()).add(shown)
+        many = [name for name, seen in values.items() if len(seen) > len(known) // 2]
+        numbers = {g.name for c in known for g in c.guards if isinstance(g, ValueGuard)}
+        hints = [f"'{n}' varies: pass it as a tensor" for n in many if n in numbers]
+        hints += [f"'{n}' varies: say so by dynamic_shapes" for n in many if n not in numbers]
+        return "; ".join(hints) or "Compile each use by mlc.compile of its own."
+
     def refuse(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raise the error that says why these arguments do not fit."""
+        if not self.exported:
+            check_call(self.model, args, kwargs)
         refuse(captured, args, kwargs)
 
     def describe(self, captured: Captured) -> str:

@@ -1,107 +1,76 @@
-"""The model's state around a capture: names of weights, buffers wrapped so that changes are seen, attributes watched.
+"""The model's state during a capture: names of weights, buffers wrapped so that changes are seen, attributes watched.
 
-Weights become constants of the compiled code, so a later change of one (load_state_dict, an optimizer step, a new
-Parameter, train()/eval()) must be noticed: `StateGuard.holds()` compares identities and version counters.
+What must not change after it is the business of `state_guard.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from operator import is_
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from xdsl.dialects.builtin import LocationAttr
 
 from mlc.frontends.torch.functional import is_wrapped, wrap
+from mlc.frontends.torch.owned import owned
 from mlc.frontends.torch.problems import KEEPS_STATE, Problems
-
-
-@dataclass(frozen=True)
-class StateGuard:
-    """What the captured constants rest on."""
-
-    slots: list[tuple[dict[str, Any], str]]
-    held: list[torch.Tensor]
-    watched: list[torch.Tensor]
-    versions: list[int]
-    modules: list[torch.nn.Module]
-    modes: list[bool]
-
-    @classmethod
-    def of(cls, model: object, used: Sequence[torch.Tensor]) -> StateGuard:
-        """Guard the tensors whose values a capture used, and the model's train/eval flags."""
-        modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
-        wanted = {id(t) for t in used}
-        slots: list[tuple[dict[str, Any], str]] = []
-        for module in modules:
-            for table in (module._parameters, module._buffers):
-                slots += [(table, key) for key, tensor in table.items() if id(tensor) in wanted]
-        watched = [t for t in used if not t.is_inference()]
-        return cls(
-            slots,
-            [table[key] for table, key in slots],
-            watched,
-            [t._version for t in watched],
-            modules,
-            [m.training for m in modules],
-        )
-
-    def holds(self) -> bool:
-        """Whether nothing changed; costs some 100 ns a weight."""
-        return [m.training for m in self.modules] == self.modes and not self.is_stale()
-
-    def is_stale(self) -> bool:
-        """Whether a weight changed or was replaced: no later call can use the capture again."""
-        return [t._version for t in self.watched] != self.versions or not all(
-            map(is_, [table.get(key) for table, key in self.slots], self.held)
-        )
 
 
 def state_names(model: object) -> dict[int, str]:
     """Qualified name by `id` of every parameter, buffer and plain tensor attribute."""
     names: dict[int, str] = {}
-    if not isinstance(model, torch.nn.Module):
-        return names
-    for found in (model.named_parameters(), model.named_buffers()):
-        for name, tensor in found:
-            names.setdefault(id(tensor), name)
-    for path, module in model.named_modules():
+    mine = owned(model)
+    for path, module in mine.modules:
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                names.setdefault(id(tensor), f"{path}.{name}" if path else name)
+    for name, tensor in mine.tensors.items():
+        names.setdefault(id(tensor), name)
+    for path, module in mine.modules:
         for key, value in vars(module).items():
             if isinstance(value, torch.Tensor):
                 names.setdefault(id(value), f"{path}.{key}" if path else key)
     return names
 
 
+_TABLES = ("_parameters", "_buffers", "_modules")
+
+
 class StateWatch:
-    """Wraps the buffers for the length of a run and finds out what the run left behind."""
+    """Wraps the buffers for the length of a run, finds out what the run left behind, and takes it back."""
 
     def __init__(self, model: object) -> None:
-        self._modules = list(model.named_modules()) if isinstance(model, torch.nn.Module) else []
+        self._modules = owned(model).modules
         self.wrapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._slots: list[tuple[dict[str, Any], str, torch.Tensor]] = []
-        self._before: list[dict[str, Any]] = []
+        # per module: its attributes, and copies of what those that are containers held
+        self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
     @contextlib.contextmanager
     def wrapping(self) -> Iterator[None]:
-        """Buffers are functional wrappers inside."""
+        """Buffers are functional wrappers inside. None of them is left in the modules afterwards."""
         for _, module in self._modules:
             for key, buffer in module._buffers.items():
                 if buffer is not None:
                     self._slots.append((module._buffers, key, buffer))
+            table = vars(module)
+            self._before.append((dict(table), {k: v.copy() for k, v in table.items() if isinstance(v, list | dict)}))
         try:
             for table, key, buffer in self._slots:
                 if id(buffer) not in self.wrapped:
                     self.wrapped[id(buffer)] = (buffer, wrap(buffer))
                 table[key] = self.wrapped[id(buffer)][1]
-            self._before = [dict(vars(module)) for _, module in self._modules]
             yield
         finally:
-            for table, key, buffer in self._slots:
+            for table, key, buffer in self._slots:  # first, and calling nothing: Ctrl-C may come here, too
                 table[key] = buffer
+            for module, key in self._kept():
+                self._take_back(module, key)
+            for (_, module), (_, contents) in zip(self._modules, self._before, strict=True):
+                for key in _TABLES:
+                    _refill(vars(module)[key], contents[key])
 
     def finals(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Each buffer with what its slot holds now: its wrapper, or what forward assigned to it."""
@@ -114,24 +83,59 @@ class StateWatch:
 
     def check(self, problems: Problems, location: LocationAttr) -> None:
         """Refuse tensors that the run left in attributes; warn of other attributes it set."""
+        paths = {id(module): path for path, module in self._modules}
+
+        def name(module: torch.nn.Module, key: str) -> str:
+            return f"{paths[id(module)]}.{key}" if paths[id(module)] else key
+
+        for module, key in self._kept():
+            problems.add(f"keeps a tensor in the attribute '{name(module, key)}' during forward", location, KEEPS_STATE)
         changed: list[str] = []
-        for (path, module), before in zip(self._modules, self._before, strict=True):
-            now = vars(module)
-            for key, value in list(now.items()):
-                name = f"{path}.{key}" if path else key
-                leaves = value if isinstance(value, list | tuple) else [value]
-                if isinstance(value, dict) and not key.startswith("_"):
-                    leaves = list(value.values())
-                if any(is_wrapped(v) for v in leaves):
-                    problems.add(f"keeps a tensor in the attribute '{name}' during forward", location, KEEPS_STATE)
-                    if key in before:
-                        setattr(module, key, before[key])
-                    else:
-                        delattr(module, key)
-                elif key in before and value is not before[key] and isinstance(value, int | float | str):
-                    changed.append(name)
+        for (_, module), (before, contents) in zip(self._modules, self._before, strict=True):
+            for kind in _TABLES:
+                now, then = vars(module)[kind], contents[kind]
+                for key in {**now, **then}:
+                    was_buffer = kind == "_buffers" and then.get(key) is not None
+                    if now.get(key) is not then.get(key) and (now.get(key) is None or not was_buffer):
+                        what = f"replaces, adds or removes '{name(module, key)}' during forward"
+                        problems.add(what, location, KEEPS_STATE)
+            for key, value in vars(module).items():
+                if key in before and value is not before[key] and isinstance(value, int | float | str):
+                    changed.append(name(module, key))
         if changed:
             warnings.warn(
                 f"forward changes Python attributes ({', '.join(changed)}): compiled calls will not repeat that",
                 stacklevel=2,
             )
+
+    def _kept(self) -> list[tuple[torch.nn.Module, str]]:
+        """Attributes that hold wrapped tensors, themselves or in a container."""
+        found: list[tuple[torch.nn.Module, str]] = []
+        for _, module in self._modules:
+            for key, value in vars(module).items():
+                inside = value if isinstance(value, list | tuple) else [value]
+                if isinstance(value, dict):
+                    inside = () if key in _TABLES else list(value.values())
+                if any(map(is_wrapped, inside)):
+                    found.append((module, key))
+        return found
+
+    def _take_back(self, module: torch.nn.Module, key: str) -> None:
+        at = next(i for i, (_, m) in enumerate(self._modules) if m is module)
+        before, contents = self._before[at]
+        if key not in before:
+            del vars(module)[key]
+            return
+        vars(module)[key] = before[key]
+        if key in contents:
+            _refill(before[key], contents[key])
+
+
+def _refill(container: Any, contents: Any) -> None:
+    """Make a list or dict hold what it held, unless it still does."""
+    if isinstance(container, list):
+        if len(container) != len(contents) or any(a is not b for a, b in zip(container, contents, strict=True)):
+            container[:] = contents
+    elif list(container) != list(contents) or any(container[k] is not contents[k] for k in contents):
+        container.clear()
+        container.update(contents)

@@ -30,19 +30,19 @@ def open_sizes(
 ) -> Example | None:
     """An example that opens every size in which these arguments and earlier captures differ; None without any.
 
-    `names` are the model's positional arguments. Sizes 0 and 1 are avoided: torch.export takes them as fixed.
+    `names` are the model's positional arguments. A call with a size of 0 or 1 is not served: torch.export's open sizes
+    begin at 2.
     """
     leaves, spec = pytree.tree_flatten((args, kwargs))
     alike = [c for c in known if c.in_spec == spec and all(map(_same_but_size, c.guards, leaves))]
     calls: list[list[Any]] = [[tuple(leaf.shape) if isinstance(leaf, torch.Tensor) else () for leaf in leaves]]
     calls += [[g.shape if isinstance(g, TensorGuard) else () for g in c.guards] for c in alike]
     differ = [[len(set(sizes)) > 1 for sizes in zip(*shapes, strict=True)] for shapes in zip(*calls, strict=True)]
-    call = next((c for c in calls if _fit_for_export(c, differ)), None)
-    if call is None or not any(map(any, differ)) or (kwargs and len(args) > len(names)):
+    if not _fit_for_export(calls[0], differ) or not any(map(any, differ)) or (kwargs and len(args) > len(names)):
         return None
     examples = [
         leaf.new_zeros(sizes) if isinstance(leaf, torch.Tensor) else leaf
-        for leaf, sizes in zip(leaves, call, strict=True)
+        for leaf, sizes in zip(leaves, calls[0], strict=True)
     ]
     marks = [
         {d: Dim.AUTO for d, o in enumerate(opened) if o} if isinstance(leaf, torch.Tensor) else None

@@ -16,6 +16,8 @@ from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Operation, OpResult, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
+from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
+
 VIEW_OPS = (tensor.ExtractSliceOp, tensor.ExpandShapeOp, tensor.CollapseShapeOp, tensor.CastOp)
 
 
@@ -62,6 +64,8 @@ class Destinations:
             return tuple(range(first, first + len(op.res)))
         if op.name in ("linalg.softmax", "linalg.broadcast", "linalg.reduce") and op.results:
             return (1,)
+        if isinstance(op, WinogradConv2DOp) and op.results:
+            return (2, 3, 4)
         if isinstance(op, func.CallOp):
             first = len(op.arguments) - len(op.results)
             return tuple(range(first, len(op.arguments)))
@@ -84,7 +88,7 @@ class Destinations:
             maps = indexing_maps(op)
             assert maps is not None
             return bool(op.body.block.args[index].uses) or not is_permutation(maps[index])
-        if op.name in ("linalg.softmax", "linalg.broadcast"):
+        if op.name in ("linalg.softmax", "linalg.broadcast", WinogradConv2DOp.name):
             return False
         if isinstance(op, func.CallOp):
             return self._kernel_reads(op.callee.string_value(), index)

@@ -5,19 +5,34 @@
 
 Two equal extents are equal at run time, so that slices of dynamic tensors can be compared without canonical IR, and an
 extent can be written out again at another place (`Materializer`), for instance at the call of a kernel that needs it.
+An i64 is as good as an index (torch-mlir computes sizes in it); other scalar arithmetic on sizes alone is kept as it is
+(`Scalar`). Sizes are not negative, which decides most of the comparisons that guard against negative ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from xdsl.dialects import arith, func, memref, scf, tensor
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, IntegerAttr, ShapedType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, AnyFloat, IndexType, IntegerAttr, IntegerType, ShapedType, i64
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
-from xdsl.ir import BlockArgument, Operation, OpResult, SSAValue
+from xdsl.ir import Attribute, BlockArgument, Operation, OpResult, SSAValue
 
-Extent: TypeAlias = int | SSAValue | tuple["str | Extent", ...]
+
+@dataclass(frozen=True)
+class Scalar:
+    """A scalar op on sizes that is no index arithmetic: a comparison, a conversion."""
+
+    op: type[Operation]
+    properties: tuple[tuple[str, Attribute], ...]
+    operands: tuple[Attribute, ...]
+    result: Attribute
+
+
+Extent: TypeAlias = int | SSAValue | tuple["str | Scalar | Extent", ...]
+MAX_NODES = 300  # of an extent written out as a tree
 
 _FOLDED = {
     "arith.addi": lambda a, b: a + b,
@@ -48,6 +63,8 @@ def combine(op: str, a: Extent, b: Extent) -> Extent:
     """`a op b`, folded where both are known or one is neutral."""
     if isinstance(a, int) and isinstance(b, int) and op in _FOLDED:
         return _FOLDED[op](a, b)
+    if op == "arith.maxsi" and 0 in (a, b) and _not_negative(other := b if a == 0 else a):
+        return other
     if op in ("arith.addi", "arith.subi") and b == 0:
         return a
     if op == "arith.addi" and a == 0:
@@ -77,7 +94,83 @@ def extent_of(value: SSAValue) -> Extent:
         return dim_of(op.source, index) if isinstance(index, int) else value
     if op.name in _INDEX_OPS and isinstance(value.type, IndexType):
         return combine(op.name, extent_of(op.operands[0]), extent_of(op.operands[1]))
-    return value
+    found = _scalar_extent(value, {})
+    return value if found is None else found[0]
+
+
+def _scalar_extent(value: SSAValue, known: dict[SSAValue, tuple[Extent, int] | None]) -> tuple[Extent, int] | None:
+    """A scalar as an extent, and its number of nodes; None when it depends on more than sizes, indices and constants."""
+    if value not in known:
+        known[value] = None
+        known[value] = _scalar_of(value, known)
+    return known[value]
+
+
+def _scalar_of(value: SSAValue, known: dict[SSAValue, tuple[Extent, int] | None]) -> tuple[Extent, int] | None:
+    if isinstance(value, BlockArgument) and isinstance(value.type, IndexType):
+        return value, 1
+    if not isinstance(value, OpResult) or not isinstance(value.type, IndexType | IntegerType | AnyFloat):
+        return None
+    op = value.op
+    if isinstance(op, arith.ConstantOp):
+        if _is_size(value.type) and isinstance(op.value, IntegerAttr):
+            return op.value.value.data, 1
+        return (_node(op),), 1
+    if isinstance(op, tensor.DimOp | memref.DimOp):
+        index = extent_of(op.index)
+        return (dim_of(op.source, index), 1) if isinstance(index, int) else None
+    if op.name.partition(".")[0] not in ("arith", "math") or op.regions or len(op.results) != 1:
+        return None
+    parts = [_scalar_extent(o, known) for o in op.operands]
+    if any(p is None for p in parts) or not parts:
+        return None
+    args = [p[0] for p in parts if p is not None]
+    nodes = 1 + sum(p[1] for p in parts if p is not None)
+    return (_folded(op, value.type, args), nodes) if nodes <= MAX_NODES else None
+
+
+def _folded(op: Operation, t: Attribute, args: list[Extent]) -> Extent:
+    """The extent of `op` on `args`."""
+    if _is_size(t):
+        if op.name in _INDEX_OPS:
+            return combine(op.name, args[0], args[1])
+        if isinstance(op, arith.IndexCastOp) and _is_size(op.input.type):
+            return args[0]
+        if isinstance(op, arith.ExtUIOp) and args[0] == _FALSE:
+            return 0
+        if isinstance(op, arith.SelectOp) and args[0] == _FALSE:
+            return args[2]
+    below_zero = isinstance(op, arith.CmpiOp) and op.predicate.value.data == _SIGNED_LESS and args[1] == 0
+    return _FALSE if below_zero and _not_negative(args[0]) else (_node(op), *args)
+
+
+def _node(op: Operation) -> Scalar:
+    return Scalar(type(op), tuple(sorted(op.properties.items())), tuple(op.operand_types), op.results[0].type)
+
+
+_SIGNED_LESS = 2
+_FALSE: Extent = (_node(arith.ConstantOp.from_int_and_width(0, 1)),)
+
+
+def _is_size(t: Attribute) -> bool:
+    return isinstance(t, IndexType) or t == i64
+
+
+def _not_negative(extent: Extent) -> bool:
+    """Whether a size computed so cannot be negative."""
+    if isinstance(extent, int):
+        return extent >= 0
+    if not isinstance(extent, tuple):
+        return False
+    match extent:
+        case ("dim", _, _):
+            return True
+        case ("arith.addi" | "arith.muli" | "arith.minsi" | "arith.divsi" | "arith.floordivsi", a, b):
+            return not isinstance(a, str | Scalar) and not isinstance(b, str | Scalar) and (
+                _not_negative(a) and _not_negative(b)
+            )
+        case _:
+            return False
 
 
 def mixed_extents(static: Sequence[int], dynamic: Sequence[SSAValue]) -> tuple[Extent, ...]:
@@ -131,6 +224,9 @@ def dim_of(value: SSAValue, dim: int) -> Extent:
             return sizes[kept_dims(op.static_sizes.get_values(), value.type.get_shape())[dim]]
         case tensor.ExpandShapeOp():
             return mixed_extents(op.static_output_shape.get_values(), op.dynamic_output_shape)[dim]
+        case tensor.ReshapeOp() if isinstance(elements := op.shape.owner, tensor.FromElementsOp):
+            size = extent_of(elements.elements[dim])
+            return size if not isinstance(size, SSAValue) else ("dim", value, dim)
         case scf.ForOp():
             return dim_of(op.iter_args[value.index], dim)
         case scf.WhileOp():
@@ -143,6 +239,8 @@ def dim_of(value: SSAValue, dim: int) -> Extent:
             return mixed_extents(op.static_output_shape.get_values(), op.output_shape)[dim]
         case tensor.CollapseShapeOp() | memref.CollapseShapeOp():
             return product([dim_of(op.src, d.value.data) for d in op.reassociation.data[dim]])
+        case _ if op.name.partition(".")[0] in ("arith", "math") and op.operands:
+            return dim_of(op.operands[-1], dim)
         case _:
             return ("dim", value, dim)
 
@@ -185,7 +283,7 @@ class Materializer:
             self._made[extent] = self._make(extent)
         return self._made[extent]
 
-    def _make(self, extent: int | tuple[str | Extent, ...]) -> SSAValue:
+    def _make(self, extent: int | tuple[str | Scalar | Extent, ...]) -> SSAValue:
         if isinstance(extent, int):
             op: Operation = arith.ConstantOp.from_int_and_width(extent, IndexType())
         elif extent[0] == "dim":
@@ -194,11 +292,26 @@ class Materializer:
             return self._dim(value, dim)
         else:
             name, *args = extent
+            operands = [self(a) for a in args if not isinstance(a, str | Scalar)]
+            if isinstance(name, Scalar):
+                return self._scalar(name, operands)
             assert isinstance(name, str)
-            operands = [self(a) for a in args if not isinstance(a, str)]
             op = _INDEX_OPS[name].create(operands=operands, result_types=[IndexType()])
         self._insert(op)
         return op.results[0]
+
+    def _scalar(self, node: Scalar, operands: list[SSAValue]) -> SSAValue:
+        """The op itself; its i64 operands and result are index values here."""
+        typed = [self._cast(o, i64) if t == i64 else o for o, t in zip(operands, node.operands, strict=True)]
+        op = node.op.create(operands=typed, result_types=[node.result], properties=dict(node.properties))
+        self._insert(op)
+        result = op.results[0]
+        return self._cast(result, IndexType()) if node.result == i64 else result
+
+    def _cast(self, value: SSAValue, t: Attribute) -> SSAValue:
+        op = arith.IndexCastOp(value, t)
+        self._insert(op)
+        return op.result
 
 
 def leaves(extent: Extent) -> list[SSAValue]:
@@ -207,7 +320,7 @@ def leaves(extent: Extent) -> list[SSAValue]:
         return [extent]
     if isinstance(extent, int):
         return []
-    return [leaf for part in extent if not isinstance(part, str) for leaf in leaves(part)]
+    return [leaf for part in extent if not isinstance(part, str | Scalar) for leaf in leaves(part)]
 
 
 def substitute(extent: Extent, replace: Callable[[SSAValue], Extent]) -> Extent:
@@ -216,4 +329,4 @@ def substitute(extent: Extent, replace: Callable[[SSAValue], Extent]) -> Extent:
         return replace(extent)
     if isinstance(extent, int):
         return extent
-    return tuple(part if isinstance(part, str) else substitute(part, replace) for part in extent)
+    return tuple(part if isinstance(part, str | Scalar) else substitute(part, replace) for part in extent)

@@ -41,7 +41,7 @@ from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.ir.values import byte_size
 from mlc.lowering.buffers.arena import ALIGNMENT, Item, aligned, peak, plan
-from mlc.lowering.buffers.extents import Extent, Materializer, combine, extent_of, leaves, product, substitute
+from mlc.lowering.buffers.extents import Extent, Materializer, Scalar, combine, extent_of, leaves, product, substitute
 from mlc.lowering.buffers.liveness import LiveRange, live_ranges
 
 NOMINAL = 16
@@ -143,9 +143,11 @@ class _Planner:
             return self._checked(extent if found is None else found, op)
         if isinstance(extent, tuple):
             name = extent[0]
+            args = [self._resolve(part, op) for part in extent[1:] if not isinstance(part, str | Scalar)]
+            if isinstance(name, Scalar):
+                return (name, *args)
             assert isinstance(name, str)
-            a, b = (self._resolve(part, op) for part in extent[1:] if not isinstance(part, str))
-            return combine(name, a, b)
+            return combine(name, args[0], args[1])
         return self._checked(extent, op)
 
     def _checked(self, extent: Extent, op: Operation) -> Extent:
@@ -256,7 +258,9 @@ def _nominal(size: Extent) -> int:
     if isinstance(size, SSAValue) or size[0] == "dim":
         return NOMINAL
     name, *parts = size
-    a, b = (_nominal(p) for p in parts if not isinstance(p, str))
+    if isinstance(name, Scalar):
+        return NOMINAL
+    a, b = (_nominal(p) for p in parts if not isinstance(p, str | Scalar))
     match name:
         case "arith.addi":
             return a + b
@@ -311,5 +315,5 @@ def _never_above(a: Extent, b: Extent) -> bool:
     if isinstance(a, int) and isinstance(b, int):
         return a <= b
     if isinstance(b, tuple) and b[0] in ("arith.addi", "arith.maxsi"):
-        return any(_never_above(a, part) for part in b[1:] if not isinstance(part, str))
+        return any(_never_above(a, part) for part in b[1:] if not isinstance(part, str | Scalar))
     return False

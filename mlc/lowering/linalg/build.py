@@ -106,6 +106,10 @@ class At:
         out = self.empty([sizes[p] for p in permutation], element_type(value))
         return self.add(TransposeOp(value, out, DenseArrayBase.from_list(i64, list(permutation)))).res[0]
 
+    def cast(self, value: SSAValue, ty: TensorType) -> SSAValue:
+        """The same tensor under a type that knows more or fewer of its sizes."""
+        return value if value.type == ty else self.add(tensor.CastOp(value, ty)).dest
+
     def collapse(self, value: SSAValue, groups: Groups) -> SSAValue:
         """Merge neighbouring dimensions; `groups` may be empty for a 0-d result."""
         shape = shape_of(value)
@@ -175,6 +179,8 @@ def size_given(value: SSAValue, dim: int) -> SSAValue | tuple[SSAValue, int]:
                 if shape_of(op.source)[dim] != DYNAMIC_INDEX:
                     break
                 value = op.source
+            case _ if op.name.partition(".")[0] in ("arith", "math") and op.operands:
+                value = op.operands[-1]  # elementwise on whole tensors; a condition stands first
             case _:
                 break
     return value, dim

@@ -21,6 +21,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, LocationAttr, Modu
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
 
+from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.locations import fuse_locations
 from mlc.lowering.linalg.kernel_names import kernel_name
 from mlc.lowering.linalg.structural_key import Numbering, sequence_key
@@ -169,8 +170,12 @@ class _Destinations:
 
     def _follow(self, value: SSAValue, arg: SSAValue) -> None:
         """Give `value` and the values it can overwrite the storage `arg`."""
-        while isinstance(value, OpResult) and isinstance(value.op, (GenericOp, FillOp)) and value not in self.target:
+        while isinstance(value, OpResult) and value not in self.target:
             op = value.op
+            if isinstance(op, WinogradConv2DOp):
+                self.target[value] = arg
+            if not isinstance(op, (GenericOp, FillOp)):
+                return
             self.target[value] = arg
             if op not in self.position:
                 return
@@ -195,7 +200,7 @@ class _Destinations:
                 continue
             if value.type != op.results[0].type or not is_identity(map_) or list(op.operands).count(value) != 1:
                 continue
-            if isinstance(value.op, GenericOp) and all(
+            if isinstance(value.op, (GenericOp, WinogradConv2DOp)) and all(
                 self.position.get(use.operation, len(self.position)) <= self.position[op] for use in value.uses
             ):
                 return value
@@ -208,6 +213,10 @@ class _Destinations:
 
     def rewrite(self, op: Operation, values: dict[SSAValue, SSAValue]) -> list[Operation]:
         """`op` writing where it should; operands are already mapped, replaced results are noted in `values`."""
+        if isinstance(op, WinogradConv2DOp):
+            for i, result in enumerate(op.res):
+                if result in self.target:
+                    op.operands[2 + i] = self.target[result]
         if not isinstance(op, (GenericOp, FillOp)):
             return [op]
         if isinstance(op, GenericOp) and op in self.in_place:

@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import DenseArrayBase, TensorType, i64
 from xdsl.dialects.func import FuncOp
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, TransposeOp, YieldOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
 from mlc.dialects.linalg.relayout_ops import PackOp, UnPackOp
@@ -21,7 +21,7 @@ from mlc.ir.context import MlcContext
 from mlc.lowering.linalg.build import At, element_type
 from mlc.lowering.linalg.packed_values import Packing, Packings, can_pad_packed, divides
 from mlc.lowering.linalg.split_loops import Splits, can_split, operand_packing, split_loops
-from mlc.lowering.linalg.structure import iterators_of, maps_of, shape_of
+from mlc.lowering.linalg.structure import iterators_of, maps_of, nested_blocks, shape_of
 
 # On zero lanes and finite operands these stay finite, so padding lanes never reach a sum as NaN or infinity.
 _ZERO_SAFE = (
@@ -41,7 +41,8 @@ FOLLOWING = {
 
 
 class LayoutWalk(ABC):
-    """One function, front to back. `block`: channels per block, 0 for the machine model's vector width."""
+    """One function, front to back, then the bodies of its loops, each on its own: what a loop reads and returns is plain.
+    `block`: channels per block, 0 for the machine model's vector width."""
 
     def __init__(self, ctx: MlcContext, pass_name: str, block: int) -> None:
         self.ctx, self.pass_name = ctx, pass_name
@@ -50,7 +51,12 @@ class LayoutWalk(ABC):
         self.replaced: list[Operation] = []
 
     def function(self, func: FuncOp) -> None:
-        for op in list(func.body.block.ops):
+        for block in reversed(list(nested_blocks(func.body.block))):
+            self.packings, self.replaced = Packings(), []
+            self._block(block)
+
+    def _block(self, block: Block) -> None:
+        for op in list(block.ops):
             if self._convert(op):
                 self.replaced.append(op)
             else:

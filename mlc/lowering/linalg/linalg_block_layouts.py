@@ -28,7 +28,7 @@ from xdsl.ir import Operation
 from mlc.dialects.linalg.structured_ops import DepthwiseConv2DNchwChwOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.linalg.build import At, element_type
 from mlc.lowering.linalg.layout_walk import FOLLOWING, LayoutWalk
 from mlc.lowering.linalg.split_loops import Splits, can_split, split_loops
@@ -47,6 +47,7 @@ class LinalgBlockLayouts(MlcPass):
         profile="linalg-images",
         options=({"block": 16}, {"block": 8}, {"block": 4}),
         establishes=("convolutions write blocked channels",),
+        nests=True,
         rules={
             "convolution": "2-d convolution -> generic over blocks of channels",
             "depthwise": "depthwise convolution -> generic over blocks of channels",
@@ -54,7 +55,7 @@ class LinalgBlockLayouts(MlcPass):
         },
     )
 
-    block: int = 0
+    block: int = option(0, Span(1, 256, special=(0,)))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for op in module.ops:

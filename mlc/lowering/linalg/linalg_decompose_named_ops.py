@@ -1,4 +1,4 @@
-"""Turn named linalg ops into `linalg.generic`, softmax into its four steps, packs into views and copies.
+"""Turn named linalg ops into `linalg.generic`, softmax into its four steps, packs and tensor.reshape into views.
 
     %r = linalg.softmax dimension(1) ins(%x) outs(%o)   -->   %m = max of rows, %e = exp(%x - %m),
                                                               %s = sum of rows of %e, %r = %e / %s
@@ -13,9 +13,10 @@ Tests: tests/lowering/linalg/linalg_decompose_named_ops.mlir
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
-from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects import arith, math, tensor
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, ModuleOp, TensorType
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import BroadcastOp, FillOp, GenericOp, ReduceOp, TransposeOp
 from xdsl.ir import Operation, SSAValue
@@ -38,6 +39,7 @@ class LinalgDecomposeNamedOps(MlcPass):
         preserves=Bitwise(),
         profile="linalg-named",
         establishes=("structured ops of the model are linalg.generic or linalg.fill",),
+        nests=True,
         rules={
             "transpose": "linalg.transpose -> a copying generic",
             "structured": "any named structured op -> generic",
@@ -46,6 +48,7 @@ class LinalgDecomposeNamedOps(MlcPass):
             "unpack": "linalg.unpack -> copying generic, collapse, slice",
             "broadcast": "linalg.broadcast -> a copying generic",
             "reduce": "linalg.reduce -> generic",
+            "reshape": "tensor.reshape of a computed shape -> collapse to a row, then expand",
         },
     )
 
@@ -91,6 +94,9 @@ def _generalize(op: Operation) -> str:
         value = At(op).generic([(op.input, read)], [(op.init, identity_map(rank))], "p" * rank, lambda body, x, out: x)
         _replace(op, [value])
         return "broadcast"
+    if isinstance(op, tensor.ReshapeOp):
+        _replace(op, [_reshape(op)])
+        return "reshape"
     if isinstance(op, ReduceOp):
         _replace(op, [_reduce(op)])
         return "reduce"
@@ -103,6 +109,37 @@ def _replace(op: Operation, values: list[SSAValue]) -> None:
         old.replace_all_uses_with(new)
     op.detach()
     op.erase()
+
+
+def _reshape(op: tensor.ReshapeOp) -> SSAValue:
+    """All elements in one row, then taken apart into the sizes that the shape operand holds."""
+    at = At(op)
+    result = op.result.type
+    assert isinstance(result, TensorType)
+    row = op.source
+    rank = len(shape_of(row))
+    if rank == 0:
+        row = at.expand(row, [], [1])
+    elif rank > 1:
+        row = at.collapse(row, [range(rank)])
+    if not shape_of(op.result):
+        return at.collapse(at.cast(row, TensorType(result.element_type, [1])), [])
+    sizes = [d if d != DYNAMIC_INDEX else _size(at, op.shape, i) for i, d in enumerate(shape_of(op.result))]
+    if len(sizes) == 1:
+        return at.cast(row, result)
+    if DYNAMIC_INDEX not in shape_of(op.result):  # a view of static sizes is made of a row of static size
+        row = at.cast(row, TensorType(result.element_type, [prod(result.get_shape())]))
+    return at.expand(row, [range(len(sizes))], sizes)
+
+
+def _size(at: At, shape: SSAValue, i: int) -> SSAValue:
+    """Element i of a shape tensor as an index."""
+    elements = shape.owner
+    if isinstance(elements, tensor.FromElementsOp):
+        size = elements.elements[i]
+    else:
+        size = at.add(tensor.ExtractOp(shape, [at.index(i)], element_type(shape))).result
+    return size if isinstance(size.type, IndexType) else at.add(arith.IndexCastOp(size, IndexType())).result
 
 
 def _reduce(op: ReduceOp) -> SSAValue:

@@ -49,6 +49,7 @@ class LinalgFoldTransposes(MlcPass):
         preserves=Bitwise(),
         profile="linalg-transposes",
         establishes=("no contraction reads or feeds a transposing copy that keeps the innermost dimension",),
+        nests=True,
         rules={
             "read-transposed": "a contraction of a transposing copy -> a contraction that reads its source",
             "write-transposed": "a transposing copy of a contraction -> a contraction that writes in that order",

@@ -59,6 +59,7 @@ class LinalgFuseElementwise(MlcPass):
         preserves=Bitwise(),
         profile="linalg-fusion",
         establishes=("no elementwise generic feeds only one other elementwise generic through a composable map",),
+        nests=True,
         rules={
             "inline-splat": "an input that holds one value -> a scalar of the body",
             "fuse-elementwise": "an elementwise producer with one reader -> inside an elementwise reader",

@@ -37,6 +37,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Block, Operation, OpResult, Region, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp
+from mlc.dialects.linalg_ext.winograd_ops import WinogradFilterTransformOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.locations import fuse_locations
@@ -77,33 +78,26 @@ class LinalgHoistConstants(MlcPass):
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for entry in functions_to_lower(module.ops):
             hoist = _Hoist(ctx, module, self.name)
-            for block in nested_blocks(entry):
+            blocks = list(nested_blocks(entry))
+            for block in reversed(blocks):  # what stands outside of a loop before what reads it inside
+                hoist.classify(block)
+            for block in blocks:
                 hoist.run(block)
             for block in nested_blocks(entry):
                 erase_dead(block)
 
 
-class _Hoist:
-    def __init__(self, ctx: MlcContext, module: ModuleOp, pass_name: str) -> None:
-        self.ctx, self.module, self.pass_name = ctx, module, pass_name
+class ConstantValues:
+    """What of a block depends on weights alone, as far as it is worth storing; classified front to back."""
+
+    def __init__(self) -> None:
         # value -> whether it depends on a weight; values that depend on anything else are absent
         self.constant: dict[SSAValue, bool] = {}
         # whether computing the value takes more than a view
         self.computed: dict[SSAValue, bool] = {}
-        self.functions: dict[Hashable, DenseResourceAttr] = {}
-        self.taken = {op.sym_name.data for op in module.ops if isinstance(op, func.FuncOp)}
 
-    def run(self, block: Block) -> None:
-        for op in block.ops:
-            self._classify(op)
-        for op in list(block.ops):
-            if op.parent_block() is not block or (op.results and op.results[0] in self.constant):
-                continue
-            for value in inputs_of(op):
-                if isinstance(value, OpResult) and self._worth_hoisting(value):
-                    self._replace(value)
-
-    def _classify(self, op: Operation) -> None:
+    def classify(self, op: Operation) -> None:
+        """Note the result of `op`, whose operands have been classified."""
         if len(op.results) != 1 or not is_pure(op):
             return
         result = op.results[0]
@@ -122,10 +116,31 @@ class _Hoist:
         if not is_tensor(result) or DYNAMIC_INDEX in shape_of(result) or op.name == "tensor.empty":
             return True
         size = math.prod(shape_of(result))
-        if size <= _SMALL or isinstance(op, PackOp):
+        if size <= _SMALL or isinstance(op, (PackOp, WinogradFilterTransformOp)):
             return True
         read = sum(math.prod(shape_of(v)) for v in inputs if is_tensor(v) and self.constant[v])
         return read == 0 or size <= _GROWTH * read
+
+
+class _Hoist:
+    def __init__(self, ctx: MlcContext, module: ModuleOp, pass_name: str) -> None:
+        self.ctx, self.module, self.pass_name = ctx, module, pass_name
+        self.values = ConstantValues()
+        self.constant, self.computed = self.values.constant, self.values.computed
+        self.functions: dict[Hashable, DenseResourceAttr] = {}
+        self.taken = {op.sym_name.data for op in module.ops if isinstance(op, func.FuncOp)}
+
+    def classify(self, block: Block) -> None:
+        for op in block.ops:
+            self.values.classify(op)
+
+    def run(self, block: Block) -> None:
+        for op in list(block.ops):
+            if op.parent_block() is not block or (op.results and op.results[0] in self.constant):
+                continue
+            for value in inputs_of(op):
+                if isinstance(value, OpResult) and self._worth_hoisting(value):
+                    self._replace(value)
 
     def _worth_hoisting(self, value: OpResult) -> bool:
         return (
@@ -197,13 +212,31 @@ class _Hoist:
         main = weights[0] if weights else "literal"
         main = main.removeprefix("const.")
         main = re.sub(r"[^A-Za-z0-9_.$-]", "_", main)
-        packed = any(isinstance(op, PackOp) for op in ops)
-        name = f"const.{main}.{'packed' if packed else 'folded'}"
+        kinds = {WinogradFilterTransformOp: "winograd", PackOp: "packed"}
+        what = next((word for kind, word in kinds.items() if any(isinstance(op, kind) for op in ops)), "folded")
+        name = f"const.{main}.{what}"
         unique, n = name, 0
         while unique in self.taken or unique in self.ctx.resources:
             unique, n = f"{name}_{n}", n + 1
         self.taken.add(unique)
         return unique
+
+
+def is_hoisted(value: SSAValue) -> bool:
+    """Whether `value` is computed from weights alone, so that this pass moves it, or what it goes into, out of the model."""
+    todo, seen = [value], set[SSAValue]()
+    while todo:
+        current = todo.pop()
+        if not isinstance(current, OpResult) or not is_pure(current.op):
+            return False
+        if current not in seen:
+            seen.add(current)
+            todo += inputs_of(current.op)
+    assert isinstance(value, OpResult)
+    values = ConstantValues()
+    for op in _slice(value):
+        values.classify(op)
+    return values.constant.get(value, False)
 
 
 def _used_only_here(ops: list[Operation], value: OpResult) -> set[Operation]:

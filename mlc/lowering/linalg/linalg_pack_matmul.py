@@ -28,7 +28,7 @@ from xdsl.ir import Operation, SSAValue
 from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.linalg.build import At, element_type
 from mlc.lowering.linalg.layout_walk import FOLLOWING, LayoutWalk
 from mlc.lowering.linalg.structure import dims_map, iterators_of, maps_of, shape_of
@@ -46,6 +46,7 @@ class LinalgPackMatmul(MlcPass):
         profile="linalg-products",
         options=({"block": 16}, {"block": 8}, {"block": 4}),
         establishes=("products with constant weights read packed panels",),
+        nests=True,
         rules={
             "panels": "a product with constant columns -> generic over packed panels",
             "panels-of-transpose": "a product with a transposed constant -> panels packed from its source",
@@ -53,7 +54,7 @@ class LinalgPackMatmul(MlcPass):
         },
     )
 
-    block: int = 0
+    block: int = option(0, Span(1, 256, special=(0,)))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for op in module.ops:

@@ -54,6 +54,7 @@ class LinalgPropagateReshapes(MlcPass):
         preserves=Bitwise(),
         profile="linalg-reshapes",
         establishes=("no reshape stands between an op and the only elementwise op that follows it",),
+        nests=True,
         rules={
             "cancel": "reshapes that come back to a shape -> the value that had it",
             "split-loops": "an elementwise op of a collapse -> the op over the loops before, then the collapse",
@@ -166,7 +167,7 @@ def _split(op: GenericOp, reshape: tensor.CollapseShapeOp, dims: Sequence[int]) 
     """The loops of merged dimensions become one loop per dimension before the merge."""
     at = At(op)
     groups = groups_of(reshape)
-    if len(groups) != len(dims) or any(not g for g in groups):
+    if len(groups) != len(dims) or not groups or any(not g for g in groups):  # 0-d: no loop to split
         return None
     sizes = at.sizes(reshape.src)
     parts = {loop: [sizes[d] for d in group] for loop, group in zip(dims, groups, strict=True)}
@@ -208,7 +209,7 @@ def _split(op: GenericOp, reshape: tensor.CollapseShapeOp, dims: Sequence[int]) 
 def _merge(op: GenericOp, reshape: tensor.ExpandShapeOp, dims: Sequence[int]) -> GenericOp | None:
     """The loops of split dimensions become one loop."""
     groups = groups_of(reshape)
-    if not _bare(op) or any(not g for g in groups):
+    if not _bare(op) or not groups or any(not g for g in groups):  # 0-d: no loop to merge into
         return None
     loops = [[dims[d] for d in group] for group in groups]  # old loops of each new loop, in the reshape's order
     if any(g != list(range(g[0], g[0] + len(g))) for g in loops):

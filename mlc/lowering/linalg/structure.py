@@ -243,7 +243,7 @@ def is_pure(op: Operation) -> bool:
     """Whether `op` can go when its results are unused (ops of the linalg level, tensors only)."""
     if isinstance(op, (cf.AssertOp, scf.WhileOp)) or not op.results:
         return False
-    if op.name.split(".", 1)[0] not in ("arith", "math", "tensor", "linalg", "scf"):
+    if op.name.split(".", 1)[0] not in ("arith", "math", "tensor", "linalg", "linalg_ext", "scf"):
         return False
     return not op.regions or not has_assert(op)
 

@@ -65,6 +65,10 @@ class ModuleState:
     """C functions called, in order of first use."""
     calls: dict[Operation, int] = field(default_factory=dict)
     """Number of each `func.call` of the module, from 1 in order of the text: the upper half of a failure code."""
+    kernels: set[str] = field(default_factory=set)
+    """Functions marked `kernel`: they take a team, last."""
+    parallel: dict[str, int] = field(default_factory=dict)
+    """Functions marked `parallel`, with the smallest piece of their range."""
     output_dims: Region | None = None
     """Body of @output_dims, which gives the dynamic sizes of the entry's outputs."""
     converted: Counter[str] = field(default_factory=Counter)
@@ -81,6 +85,7 @@ class FunctionBuilder(BlockBuilder):
         self.messages: list[str] = []
         self.fail_blocks: list[Block] = []
         self.consts: SSAValue | None = None
+        self.team: SSAValue | None = None
         self.values: dict[SSAValue, Lowered] = {}
         self.nonneg: set[SSAValue] = set()
         self._entry_ops: list[Operation] = []

@@ -66,6 +66,7 @@ from mlc.lowering.llvm.entry import (
     convert_output_dims,
 )
 from mlc.lowering.llvm.func_ops import convert_function, declare, llvm_signature, returns_status
+from mlc.lowering.llvm.parallel import grain_of, range_function
 from mlc.lowering.llvm.registry import family_of
 from mlc.lowering.llvm.types import element_bytes
 
@@ -121,6 +122,10 @@ def _survey(module: ModuleOp) -> ModuleState:
                 state.output_dims = op.body
             else:
                 state.functions[name] = (op.function_type, returns_status(op.function_type, name))
+                if "kernel" in op.attributes:
+                    state.kernels.add(name)
+                if (grain := grain_of(op)) is not None:
+                    state.parallel[name] = grain
         elif isinstance(op, memref.GlobalOp) and isinstance(op.initial_value, DenseResourceAttr):
             state.consts[op.sym_name.data] = len(state.consts)
             state.weights.append(op.initial_value.resource_handle.data)
@@ -136,14 +141,17 @@ def _convert(op: Operation, state: ModuleState) -> list[Operation]:
     if isinstance(op, func.FuncOp):
         name = op.sym_name.data
         if not op.body.blocks:
-            return [declare(name, llvm_signature(op.function_type, state.functions[name][1]))]
+            return [
+                declare(name, llvm_signature(op.function_type, state.functions[name][1], team=name in state.kernels))
+            ]
         if name == FORWARD:
             return [convert_forward(op, state)]
         if name == OUTPUT_DIMS:
             return [convert_output_dims(op, state)]
         if name == ARENA_SIZE:
             return [convert_arena_size(op, state)]
-        return [convert_function(op, state)]
+        made = convert_function(op, state)
+        return [made, range_function(op, state)] if name in state.parallel else [made]
     if isinstance(op, memref.GlobalOp):
         return [] if op.sym_name.data in state.consts else [_global(op)]
     if op.name.startswith("llvm."):

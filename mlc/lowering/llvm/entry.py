@@ -2,12 +2,14 @@
 
     func.func @forward(%x: memref<?x4xf32>, %y: memref<?x2xf32>, %arena: memref<?xi8>)
  -->
-    llvm.func @mlc_forward(%args: !llvm.ptr, %dims: !llvm.ptr, %consts: !llvm.ptr, %arena: !llvm.ptr) -> i32
+    llvm.func @mlc_forward(%args: !llvm.ptr, %dims: !llvm.ptr, %consts: !llvm.ptr, %arena: !llvm.ptr,
+                           %team: !llvm.ptr) -> i32
 
 `args[i]` points to the dense data of argument i, inputs then outputs. `dims` holds the dynamic sizes of the inputs in
 order, which `@arena_size` and `@output_dims` take as arguments; the latter gives those of the outputs, to
 `mlc_output_dims(dims, out)` and to the entry itself. `consts[k]` points to the k-th weight: the `memref.global`s with a
-`dense_resource`, in module order, listed in the attribute `mlc.consts`.
+`dense_resource`, in module order, listed in the attribute `mlc.consts`. `team` is passed on to the kernels: who helps with
+parallel loops, or null (`parallel.py`).
 """
 
 from __future__ import annotations
@@ -48,10 +50,10 @@ def convert_forward(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
     types = op.function_type.inputs.data
     if op.function_type.outputs.data or not types or not isinstance(types[-1], MemRefType):
         raise UnsupportedError("@forward of the buffers level takes memrefs, the arena last, and returns nothing")
-    region = Region(Block(arg_types=[PTR] * 4))
+    region = Region(Block(arg_types=[PTR] * 5))
     b = FunctionBuilder(region, state, returns_status=True)
     b.push(region.blocks[0])
-    args, dims, b.consts, arena = region.blocks[0].args
+    args, dims, b.consts, arena, b.team = region.blocks[0].args
     sources = op.body.blocks[0].args[:-1]
     inputs = _input_count(op, len(sources))
     sizes: list[SSAValue] = []
@@ -73,7 +75,7 @@ def convert_forward(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
     assert isinstance(last.type, MemRefType)
     b.values[last] = MemRefValue(arena, ZERO, (bytes_of_arena,), (Linear(1),), last.type.element_type)
     convert_body(b, op.body)
-    made = _function(ENTRY, [PTR] * 4, i32, region, op)
+    made = _function(ENTRY, [PTR] * 5, i32, region, op)
     note_messages(made, b.messages)
     made.attributes["mlc.consts"] = ArrayAttr([StringAttr(name) for name in state.weights])
     return made

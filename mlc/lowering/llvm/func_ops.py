@@ -2,8 +2,9 @@
 
     func.func private @k(%x: memref<?x4xf32>) attributes {kernel}
  -->
-    llvm.func @k(%x: !llvm.ptr {llvm.noalias}, %n: i64) -> i32
+    llvm.func @k(%x: !llvm.ptr {llvm.noalias}, %n: i64, %team: !llvm.ptr) -> i32
 
+A kernel's last argument says who helps with its parallel loops (`parallel.py`).
 A function without results returns a status: 0, or the number of its failed `cf.assert` (asserts of one message share a
 number). A function with one scalar result returns that. The entry returns `call << 16 | number`, where `call` counts
 the module's `func.call`s from 1 in order of the text, and 0 stands for the entry's own asserts.
@@ -32,8 +33,9 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from mlc.errors import UnsupportedError
 from mlc.lowering.llvm.builder import FunctionBuilder, ModuleState
 from mlc.lowering.llvm.control import convert_terminator
+from mlc.lowering.llvm.parallel import call_parallel, grain_of
 from mlc.lowering.llvm.registry import convert_block, converts
-from mlc.lowering.llvm.types import parts
+from mlc.lowering.llvm.types import PTR, parts
 
 NUMBER_BITS = 16
 """Bits of a failure code that number the assert; those above number the kernel."""
@@ -51,9 +53,9 @@ def returns_status(ty: FunctionType, name: str) -> bool:
     return False
 
 
-def llvm_signature(ty: FunctionType, status: bool) -> llvm.LLVMFunctionType:
-    """The signature under the calling convention."""
-    inputs = [part for arg in ty.inputs for part in parts(arg)]
+def llvm_signature(ty: FunctionType, status: bool, *, team: bool = False) -> llvm.LLVMFunctionType:
+    """The signature under the calling convention; a kernel's ends with the team."""
+    inputs = [part for arg in ty.inputs for part in parts(arg)] + [PTR] * team
     return llvm.LLVMFunctionType(inputs, i32 if status else parts(ty.outputs.data[0])[0])
 
 
@@ -64,12 +66,14 @@ def _argument_attributes(op: func.FuncOp) -> ArrayAttr[DictionaryAttr] | None:
     """
     given = op.arg_attrs.data if op.arg_attrs is not None else [DictionaryAttr({})] * len(op.function_type.inputs)
     kernel = "kernel" in op.attributes
+    distinct = kernel or grain_of(op) is not None
     out: list[DictionaryAttr] = []
     for ty, attributes in zip(op.function_type.inputs, given, strict=True):
         flags: dict[str, Attribute] = {k: v for k, v in attributes.data.items() if k.startswith("llvm.")}
-        if isinstance(ty, MemRefType) and kernel and "mlc.may_alias" not in attributes.data:
+        if isinstance(ty, MemRefType) and distinct and "mlc.may_alias" not in attributes.data:
             flags["llvm.noalias"] = UnitAttr()
         out += [DictionaryAttr(flags)] + [DictionaryAttr({})] * (len(parts(ty)) - 1)
+    out += [DictionaryAttr({})] * kernel
     return ArrayAttr(out) if any(a.data for a in out) else None
 
 
@@ -82,13 +86,21 @@ def convert_function(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
     """A function with its body."""
     name, ty = op.sym_name.data, op.function_type
     status = returns_status(ty, name)
-    signature = llvm_signature(ty, status)
+    kernel, shared = name in state.kernels, name in state.parallel
+    signature = llvm_signature(ty, status, team=kernel)
     region = Region(Block(arg_types=signature.inputs.data))
     b = FunctionBuilder(region, state, returns_status=status)
     b.push(region.blocks[0])
-    b.bind(op.body.blocks[0].args, region.blocks[0].args)
+    args = region.blocks[0].args
+    if kernel:
+        b.team = args[-1]
+    if shared:
+        b.nonneg.update(args[:2])
+    b.bind(op.body.blocks[0].args, args)
     convert_body(b, op.body)
-    result = llvm.FuncOp(name, signature, linkage=llvm.LinkageAttr("external"), body=region)
+    result = llvm.FuncOp(name, signature, linkage=llvm.LinkageAttr("internal" if shared else "external"), body=region)
+    if shared:
+        result.properties["no_inline"] = UnitAttr()  # it has two callers: one copy of the loops is enough
     if (attributes := _argument_attributes(op)) is not None:
         result.properties["arg_attrs"] = attributes
     note_messages(result, b.messages)
@@ -129,7 +141,12 @@ def call(b: FunctionBuilder, op: Operation) -> None:
         raise UnsupportedError(f"call of @{name}, which the module does not declare")
     ty, status = known
     args = [part for value in op.operands for part in b.flatten(value)]
-    signature = llvm_signature(ty, status)
+    if name in b.module.parallel:
+        call_parallel(b, name, b.module.parallel[name], args)
+        return
+    if name in b.module.kernels:
+        args.append(b.team if b.team is not None else b.pure(llvm.ZeroOp, (), PTR))
+    signature = llvm_signature(ty, status, team=name in b.module.kernels)
     made = llvm.CallOp(name, *args, return_type=cast(Attribute, signature.output))
     made.location = op.location
     b.add(made)

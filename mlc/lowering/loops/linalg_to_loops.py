@@ -45,6 +45,7 @@ class LinalgToLoops(MlcPass):
         preserves=Bitwise(),
         profile="buffers",
         establishes=("no linalg op and no memref.copy on memrefs is left",),
+        nests=True,
         rules={
             "parallel": "a structured op without reductions -> loops",
             "reduction": "a structured op with reductions -> loops, the innermost carrying the sums",

@@ -5,8 +5,8 @@
       scf.reduce(%v : f32) { ^bb0(%x, %y): … }    -->       … ; scf.yield (%x + %y at %x = %b, %y = %v) }
     }                                                     scf.yield %t }
 
-What: the serial target's form of parallel loops; iterations run in row-major order. Runs after the loops level is
-reached, before convert-to-llvm. Preserves values bit for bit: any order is an order that `scf.parallel` allows.
+What: the form of parallel loops that stay on one thread; iterations run in row-major order. Runs after
+scf-parallel-outline, before convert-to-llvm. Preserves values bit for bit: any order is an order that `scf.parallel` allows.
 Tests: tests/lowering/loops/scf_parallel_to_for.mlir, tests/lowering/loops/test_scf_parallel_to_for.py
 """
 
@@ -33,17 +33,18 @@ class ScfParallelToFor(MlcPass):
         level_in="loops",
         level_out="loops",
         preserves=Bitwise(),
-        profile="loops",
+        profile="parallel-loops",
         establishes=("no scf.parallel is left",),
+        nests=True,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
-        for op in list(module.walk(reverse=True)):
-            if isinstance(op, scf.ParallelOp):
-                _serialise(op)
-                ctx.remarks.applied(self.name, op, f"{len(op.lowerBound)} parallel loops run one after the other")
-                op.detach()
-                op.erase()
+        loops = [op for top in module.ops for op in top.walk(reverse=True) if isinstance(op, scf.ParallelOp)]
+        for op in loops:
+            _serialise(op)
+            ctx.remarks.applied(self.name, op, f"{len(op.lowerBound)} parallel loops run one after the other")
+            op.detach()
+            op.erase()
 
 
 def _serialise(op: scf.ParallelOp) -> None:

@@ -49,6 +49,7 @@ from xdsl.ir.affine import AffineSymExpr
 
 from mlc.dialects.torch import prim
 from mlc.dialects.torch.constants import ScalarConstant, VTensorLiteralOp
+from mlc.dialects.torch.control_flow import PrimLoopConditionOp, PrimLoopOp
 from mlc.dialects.torch.tensor_ops import BindSymbolicShapeOp, SymbolicIntOp
 from mlc.dialects.torch.types import (
     TorchBoolType,
@@ -63,9 +64,11 @@ from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.torch.to_linalg import dtypes
-from mlc.lowering.torch.to_linalg.all_lowerings import FAMILIES, LOWERINGS
+from mlc.lowering.torch.to_linalg.all_lowerings import COMPARED_WITH_PYTORCH, FAMILIES, LOWERINGS
+from mlc.lowering.torch.to_linalg.complex_numbers import COMPLEX_LOWERINGS, Complex, is_complex, lower_complex
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64
+from mlc.lowering.torch.to_linalg.loops import convert_loop
 from mlc.lowering.torch.to_linalg.registry import Conversion
 from mlc.lowering.torch.to_linalg.scalars import as_scalar
 from mlc.lowering.torch.to_linalg.tensor import Scalar, Tensor, plain
@@ -85,11 +88,11 @@ class ConvertTorchToLinalg(MlcPass):
         level_in="torch",
         level_out="linalg",
         preserves=Reassociates("sums of products are added in the order of the loops, not of ATen's kernels"),
-        profile="torch-ops",
+        profile="torch-lowering",
         establishes=("no torch op or type is left",),
         rules={
             family: "ops of this family -> linalg on tensors"
-            for family in sorted(_family(m.__name__) for m in FAMILIES)
+            for family in sorted(_family(m.__name__) for m in FAMILIES if m not in COMPARED_WITH_PYTORCH)
         },
     )
 
@@ -124,7 +127,7 @@ def _unsupported(function: func.FuncOp) -> list[str]:
     """Lines naming each op of `function` that no lowering knows."""
     out: list[str] = []
     for op in function.walk():
-        if op is function or op.name in LOWERINGS or _is_structural(op):
+        if op is function or op.name in LOWERINGS or op.name in COMPLEX_LOWERINGS or _is_structural(op):
             continue
         name = op.operator_name if isinstance(op, prim.OperatorOp) else op.name
         if isinstance(op, prim.OperatorOp) and op.known_name in LOWERINGS:
@@ -150,7 +153,9 @@ def _is_structural(op: Operation) -> bool:
             | prim.PrimTupleIndexOp
             | prim.TensorStaticInfoCastOp
             | SymbolicIntOp
-            | BindSymbolicShapeOp,
+            | BindSymbolicShapeOp
+            | PrimLoopOp
+            | PrimLoopConditionOp,
         )
         or prim.is_cast(op)
         or op.name in ("torch.aten.__getitem__.t", "torch.aten.len.t")
@@ -176,8 +181,7 @@ class _FunctionConversion:
             self.env[before] = _argument(c, after, before.type)
         self._bind_symbols(c, old)
         for op in old.ops:
-            c.location = op.location
-            self._convert(c, op)
+            self._convert_at(c, op)
         c.finish()
         _drop_unused(block)
         outputs = list(block.last_op.operand_types) if block.last_op is not None else []
@@ -187,6 +191,11 @@ class _FunctionConversion:
         self.function.properties["function_type"] = FunctionType.from_lists(inputs, outputs)
         for key in ("arg_attrs", "res_attrs"):
             self.function.properties.pop(key, None)
+
+    def _convert_at(self, c: Conversion, op: Operation) -> None:
+        outer, c.location = c.location, op.location
+        self._convert(c, op)
+        c.location = outer
 
     def _convert(self, c: Conversion, op: Operation) -> None:
         match op:
@@ -215,6 +224,8 @@ class _FunctionConversion:
                         f"the size {op.string('symbol_name')} is bound to no input",
                         format_location(op.location) or None,
                     )
+            case PrimLoopOp():
+                self._bind(c, op, convert_loop(c, op, self.env, lambda inner: self._convert_at(c, inner)))
             case BindSymbolicShapeOp():
                 pass  # read by _bind_symbols
             case _:
@@ -223,9 +234,14 @@ class _FunctionConversion:
     def _lower(self, c: Conversion, op: Operation) -> None:
         name = op.known_name if isinstance(op, prim.OperatorOp) else op.name
         c.operation, c.result_types = op, op.result_types
-        lowering = LOWERINGS[name]
-        out = lowering(c, *[self.env[v] for v in op.operands])
-        self.families[_family(lowering.__module__)] += 1
+        operands = [self.env[v] for v in op.operands]
+        if is_complex(operands, op.result_types):
+            out = lower_complex(c, name, operands)
+            self.families[_family(lower_complex.__module__)] += 1
+        else:
+            lowering = LOWERINGS[name]
+            out = lowering(c, *operands)
+            self.families[_family(lowering.__module__)] += 1
         if len(op.results) == 1:
             out = (out,)
         self._bind(c, op, out)
@@ -336,7 +352,7 @@ def _literal(c: Conversion, op: VTensorLiteralOp) -> Tensor:
     splat = None
     if isinstance(held, DenseIntOrFPElementsAttr) and not shape:
         element = held.get_values()[0]
-        splat = None if isinstance(element, tuple) else element
+        splat = None if isinstance(element, tuple) else bool(element) if dtype.is_bool else element
     return Tensor(value, dtype, shape, tuple(range(len(shape))), shape, splat)
 
 
@@ -355,6 +371,10 @@ def _returned(c: Conversion, value: Any) -> SSAValue:
             return c.op(arith.IndexCastOp, value.value, i64)
         case Scalar():
             return value.value
+        case Complex():
+            raise UnsupportedError(
+                "the model returns a complex tensor, which compiled code cannot", hint="return torch.view_as_real(...)"
+            )
         case bool():
             return c.number(value, BOOL)
         case int():

@@ -47,6 +47,7 @@ class TorchCanonicalize(MlcPass):
         preserves=Bitwise(),
         profile="torch-forms",
         establishes=("no copy, detach or inactive dropout is left",),
+        nests=True,
         rules={
             "unpack-list": "an unpacked list construct -> its elements",
             "drop-copy": "clone, contiguous, detach, alias -> the tensor",

@@ -61,6 +61,7 @@ class TorchFoldBatchNorm(MlcPass):
         ),
         profile="torch-conv-bn",
         establishes=("no eval batch norm follows a convolution of constant weights alone",),
+        nests=True,
         rules={name.removeprefix("torch.aten."): "batch norm of it -> scaled weights" for name in sorted(_ROOTS)},
     )
 

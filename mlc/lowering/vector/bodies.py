@@ -11,7 +11,7 @@ Values that are the same in all lanes stay scalars until they meet a vector.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects import arith, cf, memref, vector
@@ -145,6 +145,34 @@ def evaluate(
     em: Emitter, stage: Stage, args: Sequence[SSAValue], lanes: int | None, positions: Positions
 ) -> list[SSAValue]:
     """What the body yields for `args` (vectors of `lanes`, or scalars that hold for all lanes)."""
+    return in_step([_steps(em, stage, args, lanes, positions)])[0]
+
+
+def evaluate_in_step(
+    em: Emitter, stage: Stage, points: Sequence[tuple[Sequence[SSAValue], int | None, Positions]]
+) -> list[list[SSAValue]]:
+    """`evaluate` for several points at once, each op for all of them before the next op: the processor finds the
+    independent chains side by side instead of a whole body apart."""
+    return in_step([_steps(em, stage, *point) for point in points])
+
+
+def in_step(evaluations: Sequence[Generator[None, None, list[SSAValue]]]) -> list[list[SSAValue]]:
+    """Advance all evaluations op by op; what they return."""
+    results: dict[int, list[SSAValue]] = {}
+    while len(results) < len(evaluations):
+        for i, evaluation in enumerate(evaluations):
+            if i not in results:
+                try:
+                    next(evaluation)
+                except StopIteration as done:
+                    results[i] = done.value
+    return [results[i] for i in range(len(evaluations))]
+
+
+def _steps(
+    em: Emitter, stage: Stage, args: Sequence[SSAValue], lanes: int | None, positions: Positions
+) -> Generator[None, None, list[SSAValue]]:
+    """Evaluates one op at a time."""
     env = _Values(em, dict(zip(stage.block.args, args, strict=True)), lanes)
     fused = _fusable(stage) if stage.reduction else {}
     for op in stage.block.ops:
@@ -160,6 +188,8 @@ def evaluate(
             _assert(em, op, env[op.arg])
         elif isinstance(op, arith.ConstantOp):
             env[op.result] = em.scalar(op.value)
+        elif isinstance(op, math_dialect.FmaOp):
+            env[op.result] = _multiply_add(em, [env[v] for v in op.operands], lanes)
         elif op in fused:
             product = fused[op]
             other = next(v for v in op.operands if v.owner is not product)
@@ -167,6 +197,7 @@ def evaluate(
         else:
             for result, value in zip(op.results, _lanewise(em, op, env, lanes), strict=True):
                 env[result] = value
+        yield
     raise AssertionError("a body ends in linalg.yield")
 
 

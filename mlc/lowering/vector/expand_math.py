@@ -13,6 +13,7 @@ Tests: tests/lowering/vector/expand_math.mlir, tests/lowering/vector/test_expand
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import (
@@ -40,6 +41,9 @@ from mlc.lowering.vector.math_double import DOUBLE
 from mlc.lowering.vector.math_single import SINGLE
 
 
+IN_STEP = 4  # neighbouring ops expanded together
+
+
 @dataclass(frozen=True)
 class ExpandMath(MlcPass):
     """See the module. `fma` overrides whether the machine has fused multiply-add."""
@@ -52,6 +56,7 @@ class ExpandMath(MlcPass):
         profile="vector-math",
         options=({"fma": True}, {"fma": False}),
         establishes=("no transcendental math op on f32 and narrower floats",),
+        nests=True,
         rules={name.removeprefix("math."): "polynomial arithmetic" for name in sorted({*SINGLE, *DOUBLE})},
     )
 
@@ -72,17 +77,23 @@ class _Expansion:
         self.location: LocationAttr = UNKNOWN_LOC
 
     def run(self, function: FuncOp) -> None:
+        group: list[Operation] = []
         for op in [op for op in function.walk() if op.name in SINGLE or op.name in DOUBLE]:
             element = _element(op.results[0].type)
             if isinstance(element, Float32Type | Float16Type | BFloat16Type):
+                if group and (group[-1].next_op is not op or len(group) == IN_STEP or op.name != group[0].name):
+                    self._expand(group)
+                    group = []
+                group.append(op)
                 kind, name = op.results[0].type, op.name
                 self.ctx.remarks.applied(
                     self.pass_name, op, f"expanded {name} on {kind}", rule=name.removeprefix("math.")
                 )
-                self._expand(op)
             else:
                 reason = f"{element} is left to the C library"
                 self.ctx.remarks.missed(self.pass_name, op, f"kept {op.name}", reason=reason)
+        if group:
+            self._expand(group)
 
     def _constant(self, value: Attribute) -> SSAValue:
         if value not in self._constants:
@@ -95,14 +106,27 @@ class _Expansion:
             self._constants[value] = op.result
         return self._constants[value]
 
-    def _expand(self, op: Operation) -> None:
-        block = op.parent
+    def _expand(self, group: list[Operation]) -> None:
+        """Neighbouring ops of one name: their expansions are written side by side, op by op."""
+        chains = [self._expansion(op) for op in group]
+        first = group[0]
+        block = first.parent
         assert block is not None
+        for step in zip_longest(*(ops for ops, _ in chains)):
+            block.insert_ops_before([op for op in step if op is not None], first)
+        for op, (_, result) in zip(group, chains, strict=True):
+            op.results[0].replace_all_uses_with(result)
+            op.detach()
+            op.erase()
+
+    def _expansion(self, op: Operation) -> tuple[list[Operation], SSAValue]:
+        """The ops that stand for `op`, and the value they compute."""
         self.location = op.location
+        ops: list[Operation] = []
 
         def emit(new: Operation) -> SSAValue:
             with_location(new, op.location)
-            block.insert_op_before(new, op)
+            ops.append(new)
             return new.results[0]
 
         kind = op.results[0].type
@@ -114,9 +138,7 @@ class _Expansion:
         result = _formula(m, op.name, args)
         if narrow:
             result = m.narrow(result, _element(kind))
-        op.results[0].replace_all_uses_with(result.ssa)
-        op.detach()
-        op.erase()
+        return ops, result.ssa
 
 
 def _formula(m: MathBuilder, name: str, args: list[Val]) -> Val:

@@ -25,6 +25,10 @@ EXP = (0.4999999403953552, 0.16666515171527863, 0.04166845604777336, 0.008369418
 EXPM1 = (
     0.5, 0.1666666567325592, 0.04166634753346443, 0.008333391509950161, 0.001394165214151144, 0.00019845958740916103,
 )  # fmt: skip
+# the same on [-0.174, 0.521], for tanh
+TANH = (
+    0.5, 0.1666666567325592, 0.04166697710752487, 0.008333184756338596, 0.0013795529957860708, 0.00022850271489005536,
+)  # fmt: skip
 # (2**r - 1) / r on [-1/2, 1/2]
 EXP2 = (
     0.6931471824645996, 0.24022650718688965, 0.055504102259874344, 0.009618034586310387, 0.0013333950191736221,
@@ -35,8 +39,6 @@ LOG = (
     -0.49999988079071045, 0.33333325386047363, -0.25001582503318787, 0.2000197321176529, -0.16609083116054535,
     0.14181825518608093, -0.13242988288402557, 0.1290443390607834, -0.07621777802705765,
 )  # fmt: skip
-# (tanh(x) - x) / x**3 in x**2, |x| < 0.55
-TANH = (-0.33333316445350647, 0.13332585990428925, -0.05385230854153633, 0.021071679890155792, -0.0062742396257817745)
 # erf(x) / x - 1 in x**2, |x| < 0.95
 ERF = (
     0.12837916612625122, -0.37612631916999817, 0.11283660650253296, -0.026857705786824226, 0.005196952261030674,
@@ -143,11 +145,21 @@ def log1p(m: MathBuilder, x: Val) -> Val:
 
 
 def tanh(m: MathBuilder, x: Val) -> Val:
+    """(e**2a - 1) / (e**2a + 1): with e**2a - 1 right in relative terms, so is the quotient, however small.
+
+    n is rounded a quarter down, so that e**2a - 1 = 2**n (e**r - 1) + (2**n - 1) hardly cancels where n is 1. For small
+    arguments, where it counts, the quotient is corrected by what was rounded off the divisor.
+    """
     a = abs(x)
-    z = x * x
-    small = m.fma(x * z, m.poly(z, TANH), x)
-    e = _exp_small(m, m.clamp(a, 0.0, 10.0) * 2.0)
-    return m.copysign(a.is_("olt", 0.55).pick(small, 1.0 - 2.0 / (e + 1.0)), x)
+    c = a.is_("ogt", 10.0).pick(10.0, a) * 2.0
+    n, i = m.round(m.fma(c, LOG2E, -0.25))
+    r = m.fma(n, -LN2_LO, m.fma(n, -LN2_HI, c))
+    s = m.power_of_two(i)
+    y = m.fma(s, m.fma(r * r, m.poly(r, TANH), r), s - 1.0)
+    d = y + 2.0
+    t = y / d
+    lost = y.is_("olt", 1.0).pick(y - (d - 2.0), m.const(0.0, x.kind))
+    return m.copysign(m.fma(t * -0.5, lost, t), x)
 
 
 def erf(m: MathBuilder, x: Val) -> Val:

@@ -4,6 +4,8 @@ for outer tiles:                     scf.parallel, scf.for; one base index per o
   stages without private loops:      values stay in registers, one per point of the tile
   groups of stages with private      scf.for, accumulators of every point as iter_args, unrolled inside:
   loops over the same dims:          `group_writer.py`
+  heavy stages without private       what the loops accumulated goes to memory, and a loop over the rows of the
+  loops after such loops:            tile takes it up again: all rows in registers at once would spill
   store what outlives the tile       once
 """
 
@@ -12,17 +14,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import product
+from math import prod
 
 from xdsl.ir import SSAValue
 
-from mlc.lowering.vector.bodies import evaluate
+from mlc.lowering.vector.bodies import evaluate_in_step
 from mlc.lowering.vector.emitter import Emitter, Index
 from mlc.lowering.vector.group_writer import GroupWriter
 from mlc.lowering.vector.nests import Nest
-from mlc.lowering.vector.schedule import Plan
+from mlc.lowering.vector.schedule import DYNAMIC_TRIP, Plan, body_weight
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.target import Target
 from mlc.lowering.vector.tile import At, Offsets, Point, Segment, TileMemory
+
+
+HEAVY = 16  # instructions of a body that make many registers live for long: an expanded math op has more
+ROW_POINTS = 2  # points that one trip of a loop over rows works on, so that their chains of instructions overlap
+
+
+IN_STEP = 4  # points whose bodies are written op by op side by side
+
+FEW_TRIPS = 8  # parallel iterations: fewer leave threads waiting for each other
 
 
 class NestWriter:
@@ -94,9 +106,11 @@ class NestWriter:
                 self._loops([(order[i], segment)], i + 1, inner, parallel=parallel)
 
     def _loops(self, run: Sequence[tuple[int, Segment]], then: int, sizes: dict[int, int], *, parallel: bool) -> None:
+        """Loops over `run`, the dims from `then` on inside. `parallel`: these loops or ones inside are to be."""
         saved = self.memory.save()
+        here = parallel and not self._more_inside(run, then)
         with ExitStack() as stack:
-            if parallel:
+            if here:
                 ivs = stack.enter_context(self.em.parallel([(s.low, s.high, s.step) for _, s in run]))
                 for (dim, _), iv in zip(run, ivs, strict=True):
                     self.memory.enter(dim, Index(iv))
@@ -104,8 +118,16 @@ class NestWriter:
                 for dim, s in run:
                     iv, _, _ = stack.enter_context(self.em.loop(s.low, s.high, s.step))
                     self.memory.enter(dim, Index(iv))
-            self._outer(then, sizes, parallel=False)
+            self._outer(then, sizes, parallel=parallel and not here)
         self.memory.leave(saved)
+
+    def _more_inside(self, run: Sequence[tuple[int, Segment]], then: int) -> bool:
+        """Whether `run` keeps too few threads busy and the loops inside of it would keep more."""
+        mine = prod(s.trips or DYNAMIC_TRIP for _, s in run)
+        inside = 1
+        for dim in self.plan.order[then:]:
+            inside *= max(s.trips or DYNAMIC_TRIP for s in self._segments(dim, self.plan.tile[dim]))
+        return mine < FEW_TRIPS and inside >= 2 * mine
 
     # One tile
 
@@ -122,6 +144,9 @@ class NestWriter:
             private = self.nest.private(stages[i])
             self.memory.loads = {}
             if not private:
+                if dirty and (dim := self._row_dim(stages[i:], sizes)) is not None:
+                    self._rows(dim, stages[i:], sizes, dirty)
+                    return
                 self._pointwise(stages[i], points, dirty)
                 i += 1
                 continue
@@ -131,10 +156,38 @@ class NestWriter:
             group = GroupWriter(self, list(range(i, end)), points)
             dirty.update(dict.fromkeys(group.write()))
             i = end
+        self._flush(dirty)
+
+    def _flush(self, dirty: dict[tuple[Access, Point], None], roots: set[SSAValue] | None = None) -> None:
+        """Store what the points hold of `roots` (what outlives the nest)."""
         self.memory.loads = {}
         for access, point in dirty:
-            if access.root in self.stored:
+            if access.root in (self.stored if roots is None else roots):
                 self.memory.store(self.memory.held[access, point], access, self.at(point))
+
+    def _row_dim(self, stages: Sequence[Stage], sizes: dict[int, int]) -> int | None:
+        """The dim whose rows the last stages should take one after the other, if they are heavy and pointwise."""
+        if self.memory.cross is not None or any(self.nest.private(s) for s in stages):
+            return None
+        dims = [d for d in self.plan.order if d != self.plan.lanes_dim and sizes[d] > ROW_POINTS]
+        if not dims or sum(body_weight(s) for s in stages) < HEAVY:
+            return None
+        return max(dims, key=lambda d: sizes[d])
+
+    def _rows(
+        self, dim: int, stages: Sequence[Stage], sizes: dict[int, int], dirty: dict[tuple[Access, Point], None]
+    ) -> None:
+        """Pointwise `stages` at the end of a tile, in a loop over its rows along `dim`."""
+        self._flush(dirty, self.stored | {root for s in stages for root in s.roots()})
+        step = ROW_POINTS if sizes[dim] % ROW_POINTS == 0 else 1
+        with self.em.loop(Index(), Index(const=sizes[dim]), step) as (iv, _, _):
+            saved = self.memory.advance(dim, Index(iv))
+            self.memory.held, self.memory.loads = {}, {}
+            mine: dict[tuple[Access, Point], None] = {}
+            for stage in stages:
+                self._pointwise(stage, self._points({**sizes, dim: step}), mine)
+            self._flush(mine)
+            self.memory.leave(saved)
 
     def _points(self, sizes: dict[int, int]) -> list[Point]:
         lanes = self.plan.lanes_dim
@@ -160,11 +213,21 @@ class NestWriter:
         return At(point.offsets, point.lanes, self.plan.lanes_dim)
 
     def _pointwise(self, stage: Stage, points: list[Point], dirty: dict[tuple[Access, Point], None]) -> None:
-        for point in points:
-            at = self.at(point)
-            args = [self.memory.value(o, point, at) for o in stage.ins]
-            args += [self.memory.old_value(stage, k, point, at) for k in range(len(stage.outs))]
-            results = evaluate(self.em, stage, args, point.lanes, self.memory.positions(stage, at))
-            for out, value in zip(stage.outs, results, strict=True):
-                self.memory.held[out, point] = value
-                dirty[out, point] = None
+        for i in range(0, len(points), IN_STEP):
+            some = points[i : i + IN_STEP]
+            places = [self.at(point) for point in some]
+            arguments = [
+                [
+                    *(self.memory.value(o, point, at) for o in stage.ins),
+                    *(self.memory.old_value(stage, k, point, at) for k in range(len(stage.outs))),
+                ]
+                for point, at in zip(some, places, strict=True)
+            ]
+            evaluations = [
+                (args, point.lanes, self.memory.positions(stage, at))
+                for args, point, at in zip(arguments, some, places, strict=True)
+            ]
+            for point, results in zip(some, evaluate_in_step(self.em, stage, evaluations), strict=True):
+                for out, value in zip(stage.outs, results, strict=True):
+                    self.memory.held[out, point] = value
+                    dirty[out, point] = None

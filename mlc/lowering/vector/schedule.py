@@ -18,6 +18,8 @@ from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerType
 from xdsl.ir import Attribute
 
 from mlc.lowering.vector.bodies import combiners, scattered_tables
+from mlc.lowering.vector.math_double import DOUBLE
+from mlc.lowering.vector.math_single import SINGLE
 from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.sizes import ONE, ZERO
 from mlc.lowering.vector.space import Access, Refusal, Stage
@@ -25,6 +27,8 @@ from mlc.lowering.vector.target import Target
 
 DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
 OPS_BUDGET = 120  # vector ops in one unrolled reduction body: more costs compile time and gains nothing measurable
+_EXPANDED = frozenset((*SINGLE, *DOUBLE))
+MATH_WEIGHT = 20  # instructions of a polynomial, about
 LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache
 
 
@@ -71,6 +75,11 @@ def _bits(kind: Attribute) -> int:
 def _extent(nest: Nest, dim: int) -> int:
     n = nest.space.static(dim)
     return DYNAMIC_TRIP if n is None else n
+
+
+def body_weight(stage: Stage) -> int:
+    """Instructions of a stage's body per vector, math ops as what they expand to."""
+    return sum(MATH_WEIGHT if op.name in _EXPANDED else 1 for op in stage.block.ops)
 
 
 def _trip(nest: Nest, stage: Stage) -> int:

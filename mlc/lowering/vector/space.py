@@ -138,6 +138,20 @@ class Space:
             found = self._views[value] = self._resolve(value)
         return found
 
+    def window_of(self, root: SSAValue) -> SSAValue:
+        """The memory that `root` lies in: a subview at a run-time offset is a root of its own within another."""
+        while isinstance(root.owner, memref.SubviewOp):
+            root = self.view(root.owner.source).root
+        return root
+
+    def overlapping(self, stages: Sequence[Stage]) -> bool:
+        """Whether two roots that the stages access lie in one memory, where one of them is written."""
+        windows: dict[SSAValue, set[SSAValue]] = {}
+        for root in {r: None for s in stages for r in s.roots()}:
+            windows.setdefault(self.window_of(root), set()).add(root)
+        written = {self.window_of(r) for s in stages for r in s.written()}
+        return any(len(roots) > 1 and memory in written for memory, roots in windows.items())
+
     def _sizes(self, value: SSAValue) -> list[Size]:
         assert isinstance(value.type, MemRefType)
         return [
@@ -207,8 +221,10 @@ class Space:
     def _subview(self, op: memref.SubviewOp) -> View:
         source = self.view(op.source)
         offsets, sizes, steps = (list(a.get_values()) for a in (op.static_offsets, op.static_sizes, op.static_strides))
-        if DYNAMIC_INDEX in (*offsets, *sizes, *steps):
-            raise Refusal("a subview with dynamic offsets, sizes or strides inside a kernel")
+        if DYNAMIC_INDEX in (*sizes, *steps):
+            raise Refusal("a subview with dynamic sizes or strides inside a kernel")
+        if DYNAMIC_INDEX in offsets:
+            return self._root(op.result)
         const = source.const
         for offset, stride in zip(offsets, source.strides, strict=True):
             if offset:

@@ -94,6 +94,13 @@ class TileMemory:
         self.at_dim[dim] = at
         return saved
 
+    def advance(self, dim: int, by: Index) -> Saved:
+        """Move every base `by` further along `dim`."""
+        before = self.at_dim.get(dim, Index())
+        saved = self.enter(dim, by)
+        self.at_dim[dim] = self.em.plus(before, by)
+        return saved
+
     def leave(self, saved: Saved) -> None:
         """Back to before an `enter`."""
         self.base, self.at_dim = dict(saved[0]), dict(saved[1])

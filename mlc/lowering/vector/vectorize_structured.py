@@ -29,7 +29,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.vector.bodies import check_body
 from mlc.lowering.vector.emitter import Emitter
 from mlc.lowering.vector.nest_writer import NestWriter
@@ -54,6 +54,7 @@ class VectorizeStructured(MlcPass):
         profile="memref-structured",
         options=({}, {"vector_bits": 256, "vector_registers": 16}, {"vector_bits": 128}),
         establishes=("structured ops it took are scf loops over vector ops",),
+        nests=True,
         rules={
             "elementwise": "elementwise nests -> lanes along one outer loop",
             "crossed": "elementwise nests that transpose -> square tiles turned in registers",
@@ -64,8 +65,8 @@ class VectorizeStructured(MlcPass):
         },
     )
 
-    vector_bits: int | None = None
-    vector_registers: int | None = None
+    vector_bits: int | None = option(None, Span(64, 2048, power_of_two=True))
+    vector_registers: int | None = option(None, Span(8, 256))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         target = target_of(ctx.machine, self.vector_bits, self.vector_registers)
@@ -81,6 +82,10 @@ class VectorizeStructured(MlcPass):
         for block in blocks:
             if any(isinstance(op, LinalgStructuredOperation) for op in block.ops):
                 self._block(ctx, block, target)
+        for op in [op for function in functions for op in function.walk()]:
+            if isinstance(op, memref.AllocaOp) and not op.memref.uses:  # its values live in registers now
+                op.detach()
+                op.erase()
 
     def _block(self, ctx: MlcContext, block: Block, target: Target) -> None:
         """Vectorise each run of structured ops in `block`; views and pure ops between them do not end a run."""
@@ -98,6 +103,8 @@ class VectorizeStructured(MlcPass):
                 try:
                     stage = stage_of(op, space)
                     check_body(stage)
+                    if space.overlapping([stage]):
+                        raise Refusal("it writes into memory that it reads at another run-time offset")
                     run.append(stage)
                     continue
                 except Refusal as refusal:
@@ -108,12 +115,13 @@ class VectorizeStructured(MlcPass):
             run = []
         self._run(ctx, run, space, target)
         for op in reversed(ops):
-            if op.parent is block and isinstance(op, (*VIEWS, memref.AllocaOp)) and not op.results[0].uses:
+            if op.parent is block and isinstance(op, VIEWS) and not op.results[0].uses:
                 op.detach()
                 op.erase()
 
     def _run(self, ctx: MlcContext, run: list[Stage], space: Space, target: Target) -> None:
-        for nest in form_nests(run, space):
+        runs = [[stage] for stage in run] if space.overlapping(run) else [run]
+        for nest in [nest for part in runs for nest in form_nests(part, space)]:
             self._nest(ctx, nest, target)
 
     def _nest(self, ctx: MlcContext, nest: Nest, target: Target) -> None:

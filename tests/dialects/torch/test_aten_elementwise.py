@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 
 import numpy as np
 import pytest
@@ -120,6 +121,18 @@ ARGUMENTS: dict[str, Case] = {
         d.pick(d.ints((2, 3)), d.bools((2, 3))),
         d.pick(d.ints((3,)), d.bools((3,))),
     ),
+    "aten.lgamma aten.digamma aten.i0 aten.special_i0e aten.special_i1 aten.special_i1e": lambda d: (
+        d.pick(d.normal((3, 4)) * 5, torch.tensor([0.0, -0.0, math.nan, 1.0, 2.0, 30.0])),
+    ),
+    "aten.erfinv aten.special_erfcx": lambda d: (d.pick(d.normal((3, 4)) * 0.4, torch.linspace(-1, 1, 9)),),
+    "aten.special_ndtri": lambda d: (d.pick(d.normal((3, 4)) * 0.4 + 0.5, torch.linspace(0, 1, 9)),),
+    "aten.frexp.Tensor": lambda d: (d.pick(d.edges((3, 4), torch.float32), d.normal((3,), torch.float64)),),
+    "aten.nextafter": lambda d: (d.edges((3, 4), torch.float32), d.edges((3, 4), torch.float32)),
+    "aten.arccos aten.arctanh prims.asin": lambda d: (d.normal((3, 4)) * 0.3,),
+    "aten.greater.Scalar aten.divide.Scalar aten.subtract.Scalar": lambda d: (d.edges((3,), torch.float32), 2),
+    "aten.special_xlogy prims.pow prims.hypot": lambda d: (torch.rand(3, 4) + 0.1, torch.rand(3, 4)),
+    "aten.bitwise_left_shift.Scalar_Tensor aten.bitwise_or.Scalar_Tensor aten.bitwise_and.Scalar_Tensor "
+    "aten.bitwise_right_shift.Scalar_Tensor aten.bitwise_xor.Scalar_Tensor": lambda d: (5, d.ints((4,), None, 0, 6)),
     "aten.bitwise_and.Scalar aten.bitwise_or.Scalar aten.bitwise_xor.Scalar": lambda d: (d.ints(), d.pick(1, 6, True)),
     "aten.__and__.Scalar aten.__or__.Scalar aten.__xor__.Scalar": lambda d: (d.ints(), d.pick(1, 6, True)),
     "aten.bitwise_left_shift.Tensor aten.bitwise_right_shift.Tensor aten.__lshift__.Tensor": lambda d: (

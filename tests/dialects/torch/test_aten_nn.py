@@ -217,6 +217,17 @@ CASES: dict[str, Case] = {
     "lstm_cell": lambda d: _cell(d, 4, 2),
     "gru_cell": lambda d: _cell(d, 3, 1),
     "rnn_tanh_cell rnn_relu_cell": lambda d: _cell(d, 1, 1),
+    "_upsample_bilinear2d_aa _upsample_bicubic2d_aa": lambda d: (
+        d.normal((1, 2, 7, 5)),
+        d.pick([3, 4], [9, 2], [7, 5]),
+        d.pick(True, False),
+    ),
+    "_upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec": lambda d: (
+        d.normal((1, 2, 7, 5)),
+        None,
+        False,
+        d.pick([0.5, 1.5], [0.4, 1.0]),
+    ),
     "upsample_nearest1d": lambda d: (d.normal((1, 2, 5)), [d.pick(3, 8)]),
     "upsample_nearest3d": lambda d: (d.normal((1, 2, 3, 4, 2)), [d.pick(3, 5), 6, 4]),
     "upsample_nearest1d.vec": lambda d: (d.normal((1, 2, 5)), None, [d.pick(2.0, 1.7)]),

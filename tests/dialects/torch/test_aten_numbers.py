@@ -11,6 +11,7 @@ import torch
 from mlc.dialects.torch import infer_call, schema, schema_names
 from mlc.dialects.torch import inference as inference_module
 from mlc.dialects.torch.inference import inferable
+from mlc.dialects.torch.second_names import SECOND_NAMES
 from mlc.ir.semantics import has_semantics, load_dialect_semantics, registered_semantics, semantics_of
 from tests.dialects.torch import test_aten_elementwise, test_aten_nn, test_aten_reduce, test_aten_shape
 from tests.dialects.torch.draw import words
@@ -124,7 +125,7 @@ def _tested() -> set[str]:
     names |= {f"aten.{n}" for n in (test_aten_elementwise.ANY + test_aten_elementwise.FLOAT_ONLY).split()}
     names |= {n for group in test_aten_elementwise.ARGUMENTS for n in group.split()}
     names |= {f"aten.{n}" for n in (*BINARY_INT, *BINARY_FLOAT, *MIXED)} | set(OTHERS) | set(GENERIC)
-    return names | {f"aten.{n}" for n in test_aten_elementwise.TESTED_BY_FUNCTIONS.split()} | set(ALIASES)
+    return names | {f"aten.{n}" for n in test_aten_elementwise.TESTED_BY_FUNCTIONS.split()} | set(ALIASES) | set(SECOND_NAMES)
 
 
 # Registered with the very function of another op that is tested.

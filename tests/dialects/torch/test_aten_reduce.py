@@ -81,6 +81,14 @@ CASES: dict[str, Case] = {
     "topk": lambda d: (_distinct(d), d.pick(1, 2, 3), d.pick(0, -1), d.pick(True, False)),
     "kthvalue": lambda d: (_distinct(d), 2, d.pick(0, -1), d.pick(True, False)),
     "median": lambda d: (d.pick(_distinct(d), d.edges((5,), torch.float32)),),
+    "median.dim nanmedian.dim": lambda d: (
+        d.pick(_distinct(d), d.edges((3, 5), torch.float32)),
+        d.pick(0, -1),
+        d.pick(True, False),
+    ),
+    "nanmedian": lambda d: (d.pick(_distinct(d), d.edges((5,), torch.float32)),),
+    "mode": lambda d: (d.ints((3, 7), torch.int64, 0, 3), d.pick(0, -1), d.pick(True, False)),
+    "msort": lambda d: (d.edges((5, 2), torch.float32),),
     "bincount": lambda d: (d.ints((9,), torch.int64, 0, 5),),
     "bucketize.Tensor": lambda d: (d.normal((3, 4)), torch.tensor([-1.0, 0.0, 1.0]), False, d.pick(True, False)),
     "searchsorted.Tensor": lambda d: (
@@ -88,7 +96,11 @@ CASES: dict[str, Case] = {
         d.normal((3, 4)),
         d.pick(True, False),
         d.pick(True, False),
+        None,
+        d.pick(None, torch.tensor([0, 1, 2])),
     ),
+    "bucketize.Scalar": lambda d: (d.pick(0, 0.5, 7), torch.tensor([-1.0, 0.0, 1.0]), False, d.pick(True, False)),
+    "searchsorted.Scalar": lambda d: (torch.tensor([-1.0, 0.0, 1.0]), d.pick(0, 0.5, 7), d.pick(True, False)),
 }
 
 
@@ -137,6 +149,8 @@ def test_of_ints_and_bools(name: str, seed: int) -> None:
         ("amax", (torch.zeros(0, 3), [1])),
         ("argmax", (torch.zeros(0, 3), 1)),
         ("any", (torch.zeros(0),)),
+        ("any.dims", (torch.eye(2), [])),
+        ("all.dims", (torch.eye(2), [])),
         ("all.dim", (torch.zeros(0, 2), 0)),
         ("softmax.int", (torch.zeros(0, 2), 1)),
         ("cumsum", (torch.zeros(0, 2), 1)),

@@ -61,3 +61,25 @@ func.func @kept(%x: tensor<8x3xf32>, %w: tensor<3x8xf32>, %z: tensor<8x8xf32>, %
   } -> tensor<2x4x8xf32>
   return %r : tensor<2x4x8xf32>
 }
+
+// One element that loses its only dimension leaves no loop to move.
+// CHECK-LABEL: func.func @scalar
+// CHECK: tensor.collapse_shape {{.*}} : tensor<1xf32> into tensor<f32>
+// CHECK: linalg.generic
+// CHECK: return
+func.func @scalar(%x: tensor<1xf32>) -> tensor<f32> {
+  %e1 = tensor.empty() : tensor<1xf32>
+  %m = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%x : tensor<1xf32>) outs(%e1 : tensor<1xf32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = math.exp %p : f32
+    linalg.yield %s : f32
+  } -> tensor<1xf32>
+  %c = tensor.collapse_shape %m [] : tensor<1xf32> into tensor<f32>
+  %e = tensor.empty() : tensor<f32>
+  %r = linalg.generic {indexing_maps = [affine_map<() -> ()>, affine_map<() -> ()>], iterator_types = []} ins(%c : tensor<f32>) outs(%e : tensor<f32>) {
+  ^bb0(%p: f32, %o: f32):
+    %s = arith.negf %p : f32
+    linalg.yield %s : f32
+  } -> tensor<f32>
+  return %r : tensor<f32>
+}

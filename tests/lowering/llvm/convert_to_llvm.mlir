@@ -3,7 +3,7 @@
 // Sizes and strides that the type leaves open travel beside the pointer; the status comes back.
 
 // CHECK-LABEL: llvm.func @signature
-// CHECK-SAME: !llvm.ptr {llvm.noalias}, %{{[0-9]+}}: i64, %{{[0-9]+}}: !llvm.ptr {llvm.noalias}, %{{[0-9]+}}: i64, %{{[0-9]+}}: i64, %{{[0-9]+}}: f32) -> i32
+// CHECK-SAME: !llvm.ptr {llvm.noalias}, %{{[0-9]+}}: i64, %{{[0-9]+}}: !llvm.ptr {llvm.noalias}, %{{[0-9]+}}: i64, %{{[0-9]+}}: i64, %{{[0-9]+}}: f32, %{{[0-9]+}}: !llvm.ptr) -> i32
 // CHECK: llvm.return %{{[0-9]+}} : i32
 func.func private @signature(%x: memref<4x?xf32>, %y: memref<4x?xf32, strided<[?, 1], offset: ?>>, %s: f32) attributes {kernel} {
   func.return
@@ -95,7 +95,39 @@ func.func @asserts(%a: i1, %b: i1) {
 // An argument that may share memory with another one says so.
 
 // CHECK-LABEL: llvm.func @in_place
-// CHECK-SAME: (%{{[0-9]+}}: !llvm.ptr, %{{[0-9]+}}: !llvm.ptr {llvm.noalias})
+// CHECK-SAME: (%{{[0-9]+}}: !llvm.ptr, %{{[0-9]+}}: !llvm.ptr {llvm.noalias}, %{{[0-9]+}}: !llvm.ptr)
 func.func private @in_place(%x: memref<4xf32> {mlc.may_alias}, %y: memref<4xf32>) attributes {kernel} {
+  func.return
+}
+
+// A kernel hands a function over a range to its team; without one it calls the function itself.
+
+// CHECK-LABEL: llvm.func internal @k.parallel_0
+// CHECK-SAME: (%{{[0-9]+}}: i64, %{{[0-9]+}}: i64, %{{[0-9]+}}: !llvm.ptr {llvm.noalias}) -> i32 attributes {no_inline}
+// CHECK-LABEL: llvm.func internal @k.parallel_0.range
+// CHECK-SAME: (%[[CONTEXT:[0-9]+]]: !llvm.ptr, %[[BEGIN:[0-9]+]]: i64, %[[END:[0-9]+]]: i64)
+// CHECK: %[[X:[0-9]+]] = llvm.load %[[CONTEXT]]
+// CHECK: llvm.call @k.parallel_0(%[[BEGIN]], %[[END]], %[[X]])
+// CHECK-LABEL: llvm.func @k(
+// CHECK-SAME: %[[OUT:[0-9]+]]: !llvm.ptr {llvm.noalias}, %[[TEAM:[0-9]+]]: !llvm.ptr) -> i32
+// CHECK: llvm.ptrtoint %[[TEAM]]
+// CHECK: llvm.call @k.parallel_0(%{{[0-9]+}}, %[[COUNT:[0-9]+]], %[[OUT]])
+// CHECK: llvm.store %[[OUT]], %[[PLACE:[0-9]+]]
+// CHECK: %[[RUN:[0-9]+]] = llvm.load %[[TEAM]]
+// CHECK: %[[BODY:[0-9]+]] = llvm.mlir.addressof @k.parallel_0.range
+// CHECK: llvm.call %[[RUN]](%[[TEAM]], %[[BODY]], %[[PLACE]], %[[COUNT]], %{{[0-9]+}})
+func.func private @k.parallel_0(%begin: index, %end: index, %x: memref<64xf32>) attributes {parallel = 8 : i64} {
+  %c1 = arith.constant 1 : index
+  %z = arith.constant 0.0 : f32
+  scf.for %i = %begin to %end step %c1 {
+    memref.store %z, %x[%i] : memref<64xf32>
+  }
+  func.return
+}
+
+func.func private @k(%x: memref<64xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c64 = arith.constant 64 : index
+  func.call @k.parallel_0(%c0, %c64, %x) : (index, index, memref<64xf32>) -> ()
   func.return
 }

@@ -14,6 +14,7 @@ from tests.lowering.torch.single_op import EDGE, check
 torch.manual_seed(0)
 X = torch.randn(2, 3, 4)
 IMAGE, GRID = torch.randn(2, 3, 5, 4), torch.rand(2, 6, 3, 2) * 2.4 - 1.2
+VOLUME, POINTS = torch.randn(1, 2, 3, 4, 5), torch.rand(1, 2, 3, 4, 3) * 6 - 3
 EDGES = torch.tensor([-1.0, 0.0, 0.5, 2.0])
 
 EXACT: list[tuple[str, tuple[Any, ...]]] = [
@@ -49,7 +50,25 @@ CLOSE: list[tuple[str, tuple[Any, ...]]] = [
     ("grid_sampler_2d", (IMAGE, GRID, 0, 0, False)),
     ("grid_sampler_2d", (IMAGE, GRID, 0, 1, True)),
     ("grid_sampler_2d", (IMAGE, GRID, 0, 1, False)),
+    *(
+        (f"grid_sampler_{n}d", (image, grid, mode, padding, align))
+        for n, image, grid in ((2, IMAGE, GRID), (3, VOLUME, POINTS))
+        for mode in (0, 1)
+        for padding in (0, 1, 2)
+        for align in (True, False)
+    ),
+    ("grid_sampler_2d", (torch.randn(2, 3, 1, 4), GRID, 0, 2, True)),
     ("rrelu", (X,)),
+    *(
+        (f"_upsample_{kind}2d_aa{form}", (IMAGE, size, align, *factors))
+        for kind in ("bilinear", "bicubic")
+        for form, size, align, *factors in (
+            ("", [3, 7], False),
+            ("", [2, 9], True),
+            ("", [5, 4], False),
+            (".vec", None, False, [0.6, 0.5]),
+        )
+    ),
 ]
 
 

@@ -182,15 +182,19 @@ def linspace(c: Conversion, start: float, end: float, steps: int, *_: object) ->
     return indexed(c, (steps,), dtype, fn)
 
 
-@lowers("aten.eye", "aten.eye.m")
-def eye(c: Conversion, n: int, m: object = None, *_: object) -> Tensor:
-    columns = m if isinstance(m, int) and not isinstance(m, bool) else n
+@lowers("aten.eye.m")
+def eye_m(c: Conversion, n: Int, m: Int, *_: object) -> Tensor:
     dtype = c.out
 
     def fn(body: Body, at: list[SSAValue]) -> SSAValue:
         return body.cast(body.index_compare("eq", at[0], at[1]), BOOL, dtype)
 
-    return indexed(c, (n, columns), dtype, fn)
+    return indexed(c, c.sizes((n, m)), dtype, fn)
+
+
+@lowers("aten.eye")
+def eye(c: Conversion, n: Int, *_: object) -> Tensor:
+    return eye_m(c, n, n)
 
 
 # -- triangles, reversal, windows --------------------------------------------------------------------------------
@@ -217,6 +221,8 @@ _triangle("triu", lower_part=False)
 
 @lowers("aten.flip")
 def flip(c: Conversion, x: Tensor, dims: Sequence[int]) -> Tensor:
+    if x.rank == 0:
+        return x
     turned = {x.dim(d) for d in dims}
     ends = {d: c.dims.value(c.dims.sub(x.shape[d], 1)) for d in sorted(turned)}
 
@@ -226,7 +232,17 @@ def flip(c: Conversion, x: Tensor, dims: Sequence[int]) -> Tensor:
     return gathered(c, x, x.shape, at)
 
 
-@lowers("aten.unfold")
+@lowers("aten.fliplr")
+def fliplr(c: Conversion, x: Tensor) -> Tensor:
+    return flip(c, x, [1])
+
+
+@lowers("aten.flipud")
+def flipud(c: Conversion, x: Tensor) -> Tensor:
+    return flip(c, x, [0])
+
+
+@lowers("aten.unfold", "aten.unfold_copy")
 def unfold(c: Conversion, x: Tensor, dim: int, size: int, step: int) -> Tensor:
     if x.rank == 0:
         return c.viewed(x, (1,))
@@ -250,14 +266,16 @@ def as_strided(
     steps = [c.static_int(s, "a stride") for s in strides]
     first = 0 if offset is None else c.static_int(offset, "the storage offset")
 
-    def at(body: Body, i: list[SSAValue]) -> list[SSAValue]:
-        place = body.index(first)
-        for v, step in zip(i, steps, strict=True):
-            if step:
-                place = body.op(arith.AddiOp, place, body.op(arith.MuliOp, v, body.index(step)) if step != 1 else v)
-        return [place]
+    return gathered(c, flat, c.sizes(sizes), lambda b, i: [strided_place(b, i, steps, first)])
 
-    return gathered(c, flat, c.sizes(sizes), at)
+
+def strided_place(b: Body, at: Sequence[SSAValue], steps: Sequence[int], first: int) -> SSAValue:
+    """first + sum of index times stride."""
+    place = b.index(first)
+    for v, step in zip(at, steps, strict=True):
+        if step:
+            place = b.op(arith.AddiOp, place, b.op(arith.MuliOp, v, b.index(step)) if step != 1 else v)
+    return place
 
 
 @lowers("aten.diagonal", "aten.diagonal_copy")

@@ -63,6 +63,11 @@ def take(c: Conversion, source: Tensor, index: Tensor, d: int, *, wraps: bool) -
     return c.viewed(out, (*source.shape[:d], *index.shape, *source.shape[d + 1 :]))
 
 
+@lowers("aten.take")
+def take_flat(c: Conversion, x: Tensor, index: Tensor) -> Tensor:
+    return take(c, c.viewed(x, (c.dims.product(x.shape),)), index, 0, wraps=True)
+
+
 @lowers("aten.index_select")
 def index_select(c: Conversion, x: Tensor, dim: int, index: Tensor) -> Tensor:
     if x.rank == 0:

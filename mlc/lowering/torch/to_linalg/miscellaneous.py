@@ -1,4 +1,4 @@
-"""Ops made of others: losses, gated units, bucket search, sampling at given points."""
+"""Ops made of others: losses, gated units, bucket search."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 from xdsl.dialects import arith, math
 from xdsl.ir import SSAValue
 
+from mlc.lowering.torch.to_linalg.activations import leaky_relu
 from mlc.lowering.torch.to_linalg.attention import scaled_dot_product_attention
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
-from mlc.lowering.torch.to_linalg.dtypes import F64, I64, DType
-from mlc.lowering.torch.to_linalg.elementwise import cast, clamp, leaky_relu, unary
+from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I64, DType
+from mlc.lowering.torch.to_linalg.elementwise import cast, clamp, unary
+from mlc.lowering.torch.to_linalg.indexing import gather
 from mlc.lowering.torch.to_linalg.normalization import rms_norm
 from mlc.lowering.torch.to_linalg.promotion import result_type
 from mlc.lowering.torch.to_linalg.reduction import mean_over, sum_over
@@ -116,9 +118,25 @@ def trilinear(
     return cast(c, out, c.out)
 
 
+@lowers("aten.bucketize.Scalar")
+def bucketize_scalar(c: Conversion, x: Number, edges: Tensor, *options: bool) -> Tensor:
+    return bucketize(c, _number(c, x, edges), edges, *options)
+
+
+@lowers("aten.searchsorted.Scalar")
+def searchsorted_scalar(c: Conversion, edges: Tensor, x: Number, *options: object) -> Tensor:
+    return searchsorted(c, edges, _number(c, x, edges), *options)  # pyright: ignore[reportArgumentType]
+
+
+def _number(c: Conversion, x: Number, edges: Tensor) -> Tensor:
+    """A Python number beside a tensor: in its dtype, or the default one where that is of a lower kind."""
+    raises = isinstance(x, float) and not edges.dtype.is_float
+    return c.full((), F32 if raises else edges.dtype, x)
+
+
 @lowers("aten.bucketize.Tensor")
 def bucketize(c: Conversion, x: Tensor, edges: Tensor, out_int32: bool = False, right: bool = False) -> Tensor:
-    return _buckets(c, unsqueeze(c, x, x.rank), edges, right)
+    return cast(c, count_before(c, unsqueeze(c, x, x.rank), edges, right), c.out)
 
 
 @lowers("aten.searchsorted.Tensor")
@@ -132,12 +150,12 @@ def searchsorted(
     sorter: Tensor | None = None,
 ) -> Tensor:
     if sorter is not None:
-        raise c.refuse("a sorter has no lowering", hint="sort the sequence before")
+        edges = gather(c, edges, -1, sorter)
     aligned = unsqueeze(c, edges, edges.rank - 1) if edges.rank > 1 else edges
-    return _buckets(c, unsqueeze(c, x, x.rank), aligned, right or side == "right")
+    return cast(c, count_before(c, unsqueeze(c, x, x.rank), aligned, right or side == "right"), c.out)
 
 
-def _buckets(c: Conversion, x: Tensor, edges: Tensor, right: bool) -> Tensor:
+def count_before(c: Conversion, x: Tensor, edges: Tensor, right: bool) -> Tensor:
     """How many of the sorted `edges` (last dim) lie before each element; NaN lies behind all."""
     t = result_type([x, edges]).compute
 
@@ -149,7 +167,7 @@ def _buckets(c: Conversion, x: Tensor, edges: Tensor, right: bool) -> Tensor:
         return b.add(acc, b.op(arith.ExtUIOp, before, I64.mlir), I64)
 
     (count,) = reduce(c, [x, edges], [x.rank - 1], I64, 0, fn)
-    return cast(c, count, c.out)
+    return count
 
 
 @lowers("aten._fused_rms_norm")
@@ -195,19 +213,6 @@ def triu_indices(c: Conversion, rows: int, columns: int, offset: int = 0, *_: ob
     return cast(c, _indices(c, rows, columns, offset, lower=False), c.out)
 
 
-@lowers("aten.view.dtype")
-def view_dtype(c: Conversion, x: Tensor, *_: object) -> Tensor:
-    """The same bits under another type of the same width."""
-    if x.dtype.bits != c.out.bits or x.dtype.is_bool != c.out.is_bool:
-        raise c.refuse("a view as a type of another width has no lowering")
-    if x.dtype.mlir == c.out.mlir:
-        return Tensor(x.value, c.out, x.shape, x.axes, x.value_shape)
-    target = c.out
-    return elementwise(
-        c, [x], target, lambda b, v: b.op(arith.BitcastOp, v, target.mlir), compute=x.dtype, returns=target
-    )
-
-
 @lowers("aten._local_scalar_dense", "aten.item")
 def item(c: Conversion, x: Tensor) -> Number | Scalar:
     if x.splat is not None:
@@ -221,79 +226,3 @@ def item(c: Conversion, x: Tensor) -> Number | Scalar:
     if t.is_float:
         return Scalar(body.cast(element, t, F64), F64)
     return Scalar(body.to_index(body.cast(element, t, I64)), I64)
-
-
-@lowers("aten.grid_sampler_2d", "aten.grid_sampler")
-def grid_sampler(
-    c: Conversion, x: Tensor, grid: Tensor, mode: int = 0, padding: int = 0, align: bool = False
-) -> Tensor:
-    """Bilinear (0) or nearest (1) samples of x at (x, y) points in -1..1; outside: zeros (0) or the border (1)."""
-    if mode not in (0, 1) or padding not in (0, 1) or x.rank != 4:
-        raise c.refuse("only bilinear and nearest sampling of images with zero or border padding has a lowering")
-    t = x.dtype
-    whole, points = c.plain(x).value, c.plain(grid).value
-    sizes = [c.dims.value(s) for s in x.shape[2:]]
-    outer = Body(c.block, c.location)
-    extent = [outer.from_index(s, t) for s in sizes]
-    shape = (*x.shape[:2], *grid.shape[1:3])
-
-    def fn(b: Body, at: list[SSAValue]) -> SSAValue:
-        n, channel, i, j = at
-        place = [_source(b, b.extract(points, [n, i, j, b.index(1 - a)]), extent[a], t, align, padding) for a in (0, 1)]
-        if mode == 1:
-            return _sample(b, whole, n, channel, [b.op(math.RoundEvenOp, p) for p in place], sizes, extent, t)
-        low = [b.op(math.FloorOp, p) for p in place]
-        total: SSAValue | None = None
-        for dy in (0, 1):
-            for dx in (0, 1):
-                corner = [b.add(v, b.const(float(k), t), t) for v, k in zip(low, (dy, dx), strict=True)]
-                weights = [
-                    b.sub(p, v, t) if k else b.sub(b.add(v, b.const(1.0, t), t), p, t)
-                    for p, v, k in zip(place, low, (dy, dx), strict=True)
-                ]
-                term = b.mul(
-                    _sample(b, whole, n, channel, corner, sizes, extent, t), b.mul(weights[0], weights[1], t), t
-                )
-                total = term if total is None else b.add(total, term, t)
-        assert total is not None
-        return total
-
-    return indexed(c, shape, t, fn)
-
-
-def _source(b: Body, v: SSAValue, extent: SSAValue, t: DType, align: bool, padding: int) -> SSAValue:
-    """A coordinate in -1..1 as a position among pixels."""
-    one, half = b.const(1.0, t), b.const(0.5, t)
-    shifted = b.add(v, one, t)
-    if align:
-        place = b.mul(b.mul(shifted, half, t), b.sub(extent, one, t), t)
-    else:
-        place = b.mul(b.sub(b.mul(shifted, extent, t), one, t), half, t)
-    if padding == 1:
-        low, high = b.const(0.0, t), b.sub(extent, one, t)
-        place = b.select(b.compare("gt", place, low, t), place, low)
-        place = b.select(b.compare("lt", place, high, t), place, high)
-    return place
-
-
-def _sample(
-    b: Body,
-    whole: SSAValue,
-    n: SSAValue,
-    channel: SSAValue,
-    place: list[SSAValue],
-    sizes: list[SSAValue],
-    extent: list[SSAValue],
-    t: DType,
-) -> SSAValue:
-    """The pixel at a whole position, zero outside."""
-    zero = b.const(0.0, t)
-    inside: SSAValue | None = None
-    at: list[SSAValue] = []
-    for p, limit in zip(place, extent, strict=True):
-        within = b.logical_and(b.compare("ge", p, zero, t), b.compare("lt", p, limit, t))
-        inside = within if inside is None else b.logical_and(inside, within)
-        safe = b.select(within, p, zero)
-        at.append(b.to_index(b.op(arith.FPToSIOp, safe, I64.mlir)))
-    assert inside is not None
-    return b.select(inside, b.extract(whole, [n, channel, *at]), zero)

@@ -175,6 +175,8 @@ def native_batch_norm(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if training and mean is None:
+        return batch_norm_no_stats(c, x, weight, bias, training, momentum, eps)
     out = batch_norm(c, x, weight, bias, mean, variance, training, momentum, eps)
     empty = c.full((0,), x.dtype, 0)
     return out, empty, empty

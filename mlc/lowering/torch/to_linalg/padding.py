@@ -13,6 +13,7 @@ from mlc.lowering.torch.to_linalg.creation import gathered
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor
+from mlc.lowering.torch.to_linalg.view import sliced
 
 Int = int | Scalar
 
@@ -35,7 +36,18 @@ def constant_pad(c: Conversion, x: Tensor, pads: Sequence[Int], value: Number = 
 def pad(c: Conversion, x: Tensor, pads: Sequence[Int], mode: str = "constant", value: float | None = None) -> Tensor:
     if mode == "constant":
         return constant_pad(c, x, pads, 0 if value is None else value)
-    return _mirrored(c, x, pads, {"reflect": "reflect", "replicate": "replicate", "circular": "circular"}[mode])
+    if mode == "circular":
+        x, pads = _cropped(c, x, pads), [max(n, 0) if isinstance(n, int) else n for n in pads]
+    return _mirrored(c, x, pads, mode)
+
+
+def _cropped(c: Conversion, x: Tensor, pads: Sequence[Int]) -> Tensor:
+    """`x` without what negative pads take away: what is left is what goes round."""
+    for d, (low, high) in enumerate(zip(*_amounts(c, x, pads), strict=True)):
+        before, behind = (max(-n, 0) if isinstance(n, int) else 0 for n in (low, high))
+        if before or behind:
+            x = sliced(c, x, d, before, c.dims.sub(x.shape[d], before + behind))
+    return x
 
 
 def _mirrored(c: Conversion, x: Tensor, pads: Sequence[Int], mode: str) -> Tensor:

@@ -13,7 +13,7 @@ from mlc.dialects.linalg.structured_ops import PoolingNchwMaxOp, PoolingNchwSumO
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.convolution import padded, spread, window_count
 from mlc.lowering.torch.to_linalg.creation import indexed
-from mlc.lowering.torch.to_linalg.dims import Dim
+from mlc.lowering.torch.to_linalg.dims import Dim, static
 from mlc.lowering.torch.to_linalg.dtypes import I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.emitter import axes_map, expr_map
@@ -326,16 +326,58 @@ def _uneven(c: Conversion, x: Tensor, ins: Sequence[int], outs: Sequence[int], *
     return elementwise(c, [out, counts], stored, lambda b, v, k: b.divf(v, k))
 
 
+def _uneven_with_index(c: Conversion, x: Tensor, ins: Sequence[int], outs: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """As `_uneven`, with the place of each maximum in the plane; the last NaN, or the first maximum, wins."""
+    n, t = len(ins), x.dtype
+    whole = c.plain(x).value
+    reach = [max(-(-((o + 1) * i) // m) - o * i // m for o in range(m)) for i, m in zip(ins, outs, strict=True)]
+    shape, loops = (*x.shape[:2], *outs), 2 + 2 * n
+
+    def fn(b: Body, _: SSAValue, best: SSAValue, where: SSAValue) -> tuple[SSAValue, SSAValue]:
+        at = [b.loop_index(0), b.loop_index(1)]
+        inside: SSAValue | None = None
+        flat: SSAValue | None = None
+        for i in range(n):
+            size, m = b.index(ins[i]), b.index(outs[i])
+            scaled = b.op(arith.MuliOp, b.loop_index(2 + i), size)
+            above = b.op(arith.AddiOp, b.op(arith.AddiOp, scaled, size), b.index(outs[i] - 1))
+            place = b.op(arith.AddiOp, b.op(arith.DivUIOp, scaled, m), b.loop_index(2 + n + i))
+            within = b.index_compare("lt", place, b.op(arith.DivUIOp, above, m))
+            inside = within if inside is None else b.logical_and(inside, within)
+            at.append(b.op(arith.MinSIOp, place, b.index(ins[i] - 1)))
+            flat = at[-1] if flat is None else b.op(arith.AddiOp, b.op(arith.MuliOp, flat, size), at[-1])
+        assert inside is not None and flat is not None
+        v = b.extract(whole, at)
+        better = b.logical_or(b.compare("gt", v, best, t), b.compare("lt", where, b.const(0, I64), I64))
+        if t.is_float:
+            better = b.logical_or(better, b.is_nan(v, t))
+        take = b.logical_and(inside, better)
+        return b.select(take, v, best), b.select(take, b.from_index(flat, I64), where)
+
+    out_map = axes_map(loops, tuple(range(2 + n)))
+    values, indices = c.generic(
+        [(c.empty(tuple(reach), t), axes_map(loops, tuple(range(2 + n, loops))))],
+        [(c.fill(shape, t, _lowest(t)), out_map), (c.fill(shape, I64, -1), out_map)],
+        "p" * (2 + n) + "r" * n,
+        fn,
+    )
+    return plain(values, t, shape), plain(indices, I64, shape)
+
+
 def _adaptive_pools(n: int) -> None:
     def average(c: Conversion, x: Tensor, target: Sequence[object]) -> Tensor:
         return _adaptive(c, x, n, target, largest=False)
 
     def maximum(c: Conversion, x: Tensor, target: Sequence[object]) -> tuple[Tensor, Tensor]:
         assert c.operation is not None
-        if c.operation.results[1].first_use:
-            raise c.refuse("the indices of adaptive max pooling have no lowering")
-        out = _adaptive(c, x, n, target, largest=True)
-        return out, c.full(out.shape, I64, 0)
+        if not c.operation.results[1].first_use:
+            out = _adaptive(c, x, n, target, largest=True)
+            return out, c.full(out.shape, I64, 0)
+        ins, outs = list(x.shape[x.rank - n :]), list(target)
+        if not static([*ins, *outs]):  # pyright: ignore[reportArgumentType]
+            raise c.refuse("the indices of adaptive max pooling of a dynamic size have no lowering")
+        found = _uneven_with_index(c, _batched(c, x, n), ins, outs)  # pyright: ignore[reportArgumentType]
+        return found if x.rank == n + 2 else (drop_dims(found[0], [0]), drop_dims(found[1], [0]))
 
     names = [f"aten.adaptive_avg_pool{n}d"] + ([f"aten._adaptive_avg_pool{n}d"] if n > 1 else [])
     lowers(*names)(average)

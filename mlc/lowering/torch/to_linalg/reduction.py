@@ -1,23 +1,22 @@
-"""Reductions: sums, means, extremes, variance, norms, arg-extremes, running sums."""
+"""Reductions: sums, means, extremes, variance, norms, arg-extremes."""
 
 from __future__ import annotations
 
 import math as pymath
 from collections.abc import Sequence
 
-from xdsl.dialects import math, scf, tensor
-from xdsl.ir import Block, SSAValue
+from xdsl.dialects import math
+from xdsl.ir import SSAValue
 
-from mlc.lowering.torch.to_linalg.binary import binary
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
-from mlc.lowering.torch.to_linalg.dims import Dim, mlir_shape
+from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.registry import Conversion, dims_of, lowers
 from mlc.lowering.torch.to_linalg.structured import elementwise, reduce
-from mlc.lowering.torch.to_linalg.tensor import Number, Tensor, plain
-from mlc.lowering.torch.to_linalg.view import drop_dims, sliced
+from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
+from mlc.lowering.torch.to_linalg.view import drop_dims
 
 Dims = Sequence[int] | int | None
 
@@ -205,6 +204,10 @@ def aminmax(c: Conversion, x: Tensor, dim: int | None = None, keepdim: bool = Fa
 
 def _quantifier(name: str, every: bool) -> None:
     def lower(c: Conversion, x: Tensor, dims: Dims = None, keepdim: bool = False) -> Tensor:
+        assert c.operation is not None
+        if dims == [] and c.operation.name.endswith(".dims"):  # here, and only here, no dims are no dims
+            return cast(c, cast(c, x, BOOL), c.out)
+
         def fn(b: Body, v: SSAValue, acc: SSAValue) -> SSAValue:
             truth = b.cast(v, x.dtype, BOOL)
             return b.logical_and(acc, truth) if every else b.logical_or(acc, truth)
@@ -279,6 +282,11 @@ def _variance_args(c: Conversion, x: Tensor, args: Sequence[object]) -> tuple[li
 def var(c: Conversion, x: Tensor, *args: object) -> Tensor:
     dims, correction, keepdim = _variance_args(c, x, args)
     return cast(c, moments(c, x, dims, x.dtype.compute, correction, keepdim=keepdim)[0], c.out)
+
+
+@lowers("prims.var")
+def primitive_var(c: Conversion, x: Tensor, dims: Sequence[int] | None, correction: Number | None = 1, *_: object) -> Tensor:
+    return cast(c, moments(c, x, dims_of(x, dims), x.dtype.compute, 1 if correction is None else correction, keepdim=False)[0], c.out)
 
 
 @lowers("aten.std", "aten.std.dim", "aten.std.correction")
@@ -362,55 +370,3 @@ def logsumexp(c: Conversion, x: Tensor, dims: Dims, keepdim: bool = False) -> Te
     if not keepdim:
         high = drop_dims(high, axes)
     return elementwise(c, [total, high], c.out, lambda b, v, m: b.add(b.op(math.LogOp, v), m, t))
-
-
-# -- running sums ------------------------------------------------------------------------------------------------
-
-
-def scan(c: Conversion, x: Tensor, d: int, dtype: DType, name: str) -> Tensor:
-    """Running sum, product or logaddexp along `d`: a loop over its positions, all other dims at once."""
-    total: Dim = x.shape[d]
-    x = c.plain(cast(c, x, dtype))
-    if total == 0 or x.rank == 0:
-        return x
-    one = (*x.shape[:d], 1, *x.shape[d + 1 :])
-    first = sliced(c, x, d, 0, 1)
-    out = _put(c, first, c.empty(x.shape, dtype), x, d, 0)
-    block = Block(arg_types=[c.index(0).type, out.type, c.type_of(one, dtype)])
-    step, whole, before = block.args
-    with c.inside(block):
-        now = binary(c, name, plain(before, dtype, one), sliced(c, x, d, step, 1), dtype)
-        now = c.plain(now)
-        whole = _put(c, now, whole, x, d, step)
-        c.emit(scf.YieldOp(whole, now.value))
-    loop = scf.ForOp(c.index(1), c.dims.value(total), c.index(1), [out, first.value], block)
-    return plain(c.emit(loop).results[0], dtype, x.shape)
-
-
-def _put(c: Conversion, piece: Tensor, into: SSAValue, x: Tensor, d: int, at: Dim) -> SSAValue:
-    dynamic = isinstance(at, SSAValue)
-    op = tensor.InsertSliceOp.get(
-        piece.value,
-        into,
-        static_sizes=list(mlir_shape(piece.shape)),
-        sizes=[s for s in piece.shape if isinstance(s, SSAValue)],
-        static_offsets=[(mlir_shape((at,))[0]) if i == d else 0 for i in range(x.rank)],
-        offsets=[at] if dynamic else [],
-        static_strides=[1] * x.rank,
-    )
-    return c.emit(op).results[0]
-
-
-@lowers("aten.cumsum")
-def cumsum(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
-    return scan(c, x, x.dim(dim), c.out, "add") if x.rank else cast(c, x, c.out)
-
-
-@lowers("aten.cumprod")
-def cumprod(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
-    return scan(c, x, x.dim(dim), c.out, "mul") if x.rank else cast(c, x, c.out)
-
-
-@lowers("aten.logcumsumexp")
-def logcumsumexp(c: Conversion, x: Tensor, dim: int) -> Tensor:
-    return scan(c, x, x.dim(dim), c.out, "logaddexp") if x.rank else x

@@ -18,6 +18,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from mlc.dialects.torch.types import VTensorType
 from mlc.errors import UnsupportedError
 from mlc.ir.locations import format_location
+from mlc.ir.registering import is_made_again
 from mlc.lowering.torch.to_linalg import dtypes
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import DType
@@ -101,7 +102,7 @@ def lowers(*names: str) -> Callable[[Lowering], Lowering]:
     def register(fn: Lowering) -> Lowering:
         for name in names:
             key = f"torch.{name}"
-            if key in LOWERINGS:
+            if key in LOWERINGS and not is_made_again(LOWERINGS[key], fn):
                 raise ValueError(f"{key} is lowered twice")
             LOWERINGS[key] = fn
         return fn
@@ -110,7 +111,7 @@ def lowers(*names: str) -> Callable[[Lowering], Lowering]:
 
 
 def dims_of(t: Tensor, dims: Sequence[int] | int | None) -> list[int]:
-    """Dims counted from the front; None or an empty list means all of them."""
-    if dims is None or dims == []:
+    """Dims counted from the front; None or an empty list means all of them. A 0-d tensor has none to name."""
+    if dims is None or dims == [] or t.rank == 0:
         return list(range(t.rank))
     return [t.dim(d) for d in ([dims] if isinstance(dims, int) else dims)]

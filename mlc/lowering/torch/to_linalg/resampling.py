@@ -1,4 +1,4 @@
-"""Resizing of images: positions and weights are worked out while compiling, in ATen's float arithmetic."""
+"""Resizing of images: places and weights in ATen's float arithmetic, worked out while compiling where sizes are known."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
+from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
-from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
+from mlc.lowering.torch.to_linalg.tensor import Scalar, Tensor, plain
+
+Int = int | Scalar
 
 
 def table(c: Conversion, values: np.ndarray, dtype: DType) -> Tensor:
@@ -26,52 +29,84 @@ def table(c: Conversion, values: np.ndarray, dtype: DType) -> Tensor:
     return plain(value, dtype, tuple(int(n) for n in values.shape))
 
 
-def _sizes(
-    c: Conversion, x: Tensor, n: int, size: Sequence[int] | None, factors: Sequence[float] | None
-) -> tuple[list[int], list[int], list[float | None]]:
+def image_sizes(
+    c: Conversion, x: Tensor, n: int, size: Sequence[Int] | None, factors: Sequence[float] | None
+) -> tuple[list[Dim], list[Dim], list[float | None]]:
     """Sizes of input and output, and the factors that were given."""
-    ins = list(x.shape[x.rank - n :])
-    if any(not isinstance(s, int) for s in ins):
-        raise c.refuse("resizing an image of dynamic size has no lowering")
-    old = [s for s in ins if isinstance(s, int)]
+    old = list(x.shape[x.rank - n :])
     if size is not None:
-        return old, [c.static_int(s, "the new size") for s in size], [None] * n
+        return old, list(c.sizes(size)), [None] * n
     assert factors is not None
-    return old, [int(s * f) for s, f in zip(old, factors, strict=True)], list(factors)
+    return old, [_scaled(c, s, f) for s, f in zip(old, factors, strict=True)], list(factors)
 
 
-def _nearest(old: int, new: int, factor: float | None, exact: bool) -> np.ndarray:
+def _scaled(c: Conversion, size: Dim, factor: float) -> Dim:
+    """int(size * factor)"""
+    if isinstance(size, int):
+        return int(size * factor)
+    if factor == int(factor):
+        return c.dims.mul(size, int(factor))
+    b = Body(c.block, c.location)
+    product = b.mul(b.from_index(size, F64), b.const(factor, F64), F64)
+    return b.to_index(b.op(arith.FPToSIOp, product, I64.mlir))
+
+
+def _ratio(c: Conversion, old: Dim, new: Dim, factor: float | None, t: DType, less: int = 0) -> SSAValue:
+    """Step from one place to the next in the input: (old - less) / (new - less), or 1 / factor where that is given."""
+    b = Body(c.block, c.location)
+    if factor:
+        return c.number(1.0 / factor, t)
+    above, below = (b.from_index(c.dims.value(c.dims.sub(s, less)), t) for s in (old, new))
+    return b.divf(above, b.maximum(below, b.const(1.0, t), t))
+
+
+def _nearest(c: Conversion, old: Dim, new: Dim, factor: float | None, exact: bool) -> Tensor:
+    """For each place of the output, the nearest one of the input; a table where the sizes are known."""
+    half = 0.5 if exact else 0.0
+    if not isinstance(old, int) or not isinstance(new, int):
+        scale, last = _ratio(c, old, new, factor, F32), c.dims.value(c.dims.sub(old, 1))
+
+        def fn(b: Body, at: list[SSAValue]) -> SSAValue:
+            place = b.mul(b.add(b.from_index(at[0], F32), b.const(half, F32), F32), scale, F32)
+            return b.from_index(b.op(arith.MinSIOp, b.to_index(b.op(arith.FPToSIOp, place, I64.mlir)), last), I64)
+
+        return indexed(c, (new,), I64, fn)
     scale = np.float32(1.0 / factor) if factor else np.float32(old) / np.float32(new)
-    at = np.arange(new, dtype=np.float32)
-    places = np.floor((at + np.float32(0.5)) * scale) if exact else np.floor(at * scale)
-    return np.minimum(places.astype(np.int64), old - 1)
+    places = np.floor((np.arange(new, dtype=np.float32) + np.float32(half)) * scale)
+    return table(c, np.minimum(places.astype(np.int64), old - 1), I64)
 
 
-def _nearest_resize(c: Conversion, x: Tensor, n: int, places: Sequence[np.ndarray]) -> Tensor:
+def _along(t: Tensor, i: int, n: int) -> Tensor:
+    """A row of numbers as one that belongs to spatial dimension `i` of `n`."""
+    return t.with_view((t.shape[0], *(1,) * (n - 1 - i)), (0, *(None,) * (n - 1 - i)))
+
+
+def _nearest_resize(c: Conversion, x: Tensor, places: Sequence[Tensor]) -> Tensor:
     whole = c.plain(x).value
+    n = len(places)
     lead = x.rank - n
-    tables = [table(c, p, I64) for p in places]
-    shape = (*x.shape[:lead], *(len(p) for p in places))
-    views = [t.with_view((t.shape[0], *(1,) * (n - 1 - i)), (0, *(None,) * (n - 1 - i))) for i, t in enumerate(tables)]
+    shape = (*x.shape[:lead], *(p.shape[0] for p in places))
 
     def fn(b: Body, at: list[SSAValue], *found: SSAValue) -> SSAValue:
         return b.extract(whole, [*at[:lead], *(b.to_index(v) for v in found)])
 
-    return indexed(c, shape, x.dtype, fn, views)
+    return indexed(c, shape, x.dtype, fn, [_along(p, i, n) for i, p in enumerate(places)])
 
 
 def _lower_nearest(n: int, *, exact: bool) -> None:
     name = f"aten.{'_upsample_nearest_exact' if exact else 'upsample_nearest'}{n}d"
 
-    def vec(c: Conversion, x: Tensor, size: Sequence[int] | None, factors: Sequence[float] | None = None) -> Tensor:
-        old, new, given = _sizes(c, x, n, size, factors)
-        places = [_nearest(a, b, f, exact) for a, b, f in zip(old, new, given, strict=True)]
-        return _nearest_resize(c, x, n, places)
+    def resize(
+        c: Conversion, x: Tensor, old: Sequence[Dim], new: Sequence[Dim], given: Sequence[float | None]
+    ) -> Tensor:
+        return _nearest_resize(c, x, [_nearest(c, a, b, f, exact) for a, b, f in zip(old, new, given, strict=True)])
 
-    def sized(c: Conversion, x: Tensor, size: Sequence[int], *factors: float | None) -> Tensor:
-        old, new, _ = _sizes(c, x, n, size, None)
-        given = list(factors) or [None] * n
-        return _nearest_resize(c, x, n, [_nearest(a, b, f, exact) for a, b, f in zip(old, new, given, strict=True)])
+    def vec(c: Conversion, x: Tensor, size: Sequence[Int] | None, factors: Sequence[float] | None = None) -> Tensor:
+        return resize(c, x, *image_sizes(c, x, n, size, factors))
+
+    def sized(c: Conversion, x: Tensor, size: Sequence[Int], *factors: float | None) -> Tensor:
+        old, new, _ = image_sizes(c, x, n, size, None)
+        return resize(c, x, old, new, list(factors) or [None] * n)
 
     lowers(f"{name}.vec")(vec)
     lowers(name)(sized)
@@ -100,19 +135,52 @@ def _linear(
     return low, high, weight
 
 
+def _linear_places(
+    c: Conversion, old: Dim, new: Dim, factor: float | None, align: bool, t: DType
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`_linear` as tensors: tables where the sizes are known, computed where only the run knows them."""
+    if isinstance(old, int) and isinstance(new, int):
+        low, high, weight = _linear(old, new, factor, align, t)
+        return table(c, low, I64), table(c, high, I64), table(c, weight, t)
+    scale = _ratio(c, old, new, None, t, 1) if align else _ratio(c, old, new, factor, t)
+    last = c.dims.value(c.dims.sub(old, 1))
+
+    def split(b: Body, at: SSAValue) -> tuple[SSAValue, SSAValue]:
+        place = b.from_index(at, t)
+        if align:
+            place = b.mul(place, scale, t)
+        else:
+            half = b.const(0.5, t)
+            place = b.maximum(b.sub(b.mul(b.add(place, half, t), scale, t), half, t), b.const(0.0, t), t)
+        return place, b.op(arith.MinSIOp, b.to_index(b.op(arith.FPToSIOp, place, I64.mlir)), last)
+
+    def low_of(b: Body, at: list[SSAValue]) -> SSAValue:
+        return b.from_index(split(b, at[0])[1], I64)
+
+    def high_of(b: Body, at: list[SSAValue]) -> SSAValue:
+        return b.from_index(b.op(arith.MinSIOp, b.op(arith.AddiOp, split(b, at[0])[1], b.index(1)), last), I64)
+
+    def weight_of(b: Body, at: list[SSAValue]) -> SSAValue:
+        place, low = split(b, at[0])
+        return b.minimum(b.sub(place, b.from_index(low, t), t), b.const(1.0, t), t)
+
+    return indexed(c, (new,), I64, low_of), indexed(c, (new,), I64, high_of), indexed(c, (new,), t, weight_of)
+
+
 def _linear_resize(
-    c: Conversion, x: Tensor, n: int, old: Sequence[int], new: Sequence[int], given: Sequence[float | None], align: bool
+    c: Conversion, x: Tensor, n: int, old: Sequence[Dim], new: Sequence[Dim], given: Sequence[float | None], align: bool
 ) -> Tensor:
     stored = x.dtype
-    t = stored.compute if stored.is_float else F32
+    if not stored.is_float:
+        raise c.refuse(
+            "linear resizing of bytes rounds in fixed point, which has no lowering", hint="convert to float32"
+        )
+    t = stored.compute
     whole = c.plain(cast(c, x, t)).value
     lead = x.rank - n
     views: list[Tensor] = []
     for i in range(n):
-        low, high, weight = _linear(old[i], new[i], given[i], align, t)
-        for values, kind in ((low, I64), (high, I64), (weight, t)):
-            made = table(c, values, kind)
-            views.append(made.with_view((made.shape[0], *(1,) * (n - 1 - i)), (0, *(None,) * (n - 1 - i))))
+        views += [_along(places, i, n) for places in _linear_places(c, old[i], new[i], given[i], align, t)]
 
     def fn(b: Body, at: list[SSAValue], *found: SSAValue) -> SSAValue:
         def blend(d: int, place: list[SSAValue]) -> SSAValue:
@@ -131,13 +199,13 @@ def _linear_resize(
 
 def _lower_linear(n: int, name: str) -> None:
     def vec(
-        c: Conversion, x: Tensor, size: Sequence[int] | None, align: bool, factors: Sequence[float] | None = None
+        c: Conversion, x: Tensor, size: Sequence[Int] | None, align: bool, factors: Sequence[float] | None = None
     ) -> Tensor:
-        old, new, given = _sizes(c, x, n, size, factors)
+        old, new, given = image_sizes(c, x, n, size, factors)
         return _linear_resize(c, x, n, old, new, given, align)
 
-    def sized(c: Conversion, x: Tensor, size: Sequence[int], align: bool, *factors: float | None) -> Tensor:
-        old, new, _ = _sizes(c, x, n, size, None)
+    def sized(c: Conversion, x: Tensor, size: Sequence[Int], align: bool, *factors: float | None) -> Tensor:
+        old, new, _ = image_sizes(c, x, n, size, None)
         return _linear_resize(c, x, n, old, new, list(factors) or [None] * n, align)
 
     lowers(f"aten.{name}.vec")(vec)

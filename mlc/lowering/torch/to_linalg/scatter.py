@@ -5,35 +5,23 @@ from __future__ import annotations
 import math as pymath
 from collections.abc import Callable, Sequence
 
-from xdsl.dialects import arith, scf, tensor
-from xdsl.ir import Block, SSAValue
+from xdsl.dialects import arith, tensor
+from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
+from mlc.lowering.torch.to_linalg.creation import strided_place
 from mlc.lowering.torch.to_linalg.dims import Dim, mlir_shape
-from mlc.lowering.torch.to_linalg.dtypes import BOOL, DType
+from mlc.lowering.torch.to_linalg.dtypes import DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.indexing import checked
+from mlc.lowering.torch.to_linalg.loop_nest import looped
+from mlc.lowering.torch.to_linalg.masks import assigned_by_mask, single_mask
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import broadcast_shape, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor, plain
 from mlc.lowering.torch.to_linalg.view import index_in, slice_bounds, stretched, unsqueeze
 
 Int = int | Scalar
-Step = Callable[[Body, list[SSAValue], SSAValue], SSAValue]
-
-
-def looped(c: Conversion, sizes: Sequence[Dim], start: SSAValue, step: Step) -> SSAValue:
-    """Nested loops over `sizes` that carry a tensor: `step(body, indices, tensor)` returns the next one."""
-
-    def nest(d: int, at: list[SSAValue], carried: SSAValue) -> SSAValue:
-        if d == len(sizes):
-            return step(Body(c.block, c.location), at, carried)
-        block = Block(arg_types=[c.index(0).type, carried.type])
-        with c.inside(block):
-            c.emit(scf.YieldOp(nest(d + 1, [*at, block.args[0]], block.args[1])))
-        return c.emit(scf.ForOp(c.index(0), c.dims.value(sizes[d]), c.index(1), [carried], block)).results[0]
-
-    return nest(0, [], start)
 
 
 def inserted(c: Conversion, x: Tensor, piece: Tensor, offsets: Sequence[Dim], strides: Sequence[int]) -> Tensor:
@@ -208,6 +196,8 @@ def _along(
     combine: Combine | None,
 ) -> Tensor:
     """Whole slices x[…, index[i], …] replaced by or combined with what `value` gives at (…, i, …)."""
+    if x.rank == 0:
+        return c.viewed(_along(c, unsqueeze(c, x, 0), 0, index, value, combine), ())
     d, t = x.dim(dim), x.dtype
     index = _at_least_1d(c, index)
     places = c.plain(checked(c, index, x.shape[d], wraps=True)).value
@@ -227,7 +217,7 @@ def _along(
 @lowers("aten.index_add")
 def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number = 1) -> Tensor:
     t = x.dtype
-    read = c.plain(cast(c, source, t)).value
+    read = c.plain(cast(c, _at_least_1d(c, source), t)).value
 
     def value(b: Body, at: list[SSAValue]) -> SSAValue:
         v = b.extract(read, at)
@@ -238,28 +228,46 @@ def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor,
 
 @lowers("aten.index_copy")
 def index_copy(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    read = c.plain(cast(c, source, x.dtype)).value
+    read = c.plain(cast(c, _at_least_1d(c, source), x.dtype)).value
     return _along(c, x, dim, index, lambda b, at: b.extract(read, at), None)
 
 
-@lowers("aten.index_fill.int_Scalar")
-def index_fill(c: Conversion, x: Tensor, dim: int, index: Tensor, number: Number) -> Tensor:
-    return _along(c, x, dim, index, lambda b, at: b.const(number, x.dtype), None)
+@lowers("aten.index_fill.int_Scalar", "aten.index_fill.int_Tensor")
+def index_fill(c: Conversion, x: Tensor, dim: int, index: Tensor, number: Number | Scalar | Tensor) -> Tensor:
+    if isinstance(number, Tensor):
+        read = c.plain(cast(c, number, x.dtype)).value
+        return _along(c, x, dim, index, lambda b, at: b.extract(read, []), None)
+    value = c.cast_scalar(number, x.dtype)
+    return _along(c, x, dim, index, lambda b, at: value, None)
+
+
+@lowers("aten.as_strided_scatter")
+def as_strided_scatter(
+    c: Conversion, x: Tensor, source: Tensor, sizes: Sequence[Int], strides: Sequence[Int], offset: Int | None = None
+) -> Tensor:
+    """Writes into the elements in row-major order: the storage of a functional program's tensor."""
+    steps = [c.static_int(s, "a stride") for s in strides]
+    first = 0 if offset is None else c.static_int(offset, "the storage offset")
+    flat = c.plain(c.viewed(x, (c.dims.product(x.shape),)))
+    read = c.plain(cast(c, source, x.dtype)).value
+
+    def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
+        return b.op(tensor.InsertOp, b.extract(read, at), whole, [strided_place(b, at, steps, first)])
+
+    out = looped(c, c.sizes(sizes), flat.value, step)
+    return c.viewed(plain(out, x.dtype, flat.shape), x.shape)
 
 
 @lowers("aten.index_put", "aten._index_put_impl", "aten._unsafe_index_put", "aten.index_put.hacked_twin")
 def index_put(
     c: Conversion, x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False, *_: object
 ) -> Tensor:
-    if len(indices) == 1 and indices[0] is not None and indices[0].dtype == BOOL and values.rank == 0:
-        mask = indices[0]
-        mask = c.viewed(mask, (*mask.shape, *(1,) * (x.rank - mask.rank)))
-        return elementwise(
-            c, [mask, values, x], x.dtype, lambda b, m, v, old: b.select(m, v, old), compute=x.dtype, own=(0,)
-        )
+    masked = single_mask(indices)
+    if masked is not None:
+        return assigned_by_mask(c, x, *masked, values, accumulate)
     if any(i is not None and i.dtype.bits <= 8 for i in indices):
         raise c.refuse(
-            "assignment by a mask of several values needs sizes known only at run time", hint="use torch.where"
+            "assignment by several masks, or by a mask beside other indices, has no lowering", hint="use torch.where"
         )
     used = [d for d, i in enumerate(indices) if i is not None]
     given = [i for i in indices if i is not None]
@@ -288,3 +296,21 @@ def index_put(
         return b.op(tensor.InsertOp, new, whole, target)
 
     return plain(looped(c, sizes, c.plain(x).value, step), x.dtype, x.shape)
+
+
+@lowers("aten.put")
+def put(c: Conversion, x: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """Elements counted in row-major order."""
+    flat = [c.viewed(t, (c.dims.product(t.shape),)) for t in (x, index, source)]
+    return c.viewed(index_put(c, flat[0], [flat[1]], flat[2], accumulate), x.shape)
+
+
+@lowers("aten.index_reduce")
+def index_reduce(
+    c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, how: str, include_self: bool = True
+) -> Tensor:
+    """As scatter_reduce, one index for a whole slice."""
+    d = x.dim(dim) if x.rank else 0
+    source = _at_least_1d(c, source)
+    wide = c.viewed(index, tuple(c.dims.product(index.shape) if i == d else 1 for i in range(source.rank)))
+    return scatter_reduce(c, x, dim, stretched(c, wide, source.shape), source, how, include_self)

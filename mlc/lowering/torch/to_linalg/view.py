@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects import tensor
+from xdsl.dialects import arith, tensor
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.dims import Dim
@@ -54,7 +54,14 @@ def prims_collapse(c: Conversion, x: Tensor, start: int, end: int) -> Tensor:
     return flatten(c, x, start, end)
 
 
-@lowers("aten.squeeze", "aten.squeeze.dim", "aten.squeeze.dims", "aten.squeeze_copy.dim", "prims.squeeze")
+@lowers(
+    "aten.squeeze",
+    "aten.squeeze.dim",
+    "aten.squeeze.dims",
+    "aten.squeeze_copy.dim",
+    "aten.squeeze_copy.dims",
+    "prims.squeeze",
+)
 def squeeze(c: Conversion, x: Tensor, dims: Sequence[int] | int | None = None) -> Tensor:
     if dims == []:
         return x
@@ -142,8 +149,9 @@ def broadcast_to(c: Conversion, x: Tensor, sizes: Sequence[Int]) -> Tensor:
     return stretched(c, x, c.sizes(sizes))
 
 
-@lowers("aten.repeat")
-def repeat(c: Conversion, x: Tensor, times: Sequence[int]) -> Tensor:
+@lowers("aten.repeat", "aten.tile")
+def repeat(c: Conversion, x: Tensor, times: Sequence[Int]) -> Tensor:
+    times = [*(1,) * (x.rank - len(times)), *times]
     extra = len(times) - x.rank
     old = (1,) * extra + x.shape
     split = [s for size in old for s in (1, size)]
@@ -154,14 +162,15 @@ def repeat(c: Conversion, x: Tensor, times: Sequence[int]) -> Tensor:
 
 @lowers("aten.repeat_interleave.self_int")
 def repeat_interleave(
-    c: Conversion, x: Tensor, times: int, dim: int | None = None, output_size: int | None = None
+    c: Conversion, x: Tensor, times: Int, dim: int | None = None, output_size: Int | None = None
 ) -> Tensor:
+    count = c.size(times)
     if dim is None:
         x, dim = c.viewed(x, (c.dims.product(x.shape),)), 0
     d = x.dim(dim)
     split = c.viewed(x, (*x.shape[: d + 1], 1, *x.shape[d + 1 :]))
-    wide = stretched(c, split, (*x.shape[: d + 1], times, *x.shape[d + 1 :]))
-    return c.viewed(wide, (*x.shape[:d], c.dims.mul(x.shape[d], times), *x.shape[d + 1 :]))
+    wide = stretched(c, split, (*x.shape[: d + 1], count, *x.shape[d + 1 :]))
+    return c.viewed(wide, (*x.shape[:d], c.dims.mul(x.shape[d], count), *x.shape[d + 1 :]))
 
 
 # -- slices ------------------------------------------------------------------------------------------------------
@@ -240,7 +249,14 @@ def narrow(c: Conversion, x: Tensor, dim: int, start: Int, length: Int) -> Tenso
     return sliced(c, x, d, index_in(c, c.dims.add(x.shape[d], 1), start), c.size(length))
 
 
-@lowers("aten.split.Tensor", "aten.split.sizes", "aten.split_with_sizes", "aten.split_with_sizes_copy")
+@lowers(
+    "aten.split.Tensor",
+    "aten.split.sizes",
+    "aten.split_with_sizes",
+    "aten.split_with_sizes_copy",
+    "aten.unsafe_split.Tensor",
+    "aten.unsafe_split_with_sizes",
+)
 def split(c: Conversion, x: Tensor, sizes: Sequence[Int] | Int, dim: int = 0) -> list[Tensor]:
     d = x.dim(dim)
     if isinstance(sizes, list):
@@ -261,7 +277,7 @@ def split(c: Conversion, x: Tensor, sizes: Sequence[Int] | Int, dim: int = 0) ->
     return out
 
 
-@lowers("aten.chunk")
+@lowers("aten.chunk", "aten.unsafe_chunk")
 def chunk(c: Conversion, x: Tensor, count: int, dim: int = 0) -> list[Tensor]:
     total = x.shape[x.dim(dim)]
     if not isinstance(total, int):
@@ -301,14 +317,15 @@ def cat(c: Conversion, xs: Sequence[Tensor], dim: int = 0) -> Tensor:
     return concatenated(c, kept, kept[0].dim(dim))
 
 
-def concatenated(c: Conversion, xs: Sequence[Tensor], d: int) -> Tensor:
-    """Tensors of one type, joined along `d`."""
+def concatenated(c: Conversion, xs: Sequence[Tensor], d: int, whole: Dim | None = None) -> Tensor:
+    """Tensors of one type, joined along `d`; `whole`: the size there, where it is known."""
     xs = [x for x in xs if x.shape[d] != 0] or list(xs[:1])
     if len(xs) == 1:
         return xs[0]
     total: Dim = 0
     for x in xs:
         total = c.dims.add(total, x.shape[d])
+    total = total if whole is None else whole
     first = xs[0]
     shape = tuple(
         total if i == d else next((x.shape[i] for x in xs if isinstance(x.shape[i], int)), size)
@@ -372,7 +389,10 @@ def roll(c: Conversion, x: Tensor, shifts: Sequence[int] | int, dims: Sequence[i
 def _rolled(c: Conversion, x: Tensor, amount: int, d: int) -> Tensor:
     size = x.shape[d]
     if not isinstance(size, int):
-        raise c.refuse("rolling a dimension of dynamic size has no lowering")
+        steps = c.dims.value(c.dims.maximum(size, 1))
+        turned = c.op(arith.RemSIOp, c.index(-amount), steps)  # in -size..size
+        at: Dim = c.wrap_index(turned, size)
+        return concatenated(c, [sliced(c, x, d, at, c.dims.sub(size, at)), sliced(c, x, d, 0, at)], d, size)
     at = -amount % size if size else 0
     if at == 0:
         return x

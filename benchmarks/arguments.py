@@ -1,0 +1,67 @@
+"""The command line of `python -m benchmarks`, checked, as settings."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+
+from benchmarks.engines import ENGINES
+from benchmarks.models import CONTENDED_ROWS, ROWS
+from benchmarks.plan import Settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """See `benchmarks/__init__.py` for what the options are for."""
+    p = argparse.ArgumentParser(prog="python -m benchmarks", description="mlc beside its peers on the model table")
+    p.add_argument("--models", default="", help="rows, with commas between; all when left out")
+    p.add_argument("--peers", default="", help=f"of {', '.join(ENGINES)}; all that are installed when left out")
+    p.add_argument("--threads", default="", help="numbers of threads, with commas between; 1 and all when left out")
+    p.add_argument("--runs", type=int, default=15, help="turns of each engine")
+    p.add_argument("--contended", action="store_true", help="only on all threads while a process keeps one core busy")
+    p.add_argument("--fresh", action="store_true", help="start over instead of going on with an interrupted run")
+    p.add_argument("--accept", action="store_true", help="store the latest ratios in ratios.json; measures nothing")
+    return p
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _known(p: argparse.ArgumentParser, what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+            p.error(f"there is no {what} '{name}'; {hint}")
+
+
+def settings(p: argparse.ArgumentParser, args: argparse.Namespace, cores: int) -> tuple[Settings, dict[str, str]]:
+    """What to measure, and which engines are left out, with the reason."""
+    rows = _names(args.models)
+    _known(p, "row", rows, list(ROWS))
+    asked = _names(args.peers)
+    _known(p, "peer", asked, list(ENGINES))
+    left_out = {name: reason for name, engine in ENGINES.items() if (reason := engine.missing()) is not None}
+    for name in asked:
+        if name in left_out:
+            p.error(f"peer '{name}' cannot run here: {left_out[name]}")
+    wanted = ["mlc", "eager", *asked] if asked else list(ENGINES)
+    engines = [name for name in ENGINES if name in wanted and name not in left_out]
+    counts = _names(args.threads)
+    if not all(c.isdigit() and int(c) > 0 for c in counts):
+        p.error(f"--threads {args.threads}: whole numbers above 0, with commas between")
+    if args.runs < 1:
+        p.error(f"--runs {args.runs}: at least 1")
+    threads = [int(c) for c in counts] or sorted({1, cores})
+    contended: Sequence[str] = ()
+    if args.contended:
+        contended = rows or CONTENDED_ROWS
+        rows, threads = [], []
+    else:
+        contended = CONTENDED_ROWS if not rows and not counts else ()
+        rows = rows or list(ROWS)
+    if cores < 2 and contended:
+        left_out["contended rows"] = "there is only one core"
+        contended = ()
+    return Settings(rows, engines, threads, args.runs, tuple(contended), max(cores, 2)), left_out

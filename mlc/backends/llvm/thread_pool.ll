@@ -1,0 +1,372 @@
+; The worker threads of a process, and the loop that kernels hand to them. Linux; no C compiler is needed.
+;
+;   void mlc_parallel_for(const team *, void (*body)(void *, int64_t, int64_t), void *context, int64_t count, int64_t grain)
+;   void mlc_pool_stop(void)     ends the workers; loops are run by their callers from then on
+;   void mlc_pool_reset(void)    forgets the workers: for the child after a fork, which has none of them
+;
+; body(context, begin, end) runs the iterations begin to end of 0 to count. One loop is on offer at a time; a caller
+; that finds the pool taken runs its loop alone. The caller always works. It waits for nobody but a worker in the
+; middle of an iteration, and when that takes longer than it can explain, because the worker lost its core to another
+; process, the pool rests for a while: a caller alone is slow once, a caller that waits is slow at every loop.
+
+%team = type { ptr, i64 }                          ; this parallel_for, number of threads
+
+@offer = internal global i64 0, align 128          ; free places << 16 | workers that joined and have not left
+@next = internal global i64 0, align 128           ; the first iteration that nobody has taken
+@body = internal global ptr null, align 128        ; the loop on offer: constant while somebody has joined
+@context = internal global ptr null
+@count = internal global i64 0
+@grain = internal global i64 0
+@share = internal global i64 0
+@float_mode = internal global i64 0
+@taken = internal global i32 0, align 128          ; a caller has the pool
+@workers = internal global i64 0
+@rest_until = internal global i64 0
+@sleepers = internal global i32 0, align 128
+@waiting = internal global i32 0                   ; the caller sleeps until the last worker leaves
+@stopping = internal global i32 0
+@mutex = internal global [64 x i8] zeroinitializer, align 64
+@offered = internal global [64 x i8] zeroinitializer, align 64
+@left = internal global [64 x i8] zeroinitializer, align 64
+@threads = internal global [4096 x i64] zeroinitializer, align 64
+
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_join(i64, ptr)
+declare i32 @pthread_sigmask(i32, ptr, ptr)
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_signal(ptr)
+declare i32 @pthread_cond_broadcast(ptr)
+declare i32 @sched_yield()
+declare i32 @clock_gettime(i32, ptr)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+declare i64 @llvm.smax.i64(i64, i64)
+declare i64 @llvm.smin.i64(i64, i64)
+
+; Nanoseconds.
+define internal i64 @now() nounwind {
+  %t = alloca { i64, i64 }
+  call i32 @clock_gettime(i32 1, ptr %t)
+  %s = load i64, ptr %t
+  %at = getelementptr { i64, i64 }, ptr %t, i64 0, i32 1
+  %n = load i64, ptr %at
+  %w = mul i64 %s, 1000000000
+  %r = add i64 %w, %n
+  ret i64 %r
+}
+
+; Look at @offer until it is 0 (for the caller) or has a free place (for a worker), or 50 us are over: whether it is so.
+define internal i1 @spin(i1 %for_caller) nounwind {
+start:
+  %begin = call i64 @now()
+  br label %round
+round:
+  br label %look
+look:
+  %k = phi i32 [ 0, %round ], [ %more, %again ]
+  %o = load atomic i64, ptr @offer monotonic, align 8
+  %empty = icmp eq i64 %o, 0
+  %places = icmp ugt i64 %o, 65535
+  %good = select i1 %for_caller, i1 %empty, i1 %places
+  br i1 %good, label %yes, label %again
+again:
+  call void @relax()
+  %more = add i32 %k, 1
+  %enough = icmp eq i32 %more, 32
+  br i1 %enough, label %clock, label %look
+clock:
+  %t = call i64 @now()
+  %d = sub i64 %t, %begin
+  %late = icmp sgt i64 %d, 50000
+  br i1 %late, label %no, label %round
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; Run iterations until none is left, in ever smaller pieces; how many.
+define internal i64 @work() nounwind {
+start:
+  %body = load ptr, ptr @body
+  %context = load ptr, ptr @context
+  %count = load i64, ptr @count
+  %grain = load i64, ptr @grain
+  %share = load i64, ptr @share
+  br label %look
+look:
+  %total = phi i64 [ 0, %start ], [ %done, %run ]
+  %at = load atomic i64, ptr @next monotonic, align 8
+  br label %try
+try:
+  %first = phi i64 [ %at, %look ], [ %seen, %take ]
+  %rest = sub i64 %count, %first
+  %any = icmp sgt i64 %rest, 0
+  br i1 %any, label %take, label %end
+take:
+  %part = sdiv i64 %rest, %share
+  %wanted = call i64 @llvm.smax.i64(i64 %part, i64 %grain)
+  %size = call i64 @llvm.smin.i64(i64 %wanted, i64 %rest)
+  %last = add i64 %first, %size
+  %pair = cmpxchg ptr @next, i64 %first, i64 %last monotonic monotonic
+  %seen = extractvalue { i64, i1 } %pair, 0
+  %mine = extractvalue { i64, i1 } %pair, 1
+  br i1 %mine, label %run, label %try
+run:
+  call void %body(ptr %context, i64 %first, i64 %last)
+  %done = add i64 %total, %size
+  br label %look
+end:
+  ret i64 %total
+}
+
+; A thread of the pool: look for an offer, sleep when there is none, join, work, leave.
+define internal ptr @worker(ptr %unused) nounwind {
+start:
+  br label %idle
+idle:
+  %soon = call i1 @spin(i1 false)
+  br i1 %soon, label %join, label %sleep
+sleep:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  atomicrmw add ptr @sleepers, i32 1 seq_cst
+  br label %check
+check:
+  %s = load atomic i32, ptr @stopping seq_cst, align 4
+  %stop = icmp ne i32 %s, 0
+  %o = load atomic i64, ptr @offer seq_cst, align 8
+  %places = icmp ugt i64 %o, 65535
+  %wake = or i1 %stop, %places
+  br i1 %wake, label %up, label %wait
+wait:
+  call i32 @pthread_cond_wait(ptr @offered, ptr @mutex)
+  br label %check
+up:
+  atomicrmw sub ptr @sleepers, i32 1 seq_cst
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  br i1 %stop, label %end, label %join
+join:
+  %now = load atomic i64, ptr @offer monotonic, align 8
+  br label %try
+try:
+  %old = phi i64 [ %now, %join ], [ %seen, %swap ]
+  %free = icmp ugt i64 %old, 65535
+  br i1 %free, label %swap, label %idle
+swap:
+  %new = sub i64 %old, 65535
+  %pair = cmpxchg ptr @offer, i64 %old, i64 %new acquire monotonic
+  %seen = extractvalue { i64, i1 } %pair, 0
+  %in = extractvalue { i64, i1 } %pair, 1
+  br i1 %in, label %run, label %try
+run:
+  %mode = load i64, ptr @float_mode
+  call void @set_float_mode(i64 %mode)
+  call i64 @work()
+  %before = atomicrmw sub ptr @offer, i64 1 seq_cst
+  %last = icmp eq i64 %before, 1
+  br i1 %last, label %tell, label %idle
+tell:
+  %w = load atomic i32, ptr @waiting seq_cst, align 4
+  %somebody = icmp ne i32 %w, 0
+  br i1 %somebody, label %signal, label %idle
+signal:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  call i32 @pthread_cond_signal(ptr @left)
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  br label %idle
+end:
+  ret ptr null
+}
+
+; Have this many workers; how many there are, where the system refuses more. Signals stay with the host's own threads.
+define internal i64 @hire(i64 %wanted) nounwind {
+start:
+  %all = alloca [128 x i8]
+  %mine = alloca [128 x i8]
+  call void @llvm.memset.p0.i64(ptr %all, i8 -1, i64 128, i1 false)
+  call i32 @pthread_sigmask(i32 2, ptr %all, ptr %mine)
+  br label %next
+next:
+  %have = load i64, ptr @workers
+  %short = icmp slt i64 %have, %wanted
+  br i1 %short, label %make, label %end
+make:
+  %slot = getelementptr [4096 x i64], ptr @threads, i64 0, i64 %have
+  %error = call i32 @pthread_create(ptr %slot, ptr null, ptr @worker, ptr null)
+  %made = icmp eq i32 %error, 0
+  br i1 %made, label %count, label %end
+count:
+  %now = add i64 %have, 1
+  store i64 %now, ptr @workers
+  br label %next
+end:
+  call i32 @pthread_sigmask(i32 2, ptr %mine, ptr null)
+  ret i64 %have
+}
+
+define void @mlc_parallel_for(ptr %team, ptr %body, ptr %context, i64 %count, i64 %grain) nounwind {
+start:
+  %threads.at = getelementptr %team, ptr %team, i64 0, i32 1
+  %threads = load i64, ptr %threads.at
+  %whole = sdiv i64 %count, %grain
+  %most = call i64 @llvm.smin.i64(i64 %threads, i64 %whole)
+  %wanted = sub i64 %most, 1
+  %worth = icmp sgt i64 %wanted, 0
+  br i1 %worth, label %enter, label %alone
+enter:
+  %claim = cmpxchg ptr @taken, i32 0, i32 1 acquire monotonic
+  %ours = extractvalue { i32, i1 } %claim, 1
+  br i1 %ours, label %rested, label %alone
+rested:
+  %until = load i64, ptr @rest_until
+  %rests = icmp ne i64 %until, 0
+  br i1 %rests, label %awake, label %staff
+awake:
+  %today = call i64 @now()
+  %still = icmp slt i64 %today, %until
+  br i1 %still, label %resting, label %rise
+rise:
+  store i64 0, ptr @rest_until
+  br label %staff
+staff:
+  %have = load i64, ptr @workers
+  %short = icmp slt i64 %have, %wanted
+  br i1 %short, label %employ, label %open
+employ:
+  %got = call i64 @hire(i64 %wanted)
+  %none = icmp eq i64 %got, 0
+  br i1 %none, label %refused, label %open
+refused:
+  %t = call i64 @now()
+  %later = add i64 %t, 1000000000
+  store i64 %later, ptr @rest_until
+  br label %resting
+resting:
+  store atomic i32 0, ptr @taken release, align 4
+  br label %alone
+open:
+  %available = phi i64 [ %have, %staff ], [ %got, %employ ]
+  %helpers = call i64 @llvm.smin.i64(i64 %available, i64 %wanted)
+  store ptr %body, ptr @body
+  store ptr %context, ptr @context
+  store i64 %count, ptr @count
+  store i64 %grain, ptr @grain
+  %twice = shl i64 %helpers, 1
+  %share = add i64 %twice, 2
+  store i64 %share, ptr @share
+  %mode = call i64 @get_float_mode()
+  store i64 %mode, ptr @float_mode
+  store atomic i64 0, ptr @next monotonic, align 8
+  %places = shl i64 %helpers, 16
+  %t0 = call i64 @now()
+  store atomic i64 %places, ptr @offer seq_cst, align 8
+  %asleep = load atomic i32, ptr @sleepers seq_cst, align 4
+  %wake = icmp ne i32 %asleep, 0
+  br i1 %wake, label %call, label %own
+call:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  br label %ring
+ring:
+  %k = phi i64 [ %helpers, %call ], [ %k1, %ring ]
+  call i32 @pthread_cond_signal(ptr @offered)
+  %k1 = sub i64 %k, 1
+  %rung = icmp eq i64 %k1, 0
+  br i1 %rung, label %quiet, label %ring
+quiet:
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  br label %own
+own:
+  %mine = call i64 @work()
+  %before = atomicrmw and ptr @offer, i64 65535 seq_cst
+  %joined = and i64 %before, 65535
+  %all = icmp eq i64 %joined, 0
+  br i1 %all, label %end, label %wait
+wait:
+  %t1 = call i64 @now()
+  %soon = call i1 @spin(i1 true)
+  br i1 %soon, label %judge, label %sleep
+sleep:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  store atomic i32 1, ptr @waiting seq_cst, align 4
+  br label %check
+check:
+  %o = load atomic i64, ptr @offer seq_cst, align 8
+  %gone = icmp eq i64 %o, 0
+  br i1 %gone, label %woken, label %doze
+doze:
+  call i32 @pthread_cond_wait(ptr @left, ptr @mutex)
+  br label %check
+woken:
+  store atomic i32 0, ptr @waiting seq_cst, align 4
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  br label %judge
+judge:                                             ; waiting for about one iteration is in order, longer is a lost core
+  %t2 = call i64 @now()
+  %worked = sub i64 %t1, %t0
+  %some = call i64 @llvm.smax.i64(i64 %mine, i64 1)
+  %each = sdiv i64 %worked, %some
+  %twoeach = shl i64 %each, 1
+  %fair = add i64 %twoeach, 200000
+  %waited = sub i64 %t2, %t1
+  %lost = icmp sgt i64 %waited, %fair
+  br i1 %lost, label %pause, label %end
+pause:
+  %long = mul i64 %waited, 10
+  %resume = add i64 %t2, %long
+  store i64 %resume, ptr @rest_until
+  br label %end
+end:
+  fence acquire
+  store atomic i32 0, ptr @taken release, align 4
+  ret void
+alone:
+  call void %body(ptr %context, i64 0, i64 %count)
+  ret void
+}
+
+define void @mlc_pool_stop() nounwind {
+start:
+  br label %claim
+claim:
+  %claimed = cmpxchg ptr @taken, i32 0, i32 1 acquire monotonic
+  %ours = extractvalue { i32, i1 } %claimed, 1
+  br i1 %ours, label %stop, label %wait
+wait:
+  call i32 @sched_yield()
+  br label %claim
+stop:
+  store atomic i32 1, ptr @stopping seq_cst, align 4
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  call i32 @pthread_cond_broadcast(ptr @offered)
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  %n = load i64, ptr @workers
+  br label %next
+next:
+  %k = phi i64 [ 0, %stop ], [ %k1, %join ]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %join, label %end
+join:
+  %at = getelementptr [4096 x i64], ptr @threads, i64 0, i64 %k
+  %thread = load i64, ptr %at
+  call i32 @pthread_join(i64 %thread, ptr null)
+  %k1 = add i64 %k, 1
+  br label %next
+end:
+  store i64 0, ptr @workers
+  ret void
+}
+
+define void @mlc_pool_reset() nounwind {
+  store i64 0, ptr @offer
+  store i64 0, ptr @workers
+  store i64 0, ptr @rest_until
+  store i32 0, ptr @sleepers
+  store i32 0, ptr @waiting
+  store i32 0, ptr @stopping
+  call void @llvm.memset.p0.i64(ptr align 64 @mutex, i8 0, i64 64, i1 false)
+  call void @llvm.memset.p0.i64(ptr align 64 @offered, i8 0, i64 64, i1 false)
+  call void @llvm.memset.p0.i64(ptr align 64 @left, i8 0, i64 64, i1 false)
+  store atomic i32 0, ptr @taken release, align 4
+  ret void
+}

@@ -1,0 +1,14 @@
+"""Ops on tensors and buffers for which MLIR has no word: Winograd convolution in a blocked layout. No passes.
+
+In: nothing but xDSL's IRDL. Out: `LINALG_EXT`, the points and programs of the transforms (`winograd.py`), semantics.
+"""
+
+from __future__ import annotations
+
+from xdsl.ir import Dialect
+
+from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
+
+LINALG_EXT = Dialect("linalg_ext", [WinogradConv2DOp, WinogradFilterTransformOp], [])
+
+__all__ = ["LINALG_EXT"]

@@ -1,0 +1,163 @@
+"""Arithmetic and memory traffic of a kernel of the buffers level, counted from its structured ops.
+
+    linalg.generic #matmul ins(%a, %b : memref<4x8xf32>, memref<8x2xf32>) outs(%c : memref<4x2xf32>)
+ -->
+    Cost(flops=128, bytes=224)
+
+A float op of a body counts once per point of the iteration space (a fused multiply-add twice, whatever `exp` costs
+once). Each argument's bytes count once per kernel where it is read and once where it is written, as if caches were
+perfect; a table read by index counts one element per access. Ops in an `scf.for` with known bounds count per trip. A
+Winograd convolution counts the operations of the direct one, which is what the model asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from xdsl.dialects import arith, memref, scf
+from xdsl.dialects.builtin import AffineMapAttr, AnyFloat, IntegerAttr, MemRefType, VectorType
+from xdsl.dialects.func import FuncOp
+from xdsl.dialects.linalg import FillOp
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir.affine import AffineDimExpr
+
+from mlc.dialects.linalg_ext.winograd import TAPS
+from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
+from mlc.ir.values import byte_size
+
+Sizes = Mapping[SSAValue, tuple[int, ...]]
+
+_FREE = (arith.ConstantOp, arith.SelectOp, arith.CmpfOp, arith.TruncFOp, arith.ExtFOp)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`flops`: float operations; `bytes`: least traffic between the kernel and memory."""
+
+    flops: int
+    bytes: int
+
+
+def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
+    """Cost of one call. `sizes` gives the sizes of arguments whose type leaves them open."""
+    read: dict[SSAValue, int] = {}
+    written: dict[SSAValue, int] = {}
+    flops = 0
+    for op in kernel.walk():
+        if isinstance(op, LinalgStructuredOperation):
+            times = trips(op)
+            points = prod(_extents(op, sizes))
+            flops += times * points * _body_flops(op)
+            for value in op.inputs:
+                _note(read, value, sizes)
+            for value in op.outputs:
+                if not isinstance(op, FillOp) and _is_read(op, value) and value not in written:
+                    _note(read, value, sizes)
+                _note(written, value, sizes)
+        elif isinstance(op, WinogradConv2DOp):
+            flops += _direct_flops(op)
+            for value in (op.input, op.filter):
+                _note(read, value, sizes)
+            _note(written, op.output, sizes)
+        elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):
+            points = trips(op) * _enclosing_points(op, sizes)
+            table = _size_of(op.memref, sizes)
+            read[op.memref] = max(read.get(op.memref, 0), min(points, table) * byte_size(op.memref.type.element_type))
+        elif isinstance(op, memref.StoreOp) and isinstance(op.memref.type, MemRefType):
+            points = min(trips(op), _size_of(op.memref, sizes))
+            written[op.memref] = max(written.get(op.memref, 0), points * byte_size(op.memref.type.element_type))
+    arguments = set(kernel.body.block.args)
+    traffic = sum(n for side in (read, written) for v, n in side.items() if _root(v) in arguments)
+    return Cost(flops, traffic)
+
+
+def _direct_flops(op: WinogradConv2DOp) -> int:
+    _, channels, _, _, lanes = _shape(op.input, {})
+    return trips(op) * 2 * TAPS * TAPS * channels * lanes * _size_of(op.output, {})
+
+
+def _note(side: dict[SSAValue, int], value: SSAValue, sizes: Sizes) -> None:
+    if isinstance(value.type, MemRefType):
+        side[value] = _size_of(value, sizes) * byte_size(value.type.element_type)
+
+
+def _size_of(value: SSAValue, sizes: Sizes) -> int:
+    return prod(_shape(value, sizes))
+
+
+def _shape(value: SSAValue, sizes: Sizes) -> tuple[int, ...]:
+    if value in sizes:
+        return sizes[value]
+    assert isinstance(value.type, MemRefType)
+    return tuple(max(1, n) for n in value.type.get_shape())  # an open size inside a kernel counts as one
+
+
+def _root(value: SSAValue) -> SSAValue:
+    """The argument or allocation that a view looks at."""
+    while isinstance(value.owner, memref.SubviewOp | memref.CastOp | memref.ExpandShapeOp | memref.CollapseShapeOp):
+        value = value.owner.operands[0]
+    return value
+
+
+def _extents(op: LinalgStructuredOperation, sizes: Sizes) -> list[int]:
+    maps = [m.data if isinstance(m, AffineMapAttr) else m for m in op.get_indexing_maps()]
+    extents = [1] * maps[0].num_dims
+    for map_, value in zip(maps, op.operands, strict=False):
+        if isinstance(value.type, MemRefType):
+            for expr, n in zip(map_.results, _shape(value, sizes), strict=True):
+                if isinstance(expr, AffineDimExpr):
+                    extents[expr.position] = n
+    return extents
+
+
+def _body_flops(op: LinalgStructuredOperation) -> int:
+    return sum(_flops(o) for o in op.body.walk())
+
+
+def _flops(op: Operation) -> int:
+    if not op.results or isinstance(op, _FREE) or not _is_float(op.results[0].type):
+        return 0
+    if op.name == "math.fma":
+        return 2
+    return int(op.name.startswith(("arith.", "math.")))
+
+
+def _is_float(t: Attribute) -> bool:
+    return isinstance(t.element_type if isinstance(t, VectorType) else t, AnyFloat)
+
+
+def _is_read(op: LinalgStructuredOperation, output: SSAValue) -> bool:
+    position = len(op.inputs) + list(op.outputs).index(output)
+    return bool(op.body.block.args[position].first_use)
+
+
+def _enclosing_points(op: Operation, sizes: Sizes) -> int:
+    parent = op.parent_op()
+    while parent is not None:
+        if isinstance(parent, LinalgStructuredOperation):
+            return prod(_extents(parent, sizes))
+        parent = parent.parent_op()
+    return 1
+
+
+def trips(op: Operation) -> int:
+    """How often the loops around `op` run it, as far as their bounds are known."""
+    count = 1
+    parent = op.parent_op()
+    while parent is not None:
+        if isinstance(parent, scf.ForOp):
+            bounds = [_constant(v) for v in (parent.lb, parent.ub, parent.step)]
+            low, high, step = bounds
+            if low is not None and high is not None and step:
+                count *= max(0, -(-(high - low) // step))
+        parent = parent.parent_op()
+    return count
+
+
+def _constant(value: SSAValue) -> int | None:
+    if isinstance(value.owner, arith.ConstantOp) and isinstance(value.owner.value, IntegerAttr):
+        return value.owner.value.value.data
+    return None

@@ -1,0 +1,129 @@
+"""One row per kernel of a compiled model: what it is for, what it costs, how long it takes, what was done to it.
+
+report = make_report(compiled, inputs)       # inputs=None: nothing is measured
+print(table(report)); page = html(report)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from xdsl.dialects.arith import ConstantOp
+from xdsl.dialects.builtin import MemRefType, ModuleOp
+from xdsl.dialects.func import CallOp, FuncOp
+from xdsl.ir import Operation
+
+from mlc.backends.llvm.limits import Limits, measure_limits
+from mlc.driver import Compiled
+from mlc.explain.costs import Cost, kernel_cost, trips
+from mlc.explain.profile import profile_calls
+from mlc.ir.locations import flatten_location, format_location
+from mlc.ir.remarks import Remark
+from mlc.module_parts import ENTRY, split_module
+
+RUNS = 9
+
+
+@dataclass
+class KernelRow:
+    """All calls of one kernel. `seconds`, `flops` and `bytes` are sums over its calls; None: not measured."""
+
+    name: str
+    calls: int = 0
+    where: dict[str, None] = field(default_factory=dict)
+    flops: int = 0
+    bytes: int = 0
+    seconds: float | None = None
+    remarks: Counter[str] = field(default_factory=Counter)
+
+    def add(self, cost: Cost, calls: int, seconds: float | None = None) -> None:
+        """More calls."""
+        self.calls += calls
+        self.flops += cost.flops * calls
+        self.bytes += cost.bytes * calls
+        if seconds is not None:
+            self.seconds = (self.seconds or 0.0) + seconds
+
+    def limit_share(self, limits: Limits) -> float | None:
+        """Part of what one core could do: the larger of its share of the FMA limit and of the bandwidth limit."""
+        if not self.seconds:
+            return None
+        return max(self.flops / limits.flops, self.bytes / limits.bandwidth) / self.seconds
+
+
+@dataclass
+class Report:
+    """Rows, slowest first where measured, else in order of the calls; remarks that belong to no single kernel."""
+
+    rows: list[KernelRow]
+    general: Counter[str]
+    limits: Limits | None
+
+    @property
+    def seconds(self) -> float | None:
+        """All kernels together."""
+        return None if self.limits is None else sum(r.seconds or 0.0 for r in self.rows)
+
+
+def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, *, runs: int = RUNS) -> Report:
+    """Explain `compiled`; with `inputs`, measure each kernel on them (medians of `runs` runs, one thread)."""
+    lowered = compiled.lowered("buffers")
+    remarks = compiled.remarks()
+    names = [op.callee.root_reference.data for op in _entry(lowered).walk() if isinstance(op, CallOp)]
+    parts = split_module(lowered, compiled.fingerprint)
+    kernels = {f"k_{k.key}": next(op for op in k.module.ops if isinstance(op, FuncOp)) for k in parts.kernels}
+    calls = [op for op in _entry(parts.main).walk() if isinstance(op, CallOp)]
+    rows: dict[str, KernelRow] = {}
+    row_of: dict[str, KernelRow] = {}
+    for name, call in zip(names, calls, strict=True):
+        symbol = call.callee.root_reference.data
+        row = row_of[symbol] = rows.setdefault(name, KernelRow(name))
+        row.where.update(dict.fromkeys(_places(call) if row.where else _places(kernels[symbol])))
+    limits = None
+    if inputs is None:
+        for call in calls:
+            symbol = call.callee.root_reference.data
+            row_of[symbol].add(kernel_cost(kernels[symbol], {}), trips(call))
+    else:
+        limits = measure_limits(compiled.ctx.machine)
+        for m in profile_calls(parts.main, compiled.executable, parts.constants, inputs, runs):
+            memrefs = [a for a in kernels[m.symbol].body.block.args if isinstance(a.type, MemRefType)]
+            cost = kernel_cost(kernels[m.symbol], dict(zip(memrefs, m.sizes, strict=True)))
+            row_of[m.symbol].add(cost, 1, m.seconds)
+    general = _distribute(remarks, rows)
+    ordered = sorted(rows.values(), key=lambda r: -(r.seconds or 0.0))
+    return Report(ordered, general, limits)
+
+
+def _entry(module: ModuleOp) -> FuncOp:
+    return next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == ENTRY)
+
+
+def _places(op: Operation) -> list[str]:
+    """The user's lines of an op and of what is inside it."""
+    found: dict[str, None] = {}
+    for inner in op.walk():
+        if isinstance(inner, ConstantOp):  # shared by ops of many lines
+            continue
+        found.update(dict.fromkeys(format_location(part) for part in flatten_location(inner.location)))
+    return [p for p in found if p]
+
+
+def _distribute(remarks: Sequence[Remark], rows: dict[str, KernelRow]) -> Counter[str]:
+    """Give each row the remarks made about its lines; returns the rest."""
+    by_place: dict[str, list[KernelRow]] = {}
+    for row in rows.values():
+        for place in row.where:
+            by_place.setdefault(place, []).append(row)
+    rest: Counter[str] = Counter()
+    for r in remarks:
+        text = f"{r.pass_name}: {r.kind}: {r.message}{f' ({r.reason})' if r.reason else ''}"
+        owners = by_place.get(r.where.split(" (+")[0], [])
+        for row in owners:
+            row.remarks[text] += 1
+        if not owners:
+            rest[text] += 1
+    return rest

@@ -1,0 +1,24 @@
+"""PyTorch's thread-wide settings that decide what a model computes, as they were when it was captured.
+
+with torch.autocast("cpu"): compiled(x)     is another program than     compiled(x)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Context:
+    """`autocast`: the dtype autocast casts to on the CPU, None where it is off."""
+
+    default_dtype: torch.dtype
+    autocast: torch.dtype | None
+
+    @classmethod
+    def now(cls) -> Context:
+        """The settings of the calling thread."""
+        autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        return cls(torch.get_default_dtype(), autocast)

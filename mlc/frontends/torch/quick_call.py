@@ -1,0 +1,186 @@
+"""The short path of a call, written out as Python source for one capture.
+
+    captured for f32[1, 4] -> f32[1, 4]   -->
+
+    def call(args, kwargs):
+        if len(args) != 1 or kwargs:
+            return MISS
+        a0, = args
+        if type(a0) is not Tensor: return long()(args, kwargs)
+        if a0.dtype is not dtype0 or a0.shape != shape0: return MISS
+        if a0.requires_grad or a0.is_neg() or not a0.is_cpu …: return long()(args, kwargs)
+        if not holds(): return MISS
+        …
+        o0 = empty_like(model0)
+        pointers[0] = a0.data_ptr(); pointers[1] = o0.data_ptr()
+        status = forward(pointers, dims, constants, arena, team())
+        return o0
+
+It is the overhead of every call of a small model. What it does not serve it leaves to `long`, the call of `Binding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import torch
+from torch.autograd import forward_ad
+from torch.utils import _pytree as pytree
+
+from mlc.frontends.torch.captured import Captured, FromResult, TensorGuard
+from mlc.frontends.torch.captured_values import same_value
+
+
+class Native(Protocol):
+    """What the short path needs of `mlc.runtime.executable.Executable`."""
+
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    is_static: bool
+    free_frames: list[Any]
+    forward: Callable[..., int]
+    no_dims: Any
+    constant_table: Any
+
+    def new_frame(self) -> Any:
+        """Argument table and arena of one call."""
+        ...
+
+    def team(self) -> int:
+        """Who helps with parallel loops."""
+        ...
+
+    def failure(self, status: int) -> Exception:
+        """The error that a status other than 0 stands for."""
+        ...
+
+
+class Miss:
+    """Type of `MISS`."""
+
+
+MISS: Final = Miss()
+
+Call = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+
+
+def quick_call(captured: Captured, native: Native, long: Callable[[], Call | None]) -> Call | None:
+    """The short path of calls of `captured`, in front of the one that `long` refers to (weakly: weights that nobody
+    needs any more must not wait for the cycle collector). None where it cannot serve any: dynamic sizes, buffers
+    written back, outputs that are views or constants, nested arguments, captures under autocast.
+    """
+    names = _argument_names(captured)
+    results = list(captured.outputs)
+    if (
+        names is None
+        or captured.symbols
+        or captured.mutations
+        or (captured.context is not None and captured.context.autocast)
+        or not native.is_static
+        or not all(isinstance(r, FromResult) for r in results)
+        or len(results) != len(native.outputs)
+    ):
+        return None
+    space: dict[str, Any] = {
+        "MISS": MISS,
+        "long": long,
+        "Tensor": torch.Tensor,
+        "holds": captured.state.holds,
+        "modes": torch._C._len_torch_dispatch_stack,
+        "autocast": torch._C._is_any_autocast_enabled,
+        "default_dtype": torch.get_default_dtype,
+        "wanted_default": captured.context and captured.context.default_dtype,
+        "forward_ad": forward_ad,
+        "empty_like": torch.empty_like,
+        "same_value": same_value,
+        "frames": native.free_frames,
+        "new_frame": native.new_frame,
+        "forward": native.forward,
+        "dims": native.no_dims,
+        "constants": native.constant_table,
+        "team": native.team,
+        "failure": native.failure,
+        "unflatten": pytree.tree_unflatten,
+        "out_spec": captured.out_spec,
+    }
+    lines = _arguments(names, captured.keywords_in_order)
+    lines += [*_checks(captured, space), *_run(captured, results, native, space)]
+    source = "def call(args, kwargs):\n" + "\n".join(f"    {line}" for line in lines)
+    exec(compile(source, "<mlc call>", "exec"), space)
+    return space.pop("call")
+
+
+def _argument_names(captured: Captured) -> tuple[int, list[str]] | None:
+    """How many arguments come by position, and the names of the others; None when one is a container."""
+    args, kwargs = captured.in_spec.children()
+    if not all(child.is_leaf() for child in (*args.children(), *kwargs.children())):
+        return None
+    return args.num_children, list(kwargs.context)
+
+
+def _arguments(names: tuple[int, list[str]], in_order: bool) -> list[str]:
+    count, keywords = names
+    lines = [f"if len(args) != {count} or " + (f"len(kwargs) != {len(keywords)}:" if keywords else "kwargs:")]
+    lines.append("    return MISS")
+    if count:
+        lines.append(f"{''.join(f'a{i}, ' for i in range(count))}= args")
+    if keywords and in_order:
+        lines += [f"if tuple(kwargs) != {tuple(keywords)!r}:", "    return MISS"]
+    if keywords:
+        lines.append("try:")
+        lines += [f"    a{count + i} = kwargs[{name!r}]" for i, name in enumerate(keywords)]
+        lines += ["except KeyError:", "    return MISS"]
+    return lines
+
+
+def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    checks: list[str] = []
+    tensors: list[str] = []
+    for i, guard in enumerate(captured.guards):
+        if isinstance(guard, TensorGuard):
+            space[f"dtype{i}"], space[f"shape{i}"] = guard.dtype, torch.Size(guard.shape)  # pyright: ignore[reportArgumentType]
+            lines += [f"if type(a{i}) is not Tensor:", "    return long()(args, kwargs)"]
+            checks += [f"    if a{i}.dtype is not dtype{i} or a{i}.shape != shape{i}:", "        return MISS"]
+            tensors.append(f"a{i}")
+        else:
+            space[f"value{i}"] = guard.value
+            lines += [f"if a{i} is not value{i} and not same_value(value{i}, a{i}):", "    return MISS"]
+    odd = ["modes()"]  # another model is being captured, or fake tensors are about
+    odd += [f"not {a}.is_contiguous() or {a}.is_neg() or not {a}.is_cpu" for a in tensors]
+    odd += [f"{a}.requires_grad" for a in tensors] + ["forward_ad._current_level >= 0"]
+    if captured.context is not None:
+        odd += ["autocast()", "default_dtype() is not wanted_default"]
+    lines += ["try:", *checks, f"    if {' or '.join(odd)}:", "        return long()(args, kwargs)"]
+    lines += ["except (RuntimeError, TypeError):", "    return long()(args, kwargs)"]  # nested, sparse, functorch, …
+    return [*lines, "if not holds():", "    return MISS"]
+
+
+def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for k, result in enumerate(results):
+        shape = native.outputs[result.index].shape
+        with torch.inference_mode(False), torch.no_grad():
+            space[f"model{k}"] = torch.empty(shape, dtype=result.dtype, device="cpu")  # pyright: ignore[reportArgumentType]
+        lines.append(f"o{k} = empty_like(model{k})")
+    lines += ["try:", "    frame = frames.pop()", "except IndexError:", "    frame = new_frame()"]
+    lines.append("pointers = frame.pointers")
+    if captured.inputs:
+        lines.append("try:")
+        for i, leaf in enumerate(captured.inputs):
+            lines.append(f"    pointers[{i}] = address = a{leaf}.data_ptr()")
+            if 0 not in native.inputs[i].shape:
+                lines += ["    if not address:", "        return long()(args, kwargs)"]  # its memory was freed
+        lines += ["except RuntimeError:", "    return long()(args, kwargs)"]  # a wrapper without memory of its own
+    first = len(captured.inputs)
+    lines += [f"pointers[{first + r.index}] = o{k}.data_ptr()" for k, r in enumerate(results)]
+    lines.append("status = forward(pointers, dims, constants, frame.address, team())")
+    lines.append("frames.append(frame)")
+    lines += ["if status:", "    raise failure(status)"]
+    outputs = ", ".join(f"o{k}" for k in range(len(results)))
+    if captured.out_spec.is_leaf():
+        return [*lines, "return o0"]
+    if captured.out_spec.type is tuple and all(c.is_leaf() for c in captured.out_spec.children()):
+        return [*lines, f"return ({outputs},)" if outputs else "return ()"]
+    return [*lines, f"return unflatten([{outputs}], out_spec)"]

@@ -1,0 +1,192 @@
+"""Compute 3x3 convolutions by Winograd's minimal filtering where that takes less time.
+
+    %f = linalg.pack %w inner_dims_pos = [1, 0] inner_tiles = [16, 16] …
+    %y = linalg.generic (n, f1, oh, ow, f0, c1, kh, kw, c0) ins(%x, %f) outs(%zero)
+      -->
+    %u = linalg_ext.winograd_filter_transform %w
+    %y, … = linalg_ext.winograd_conv_2d ins(%x, %u) outs(%out, %tiles, %products)
+
+What: convolutions in blocked layout, 3x3, stride 1, not dilated, of constant filters, with static sizes. A tile of 4x4
+outputs needs 36 products instead of 144, one of 2x2 needs 16 instead of 36; `winograd_cost` weighs that against the
+transforms and larger filters. `tile`: -1 chooses, 0 keeps all convolutions direct, 2 and 4 take that tile everywhere.
+`tiles`: how many tiles are worked on at a time, at least, where there are so many (0: as the caches have it).
+`depth`: channels summed before the sum is added to that of the channels before, at most (short sums round less).
+Infinities in a tile make its outputs NaN, in all of the tile rather than where the filter reaches.
+Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which takes the transformed
+filters out of the model).
+Preserves: the same polynomial of inputs and weights, with exact coefficients; rounding as its own arithmetic gives it.
+Tests: tests/lowering/linalg/linalg_winograd_conv2d.mlir, tests/lowering/linalg/test_winograd.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.dialects import arith, tensor
+from xdsl.dialects.builtin import DYNAMIC_INDEX, FloatAttr, IndexType, ModuleOp, TensorType, f32
+from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir.affine import AffineDimExpr, AffineMap
+
+from mlc.dialects.linalg.relayout_ops import PackOp
+from mlc.dialects.linalg_ext.winograd import POINTS, TAPS
+from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Contract, Reassociates
+from mlc.ir.passes import MlcPass, Span, option
+from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
+from mlc.lowering.linalg.structure import (
+    erase_dead,
+    functions_to_lower,
+    inputs_of,
+    is_pure,
+    iterators_of,
+    maps_of,
+    shape_of,
+)
+from mlc.lowering.linalg.winograd_cost import DEPTH, GAIN, Choice, Layer, choose, depth_of
+
+_D = [AffineDimExpr(i) for i in range(9)]  # n, f1, oh, ow, f0, c1, kh, kw, c0
+_MAPS = [
+    AffineMap(9, 0, (_D[0], _D[5], _D[2] + _D[6], _D[3] + _D[7], _D[8])),
+    AffineMap(9, 0, (_D[1], _D[5], _D[6], _D[7], _D[8], _D[4])),
+    AffineMap(9, 0, tuple(_D[:5])),
+]
+
+
+@dataclass(frozen=True)
+class LinalgWinogradConv2D(MlcPass):
+    """See the module."""
+
+    name = "linalg-winograd-conv2d"
+    contract = Contract(
+        level_in="linalg",
+        level_out="linalg",
+        preserves=Reassociates("products of transformed tiles and filters, whose sums are the convolution's"),
+        profile="linalg-winograd",
+        options=({"tile": 4}, {"tile": 2, "tiles": 1}, {"tile": 4, "tiles": 2, "depth": 4}, {}),
+        establishes=("3x3 convolutions that gain by it are Winograd's",),
+        nests=True,
+    )
+
+    tile: int = option(-1, Span(min(POINTS), max(POINTS), power_of_two=True, special=(0, -1)))
+    tiles: int = option(0, Span(0, 1 << 20))
+    depth: int = option(DEPTH, Span(1, 1 << 20))
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for block in functions_to_lower(module.ops):
+            rewriter = _Rewriter(ctx, self)
+            for op in list(block.ops):
+                if isinstance(op, GenericOp) and _is_convolution(op):
+                    rewriter.convolution(op)
+            if rewriter.rewritten:
+                erase_dead(block)
+
+
+def _is_convolution(op: GenericOp) -> bool:
+    """Whether `op` is a convolution of any window in blocked layout, in the form that linalg-block-layouts gives it."""
+    if len(op.inputs) != 2 or len(op.results) != 1 or iterators_of(op) != "ppppprrrr":
+        return False
+    maps = maps_of(op)
+    body = list(op.body.block.ops)
+    return (
+        maps[1:] == _MAPS[1:]
+        and len(maps[0].results) == 5
+        and [type(inner) for inner in body] == [arith.MulfOp, arith.AddfOp, YieldOp]
+        and {*body[0].operands} == {*op.body.block.args[:2]}
+        and {*body[1].operands} == {body[0].results[0], op.body.block.args[2]}
+        and all(isinstance(v.type, TensorType) and v.type.element_type == f32 for v in op.operands)
+    )
+
+
+class _Rewriter:
+    def __init__(self, ctx: MlcContext, options: LinalgWinogradConv2D) -> None:
+        self.ctx, self.pass_name = ctx, options.name
+        self.tile, self.tiles, self.depth = options.tile, options.tiles, options.depth
+        self.rewritten = 0
+
+    def convolution(self, op: GenericOp) -> None:
+        """Rewrite `op`, or say why not."""
+        reason = self._obstacle(op)
+        choice = None
+        if reason is None:
+            layer = _layer(op)
+            choice = choose(layer, self.ctx.machine, None if self.tile < 0 else self.tile, self.tiles)
+            if self.tile < 0 and choice.cost > GAIN:
+                reason = f"estimated at {choice.cost:.2f} of the direct time"
+        if reason is not None or choice is None:
+            self.ctx.remarks.missed(self.pass_name, op, "kept direct", reason=reason or "")
+            return
+        self.ctx.remarks.applied(
+            self.pass_name,
+            op,
+            "Winograd, F({}x{}, 3x3)".format(*choice.tile),
+            tile=list(choice.tile),
+            block=list(choice.block),
+            cost=round(choice.cost, 2),
+        )
+        self._rewrite(op, choice)
+        self.rewritten += 1
+
+    def _obstacle(self, op: GenericOp) -> str | None:
+        if self.tile == 0:
+            return "switched off"
+        shapes = [shape_of(v) for v in op.operands]
+        if shapes[1][2:4] != (TAPS, TAPS):
+            return "a window of {}x{}".format(*shapes[1][2:4])
+        if maps_of(op)[0] != _MAPS[0]:
+            return "stride or dilation"
+        if any(DYNAMIC_INDEX in s or 0 in s for s in shapes):
+            return "dynamic or empty sizes"
+        pack = op.inputs[1].owner
+        if not isinstance(pack, PackOp) or not is_hoisted(pack.source):
+            return "filters that are not constant"
+        if pack.positions != (1, 0) or pack.permutation(4) != (0, 1, 2, 3):
+            return "filters packed in another way"
+        filters, channels = shape_of(pack.source)[:2]
+        if filters != shapes[1][0] * shapes[1][5] or channels != shapes[1][1] * shapes[1][4]:
+            return "channels that do not fill their blocks"
+        if min(shapes[2][2:4]) < max(self.tile, min(POINTS)):
+            return "an output smaller than a tile"
+        if not _is_zero(op.outputs[0]):
+            return "it adds to a value"
+        return None
+
+    def _rewrite(self, op: GenericOp, choice: Choice) -> None:
+        at = At(op)
+        images, filters, rows, columns, lanes = shape_of(op.results[0])
+        channels = shape_of(op.inputs[0])[1] * shape_of(op.inputs[0])[4]
+        pack = op.inputs[1].owner
+        assert isinstance(pack, PackOp)
+        depth = depth_of(channels, shape_of(op.inputs[0])[4], self.depth)
+        transformed = at.add(WinogradFilterTransformOp(pack.source, choice.tile, depth, lanes)).result
+        positions, pieces = shape_of(transformed)[:2]
+        in_lanes = shape_of(op.inputs[0])[4]
+        outs = [
+            at.empty([images, filters, rows, columns, lanes], f32),
+            at.empty([positions, pieces, *choice.block, depth // in_lanes, in_lanes], f32),
+            at.empty([positions, filters, *choice.block, lanes], f32),
+        ]
+        new = at.add(WinogradConv2DOp([op.inputs[0], transformed, *outs], choice.tile, choice.block))
+        new.res[0].name_hint = op.results[0].name_hint
+        op.results[0].replace_all_uses_with(new.res[0])
+        op.detach()
+        op.erase()
+
+
+def _layer(op: GenericOp) -> Layer:
+    images, filters, rows, columns, lanes = shape_of(op.results[0])
+    _, channels, _, _, in_lanes = shape_of(op.inputs[0])
+    return Layer(images, channels * in_lanes, filters * lanes, rows, columns, lanes)
+
+
+def _is_zero(value: SSAValue) -> bool:
+    """Whether `value` is a tensor filled with zeros."""
+    owner = value.owner
+    return isinstance(owner, FillOp) and _zero(owner.inputs[0])
+
+
+def _zero(scalar: SSAValue) -> bool:
+    owner = scalar.owner
+    return isinstance(owner, arith.ConstantOp) and isinstance(owner.value, FloatAttr) and owner.value.value.data == 0

@@ -1,0 +1,143 @@
+"""Calls of functions marked `parallel` -> the thread pool, where the kernel was given a team.
+
+    call @f(%c0, %n, %x, %y)   -->   if (team == null) f(0, n, x, y);
+                                     else { context = {x, y}; team->parallel_for(team, f.range, context, n, grain); }
+
+    void f.range(void *context, int64_t begin, int64_t end) { f(begin, end, context->x, context->y); }
+
+A team is `{parallel_for, number of threads}`, the last argument of every kernel and of the entry; null runs alone and
+costs one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects import func, llvm
+from xdsl.dialects.builtin import IntegerAttr, IntegerType, SymbolRefAttr, VectorType, i1, i32, i64
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+
+from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, ModuleState
+from mlc.lowering.llvm.linear import ZERO, Linear
+from mlc.lowering.llvm.types import PTR, element_bytes, parts
+
+PARALLEL = "parallel"
+_BYTE = IntegerType(8)
+_EQUAL = IntegerAttr(0, 64)
+_LINE = 64
+
+
+def grain_of(op: Operation) -> int | None:
+    """The smallest piece of a function marked `parallel`; None for others, and where something inside can fail."""
+    grain = op.attributes.get(PARALLEL)
+    if not isinstance(grain, IntegerAttr) or any(o.name in ("cf.assert", "func.call") for o in op.walk()):
+        return None
+    return grain.value.data
+
+
+def range_name(name: str) -> str:
+    """The function that the pool calls for a part of @name."""
+    return f"{name}.range"
+
+
+def _layout(types: Sequence[Attribute]) -> tuple[list[int], int]:
+    """Byte offsets of values in a context, and its size."""
+    offsets: list[int] = []
+    at = 0
+    for ty in types:
+        size = _bytes(ty)
+        at = -(-at // size) * size
+        offsets.append(at)
+        at += size
+    return offsets, max(at, 1)
+
+
+def _bytes(ty: Attribute) -> int:
+    if ty == PTR:
+        return 8
+    if isinstance(ty, VectorType):
+        size = max(1, -(-ty.get_shape()[0] * 8 * element_bytes(ty.element_type) // 8))
+        return 1 << (size - 1).bit_length()
+    return element_bytes(ty)
+
+
+def _slot(b: FunctionBuilder, context: SSAValue, offset: int) -> SSAValue:
+    return b.address(MemRefValue(context, ZERO, (), (), _BYTE), Linear(offset))
+
+
+def _access(ty: Attribute) -> dict[str, Attribute]:
+    return {"ordering": IntegerAttr(0, i64), "alignment": IntegerAttr(min(_LINE, _bytes(ty)), i64)}
+
+
+def call_parallel(b: FunctionBuilder, name: str, grain: int, args: Sequence[SSAValue]) -> None:
+    """Run @name over its range (the first two of `args`), which starts at 0."""
+    if b.team is None:
+        _call(b, name, args)
+        return
+    merge, together = Block(), Block()
+    alone = b.new_block()
+    address = b.emit(llvm.PtrToIntOp, (b.team,), i64)
+    null = b.emit(llvm.ICmpOp, (address, b.int_const(0)), i1, {"predicate": _EQUAL})
+    b.cond_branch(null, alone, [], together, [])
+    b.push(alone)
+    _call(b, name, args)
+    b.branch(merge)
+    b.scopes.pop()
+    b.region.add_block(together)
+    b.push(together)
+    captured = args[2:]
+    offsets, size = _layout([v.type for v in captured])
+    context = b.entry_alloca(Linear(size), {"alignment": IntegerAttr(_LINE, i64), "elem_type": _BYTE})
+    for value, offset in zip(captured, offsets, strict=True):
+        b.effect(llvm.StoreOp, (value, _slot(b, context, offset)), _access(value.type))
+    run = b.emit(llvm.LoadOp, (b.team,), PTR, _access(PTR))
+    body = b.emit(llvm.AddressOfOp, (), PTR, {"global_name": SymbolRefAttr(range_name(name))})
+    _call_pointer(b, run, [b.team, body, context, args[1], b.int_const(grain)])
+    b.branch(merge)
+    b.scopes.pop()
+    b.region.add_block(merge)
+    b.continue_at(merge)
+
+
+def _call(b: FunctionBuilder, name: str, args: Sequence[SSAValue]) -> None:
+    """A direct call; the status is of no interest, because nothing inside can fail."""
+    made = llvm.CallOp(name, *args, return_type=i32)
+    if b.loc is not None:
+        made.location = b.loc
+    b.add(made)
+
+
+def _call_pointer(b: FunctionBuilder, callee: SSAValue, args: Sequence[SSAValue]) -> None:
+    """An indirect call that returns nothing."""
+    like = llvm.CallOp("callee", callee, *args)
+    del like.properties["callee"]
+    if b.loc is not None:
+        like.location = b.loc
+    b.add(like)
+
+
+def range_function(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
+    """`f.range` of a function marked `parallel`."""
+    name = op.sym_name.data
+    region = Region(Block(arg_types=[PTR, i64, i64]))
+    b = FunctionBuilder(region, state, returns_status=False)
+    b.loc = op.location
+    b.push(region.blocks[0])
+    context, begin, end = region.blocks[0].args
+    types = [part for arg in op.function_type.inputs.data[2:] for part in parts(arg)]
+    offsets, _ = _layout(types)
+    values = [
+        b.emit(llvm.LoadOp, (_slot(b, context, offset),), ty, _access(ty))
+        for offset, ty in zip(offsets, types, strict=True)
+    ]
+    _call(b, name, [begin, end, *values])
+    b.add(llvm.ReturnOp.create(location=op.location))
+    b.finish()
+    made = llvm.FuncOp(
+        range_name(name),
+        llvm.LLVMFunctionType([PTR, i64, i64]),
+        linkage=llvm.LinkageAttr("internal"),
+        body=region,
+    )
+    made.location = op.location
+    return made

@@ -1,0 +1,202 @@
+"""Check every access of memory: a `cf.assert` before each load and store.
+
+    %v = vector.load %x[%i] : memref<?xf32>, vector<8xf32>   // model.py:7
+      -->
+    %n = memref.dim %x, %c0
+    %low = arith.cmpi sge, %i, %c0
+    %end = arith.addi %i, %c8
+    %high = arith.cmpi sle, %end, %n
+    %ok = arith.andi %low, %high
+    cf.assert %ok, "vector.load outside of its memory at model.py:7"
+    %v = vector.load …
+
+What: indices are compared with the sizes of the memref; where that is a flat view of another one
+(`memref.reinterpret_cast`, whose sizes say nothing), with the memory of the one it was made of. For
+`mlc.compile(debug="bounds")`; no part of the ordinary pipeline. Runs at the loops level, before convert-to-llvm; after
+it every access of `memref.load/store` and `vector.load/store` is checked. Preserves values bit for bit.
+Tests: tests/lowering/loops/check_bounds.mlir, tests/lowering/loops/test_check_bounds.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xdsl.dialects import arith, cf, memref, vector
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    IndexType,
+    IntegerAttr,
+    MemRefType,
+    ModuleOp,
+    NoneAttr,
+    VectorType,
+)
+from xdsl.ir import Operation, OpResult, SSAValue
+
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.locations import format_location
+from mlc.ir.passes import MlcPass
+
+
+@dataclass(frozen=True)
+class CheckBounds(MlcPass):
+    """A `cf.assert` before every access."""
+
+    name = "check-bounds"
+    contract = Contract(
+        level_in="loops",
+        level_out="loops",
+        preserves=Bitwise(),
+        profile="loops",
+        establishes=("no load or store leaves its memory",),
+        idempotent=False,
+    )
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op in list(module.walk()):
+            access = _access(op)
+            if access is None:
+                continue
+            if not _is_known(access[0].owner):
+                ctx.remarks.missed(
+                    self.name, op, f"{op.name} not checked", reason="a flat view of a memref with an offset"
+                )
+                continue
+            where = format_location(op.location)
+            message = f"{op.name} outside of its memory" + (f" at {where}" if where else "")
+            _Checker(op, message).check(*access)
+            ctx.remarks.applied(self.name, op, f"checks {op.name}")
+
+
+def _access(op: Operation) -> tuple[SSAValue, Sequence[SSAValue], Sequence[int]] | None:
+    """Memref, indices and how many elements from there in each dimension; None for an op that accesses nothing."""
+    match op:
+        case memref.LoadOp() | memref.StoreOp():
+            return op.memref, op.indices, [1] * len(op.indices)
+        case vector.LoadOp():
+            return op.base, op.indices, _extents(op.result.type, len(op.indices))
+        case vector.StoreOp():
+            return op.base, op.indices, _extents(op.vector.type, len(op.indices))
+        case _:
+            return None
+
+
+def _is_known(owner: object) -> bool:
+    """Whether the memory behind a view can be told from the IR: that of a whole buffer, or of one whose metadata is."""
+    if not isinstance(owner, memref.ReinterpretCastOp):
+        return True
+    if isinstance(owner.source.owner, memref.ExtractStridedMetaDataOp):
+        return True
+    return isinstance(owner.source.type, MemRefType) and isinstance(owner.source.type.layout, NoneAttr)
+
+
+def _extents(ty: object, rank: int) -> list[int]:
+    assert isinstance(ty, VectorType)
+    shape = list(ty.get_shape())
+    return [1] * (rank - len(shape)) + shape
+
+
+@dataclass
+class _Checker:
+    """Writes the check of one access in front of it."""
+
+    op: Operation
+    message: str
+    conditions: list[SSAValue] = field(default_factory=list)
+
+    def check(self, ref: SSAValue, indices: Sequence[SSAValue], extents: Sequence[int]) -> None:
+        """Assert that the elements from `indices` on lie in the memory of `ref`."""
+        owner = ref.owner
+        if isinstance(owner, memref.ReinterpretCastOp):
+            self._flat(owner, indices, extents)
+        else:
+            for dim, (index, extent) in enumerate(zip(indices, extents, strict=True)):
+                self._within(index, extent, self._constant(0), self._size(ref, dim))
+        if not self.conditions:
+            return
+        ok = self.conditions[0]
+        for other in self.conditions[1:]:
+            ok = self._add(arith.AndIOp(ok, other))
+        self._insert(cf.AssertOp(ok, self.message))
+
+    def _flat(self, cast: memref.ReinterpretCastOp, indices: Sequence[SSAValue], extents: Sequence[int]) -> None:
+        """The position in the buffer that the view was made of."""
+        position = self._mixed(cast.static_offsets.get_values(), cast.offsets)[0]
+        strides = self._mixed(cast.static_strides.get_values(), cast.strides)
+        reach = self._constant(1)
+        for index, extent, stride in zip(indices, extents, strides, strict=True):
+            self._at_least(index, self._constant(0))
+            position = self._sum(position, self._product(index, stride))
+            reach = self._sum(reach, self._product(self._constant(extent - 1), stride))
+        start, end = self._memory(cast.source)
+        self._at_least(position, start)
+        self.conditions.append(self._compare("sle", self._sum(position, reach), end))
+
+    def _memory(self, source: SSAValue) -> tuple[SSAValue, SSAValue]:
+        """First element of a buffer that `source` may touch, and the one after the last, counted as offsets are."""
+        owner = source.owner
+        if isinstance(owner, memref.ExtractStridedMetaDataOp) and isinstance(source, OpResult) and source.index == 0:
+            start = end = owner.offset
+            sizes, strides = list(owner.sizes), list(owner.strides)
+        else:
+            ty = source.type
+            assert isinstance(ty, MemRefType)
+            sizes = [self._size(source, d) for d in range(ty.get_num_dims())]
+            strides = self._row_major(sizes)
+            start = end = self._constant(0)
+        end = self._sum(end, self._constant(1))
+        for size, stride in zip(sizes, strides, strict=True):
+            end = self._sum(end, self._product(self._add(arith.SubiOp(size, self._constant(1))), stride))
+        return start, end
+
+    def _row_major(self, sizes: Sequence[SSAValue]) -> list[SSAValue]:
+        strides: list[SSAValue] = []
+        step = self._constant(1)
+        for size in reversed(sizes):
+            strides.insert(0, step)
+            step = self._product(step, size)
+        return strides
+
+    def _within(self, index: SSAValue, extent: int, start: SSAValue, end: SSAValue) -> None:
+        self._at_least(index, start)
+        self.conditions.append(self._compare("sle", self._sum(index, self._constant(extent)), end))
+
+    def _at_least(self, value: SSAValue, low: SSAValue) -> None:
+        self.conditions.append(self._compare("sge", value, low))
+
+    # building
+
+    def _size(self, ref: SSAValue, dim: int) -> SSAValue:
+        assert isinstance(ref.type, MemRefType)
+        size = ref.type.get_shape()[dim]
+        if size != DYNAMIC_INDEX:
+            return self._constant(size)
+        return self._add(memref.DimOp.from_source_and_index(ref, self._constant(dim)))
+
+    def _mixed(self, static: Sequence[int], dynamic: Sequence[SSAValue]) -> list[SSAValue]:
+        rest = iter(dynamic)
+        return [next(rest) if n == DYNAMIC_INDEX else self._constant(n) for n in static]
+
+    def _constant(self, n: int) -> SSAValue:
+        return self._add(arith.ConstantOp(IntegerAttr(n, IndexType())))
+
+    def _sum(self, a: SSAValue, b: SSAValue) -> SSAValue:
+        return self._add(arith.AddiOp(a, b))
+
+    def _product(self, a: SSAValue, b: SSAValue) -> SSAValue:
+        return self._add(arith.MuliOp(a, b))
+
+    def _compare(self, how: str, a: SSAValue, b: SSAValue) -> SSAValue:
+        return self._add(arith.CmpiOp(a, b, how))
+
+    def _add(self, op: Operation) -> SSAValue:
+        self._insert(op)
+        return op.results[0]
+
+    def _insert(self, op: Operation) -> None:
+        op.location = self.op.location
+        block = self.op.parent_block()
+        assert block is not None
+        block.insert_op_before(op, self.op)

@@ -1,0 +1,65 @@
+"""How much work a piece of a loop nest is, roughly: cycles of one core, a vector op being one.
+
+Index arithmetic and constants count nothing, a load or store two (what is not in the nearest cache takes longer),
+divisions and square roots eight, functions of `math` that are still there forty. Good to a factor of two or three,
+which is what the question "is it worth a second thread?" needs.
+"""
+
+from __future__ import annotations
+
+from xdsl.dialects import scf
+from xdsl.dialects.builtin import IndexType, IntegerAttr
+from xdsl.ir import Block, Operation, SSAValue
+
+DYNAMIC_TRIP = 64  # assumed extent of a loop whose bounds are not known
+SLOW = {"arith.divf": 8, "arith.remf": 40, "arith.divsi": 8, "arith.divui": 8, "math.sqrt": 8, "math.rsqrt": 8}
+MEMORY = ("memref.load", "memref.store", "vector.load", "vector.store", "vector.maskedload", "vector.maskedstore")
+FREE = ("arith.constant", "scf.yield", "scf.reduce", "scf.condition", "memref.alloca", "arith.index_cast")
+
+
+def block_cost(block: Block) -> int:
+    """Cycles of one run of `block`."""
+    return sum(op_cost(op) for op in block.ops)
+
+
+def op_cost(op: Operation) -> int:
+    """Cycles of one run of `op` with all that is inside."""
+    match op:
+        case scf.ForOp():
+            return trip_count(op.lb, op.ub, op.step)[1] * (1 + block_cost(op.body.block))
+        case scf.ParallelOp():
+            cost = 1 + block_cost(op.body.block)
+            for low, high, step in zip(op.lowerBound, op.upperBound, op.step, strict=True):
+                cost *= trip_count(low, high, step)[1]
+            return cost
+        case scf.IfOp() | scf.IndexSwitchOp():
+            return max(sum(block_cost(b) for b in region.blocks) for region in op.regions)
+    if op.regions:
+        return DYNAMIC_TRIP * sum(block_cost(b) for region in op.regions for b in region.blocks)
+    if op.name in FREE or (op.results and isinstance(op.results[0].type, IndexType)):
+        return 0
+    if op.name in MEMORY:
+        return 2
+    if op.name.startswith("memref."):
+        return 0
+    return SLOW.get(op.name, 40 if op.name.startswith("math.") else 1)
+
+
+def trip_count(low: SSAValue, high: SSAValue, step: SSAValue) -> tuple[int | None, int]:
+    """Iterations of a counted loop when they are known, and a figure to reckon with in any case."""
+    known = [constant_of(v) for v in (low, high, step)]
+    if None in known or known[2] == 0:
+        return None, DYNAMIC_TRIP
+    a, b, s = (k or 0 for k in known)
+    trips = max(0, -(-(b - a) // s))
+    return trips, trips
+
+
+def constant_of(value: SSAValue) -> int | None:
+    """The integer a value is known to be."""
+    owner = value.owner
+    if isinstance(owner, Operation) and owner.name == "arith.constant":
+        attribute = owner.properties.get("value")
+        if isinstance(attribute, IntegerAttr):
+            return attribute.value.data
+    return None

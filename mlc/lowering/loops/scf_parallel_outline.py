@@ -1,0 +1,307 @@
+"""Move the body of each parallel loop that is worth more than one thread into a function over a range of iterations.
+
+    func.func @k(%x: memref<64x256xf32>) {             func.func private @k.parallel_0(%begin: index, %end: index,
+      scf.parallel (%i) = (0) to (64) step (1) {               %x: memref<64x256xf32>) attributes {parallel = 4 : i64} {
+        … %x[%i, …] …                             -->    scf.for %i = %begin to %end step 1 { … %x[%i, …] … }
+      }                                                  return }
+    }                                                  func.func @k(%x: memref<64x256xf32>) {
+                                                         call @k.parallel_0(0, 64, %x) }
+
+A call of a function marked `parallel = g` may be run as calls of parts of its range, in any order and at once, pieces of
+at least `g` iterations; run as it is, it means the same. convert-to-llvm hands such a call to the thread pool. Loops
+that return something, call or assert, or are less work than `min_cost` (cycles, see `cost.py`) stay for
+scf-parallel-to-for. Several parallel loops become one range as far as that gives enough iterations, the others
+`scf.for` inside; reductions are never split, so that results do not depend on the number of threads.
+
+Runs after expand-math, before scf-parallel-to-for. Preserves values bit for bit.
+Tests: tests/lowering/loops/scf_parallel_outline.mlir, tests/lowering/loops/test_scf_parallel_outline.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from xdsl.dialects import arith, func, memref, scf
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DictionaryAttr,
+    FunctionType,
+    IndexType,
+    IntegerAttr,
+    MemRefType,
+    ModuleOp,
+    StringAttr,
+    UnitAttr,
+    i64,
+)
+from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
+
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.passes import MlcPass, Span, option
+from mlc.lowering.loops.cost import block_cost, constant_of, trip_count
+
+PARALLEL, MAY_ALIAS = "parallel", "mlc.may_alias"
+ENOUGH, FEW = 64, 8  # iterations that keep many threads evenly busy, and a few
+SMALL = 400  # cycles: below, finding out which iteration it is costs too much
+VIEWS = (
+    memref.CastOp,
+    memref.CollapseShapeOp,
+    memref.ExpandShapeOp,
+    memref.ExtractStridedMetaDataOp,
+    memref.ReinterpretCastOp,
+    memref.SubviewOp,
+)
+
+
+@dataclass(frozen=True)
+class ScfParallelOutline(MlcPass):
+    """See the module. `min_cost`: cycles of a loop worth a second thread. `grain_cost`: cycles of a piece of it."""
+
+    name = "scf-parallel-outline"
+    contract = Contract(
+        level_in="loops",
+        level_out="loops",
+        preserves=Bitwise(),
+        profile="parallel-loops",
+        options=({"min_cost": 0, "grain_cost": 0}, {"min_cost": 30, "grain_cost": 10}, {}),
+        establishes=("parallel loops worth several threads are calls of functions marked parallel",),
+    )
+
+    min_cost: int = option(60_000, Span(0, 1 << 40))
+    grain_cost: int = option(12_000, Span(0, 1 << 40))
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for function in list(module.ops):
+            if isinstance(function, func.FuncOp) and "constant" not in function.attributes:
+                self._function(ctx, module, function)
+
+    def _function(self, ctx: MlcContext, module: ModuleOp, function: func.FuncOp) -> None:
+        loops = [op for op in function.walk() if isinstance(op, scf.ParallelOp) and not _inside_parallel(op)]
+        made = 0
+        for op in loops:
+            why_not = _refusal(op) or self._too_little(op)
+            if why_not:
+                ctx.remarks.missed(self.name, op, "stays on one thread", reason=why_not)
+                continue
+            body = _Outlined(op, f"{function.sym_name.data}.{PARALLEL}_{made}", self.grain_cost)
+            made += 1
+            data = {"function": body.name, "cycles": body.cost, "grain": body.grain}
+            ctx.remarks.applied(self.name, op, "runs on several threads", **data)
+            module.body.block.insert_op_before(body.function, function)
+            op.detach()
+            op.erase()
+
+    def _too_little(self, op: scf.ParallelOp) -> str:
+        trips = _trips(op)
+        cost = block_cost(op.body.block) * prod(reckoned for _, reckoned in trips)
+        if all(known is not None for known, _ in trips) and cost < self.min_cost:
+            return f"about {cost} cycles are not worth waking a thread"
+        if all(known == 1 for known, _ in trips):
+            return "it is a single iteration"
+        return ""
+
+
+def _inside_parallel(op: Operation) -> bool:
+    parent = op.parent_op()
+    while parent is not None and not isinstance(parent, func.FuncOp):
+        if isinstance(parent, scf.ParallelOp):
+            return True
+        parent = parent.parent_op()
+    return False
+
+
+def _refusal(op: scf.ParallelOp) -> str:
+    if op.res:
+        return "it returns a reduction"
+    if any(inner.name in ("cf.assert", "func.call") for inner in op.walk()):
+        return "an iteration may fail"
+    if any((step := constant_of(s)) is None or step < 1 for s in op.step):
+        return "a step is not known"
+    return ""
+
+
+def _trips(op: scf.ParallelOp) -> list[tuple[int | None, int]]:
+    return [trip_count(*bounds) for bounds in zip(op.lowerBound, op.upperBound, op.step, strict=True)]
+
+
+class _Writer:
+    """Appends ops at one place, all with the location of the loop they come from."""
+
+    def __init__(self, loop: scf.ParallelOp, block: Block) -> None:
+        self.source, self.block = loop, block
+
+    def add(self, op: Operation) -> SSAValue:
+        """Append `op`; its first result."""
+        self.do(op)
+        return op.results[0]
+
+    def do(self, op: Operation) -> None:
+        op.location = self.source.location
+        self.block.add_op(op)
+
+    def constant(self, value: int) -> SSAValue:
+        return self.add(arith.ConstantOp.from_int_and_width(value, IndexType()))
+
+    def trips(self, dim: int, mapping: Mapping[SSAValue, SSAValue]) -> SSAValue:
+        """Iterations of one loop of the source."""
+        bounds = (self.source.lowerBound[dim], self.source.upperBound[dim], self.source.step[dim])
+        known, _ = trip_count(*bounds)
+        if known is not None:
+            return self.constant(known)
+        low, high, step = (mapping.get(v, v) for v in bounds)
+        trips = self.add(arith.CeilDivSIOp(self.add(arith.SubiOp(high, low)), step))
+        return self.add(arith.MaxSIOp(trips, self.constant(0)))
+
+    def loop(self, low: SSAValue, high: SSAValue, step: SSAValue) -> tuple[_Writer, SSAValue]:
+        """Append an `scf.for`: a writer for its body, and its induction variable."""
+        block = Block(arg_types=[IndexType()])
+        self.do(scf.ForOp(low, high, step, [], Region(block)))
+        return _Writer(self.source, block), block.args[0]
+
+
+class _Outlined:
+    """The function made of a loop; a call of it is put before the loop."""
+
+    def __init__(self, op: scf.ParallelOp, name: str, grain_cost: int) -> None:
+        self.op, self.name = op, name
+        trips = [reckoned for _, reckoned in _trips(op)]
+        self.dims = self._range_dims(trips)
+        self.cost = block_cost(op.body.block) * prod(trips[self.dims :])
+        self.grain = max(1, -(-grain_cost // max(1, self.cost)))
+        self.captured, self.repeated = _captured(op)
+        self._call()
+        self.function = self._function()
+
+    def _range_dims(self, trips: list[int]) -> int:
+        """How many of the outermost loops make the range."""
+        points, rest = 1, block_cost(self.op.body.block) * prod(trips)
+        for dims, n in enumerate(trips):
+            rest //= max(1, n)
+            if points >= ENOUGH or (points >= FEW and rest < SMALL):
+                return dims
+            points *= n
+        return len(trips)
+
+    def _call(self) -> None:
+        at = _Writer(self.op, Block())
+        zero = at.constant(0)
+        count = at.trips(0, {})
+        for dim in range(1, self.dims):
+            count = at.add(arith.MuliOp(count, at.trips(dim, {})))
+        at.do(func.CallOp(self.name, [zero, count, *self.captured], []))
+        block = self.op.parent_block()
+        assert block is not None
+        for made in list(at.block.ops):
+            made.detach()
+            block.insert_op_before(made, self.op)
+
+    def _function(self) -> func.FuncOp:
+        block = Block(arg_types=[IndexType(), IndexType(), *(v.type for v in self.captured)])
+        for arg, hint in zip(block.args, ("begin", "end", *(v.name_hint for v in self.captured)), strict=True):
+            arg.name_hint = hint
+        at = _Writer(self.op, block)
+        mapping: dict[SSAValue, SSAValue] = dict(zip(self.captured, block.args[2:], strict=True))
+        for source in self.repeated:
+            block.add_op(source.clone(mapping))
+        self._loops(at, mapping)
+        at.do(func.ReturnOp())
+        made = func.FuncOp(
+            self.name,
+            FunctionType.from_lists([a.type for a in block.args], []),
+            Region(block),
+            StringAttr("private"),
+            arg_attrs=ArrayAttr([DictionaryAttr({}), DictionaryAttr({}), *map(_aliasing, self.captured)]),
+        )
+        made.attributes[PARALLEL] = IntegerAttr(self.grain, i64)
+        made.location = self.op.location
+        return made
+
+    def _loops(self, at: _Writer, mapping: dict[SSAValue, SSAValue]) -> None:
+        """The loop over the range, those over the dims that are not in it, and the body."""
+        op = self.op
+        begin, end = at.block.args[:2]
+        lows, highs, steps = ([mapping.get(v, v) for v in vs] for vs in (op.lowerBound, op.upperBound, op.step))
+        opened: list[_Writer] = []
+        if self.dims == 1:
+            first, last = (at.add(arith.AddiOp(lows[0], at.add(arith.MuliOp(e, steps[0])))) for e in (begin, end))
+            at, position = at.loop(first, last, steps[0])
+            opened.append(at)
+            positions = [position]
+        else:
+            extents = [at.trips(dim, mapping) for dim in range(1, self.dims)]
+            at, rest = at.loop(begin, end, at.constant(1))
+            opened.append(at)
+            digits: list[SSAValue] = []
+            for extent in reversed(extents):
+                digits.insert(0, at.add(arith.RemUIOp(rest, extent)))
+                rest = at.add(arith.DivUIOp(rest, extent))
+            positions = [
+                at.add(arith.AddiOp(low, at.add(arith.MuliOp(digit, step))))
+                for low, step, digit in zip(lows, steps, [rest, *digits], strict=False)
+            ]
+        for low, high, step in zip(lows[self.dims :], highs[self.dims :], steps[self.dims :], strict=True):
+            at, position = at.loop(low, high, step)
+            opened.append(at)
+            positions.append(position)
+        for position, arg in zip(positions, op.body.block.args, strict=True):
+            mapping[arg] = position
+            position.name_hint = arg.name_hint
+        for inner in op.body.block.ops:
+            if not isinstance(inner, scf.ReduceOp):
+                at.block.add_op(inner.clone(mapping))
+        for each in opened:
+            each.do(scf.YieldOp())
+
+
+def _aliasing(value: SSAValue) -> DictionaryAttr:
+    """`mlc.may_alias` unless the memory of `value` is known to be its own: an argument of a kernel, or a new buffer."""
+    if not isinstance(value.type, MemRefType) or isinstance(value.owner, memref.AllocaOp | memref.AllocOp):
+        return DictionaryAttr({})
+    if isinstance(value, BlockArgument):
+        function = value.owner.parent_op()
+        if isinstance(function, func.FuncOp) and ("kernel" in function.attributes):
+            given = function.arg_attrs.data[value.index].data if function.arg_attrs is not None else {}
+            return DictionaryAttr({k: v for k, v in given.items() if k == MAY_ALIAS})
+    return DictionaryAttr({MAY_ALIAS: UnitAttr()})
+
+
+def _captured(op: scf.ParallelOp) -> tuple[list[SSAValue], list[Operation]]:
+    """What the body needs from outside: values to pass, and ops to repeat inside (constants, views, index sums).
+
+    Views are repeated so that what is passed are whole buffers: two views of one buffer would no longer be known to be
+    the same memory.
+    """
+    inside: set[SSAValue] = set()
+    used: dict[SSAValue, None] = {}
+    for inner in op.walk():
+        for region in inner.regions:
+            for block in region.blocks:
+                inside.update(block.args)
+        inside.update(inner.results)
+    for inner in op.walk():
+        used.update((v, None) for v in inner.operands if v not in inside)
+    passed: dict[SSAValue, None] = {}
+    repeated: dict[Operation, None] = {}
+
+    def visit(value: SSAValue) -> None:
+        owner = value.owner
+        if not isinstance(owner, Operation) or not _repeatable(owner):
+            passed[value] = None
+        elif owner not in repeated:
+            for operand in owner.operands:
+                visit(operand)
+            repeated[owner] = None
+
+    for value in used:
+        visit(value)
+    return list(passed), list(repeated)
+
+
+def _repeatable(op: Operation) -> bool:
+    """Cheap, and without a look at memory."""
+    return isinstance(op, (*VIEWS, memref.DimOp, arith.ConstantOp)) or (
+        op.name.startswith("arith.") and bool(op.results) and isinstance(op.results[0].type, IndexType)
+    )

@@ -1,0 +1,228 @@
+"""Turn the equal steps that a Python loop left behind into a loop again.
+
+    %x0 = torch.aten.select.int %x, %int1, %int0             %h, %all = torch.prim.Loop %int50, %true, init(%h0, %e) {
+    %h1 = … torch.aten.linear %h0 …                          ^bb0(%t: !torch.int, %before: …, %so_far: …):
+    %x1 = torch.aten.select.int %x, %int1, %int1                %xt = torch.aten.select.int %x, %int1, %t
+    %h2 = … torch.aten.linear %h1 …                  -->        %now = … torch.aten.linear %before …
+    …                                                           %next = torch.aten.select_scatter %so_far, %now, %int1, %t
+    %l = torch.prim.ListConstruct %h1, …, %h50                  torch.prim.Loop.condition %true, iter(%now, %next)
+    %all = torch.aten.stack %l, %int1                        }
+
+What: the compile time and code size of a recurrent cell do not depend on the length of the sequence, its weights are
+packed once. Steps must be equal but for what they carry on and for the index they select by (`repeats.py`); there must
+be `min-steps` of them with a product of matrices in each: loops of few or of cheap steps fuse better unrolled.
+Runs after `torch-fold-batch-norm`. Runs before `torch-batch-projections` and `convert-torch-to-linalg`.
+Tests: tests/lowering/torch/torch_roll_loops.mlir, tests/lowering/torch/test_torch_roll_loops.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xdsl.dialects import func
+from xdsl.dialects.builtin import LocationAttr, ModuleOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+
+from mlc.dialects.torch.build import constant, create, list_construct
+from mlc.dialects.torch.constants import ScalarConstant, VTensorLiteralOp
+from mlc.dialects.torch.control_flow import PrimLoopConditionOp, PrimLoopOp
+from mlc.dialects.torch.prim import PrimListConstructOp
+from mlc.dialects.torch.promotion import scalar_type_number
+from mlc.dialects.torch.types import INT, VTensorType
+from mlc.dialects.torch.values import NOT_CONSTANT, constant_value
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.passes import MlcPass, Span, option
+from mlc.lowering.torch.repeats import Place, Repeat, Source, find_repeat
+from mlc.lowering.torch.step_results import Collected, Results, results_of
+
+PRODUCTS = frozenset(
+    f"torch.aten.{name}" for name in ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv1d", "conv2d")
+)
+MOST_LOOPS = 64  # of one block: every one found starts the search anew
+
+
+@dataclass(frozen=True)
+class TorchRollLoops(MlcPass):
+    """Equal steps to `torch.prim.Loop`. `min_steps`: loops of fewer stay unrolled."""
+
+    name = "torch-roll-loops"
+    contract: ClassVar[Contract] = Contract(
+        level_in="torch",
+        level_out="torch",
+        preserves=Bitwise(),
+        profile="torch-steps",
+        options=({}, {"min_steps": 3}),
+        establishes=("no run of min-steps equal steps with a product is left in a straight line",),
+    )
+
+    min_steps: int = option(8, Span(2, 1 << 20))
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for function in [op for op in module.walk() if isinstance(op, func.FuncOp) and op.body.blocks]:
+            if sum(op.name in PRODUCTS for op in function.body.block.ops) >= self.min_steps:
+                self._block(ctx, function.body.block)
+
+    def _block(self, ctx: MlcContext, block: Block) -> None:
+        _constants_first(block)
+        refused: set[Operation] = set()
+        for _ in range(MOST_LOOPS):
+            ops = [op for op in block.ops if not _is_constant(op)][:-1]
+            found = find_repeat([op for op in ops if op not in refused], self.min_steps)
+            if found is None:
+                return
+            reason = "" if any(op.name in PRODUCTS for op in found.first_step) else "no product of matrices in a step"
+            results = results_of(found) if not reason else reason
+            if isinstance(results, str):
+                ctx.remarks.missed(self.name, found.op(0, 0), f"{found.steps} steps stay unrolled", reason=results)
+                refused.update(found.first_step)
+                continue
+            loop = _Roll(found, results).run()
+            ctx.remarks.applied(self.name, loop, f"{found.steps} steps of {found.period} ops became a loop")
+
+
+def _is_constant(op: Operation) -> bool:
+    if isinstance(op, ScalarConstant | VTensorLiteralOp):
+        return True
+    return isinstance(op, PrimListConstructOp) and constant_value(op.results[0]) is not NOT_CONSTANT
+
+
+def _constants_first(block: Block) -> None:
+    """Constants stand where they were first needed: inside the first step. Move them to the front, in order."""
+    anchor = next((op for op in block.ops if not _is_constant(op)), None)
+    if anchor is None:
+        return
+    for op in list(block.ops):
+        if _is_constant(op) and anchor.is_before_in_block(op):
+            op.detach()
+            block.insert_op_before(op, anchor)
+
+
+class _Roll:
+    """Builds the loop of one repeat and removes its steps."""
+
+    def __init__(self, found: Repeat, results: Results) -> None:
+        self.found, self.results = found, results
+        self.first = found.op(0, 0)
+        self.location: LocationAttr = self.first.location
+        self.carried = found.carried()
+        self.lasts = [p for p in results.lasts if p not in self.carried]
+
+    def run(self) -> Operation:
+        """The loop, with everything replaced."""
+        block = self.first.parent_block()
+        assert block is not None
+        trips, go_on = self._before(constant(self.found.steps)), self._before(constant(True))
+        held = [*self.carried, *self.lasts]
+        starts = [self.carried[p] if p in self.carried else self._empty(self._type(p)) for p in held]
+        starts += [self._empty(c.type) for c in self.results.collected]
+        body = Block(arg_types=[INT, *(v.type for v in starts)])
+        at, *arguments = body.args
+        before: dict[Place, SSAValue] = dict(zip(held, arguments, strict=False))
+        made = self._step(body, at, before)
+        wholes = [
+            self._add(body, create("aten.select_scatter", (so_far, self._row(body, c, made), c.dim, at), (c.type,)))
+            for c, so_far in zip(self.results.collected, arguments[len(held) :], strict=True)
+        ]
+        body.add_op(
+            PrimLoopConditionOp.create(operands=(go_on, *(made[p] for p in held), *wholes), location=self.location)
+        )
+        loop = PrimLoopOp.create(
+            operands=(trips, go_on, *starts),
+            result_types=[v.type for v in starts],
+            regions=(Region(body),),
+            location=self.location,
+        )
+        block.insert_op_before(loop, self.first)
+        self._replace(loop, held)
+        return loop
+
+    def _type(self, place: Place) -> VTensorType:
+        found = self.found.op(0, place[0]).results[place[1]].type
+        assert isinstance(found, VTensorType)
+        return found
+
+    def _before(self, op: Operation) -> SSAValue:
+        """Put `op` before the steps."""
+        op.location = self.location
+        block = self.first.parent_block()
+        assert block is not None
+        block.insert_op_before(op, self.first)
+        return op.results[0]
+
+    def _empty(self, kind: VTensorType) -> SSAValue:
+        """A tensor whose contents nobody reads."""
+        sizes = [self._before(constant(n)) for n in kind.shape or () if n is not None]
+        shape = self._before(list_construct(sizes, INT))
+        none = self._before(constant(None))
+        assert kind.element_type is not None
+        number = self._before(constant(scalar_type_number(kind.element_type)))
+        return self._before(create("aten.empty.memory_format", (shape, number, *[none] * 4), (kind,)))
+
+    def _add(self, body: Block, op: Operation, location: LocationAttr | None = None) -> SSAValue:
+        op.location = location or self.location
+        body.add_op(op)
+        return op.results[0]
+
+    def _step(self, body: Block, at: SSAValue, before: dict[Place, SSAValue]) -> dict[Place, SSAValue]:
+        """One step inside the loop; what each of its results is there."""
+        made: dict[Place, SSAValue] = {}
+        for j, (op, sources) in enumerate(zip(self.found.first_step, self.found.sources, strict=True)):
+            operands = [self._operand(body, at, s, made, before) for s in sources]
+            new = type(op).create(
+                operands=operands,
+                result_types=op.result_types,
+                properties=dict(op.properties),
+                attributes=dict(op.attributes),
+                location=op.location,
+            )
+            body.add_op(new)
+            for r, result in enumerate(new.results):
+                result.name_hint = op.results[r].name_hint
+                made[j, r] = result
+        return made
+
+    def _operand(
+        self, body: Block, at: SSAValue, source: Source, made: dict[Place, SSAValue], before: dict[Place, SSAValue]
+    ) -> SSAValue:
+        match source.kind:
+            case "internal":
+                assert source.place is not None
+                return made[source.place]
+            case "carried":
+                assert source.place is not None
+                return before[source.place]
+            case "invariant":
+                assert source.value is not None
+                return source.value
+            case "affine":
+                value = at
+                if source.slope != 1:
+                    value = self._add(body, create("aten.mul.int", (at, self._before(constant(source.slope))), (INT,)))
+                if source.base:
+                    value = self._add(
+                        body, create("aten.add.int", (value, self._before(constant(source.base))), (INT,))
+                    )
+                return value
+
+    def _row(self, body: Block, c: Collected, made: dict[Place, SSAValue]) -> SSAValue:
+        """What one step adds to a collected tensor, without the dim that is collected along."""
+        value = made[c.place]
+        if c.squeezed is None:
+            return value
+        return self._add(body, create("aten.squeeze.dim", (value, c.dim), (c.squeezed,)))
+
+    def _replace(self, loop: Operation, held: Sequence[Place]) -> None:
+        """Readers of the steps read the loop; the steps and the lists made of their results go."""
+        last = self.found.steps - 1
+        for place, result in zip(held, loop.results, strict=False):
+            self.found.op(last, place[0]).results[place[1]].replace_all_uses_with(result)
+        for c, whole in zip(self.results.collected, loop.results[len(held) :], strict=True):
+            c.replace(whole)
+        for k in reversed(range(self.found.steps)):
+            for j in reversed(range(self.found.period)):
+                op = self.found.op(k, j)
+                op.detach()
+                op.erase()

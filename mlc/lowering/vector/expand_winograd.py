@@ -1,0 +1,395 @@
+"""Write a Winograd convolution as loops over blocks of tiles around structured ops.
+
+    linalg_ext.winograd_conv_2d           scf.for block of images, tile rows, tile columns {
+      ins(%x, %u) outs(%y, %v, %m)          scf.parallel channels { scf.for tile {
+    linalg.generic #relu outs(%y)   -->       linalg.generic ins(36 elements of %x) outs(36 of %v) } }  input transform
+                                            scf.parallel position { scf.for piece of the channels {
+                                              fill(%part), linalg.generic #product, %m[position] += %part } }
+                                            scf.parallel filters { scf.for tile {
+                                              linalg.generic ins(36 of %m) outs(16 of %y) } } }         output transform
+                                                                                                      and #relu
+The elementwise op that follows in place is taken into the output transform, once per output of a tile.
+Runs after bufferize (it works on buffers). Runs before vectorize-structured, which makes register tiles of all of it.
+Tests: tests/lowering/vector/expand_winograd.mlir
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, TypeVar
+
+from xdsl.dialects import arith, math, memref, scf
+from xdsl.dialects.builtin import (
+    AffineMapAttr,
+    FloatAttr,
+    IndexType,
+    IntegerAttr,
+    LocationAttr,
+    MemRefType,
+    ModuleOp,
+    NoneAttr,
+    StridedLayoutAttr,
+    f32,
+)
+from xdsl.dialects.linalg.attrs import IteratorTypeAttr
+from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp, YieldOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
+
+from mlc.dialects.linalg_ext.winograd import run_both_ways
+from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Contract, Reassociates
+from mlc.ir.locations import fuse_locations
+from mlc.ir.passes import MlcPass
+
+_VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
+OpT = TypeVar("OpT", bound=Operation)
+Offset = int | SSAValue
+
+
+@dataclass(frozen=True)
+class ExpandWinograd(MlcPass):
+    """See the module."""
+
+    name = "expand-winograd"
+    contract = Contract(
+        level_in="buffers",
+        level_out="buffers",
+        preserves=Reassociates("the convolution's own arithmetic; products and sums contract to fma"),
+        profile="winograd",
+        establishes=("no linalg_ext.winograd_conv_2d is left",),
+        nests=True,
+    )
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op in list(module.walk()):
+            if isinstance(op, WinogradConv2DOp) and not op.res:
+                epilogue = _epilogue(op)
+                _Expansion(op, epilogue).write()
+                ctx.remarks.applied(
+                    self.name,
+                    op,
+                    "written as structured ops",
+                    epilogue=epilogue is not None,
+                    block=list(op.block.get_values()),
+                )
+                for old in (epilogue, op):
+                    if old is not None:
+                        old.detach()
+                        old.erase()
+
+
+def _epilogue(op: WinogradConv2DOp) -> GenericOp | None:
+    """The elementwise op right after `op` that works on its output in place, when it can run point by point."""
+    after = op.next_op
+    while isinstance(after, (arith.ConstantOp, *_VIEWS)):
+        after = after.next_op
+    if not isinstance(after, GenericOp) or list(after.outputs) != [op.output] or op.output in after.inputs:
+        return None
+    maps = [m.data for m in after.get_indexing_maps()]
+    bare = all(isinstance(e, AffineDimExpr) for m in maps for e in m.results)
+    if not bare or maps[-1] != AffineMap.identity(5) or any(v in after.inputs for v in (op.tiles, op.products)):
+        return None
+    if any(isinstance(inner, IndexOp | memref.LoadOp) for inner in after.body.block.ops):
+        return None
+    return after
+
+
+class _Values:
+    """Builds the arithmetic of a body."""
+
+    def __init__(self, types: Sequence[Attribute], location: LocationAttr) -> None:
+        self.block, self.location = Block(arg_types=types), location
+        self.constants: dict[float, SSAValue] = {}
+
+    def put(self, op: Operation) -> Any:
+        op.location = self.location
+        self.block.add_op(op)
+        return op.results[0] if op.results else None
+
+    def constant(self, value: float) -> SSAValue:
+        if value not in self.constants:
+            self.constants[value] = self.put(arith.ConstantOp(FloatAttr(value, f32)))
+        return self.constants[value]
+
+    def add(self, a: SSAValue, b: SSAValue) -> SSAValue:
+        return self.put(arith.AddfOp(a, b))
+
+    def sub(self, a: SSAValue, b: SSAValue) -> SSAValue:
+        return self.put(arith.SubfOp(a, b))
+
+    def mul(self, factor: float, a: SSAValue) -> SSAValue:
+        return self.put(arith.MulfOp(self.constant(factor), a))
+
+    def fma(self, factor: float, a: SSAValue, b: SSAValue) -> SSAValue:
+        return self.put(math.FmaOp(self.constant(factor), a, b))
+
+    def inline(self, body: Block, arguments: Sequence[SSAValue]) -> SSAValue:
+        """What `body` yields for `arguments`."""
+        known: dict[SSAValue, SSAValue] = dict(zip(body.args, arguments, strict=True))
+        last = body.last_op
+        for op in body.ops:
+            if op is not last:
+                copy = op.clone(known)
+                known.update(zip(op.results, copy.results, strict=True))
+                self.block.add_op(copy)
+        assert last is not None
+        return known.get(last.operands[0], last.operands[0])
+
+    def end(self, results: Sequence[SSAValue]) -> None:
+        """Yield."""
+        self.put(YieldOp(*results))
+
+
+class _Expansion:
+    """One convolution with its epilogue."""
+
+    def __init__(self, op: WinogradConv2DOp, epilogue: GenericOp | None) -> None:
+        self.op, self.epilogue = op, epilogue
+        self.location = op.location if epilogue is None else fuse_locations([op.location, epilogue.location])
+        self.rows, self.columns = op.filterings()
+        self.grid = op.grid()
+        self.block_size = tuple(op.block.get_values())
+        assert op.parent is not None
+        self.into: list[Block] = [op.parent]
+        self.indices: dict[int, SSAValue] = {}
+
+    # Building
+
+    def put(self, op: OpT) -> OpT:
+        op.location = self.location
+        if len(self.into) == 1:
+            self.into[0].insert_op_before(op, self.epilogue or self.op)
+        else:
+            self.into[-1].add_op(op)
+        return op
+
+    def index(self, value: int) -> SSAValue:
+        if value not in self.indices:
+            op = arith.ConstantOp(IntegerAttr(value, IndexType()))
+            op.location = self.location
+            self.into[0].insert_op_before(op, self.op)
+            self.indices[value] = op.result
+        return self.indices[value]
+
+    @contextmanager
+    def loop(self, low: int, high: int, step: int = 1, *, parallel: bool = False) -> Iterator[Offset]:
+        """A loop from `low` to `high` by `step`; no loop where there is one trip."""
+        if high - low <= step:
+            yield low
+            return
+        body = Block(arg_types=[IndexType()])
+        bounds = self.index(low), self.index(high), self.index(step)
+        self.into.append(body)
+        yield body.args[0]
+        self.put(scf.ReduceOp() if parallel else scf.YieldOp())
+        self.into.pop()
+        if parallel:
+            self.put(scf.ParallelOp([bounds[0]], [bounds[1]], [bounds[2]], Region(body)))
+        else:
+            self.put(scf.ForOp(*bounds, [], Region(body)))
+
+    def times(self, value: Offset, factor: int) -> Offset:
+        if isinstance(value, int):
+            return value * factor
+        return value if factor == 1 else self.put(arith.MuliOp(value, self.index(factor))).result
+
+    def plus(self, a: Offset, b: Offset) -> Offset:
+        if isinstance(a, int) and isinstance(b, int):
+            return a + b
+        a, b = (v if isinstance(v, SSAValue) else self.index(v) for v in ((b, a) if isinstance(a, int) else (a, b)))
+        return a if b is self.indices.get(0) else self.put(arith.AddiOp(a, b)).result
+
+    def start(self, tile: Offset, size: int, extent: int) -> Offset:
+        """First row (or column) of a tile of `size`: the last tile of an `extent` that is no multiple moves back."""
+        first = self.times(tile, size)
+        if extent % size == 0:
+            return first
+        last = extent - size
+        return min(first, last) if isinstance(first, int) else self.put(arith.MinSIOp(first, self.index(last))).result
+
+    def view(self, source: SSAValue, offsets: Sequence[Offset], sizes: Sequence[int], keep: Sequence[int]) -> SSAValue:
+        """The box of `source` at `offsets`; only the dimensions `keep`, all others are of one element."""
+        ty = source.type
+        assert isinstance(ty, MemRefType)
+        strides = [s for s in ty.get_strides() or () if s is not None]
+        begin: int | None = ty.layout.get_offset() if isinstance(ty.layout, StridedLayoutAttr) else 0
+        for offset, stride in zip(offsets, strides, strict=True):
+            begin = begin + offset * stride if begin is not None and isinstance(offset, int) else None
+        layout = StridedLayoutAttr(
+            [strides[d] for d in keep],
+            NoneAttr() if begin is None else begin,  # pyright: ignore[reportArgumentType]
+        )
+        result = MemRefType(ty.element_type, [sizes[d] for d in keep], layout, ty.memory_space)
+        return self.put(memref.SubviewOp.get(source, list(offsets), list(sizes), [1] * len(sizes), result)).result
+
+    def generic(
+        self, ins: Sequence[SSAValue], outs: Sequence[SSAValue], maps: Sequence[AffineMap], parallel: int, body: Block
+    ) -> None:
+        """A `linalg.generic` whose first `parallel` loops are that and the others reductions."""
+        loops = maps[0].num_dims
+        kinds = [IteratorTypeAttr.parallel()] * parallel + [IteratorTypeAttr.reduction()] * (loops - parallel)
+        self.put(GenericOp(list(ins), list(outs), Region(body), [AffineMapAttr(m) for m in maps], kinds, []))
+
+    # The convolution
+
+    def write(self) -> None:
+        """All of it, before the op."""
+        images, tile_rows, tile_columns = self.grid
+        b = self.block_size
+        with (
+            self.loop(0, images, b[0]) as image,
+            self.loop(0, tile_rows, b[1]) as row,
+            self.loop(0, tile_columns, b[2]) as column,
+        ):
+            first = (image, row, column)
+            _, pieces, *_, per_piece, _ = shape_of(self.op.tiles)
+            with (
+                self.loop(0, pieces, parallel=True) as piece,
+                self.loop(0, per_piece, parallel=True) as rest,
+                self.tile(first) as (within, at),
+            ):
+                self.transform_input(
+                    [at[0], self.plus(self.times(piece, per_piece), rest), *at[1:], 0], [0, piece, *within, rest, 0]
+                )
+            self.multiply()
+            with (
+                self.loop(0, shape_of(self.op.output)[1], parallel=True) as filters,
+                self.tile(first) as (within, at),
+            ):
+                self.transform_output([0, filters, *within, 0], [at[0], filters, *at[1:], 0])
+
+    @contextmanager
+    def tile(self, first: Sequence[Offset]) -> Iterator[tuple[list[Offset], list[Offset]]]:
+        """Loops over the tiles of the block at `first`: each within the block; its image, first row, first column."""
+        images, rows, columns = self.block_size
+        height, width = self.op.extents()
+        with self.loop(0, images) as image, self.loop(0, rows) as row, self.loop(0, columns) as column:
+            at = [self.plus(a, b) for a, b in zip(first, (image, row, column), strict=True)]
+            place = [at[0], self.start(at[1], self.rows.tile, height), self.start(at[2], self.columns.tile, width)]
+            yield [image, row, column], place
+
+    def transform_input(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
+        """tiles[every position] = B x B^T for one tile of one block of channels."""
+        lanes = shape_of(self.op.input)[4]
+        positions = shape_of(self.op.tiles)[0]
+        x = self.view(self.op.input, source, [1, 1, self.rows.size, self.columns.size, lanes], (2, 3, 4))
+        v = self.view(self.op.tiles, dest, [positions, *[1] * 5, lanes], (0, 6))
+        outs = [self.view(v, [p, 0], [1, lanes], (1,)) for p in range(positions)]
+        maps = [
+            AffineMap(1, 0, (AffineExpr.constant(i), AffineExpr.constant(j), AffineDimExpr(0)))
+            for i, j in product(range(self.rows.size), range(self.columns.size))
+        ]
+        on = _Values([f32] * 2 * positions, self.location)
+        on.end(_flat(run_both_ways(self.rows.input, self.columns.input, self._grid(on), on)))
+        self.generic([x] * positions, outs, [*maps, *[AffineMap.identity(1)] * positions], 1, on.block)
+
+    def _grid(self, on: _Values) -> list[Sequence[SSAValue]]:
+        """The first arguments of a body as the positions of a tile."""
+        width = self.columns.size
+        return [on.block.args[i * width : (i + 1) * width] for i in range(self.rows.size)]
+
+    def multiply(self) -> None:
+        """products[position] = tiles[position] * filter[position], one piece of the channels after the other."""
+        positions, pieces = shape_of(self.op.filter)[:2]
+        space = shape_of(self.op.products)[1:]
+        with self.loop(0, positions, parallel=True) as position:
+            sums = self.view(self.op.products, [position, *[0] * 5], [1, *space], range(1, 6))
+            if pieces == 1:
+                self.product(position, 0, sums)
+                return
+            part = self.scratch(space)
+            self.clear(sums)
+            with self.loop(0, pieces) as piece:
+                self.product(position, piece, part)
+                on = _Values([f32, f32], self.location)
+                on.end([on.add(on.block.args[1], on.block.args[0])])
+                self.generic([part], [sums], [AffineMap.identity(5)] * 2, 5, on.block)
+
+    def clear(self, out: SSAValue) -> None:
+        """Fill with zeros."""
+        zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
+        self.put(FillOp([zero], [out], []))
+
+    def scratch(self, shape: Sequence[int]) -> SSAValue:
+        """Sums of one piece. Vectorised they live in registers and this goes away."""
+        op = memref.AllocaOp.get(f32, 64, list(shape))
+        op.location = self.location
+        self.into[0].insert_op_before(op, self.op)
+        return op.memref
+
+    def product(self, position: Offset, piece: Offset, out: SSAValue) -> None:
+        """out[f, t] = sum over the channels c of a piece of tiles[t, c] * filter[c, f]."""
+        sizes = shape_of(self.op.tiles)[2:], shape_of(self.op.filter)[2:]
+        tiles = self.view(self.op.tiles, [position, piece, *[0] * 5], [1, 1, *sizes[0]], range(2, 7))
+        weights = self.view(self.op.filter, [position, piece, 0, 0, 0], [1, 1, *sizes[1]], range(2, 5))
+        self.clear(out)
+        d = [AffineDimExpr(i) for i in range(7)]  # filter block, image, row, column, filter lane; channel block, lane
+        channel: AffineExpr = d[5] * sizes[0][4] + d[6]
+        maps = [
+            AffineMap(7, 0, (d[1], d[2], d[3], d[5], d[6])),
+            AffineMap(7, 0, (d[0], channel, d[4])),
+            AffineMap(7, 0, tuple(d[:5])),
+        ]
+        on = _Values([f32] * 3, self.location)
+        term = on.put(arith.MulfOp(on.block.args[0], on.block.args[1]))
+        on.end([on.add(on.block.args[2], term)])
+        self.generic([tiles, weights], [out], maps, 5, on.block)
+
+    def transform_output(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
+        """output = A products A^T and the epilogue, for one tile of one block of filters."""
+        lanes = shape_of(self.op.output)[4]
+        positions = shape_of(self.op.products)[0]
+        sizes = [1, 1, self.rows.tile, self.columns.tile, lanes]
+        m = self.view(self.op.products, source, [positions, *[1] * 4, lanes], (0, 5))
+        y = self.view(self.op.output, dest, sizes, (2, 3, 4))
+        operands: dict[tuple[SSAValue, AffineMap], int] = {}
+
+        def operand(value: SSAValue, *results: AffineExpr) -> int:
+            return operands.setdefault((value, AffineMap(1, 0, results)), len(operands))
+
+        lane = AffineDimExpr(0)
+        for p in range(positions):
+            operand(m, AffineExpr.constant(p), lane)
+        boxes: list[tuple[SSAValue, list[int]]] = []
+        if self.epilogue is not None:
+            for value, attr in zip(self.epilogue.inputs, self.epilogue.indexing_maps.data, strict=False):
+                dims = [e.position for e in attr.data.results if isinstance(e, AffineDimExpr)]
+                if isinstance(value.type, MemRefType):
+                    value = self.view(value, [dest[d] for d in dims], [sizes[d] for d in dims], range(len(dims)))
+                boxes.append((value, dims))
+        places = list(product(range(self.rows.tile), range(self.columns.tile)))
+        outs: list[SSAValue] = []
+        arguments: list[list[int]] = []
+        for i, j in places:
+            outs.append(self.view(y, [i, j, 0], [1, 1, lanes], (2,)))
+            here = [*(AffineExpr.constant(k) for k in (0, 0, i, j)), lane]
+            arguments.append([operand(value, *(here[d] for d in dims)) for value, dims in boxes])
+        inputs = [v for v, _ in operands]
+        on = _Values([element_type(v) for v in (*inputs, *outs)], self.location)
+        results = _flat(run_both_ways(self.rows.output, self.columns.output, self._grid(on), on))
+        if self.epilogue is not None:
+            body = self.epilogue.body.block
+            for k, numbers in enumerate(arguments):
+                results[k] = on.inline(body, [*(on.block.args[n] for n in numbers), results[k]])
+        on.end(results)
+        self.generic(inputs, outs, [*(m for _, m in operands), *[AffineMap.identity(1)] * len(outs)], 1, on.block)
+
+
+def _flat(grid: Sequence[Sequence[SSAValue]]) -> list[SSAValue]:
+    return [value for row in grid for value in row]
+
+
+def shape_of(value: SSAValue) -> tuple[int, ...]:
+    """Shape of a memref."""
+    assert isinstance(value.type, MemRefType)
+    return tuple(value.type.get_shape())
+
+
+def element_type(value: SSAValue) -> Attribute:
+    """Element type of a memref, the type itself of a scalar."""
+    return value.type.element_type if isinstance(value.type, MemRefType) else value.type

@@ -1,0 +1,247 @@
+"""Changes of what a compiled model was made from: noticed at the next call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import mlc
+from mlc.errors import ExecutionError, UnsupportedError
+
+V = torch.randn(4, 6)
+SCALE = 2.0
+WEIGHT = torch.full((6,), 2.0)
+NET = nn.BatchNorm1d(6).eval()
+
+
+class Gain(nn.Module):
+    """Python values, a tensor attribute, a submodule and a helper method."""
+
+    steps = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(6, 6)
+        self.norm = nn.BatchNorm1d(6)
+        self.scale = 2.0
+        self.mode = "double"
+        self.pads = (1, 2)
+        self.shift = torch.ones(6)
+        self.epoch = 0
+
+    def helper(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale if self.mode == "double" else x - self.pads[0]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.helper(self.norm(self.lin(x))) + self.shift
+
+
+def _other_memory(m: Gain) -> None:
+    m.lin.weight.data = torch.randn(6, 6)
+
+
+def _shift_in_place(m: Gain) -> None:
+    m.shift.add_(1)
+
+
+def _hook(m: Gain) -> None:
+    m.lin.register_forward_hook(lambda module, args, out: out + 1)
+
+
+def _pre_hook(m: Gain) -> None:
+    m.lin.register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+
+
+def _replaced_forward(m: Gain) -> None:
+    m.forward = lambda x: x * 3
+
+
+CHANGES: dict[str, Callable[[Gain], object]] = {
+    "data": _other_memory,
+    "half and back": lambda m: m.half().float(),
+    "new parameter": lambda m: setattr(m.lin, "bias", nn.Parameter(torch.ones(6))),
+    "no bias": lambda m: setattr(m.lin, "bias", None),
+    "submodule": lambda m: setattr(m, "lin", nn.Linear(6, 6)),
+    "number": lambda m: setattr(m, "scale", 3.0),
+    "string": lambda m: setattr(m, "mode", "shift"),
+    "tensor attribute": lambda m: setattr(m, "shift", torch.zeros(6)),
+    "tensor attribute in place": _shift_in_place,
+    "eps of a torch module": lambda m: setattr(m.norm, "eps", 0.5),
+    "statistics": lambda m: m.norm.running_mean.add_(1),
+    "hook": _hook,
+    "pre-hook": _pre_hook,
+    "forward": _replaced_forward,
+    "load_state_dict": lambda m: m.load_state_dict(Gain().state_dict()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_of_a_module_are_noticed(change: str, captures: list[Any]):
+    model = Gain().eval()
+    compiled = mlc.compile(model)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(V), model(V))
+        CHANGES[change](model)
+        torch.testing.assert_close(compiled(V), model(V))
+        made = len(captures)
+        torch.testing.assert_close(compiled(V), model(V))
+    assert made == 2 == len(captures)
+
+
+def test_equal_values_and_strangers_are_no_change(captures: list[Any]):
+    model = Gain().eval()
+    compiled = mlc.compile(model)
+    compiled(V)
+    model.scale = float("2.0")
+    model.pads = (*[1], 2)
+    model.epoch = 7  # no method mentions it
+    compiled(V)
+    assert len(captures) == 1
+    model.scale = 3.0
+    compiled(V)
+    model.scale = 2.0
+    compiled(V)
+    assert len(captures) == 2, "the first version fits again"
+
+
+def test_functions_and_what_they_reach(captures: list[Any]):
+    global SCALE, WEIGHT
+    net = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)).eval()
+    weight, factor = torch.ones(6), 1.0
+
+    def local(x: torch.Tensor) -> torch.Tensor:
+        return net(x) * weight * factor * SCALE * WEIGHT + NET(x)
+
+    compiled = mlc.compile(local)
+
+    def agree(versions: int) -> None:
+        for _ in range(2):
+            torch.testing.assert_close(compiled(V), local(V).detach())
+        assert len(captures) == versions
+
+    agree(1)
+    assert "_0.weight" in compiled.ir("torch") or "net.0.weight" in compiled.ir("torch"), "weights have their names"
+    factor = 2.0
+    agree(2)
+    weight = torch.zeros(6)
+    agree(3)
+    before = SCALE, WEIGHT
+    SCALE = 4.0
+    agree(4)
+    WEIGHT = torch.ones(6)
+    agree(5)
+    SCALE, WEIGHT = before
+    NET.train()
+    compiled(V)
+    assert NET.num_batches_tracked == 1, "buffers of a module in a function are updated"
+    NET.eval()
+    agree(7)
+
+
+def test_partials_and_bound_methods(captures: list[Any]):
+    model = Gain().eval()
+    for function in (model.helper, functools.partial(model.helper), functools.partial(lambda m, x: m(x), model)):
+        compiled = mlc.compile(function)
+        torch.testing.assert_close(compiled(V), function(V).detach())
+        model.scale += 1.0
+        torch.testing.assert_close(compiled(V), function(V).detach())
+
+
+def test_settings_of_torch_are_part_of_the_program(captures: list[Any]):
+    lin = nn.Linear(6, 6)
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        return lin(x) + torch.full((6,), 1.0)
+
+    compiled = mlc.compile(program)
+    with torch.no_grad():
+        for _ in range(2):
+            assert compiled(V).dtype is torch.float32
+            with torch.autocast("cpu", torch.bfloat16):
+                torch.testing.assert_close(compiled(V), program(V))
+            torch.set_default_dtype(torch.float64)
+            try:
+                assert compiled(V).dtype is torch.float64
+            finally:
+                torch.set_default_dtype(torch.float32)
+    assert len(captures) == 3
+
+
+def test_negative_zero_is_another_number(captures: list[Any]):
+    compiled = mlc.compile(lambda x, n: x / n)
+    ones = torch.ones(2)
+    for n in (0.0, -0.0, float("nan"), float("nan"), 1, 1.0, True):
+        torch.testing.assert_close(compiled(ones, n), ones / n, equal_nan=True)
+    assert len(captures) == 6
+
+
+class Leaky(nn.Module):
+    """Leaves tensors behind in every kind of place, one at a time."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.lin = nn.Linear(6, 6)
+        self.register_buffer("filled", torch.zeros(6))
+        self.register_buffer("empty", None)
+        self.last: torch.Tensor | None = None
+        self.seen: list[torch.Tensor] = []
+        self.cache: dict[str, torch.Tensor] = {}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.lin(x)
+        match self.how.removesuffix(" and fails"):
+            case "attribute":
+                self.last = y
+            case "new attribute":
+                self.other = y
+            case "list":
+                self.seen.append(y)
+            case "dict":
+                self.cache["y"] = y
+            case "empty buffer":
+                self.empty = y[0]
+            case "no buffer":
+                self.filled = None
+            case "new buffer":
+                self.register_buffer("made", y[0])
+            case "new module":
+                self.made = nn.ReLU()
+            case "no module":
+                self.lin = None
+        if self.how.endswith("fails"):
+            raise ValueError("after that")
+        return y
+
+
+PLACES = ["attribute", "new attribute", "list", "dict", "empty buffer", "no buffer", "new buffer", "new module"]
+
+
+@pytest.mark.parametrize("fails", ["", " and fails"])
+@pytest.mark.parametrize("how", [*PLACES, "no module"])
+def test_a_refused_model_is_as_it_was(how: str, fails: str, captures: list[Any]):
+    model = Leaky(how + fails)
+    names = set(vars(model))
+    with pytest.raises(ExecutionError if fails else UnsupportedError) as info:
+        mlc.compile(model)(V)
+    assert fails or "during forward" in str(info.value)
+    assert set(vars(model)) == names and model.seen == [] and model.cache == {} and model.last is None
+    assert list(model._buffers) == ["filled", "empty"] and list(model._modules) == ["lin"]
+    assert model.empty is None and torch.equal(model.filled, torch.zeros(6))
+    model.how = "nothing"
+    torch.testing.assert_close(mlc.compile(model)(V), model(V).detach())
+
+
+def test_the_order_of_free_keywords_counts(captures: list[Any]):
+    compiled = mlc.compile(lambda **named: torch.stack(list(named.values())))
+    for names in ("ab", "ba", "ab"):
+        given = {n: V + ord(n) for n in names}
+        assert torch.equal(compiled(**given), torch.stack(list(given.values())))
+    assert len(captures) == 2
+    fixed = mlc.compile(lambda *, a, b: a - b)
+    assert torch.equal(fixed(b=V, a=V + 1), fixed(a=V + 1, b=V)) and len(captures) == 3

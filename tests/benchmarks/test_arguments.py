@@ -1,0 +1,65 @@
+"""The command line becomes settings, and settings become units."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import arguments
+from benchmarks.models import CONTENDED_ROWS, ROWS
+from benchmarks.plan import Settings, Unit
+
+
+def parse(line: str, cores: int = 2) -> Settings:
+    p = arguments.parser()
+    return arguments.settings(p, p.parse_args(line.split()), cores)[0]
+
+
+def test_the_whole_table():
+    s = parse("")
+    assert list(s.threads) == [1, 2]
+    assert s.engines[:2] == ["mlc", "eager"]
+    assert len(s.units()) == 2 * len(ROWS) + len(CONTENDED_ROWS)
+    assert s.units()[-1] == Unit("resnet50", 2, True)
+
+
+def test_one_pair():
+    s = parse("--models resnet50 --peers jit --threads 2 --runs 7", cores=4)
+    assert (s.engines, s.runs, s.units()) == (["mlc", "eager", "jit"], 7, [Unit("resnet50", 2)])
+
+
+def test_contended_only():
+    assert parse("--contended --models vgg16", cores=4).units() == [Unit("vgg16", 4, True)]
+    assert [u.row for u in parse("--contended").units()] == list(CONTENDED_ROWS)
+
+
+def test_one_core_has_no_neighbour():
+    p = arguments.parser()
+    s, left_out = arguments.settings(p, p.parse_args([]), 1)
+    assert left_out["contended rows"] == "there is only one core"
+    assert all(u.threads == 1 and not u.contended for u in s.units())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--models resnet5", "there is no row 'resnet5'; did you mean 'resnet50'?"),
+        ("--peers openvin", "there is no peer 'openvin'; did you mean 'openvino'?"),
+        ("--threads two", "--threads two: whole numbers above 0"),
+        ("--threads 0", "--threads 0: whole numbers above 0"),
+        ("--runs 0", "--runs 0: at least 1"),
+    ],
+)
+def test_mistakes_are_named(line: str, message: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        parse(line)
+    assert message in capsys.readouterr().err
+
+
+def test_settings_have_one_name():
+    assert parse("--models vgg16").name() == parse("--models vgg16").name()
+    assert parse("--models vgg16").name() != parse("--models vgg16 --runs 3").name()
+
+
+def test_units_say_what_they_are():
+    assert str(Unit("vgg16", 2, True)) == "vgg16, 2 threads, contended"
+    assert Unit("vgg16", 2, True).key == "vgg16/2/contended"

@@ -1,0 +1,47 @@
+"""One row from end to end, with the engines that need no extra."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.engines import ENGINES
+from benchmarks.limits import limits
+from benchmarks.measure import measure
+from benchmarks.plan import Unit
+from benchmarks.summary import summarise
+
+
+def test_a_row():
+    said: list[str] = []
+    record = measure(Unit("mlp_b1", 1), ["mlc", "eager"], 2, said.append)
+    assert (record["row"], record["threads"], record["contended"]) == ("mlp_b1", 1, False)
+    assert record["flops"] == 2 * (784 * 512 + 512 * 512 + 512 * 10)
+    assert record["weight_bytes"] == 4 * (784 * 512 + 512 + 512 * 512 + 512 + 512 * 10 + 10)
+    assert record["io_bytes"] == 4 * (784 + 10)
+    for engine in record["engines"].values():
+        assert len(engine["turns"]) == 2 and min(engine["turns"]) > 0
+        assert 0 < engine["error"] < 1e-5
+        assert engine["running_mb"] > 0 and engine["cached_s"] > 0
+    assert summarise(record, None).to_eager is not None
+    assert said[0] == "float64 run" and "eager, from its cache" in said
+
+
+def test_an_engine_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch):
+    def a_file_for_a_directory(files: Path) -> dict[str, str]:
+        files.rmdir()
+        files.write_text("")
+        return {}
+
+    monkeypatch.setitem(ENGINES, "mlc", replace(ENGINES["mlc"], environment=a_file_for_a_directory))
+    engines = measure(Unit("mlp_b1", 1), ["mlc", "eager"], 1, lambda text: None)["engines"]
+    assert "a directory" in engines["mlc"]["failed"]
+    assert "failed" not in engines["eager"] and len(engines["eager"]["turns"]) == 1
+
+
+def test_limits():
+    found = limits(1, rounds=2, block_bytes=1 << 20)
+    assert found.keys() == {"gflops", "read_gb", "copy_gb"}
+    assert min(found.values()) > 0

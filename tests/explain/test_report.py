@@ -1,0 +1,86 @@
+"""`compiled.explain()`: every kernel call is measured, counted and traced to the user's lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim
+
+import mlc
+from mlc.errors import UsageError
+from mlc.explain import make_report
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3, padding=1)
+        self.head = nn.Linear(16, 24)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.conv(x))
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def compiled() -> mlc.CompiledModel:
+    return mlc.compile(Model().eval(), (torch.randn(2, 3, 8, 8),), num_threads=1)
+
+
+def test_rows_count_the_models_arithmetic(compiled: mlc.CompiledModel):
+    unit = compiled._latest().unit
+    report = make_report(unit)
+    conv = next(r for r in report.rows if r.name.startswith("conv"))
+    matmul = next(r for r in report.rows if r.name.startswith("matmul"))
+    assert conv.flops >= 2 * 2 * 16 * 8 * 8 * 27
+    assert 2 * 2 * 32 * 16 <= matmul.flops <= 2 * 2 * 32 * 16 + 2 * 2 * 32  # columns filled up to whole panels, bias
+    assert any("test_report.py" in place and "(conv)" in place for place in conv.where)
+    assert any("linalg-block-layouts" in text for text in conv.remarks)
+    assert report.limits is None and report.seconds is None
+
+
+def test_profile_times_every_call_and_leaves_results_alone(compiled: mlc.CompiledModel):
+    x = torch.randn(2, 3, 8, 8)
+    before = compiled(x)
+    text = compiled.explain(profile=True)
+    assert "x: float32[2, 3, 8, 8]" in text and "torch.aten.linear 1" in text
+    report = make_report(compiled._latest().unit, [x.numpy()], runs=2)
+    assert report.limits is not None and report.limits.flops > 1e8 and report.limits.bandwidth > 1e8
+    assert all(r.seconds is not None for r in report.rows)
+    assert report.seconds and report.seconds > 0
+    for row in report.rows:
+        assert row.name[:40] in text
+    assert torch.equal(compiled(x), before)
+
+
+def test_calls_in_loops_count_per_trip():
+    model = nn.LSTM(4, 16, batch_first=True).eval()
+    x = torch.randn(1, 9, 4)
+    compiled = mlc.compile(model, (x,), num_threads=1)
+    unit = compiled._latest().unit
+    still, measured = make_report(unit), make_report(unit, [x.numpy()], runs=1)
+    assert {r.name: r.calls for r in still.rows} == {r.name: r.calls for r in measured.rows}
+    assert next(r for r in still.rows if r.name.startswith("matmul_1x")).calls == 9
+
+
+def test_open_sizes_are_measured_at_a_size_they_may_have():
+    shapes = ({0: Dim("batch", min=3, max=64)},)
+    model = nn.Sequential(nn.Linear(6, 32), nn.GELU()).eval()
+    compiled = mlc.compile(model, (torch.randn(4, 6),), dynamic_shapes=shapes, num_threads=1)
+    text = compiled.explain(profile=True)
+    assert "all kernels" in text and "not measured" not in text
+    assert "from 0" in text  # the module path, where every line is torch's own
+
+
+def test_html_page_is_whole_or_not_there(compiled: mlc.CompiledModel, tmp_path: Path):
+    page = tmp_path / "explain.html"
+    compiled.explain(html=page)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>") and text.rstrip().endswith("</html>")
+    assert text.count("<details>") > 3 and "linalg-block-layouts" in text
+    with pytest.raises(UsageError, match="cannot write"):
+        compiled.explain(html=tmp_path / "missing" / "explain.html")
+    assert list(tmp_path.iterdir()) == [page]

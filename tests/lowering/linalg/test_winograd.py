@@ -1,0 +1,163 @@
+"""Convolutions by Winograd against float64: interpreted and native, every tile, whole and partial tiles, batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlc.driver import compile_module
+from mlc.interp import run_module
+from mlc.ir.context import MlcContext, make_context
+from mlc.ir.parsing import parse_text
+from mlc.ir.pipeline import make_pass, run_pipeline
+from mlc.ir.pipeline_table import MODULE_ROWS
+from mlc.lowering.linalg.winograd_cost import GAIN, Layer, choose, depth_of
+from mlc.options import Options
+
+ID = "affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>"
+PARALLEL = 'iterator_types = ["parallel", "parallel", "parallel", "parallel"]'
+
+
+def program(n: int, c: int, f: int, h: int, w: int) -> str:
+    """Padding, convolution, bias, a residual, relu."""
+    x, y, padded = (
+        f"tensor<{n}x{c}x{h}x{w}xf32>",
+        f"tensor<{n}x{f}x{h}x{w}xf32>",
+        f"tensor<{n}x{c}x{h + 2}x{w + 2}xf32>",
+    )
+    return f"""
+func.func @forward(%x: {x}, %r: {y}) -> {y} {{
+  %w = arith.constant dense_resource<w> : tensor<{f}x{c}x3x3xf32>
+  %b = arith.constant dense_resource<b> : tensor<{f}xf32>
+  %zero = arith.constant 0.0 : f32
+  %p = tensor.pad %x low[0, 0, 1, 1] high[0, 0, 1, 1] {{
+  ^bb0(%i: index, %j: index, %k: index, %l: index):
+    tensor.yield %zero : f32
+  }} : {x} to {padded}
+  %e = tensor.empty() : {y}
+  %z = linalg.fill ins(%zero : f32) outs(%e : {y}) -> {y}
+  %c = linalg.conv_2d_nchw_fchw {{dilations = dense<1> : tensor<2xi64>, strides = dense<1> : tensor<2xi64>}}
+    ins(%p, %w : {padded}, tensor<{f}x{c}x3x3xf32>) outs(%z : {y}) -> {y}
+  %s = linalg.generic {{indexing_maps = [{ID}, {ID}, affine_map<(d0, d1, d2, d3) -> (d1)>, {ID}], {PARALLEL}}}
+    ins(%c, %r, %b : {y}, {y}, tensor<{f}xf32>) outs(%e : {y}) {{
+  ^bb0(%a: f32, %res: f32, %bias: f32, %o: f32):
+    %0 = arith.addf %a, %bias : f32
+    %1 = arith.addf %0, %res : f32
+    %2 = arith.maximumf %1, %zero : f32
+    linalg.yield %2 : f32
+  }} -> {y}
+  func.return %s : {y}
+}}"""
+
+
+def data(n: int, c: int, f: int, h: int, w: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs, filters, bias, and the result in float64."""
+    rng = np.random.default_rng(0)
+    x, r = (rng.standard_normal((n, k, h, w)).astype(np.float32) for k in (c, f))
+    weights = (rng.standard_normal((f, c, 3, 3)) / np.sqrt(9 * c)).astype(np.float32)
+    bias = rng.standard_normal(f).astype(np.float32)
+    p = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(p, (3, 3), axis=(2, 3))
+    y = np.einsum("nchwij,fcij->nfhw", windows, weights.astype(np.float64)) + bias[:, None, None] + r
+    return [x, r], weights, bias, np.maximum(y, 0)
+
+
+def context(weights: np.ndarray, bias: np.ndarray) -> MlcContext:
+    ctx = make_context()
+    ctx.resources.set("w", weights)
+    ctx.resources.set("b", bias)
+    return ctx
+
+
+SHAPES = [
+    (1, 8, 8, 8, 8),  # whole tiles
+    (1, 8, 16, 7, 6),  # partial ones of 4, in both directions
+    (2, 8, 8, 5, 5),  # tiles that overlap by more than half
+    (4, 16, 8, 4, 4),  # images in one block
+    (1, 8, 8, 16, 28),  # blocks of tile rows
+]
+
+
+@pytest.mark.parametrize("tile", [4, 2])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_interpreted_before_and_after_expansion(shape: tuple[int, ...], tile: int):
+    inputs, weights, bias, wanted = data(*shape)
+    ctx = context(weights, bias)
+    module = parse_text(program(*shape), ctx)
+    names = [
+        row.pass_name for row in MODULE_ROWS if row.level != "torch" and row.pass_name != "convert-torch-to-linalg"
+    ]
+    options: dict[str, dict[str, object]] = {
+        "linalg-block-layouts": {"block": 8},
+        "linalg-winograd-conv2d": {"tile": tile},
+    }
+    run_pipeline([make_pass(name, options.get(name, {})) for name in names], ctx, module)
+    assert "linalg_ext.winograd_conv_2d" in {op.name for op in module.walk()}
+    (y,) = run_module(module, "forward", inputs, resources=ctx.resources)
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+    make_pass("expand-winograd", {}).apply(ctx, module)
+    assert "linalg_ext.winograd_conv_2d" not in {op.name for op in module.walk()}
+    (z,) = run_module(module, "forward", inputs, resources=ctx.resources)
+    np.testing.assert_allclose(z, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 64, 32, 14, 14), (1, 192, 64, 7, 9), (2, 16, 16, 28, 28), (3, 64, 64, 6, 6)], ids=str
+)
+def test_native(shape: tuple[int, ...]):
+    inputs, weights, bias, wanted = data(*shape)
+    ctx = context(weights, bias)
+    compiled = compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir=""))
+    chosen = [r for r in ctx.remarks if r.pass_name == "linalg-winograd-conv2d"]
+    assert [r.kind for r in chosen] == ["applied"]
+    assert not [r for r in ctx.remarks if r.pass_name == "vectorize-structured" and r.kind == "missed"]
+    (y,) = compiled.run(inputs)
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["x86-64-avx2", "x86-64-sse2"])
+def test_narrower_vectors(target: str):
+    shape = (1, 32, 16, 9, 10)
+    inputs, weights, bias, wanted = data(*shape)
+    ctx = context(weights, bias)
+    compiled = compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir="", target=target))
+    (y,) = compiled.run(inputs)
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+
+
+def test_a_refusal_says_why():
+    inputs, weights, bias, _ = data(1, 8, 8, 2, 3)
+    ctx = context(weights, bias)
+    module = parse_text(program(1, 8, 8, 2, 3), ctx)
+    run_pipeline(
+        [make_pass("linalg-block-layouts", {"block": 8}), make_pass("linalg-winograd-conv2d", {})], ctx, module
+    )
+    (remark,) = [r for r in ctx.remarks if r.pass_name == "linalg-winograd-conv2d"]
+    assert remark.kind == "missed"
+    assert "of the direct time" in remark.reason
+
+
+@pytest.mark.parametrize("size", [7, 14, 28, 56, 112, 224])
+@pytest.mark.parametrize("channels", [64, 128, 256, 512])
+def test_large_tiles_for_the_layers_of_networks(channels: int, size: int):
+    choice = choose(Layer(1, channels, channels, size, size, 16), None)
+    assert choice.tile == (4, 4) or size == 7
+    assert choice.cost < GAIN
+
+
+def test_blocks_keep_their_data_near():
+    def block(channels: int, size: int, images: int = 1) -> tuple[int, int, int]:
+        return choose(Layer(images, channels, channels, size, size, 16), None, tile=4).block
+
+    assert block(64, 56) == (1, 1, 7)
+    assert block(64, 224) == (1, 1, 7)
+    assert block(256, 14) == (1, 2, 4)
+    assert block(64, 7, images=8) == (2, 2, 2)
+    # filters of 38 MB: read as rarely as possible
+    assert block(512, 28) == (1, 7, 7)
+    assert block(512, 14, images=4) == (4, 4, 4)
+
+
+def test_pieces_are_whole_blocks_of_channels():
+    assert [depth_of(c, 16) for c in (16, 48, 64, 96, 112, 512)] == [16, 48, 64, 48, 16, 64]
+    assert depth_of(128, 128) == 128

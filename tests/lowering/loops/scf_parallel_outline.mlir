@@ -1,0 +1,76 @@
+// RUN: mlc-opt --scf-parallel-outline='min-cost=0 grain-cost=12' %s | filecheck %s
+// RUN: mlc-opt --scf-parallel-outline %s | filecheck %s --check-prefix=SMALL
+
+// Two loops become one range; views are made again inside, so that whole buffers are passed.
+
+// CHECK: func.func private @k.parallel_0(%[[B:.*]]: index, %[[E:.*]]: index, %[[X:.*]]: memref<64x32xf32>) attributes {parallel = 3 : i64} {
+// CHECK: memref.cast %[[X]]
+// CHECK: scf.for %[[T:.*]] = %[[B]] to %[[E]] step
+// CHECK-NEXT: %[[R:.*]] = arith.remui %[[T]]
+// CHECK-NEXT: %[[Q:.*]] = arith.divui %[[T]]
+// CHECK-LABEL: func.func @k(
+// CHECK-NOT: scf.parallel
+// CHECK: %[[N:.*]] = arith.muli
+// CHECK: func.call @k.parallel_0(%{{.*}}, %[[N]], %{{.*}}) : (index, index, memref<64x32xf32>) -> ()
+
+// SMALL-NOT: parallel_0
+// SMALL: "scf.parallel"
+func.func @k(%x: memref<64x32xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c2 = arith.constant 2 : index
+  %c8 = arith.constant 8 : index
+  %v = memref.cast %x : memref<64x32xf32> to memref<64x32xf32, strided<[32, 1], offset: ?>>
+  "scf.parallel"(%c0, %c1, %c8, %c8, %c2, %c1) <{operandSegmentSizes = array<i32: 2, 2, 2, 0>}> ({
+  ^bb0(%i: index, %j: index):
+    %a = memref.load %v[%i, %j] : memref<64x32xf32, strided<[32, 1], offset: ?>>
+    %b = arith.addf %a, %a : f32
+    memref.store %b, %v[%i, %j] : memref<64x32xf32, strided<[32, 1], offset: ?>>
+    "scf.reduce"() : () -> ()
+  }) : (index, index, index, index, index, index) -> ()
+  func.return
+}
+
+// One loop keeps its bounds and step; a buffer that may be shared says so in the function as well.
+
+// CHECK-LABEL: func.func private @one.parallel_0
+// CHECK-SAME: %[[B:.*]]: index, %[[E:.*]]: index, %{{.*}}: memref<64xf32> {mlc.may_alias})
+// CHECK-DAG: %[[LOW:.*]] = arith.muli %[[B]], %[[STEP:.*]] : index
+// CHECK-DAG: %[[HIGH:.*]] = arith.muli %[[E]], %[[STEP]] : index
+// CHECK: scf.for %{{.*}} = %{{.*}} to %{{.*}} step %[[STEP]]
+// CHECK-NOT: arith.divui
+// CHECK-LABEL: func.func @one(
+func.func @one(%x: memref<64xf32>) {
+  %c0 = arith.constant 0 : index
+  %c2 = arith.constant 2 : index
+  %c64 = arith.constant 64 : index
+  "scf.parallel"(%c0, %c64, %c2) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %a = memref.load %x[%i] : memref<64xf32>
+    %b = arith.addf %a, %a : f32
+    memref.store %b, %x[%i] : memref<64xf32>
+    "scf.reduce"() : () -> ()
+  }) : (index, index, index) -> ()
+  func.return
+}
+
+// A reduction is never split.
+
+// CHECK-LABEL: func.func @sum
+// CHECK: "scf.parallel"
+func.func @sum(%x: memref<64xf32>) -> f32 {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c64 = arith.constant 64 : index
+  %z = arith.constant 0.0 : f32
+  %r = "scf.parallel"(%c0, %c64, %c1, %z) <{operandSegmentSizes = array<i32: 1, 1, 1, 1>}> ({
+  ^bb0(%i: index):
+    %v = memref.load %x[%i] : memref<64xf32>
+    "scf.reduce"(%v) ({
+    ^bb0(%a: f32, %b: f32):
+      %s = arith.addf %a, %b : f32
+      "scf.reduce.return"(%s) : (f32) -> ()
+    }) : (f32) -> ()
+  }) : (index, index, index, f32) -> f32
+  func.return %r : f32
+}

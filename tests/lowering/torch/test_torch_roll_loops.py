@@ -1,0 +1,80 @@
+"""Recurrent cells written as Python loops: one loop below, whatever the length, with eager's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import mlc
+
+
+class Cell(nn.Module):
+    """A recurrent cell in a loop, in the ways people write it."""
+
+    def __init__(self, keep: Callable[[list[torch.Tensor]], torch.Tensor], *, backward: bool = False) -> None:
+        super().__init__()
+        self.x, self.h = nn.Linear(5, 12), nn.Linear(12, 12)
+        self.keep, self.backward = keep, backward
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = x.new_zeros(x.shape[0], 12)
+        kept: list[torch.Tensor] = []
+        steps = range(x.shape[1])
+        for t in reversed(steps) if self.backward else steps:
+            h = torch.tanh(self.x(x[:, t]) + self.h(h))
+            kept.append(h)
+        return self.keep(kept), h
+
+
+WAYS: dict[str, Callable[[list[torch.Tensor]], torch.Tensor]] = {
+    "stack": lambda kept: torch.stack(kept, 1),
+    "cat": lambda kept: torch.cat([k.unsqueeze(0) for k in kept]),
+    "last": lambda kept: kept[-1] * 2,
+    "reversed": lambda kept: torch.stack(kept[::-1], 0),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backward", [False, True])
+def test_numbers_are_eagers(way: str, backward: bool):
+    model = Cell(WAYS[way], backward=backward).eval()
+    x = torch.randn(3, 11, 5)
+    compiled = mlc.compile(model, (x,), num_threads=1)
+    for got, want in zip(compiled(x), model(x), strict=True):
+        torch.testing.assert_close(got, want)
+    rolled = "scf.for" in compiled.ir("kernels")
+    assert rolled == (way != "reversed")  # a list turned round reads the steps one by one
+
+
+def kernels(compiled: mlc.CompiledModel) -> int:
+    return compiled.ir("kernels").count("attributes {kernel}")
+
+
+def test_code_does_not_grow_with_the_sequence():
+    model = Cell(WAYS["stack"]).eval()
+    short, long = (mlc.compile(model, (torch.randn(2, n, 5),), num_threads=1) for n in (9, 60))
+    assert kernels(short) == kernels(long)
+    assert len(short.ir("kernels").splitlines()) == len(long.ir("kernels").splitlines())
+
+
+def test_layers_with_weights_of_their_own_stay_apart():
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(10))).eval()
+    compiled = mlc.compile(model, (torch.randn(2, 6),), num_threads=1)
+    assert "scf.for" not in compiled.ir("kernels")
+
+
+def test_a_layer_used_again_and_again_is_a_loop():
+    layer = nn.Linear(6, 6)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        for _ in range(12):
+            x = torch.relu(layer(x)) + x
+        return x
+
+    x = torch.randn(2, 6)
+    compiled = mlc.compile(model, (x,), num_threads=1)
+    torch.testing.assert_close(compiled(x), model(x))
+    assert "scf.for" in compiled.ir("kernels")

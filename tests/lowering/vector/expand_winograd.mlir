@@ -1,0 +1,61 @@
+// RUN: mlc-opt --expand-winograd %s | filecheck %s
+
+#id = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3, d4)>
+
+// Two rows of two tiles, one row at a time; three pieces of the channels; the epilogue goes into the output transform.
+// CHECK-LABEL: func.func private @whole_tiles
+// CHECK: %[[PART:.*]] = memref.alloca() {alignment = 64 : i64} : memref<1x1x1x2x4xf32>
+// CHECK: scf.for
+// CHECK: scf.parallel
+// CHECK: scf.for
+// CHECK: memref.subview %{{.*}} [1, 1, 6, 6, 4] {{.*}} to memref<6x6x4xf32
+// CHECK: linalg.generic
+// CHECK-SAME: affine_map<(d0) -> (5, 5, d0)>
+// CHECK: math.fma
+// CHECK: scf.parallel
+// CHECK: linalg.fill
+// CHECK: scf.for
+// CHECK: linalg.fill ins(%{{.*}}) outs(%[[PART]]
+// CHECK: linalg.generic
+// CHECK: linalg.generic
+// CHECK-SAME: ins(%[[PART]]
+// CHECK: scf.reduce
+// CHECK: scf.for
+// CHECK: memref.subview %{{.*}} [1, 1, 4, 4, 4] {{.*}} to memref<4x4x4xf32
+// CHECK: linalg.generic
+// CHECK-COUNT-16: arith.maximumf
+// CHECK-NOT: linalg.generic
+// CHECK: func.return
+func.func private @whole_tiles(%x: memref<1x3x10x10x4xf32>, %u: memref<36x3x1x4x4xf32>, %b: memref<1x4xf32>, %y: memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>, %v: memref<36x3x1x1x2x1x4xf32>, %m: memref<36x1x1x1x2x4xf32>) attributes {kernel} {
+  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 2>} : (memref<1x3x10x10x4xf32>, memref<36x3x1x4x4xf32>, memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>, memref<36x3x1x1x2x1x4xf32>, memref<36x1x1x1x2x4xf32>) -> ()
+  linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel"]} ins(%b : memref<1x4xf32>) outs(%y : memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>) {
+  ^bb0(%bias: f32, %old: f32):
+    %s = arith.addf %old, %bias : f32
+    %zero = arith.constant 0.0 : f32
+    %r = arith.maximumf %s, %zero : f32
+    linalg.yield %r : f32
+  }
+  func.return
+}
+
+// 6x8 outputs: the second row of tiles moves back to row 2. What works on the output elsewhere stays where it is.
+// CHECK-LABEL: func.func private @last_tile_moves_back
+// CHECK: %[[LAST:.*]] = arith.constant 2 : index
+// CHECK: arith.minsi %{{.*}}, %[[LAST]]
+// CHECK-COUNT-2: linalg.generic
+// CHECK: arith.minsi %{{.*}}, %[[LAST]]
+// CHECK-COUNT-2: linalg.generic
+// CHECK-NOT: linalg.generic
+// CHECK: func.return
+func.func private @last_tile_moves_back(%x: memref<1x1x8x10x4xf32>, %u: memref<36x1x1x4x4xf32>, %y: memref<1x1x6x8x4xf32>, %v: memref<36x1x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>) attributes {kernel} {
+  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 2>} : (memref<1x1x8x10x4xf32>, memref<36x1x1x4x4xf32>, memref<1x1x6x8x4xf32>, memref<36x1x1x2x2x1x4xf32>, memref<36x1x1x2x2x4xf32>) -> ()
+  linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel"]} outs(%y : memref<1x1x6x8x4xf32>) {
+  ^bb0(%old: f32):
+    %i = linalg.index 4 : index
+    %n = arith.index_cast %i : index to i32
+    %f = arith.sitofp %n : i32 to f32
+    %r = arith.addf %old, %f : f32
+    linalg.yield %r : f32
+  }
+  func.return
+}
