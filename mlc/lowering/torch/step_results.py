@@ -92,6 +92,8 @@ def results_of(found: Repeat) -> Results | str:
             for use in list(uses[0]):
                 collected = _collected((j, r), found, use)
                 if collected is not None:
+                    if any(c.join is collected.join for c in out.collected):
+                        return "one list takes values of all steps twice"
                     out.collected.append(collected)
                     uses = [[u for u in row if not _feeds(u, collected)] for row in uses]
             if any(uses[:-1]):
@@ -117,8 +119,11 @@ def _row_use(use: Use) -> tuple[Operation, int, SSAValue | None] | None:
 
 
 def _feeds(use: Use, collected: Collected) -> bool:
+    """Whether a use is one of the rows that `collected` stands for; a list may hold the value of a step once more."""
     row = _row_use(use)
-    return row is not None and row[0] is collected.join.operands[0].owner and row[1] >= collected.first
+    if row is None or row[0] is not collected.join.operands[0].owner:
+        return False
+    return collected.first <= row[1] < collected.first + collected.steps
 
 
 def _collected(place: Place, found: Repeat, use: Use) -> Collected | None:

@@ -78,3 +78,32 @@ def test_a_layer_used_again_and_again_is_a_loop():
     compiled = mlc.compile(model, (x,), num_threads=1)
     torch.testing.assert_close(compiled(x), model(x))
     assert "scf.for" in compiled.ir("kernels")
+
+
+JOINED: dict[str, Callable[[list[torch.Tensor], list[torch.Tensor]], torch.Tensor]] = {
+    "one step again": lambda o, p: torch.stack([*o, o[2]], 1),
+    "the last again": lambda o, p: torch.cat([*o, *o[-1:]]),
+    "all twice": lambda o, p: torch.stack(o + o),
+    "there and back": lambda o, p: torch.stack(o + o[::-1], 1),
+    "two values of a step": lambda o, p: torch.stack(o + p),
+    "two lists": lambda o, p: torch.stack(o) + torch.stack(p),
+}
+
+
+@pytest.mark.parametrize("way", JOINED)
+def test_lists_that_hold_steps_more_than_once(way: str):
+    layer = nn.Linear(6, 6)
+
+    def model(x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        kept, before = [], []
+        for t in range(9):
+            z = layer(h) + x[:, t]
+            h = torch.tanh(z)
+            kept.append(h)
+            before.append(z)
+        return JOINED[way](kept, before)
+
+    inputs = torch.randn(2, 9, 6), torch.randn(2, 6)
+    compiled = mlc.compile(model, inputs, num_threads=1)
+    torch.testing.assert_close(compiled(*inputs), model(*inputs))
+    assert ("scf.for" in compiled.ir("kernels")) == (way == "two lists")
