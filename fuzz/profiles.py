@@ -23,7 +23,7 @@ from fuzz.generators.staged import (
 from fuzz.generators.tm_tensor import tm_tensor_op
 from fuzz.generators.torch_steps import torch_steps
 from fuzz.generators.torch_witnesses import torch_witnessed
-from fuzz.generators.winograd import linalg_winograd, winograd
+from fuzz.generators.winograd import linalg_winograd, winograd, winograd_kernels
 from fuzz.tape import Generator, Tape
 from mlc.testing.program import Program
 
@@ -68,7 +68,7 @@ PROFILES: dict[str, Generator] = {
     "linalg-transposes": witnessed("linalg-fold-transposes", ALL_STEPS),
     "linalg-fusion": witnessed("linalg-fuse-elementwise", ELEMENTWISE_STEPS),
     "linalg-groups": witnessed("linalg-form-kernels", ALL_STEPS),
-    "kernels": mixed((2, kernels), (2, aliasing_kernels), (3, kernel_witnesses)),
+    "kernels": mixed((2, kernels), (2, aliasing_kernels), (3, kernel_witnesses), (3, winograd_kernels)),
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),
     "allocations": mixed((1, buffers), (2, aliasing_buffers)),

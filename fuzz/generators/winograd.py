@@ -82,8 +82,17 @@ def _laid_out(program: Program, block: int) -> Program:
 
 def winograd(tape: Tape) -> Program:
     """Winograd convolutions and their epilogues on buffers."""
+    return _taken(tape, None)
+
+
+def winograd_kernels(tape: Tape) -> Program:
+    """The same as kernels on tensors, before buffers."""
+    return _taken(tape, "bufferize")
+
+
+def _taken(tape: Tape, before: str | None) -> Program:
     block, (tile, tiles, depth) = tape.pick((4, 8)), tape.pick(((4, 7, 8), (2, 1, 8), (4, 2, 8), (2, 3, 4)))
     program = _laid_out(WinogradGenerator(tape).program(), block)
     make_pass(_PASS, {"tile": tile, "tiles": tiles, "depth": depth}).apply(program.ctx, program.module)
     names = [row.pass_name for row in MODULE_ROWS]
-    return lower(program, names[names.index(_PASS) + 1 :])
+    return lower(program, names[names.index(_PASS) + 1 : names.index(before) if before else None])

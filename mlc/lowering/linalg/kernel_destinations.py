@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from xdsl.dialects import arith, tensor
-from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IntegerAttr, TensorType, i64
+from xdsl.dialects.builtin import DYNAMIC_INDEX, DenseArrayBase, IndexType, IntegerAttr, TensorType, i64
 from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
 
@@ -199,7 +199,7 @@ def _from_elements(op: tensor.FromElementsOp) -> SSAValue:
     at = At(op)
     shape = shape_of(op.result)
     value = at.add(tensor.EmptyOp([], op.result.type)).tensor
-    if len(op.elements) == 1:
+    if len(op.elements) == 1 and not isinstance(op.result.type.element_type, IndexType):  # linalg.fill takes no index
         return at.fill(op.elements[0], value)
     for n, element in enumerate(op.elements):
         indices: list[SSAValue] = []
