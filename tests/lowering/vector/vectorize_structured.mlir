@@ -86,7 +86,7 @@ func.func private @rows(%x: memref<8x64xf32>, %out: memref<8x64xf32>) attributes
 // for one row alone they are not, nor where they fit.
 // CHECK-LABEL: func.func private @streamed
 // CHECK: vector.load {{.*}} vector<16xf32>
-// CHECK-NEXT: memref.prefetch %{{.*}}[%{{.*}}], read, locality<2>, data
+// CHECK: memref.prefetch %{{.*}}[%{{.*}}], read, locality<2>, data
 func.func private @streamed(%x: memref<28x768xf32>, %w: memref<4x768x16xf32>, %out: memref<28x4x16xf32>) attributes {kernel} {
   linalg.generic {indexing_maps = [affine_map<(m, n, o, k) -> (m, k)>, affine_map<(m, n, o, k) -> (n, k, o)>, affine_map<(m, n, o, k) -> (m, n, o)>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%x, %w : memref<28x768xf32>, memref<4x768x16xf32>) outs(%out : memref<28x4x16xf32>) {
   ^bb0(%a: f32, %c: f32, %acc: f32):
