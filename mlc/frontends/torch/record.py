@@ -46,6 +46,7 @@ from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
 from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.state import StateWatch, state_names
+from mlc.frontends.torch.state_guard import Steady
 from mlc.ir.context import MlcContext
 
 
@@ -65,6 +66,7 @@ class _Capture:
         self.emitter = Emitter(self.block, ctx.resources)
         self.recorder = Recorder(self.emitter, self.places, self.problems, state_names(model))
         self.watch = StateWatch(model)
+        self.steady = Steady(model)
         self.buffers: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self.given = ""
         self.gradients = torch.is_grad_enabled()
@@ -91,7 +93,17 @@ class _Capture:
         if not self.block.args and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
             self.problems.fail("neither takes nor returns a tensor", UNKNOWN_LOC, "call it without compiling")
         recording = Recording(
-            self.recorder, self.block, self.model, in_spec, guards, leaves, inner, self.buffers, out_leaves, out_spec
+            self.recorder,
+            self.block,
+            self.model,
+            in_spec,
+            guards,
+            leaves,
+            inner,
+            self.buffers,
+            out_leaves,
+            out_spec,
+            steady=self.steady,
         )
         return assemble(recording)
 

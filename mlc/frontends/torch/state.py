@@ -14,7 +14,7 @@ import torch
 from xdsl.dialects.builtin import LocationAttr
 
 from mlc.frontends.torch.functional import is_wrapped, wrap
-from mlc.frontends.torch.owned import owned
+from mlc.frontends.torch.owned import TABLES, owned
 from mlc.frontends.torch.problems import KEEPS_STATE, Problems
 
 
@@ -33,9 +33,6 @@ def state_names(model: object) -> dict[int, str]:
             if isinstance(value, torch.Tensor):
                 names.setdefault(id(value), f"{path}.{key}" if path else key)
     return names
-
-
-_TABLES = ("_parameters", "_buffers", "_modules")
 
 
 class StateWatch:
@@ -69,7 +66,7 @@ class StateWatch:
             for module, key in self._kept():
                 self._take_back(module, key)
             for (_, module), (_, contents) in zip(self._modules, self._before, strict=True):
-                for key in _TABLES:
+                for key in TABLES:
                     _refill(vars(module)[key], contents[key])
 
     def finals(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -92,7 +89,7 @@ class StateWatch:
             problems.add(f"keeps a tensor in the attribute '{name(module, key)}' during forward", location, KEEPS_STATE)
         changed: list[str] = []
         for (_, module), (before, contents) in zip(self._modules, self._before, strict=True):
-            for kind in _TABLES:
+            for kind in TABLES:
                 now, then = vars(module)[kind], contents[kind]
                 for key in {**now, **then}:
                     was_buffer = kind == "_buffers" and then.get(key) is not None
@@ -115,7 +112,7 @@ class StateWatch:
             for key, value in vars(module).items():
                 inside = value if isinstance(value, list | tuple) else [value]
                 if isinstance(value, dict):
-                    inside = () if key in _TABLES else list(value.values())
+                    inside = () if key in TABLES else list(value.values())
                 if any(map(is_wrapped, inside)):
                     found.append((module, key))
         return found
