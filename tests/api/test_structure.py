@@ -251,7 +251,7 @@ class Forgetful(nn.Module):
         return self.lin(x) * sum(self.sizes)
 
 
-@pytest.mark.filterwarnings("ignore:forward changes Python")
+@pytest.mark.filterwarnings("ignore:forward changes Python values")
 def test_what_forward_itself_rebinds_compiles_once_for_each_shape(captures: list[Any]):
     model = Forgetful()
     compiled = mlc.compile(model)

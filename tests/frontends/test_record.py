@@ -613,7 +613,7 @@ def test_python_counters_are_warned_of():
             self.calls += 1
             return x * 2
 
-    with pytest.warns(UserWarning, match=r"Python attributes \(calls\)"):
+    with pytest.warns(UserWarning, match=r"Python values \(calls\)"):
         capture(Counter(), (V,), {}, make_context())
 
 

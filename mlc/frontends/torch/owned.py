@@ -37,15 +37,16 @@ _SETUP = {"__init__", "extra_repr", "reset_parameters", "__repr__", "__setstate_
 class Owned:
     """`modules` with their qualified names, `tensors` by name, and the places that lead to them and to other values.
 
-    `slots`: attributes, globals and keys; `containers`: lists, dicts and sets; `objects`: what has attributes of its
-    own; `classes`, `functions`: the user's code; `names`: what the code of functions names.
+    `slots`: attributes and globals; `containers`: lists, dicts and sets by name; `caches`: `lru_cache`s; `objects`:
+    what has attributes of its own; `classes`, `functions`: the user's code; `names`: what the code of functions names.
     """
 
     modules: list[tuple[str, torch.nn.Module]] = field(default_factory=list)
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     slots: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     cells: list[CellType] = field(default_factory=list)
-    containers: list[Any] = field(default_factory=list)
+    containers: list[tuple[str, Any]] = field(default_factory=list)
+    caches: list[Any] = field(default_factory=list)
     objects: list[Any] = field(default_factory=list)
     classes: list[type] = field(default_factory=list)
     functions: list[FunctionType] = field(default_factory=list)
@@ -124,7 +125,7 @@ class _Walk:
             case torch.Tensor():
                 self.found.tensors.setdefault(name, value)
             case functools.partial():
-                self.found.containers.append(value.keywords)
+                self.found.containers.append((name, value.keywords))
                 for i, item in enumerate((value.func, *value.args, *value.keywords.values())):
                     self.visit(item, name or f"partial{i}", depth - 1)
             case MethodType():
@@ -137,6 +138,9 @@ class _Walk:
                 self._visit_container(value, enumerate(value), name, depth)
             case dict():
                 self._visit_container(value, value.items(), name, depth)
+            case functools._lru_cache_wrapper():
+                self.found.caches.append(value)
+                self.visit(value.__wrapped__, name, depth)
             case type():
                 self._visit_class(value, depth)
             case ModuleType():
@@ -202,7 +206,7 @@ class _Walk:
 
     def _visit_container(self, value: Any, items: Iterable[tuple[Any, Any]], name: str, depth: int) -> None:
         if not isinstance(value, tuple | frozenset):
-            self.found.containers.append(value)
+            self.found.containers.append((name, value))
         if len(value) <= _WIDTH:
             for key, item in list(items):
                 self.visit(item, f"{name}.{key}", depth - 1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
+from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.problems import READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
@@ -41,9 +42,10 @@ _AS_MEMORY = {
 class PythonReads(TorchFunctionMode):
     """See the module."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, leaks: Leaks) -> None:
         super().__init__()
         self.recorder = recorder
+        self.leaks = leaks
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -52,11 +54,14 @@ class PythonReads(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         handler = _HANDLERS.get(name)
         if handler is not None:
-            return handler(self, func, args, kwargs)
-        if name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
+            result = handler(self, func, args, kwargs)
+        elif name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
             self._refuse(f"uses Tensor.{name}")
-        result = func(*args, **kwargs)
-        return wrap(result) if _made_of_weights(result, args, kwargs) else result
+        else:
+            result = func(*args, **kwargs)
+            result = wrap(result) if _made_of_weights(result, args, kwargs) else result
+        self.leaks.note(result)
+        return result
 
     def actual(self, tensor: torch.Tensor, what: str) -> torch.Tensor:
         """The tensor behind the wrapper, for a read of its value; refused where an input decides it."""
@@ -69,7 +74,7 @@ class PythonReads(TorchFunctionMode):
             recorder.values_read.add(id(tensor))
         return tensor
 
-    def _refuse(self, what: str) -> None:
+    def _refuse(self, what: str) -> NoReturn:
         recorder = self.recorder
         recorder.problems.fail(what, recorder.places.here(), READS_VALUE)
 

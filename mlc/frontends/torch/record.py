@@ -40,6 +40,7 @@ from mlc.frontends.torch.captured import (
 )
 from mlc.frontends.torch.emit import Emitter, tensor_type
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
+from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.nn_transformer import masks_unread
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
@@ -67,6 +68,7 @@ class _Capture:
         self.recorder = Recorder(self.emitter, self.places, self.problems, state_names(model))
         self.watch = StateWatch(model)
         self.steady = Steady(model)
+        self.leaks = Leaks(model, self.places)
         self.buffers: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self.given = ""
         self.gradients = torch.is_grad_enabled()
@@ -115,22 +117,31 @@ class _Capture:
         """Run it; returns the output leaves unwrapped, their structure, and the inputs' final tensors."""
         args, kwargs = tree
         try:
-            with functionalization(), self.watch.wrapping(), self.recorder:
-                reads = PythonReads(self.recorder)
-                with reads, masks_unread(self.recorder, gradients=self.gradients), self.places.following():
+            with functionalization(), self.watch.wrapping(), self.leaks.taken_back(), self.recorder:
+                reads = PythonReads(self.recorder, self.leaks)
+                masks = masks_unread(self.recorder, gradients=self.gradients)
+                with reads, masks, self.places.following(), self.leaks.following():
                     out = self.model(*args, **kwargs)
                 leaves, spec = pytree.tree_flatten(out)
+                del out
                 inner = {i: unwrap(w) for i, w in wrappers.items()}
                 by_wrapper = {id(w): i for i, w in wrappers.items()}
                 found = [Alias(by_wrapper[id(v)]) if id(v) in by_wrapper else unwrap(v) for v in leaves]
-                self.buffers = [(b, b, unwrap(final)) for b, final in self.watch.finals()]
-                self.watch.check(self.problems, UNKNOWN_LOC)
+                finals = self.watch.finals()
+                self.buffers = [(b, b, unwrap(final)) for b, final in finals]
+                changed = self.watch.check(self.problems, UNKNOWN_LOC)
+                if not self.problems.found:
+                    own = [*wrappers.values(), *(final for _, final in finals)]
+                    changed += self.leaks.check(own, leaves, self.recorder, self.problems)
         except MlcError:
             raise
         except Exception as error:
             self.problems.raise_if_any()
             raise self._model_failed(error) from error
         self.problems.raise_if_any()
+        if changed:
+            names = ", ".join(dict.fromkeys(changed))
+            warnings.warn(f"forward changes Python values ({names}): compiled calls will not repeat that", stacklevel=2)
         return found, spec, inner
 
     def _model_failed(self, error: Exception) -> MlcError:

@@ -6,7 +6,7 @@ What must not change after it is the business of `state_guard.py`.
 from __future__ import annotations
 
 import contextlib
-import warnings
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +67,7 @@ class StateWatch:
                 self._take_back(module, key)
             for (_, module), (_, contents) in zip(self._modules, self._before, strict=True):
                 for key in TABLES:
-                    _refill(vars(module)[key], contents[key])
+                    refill(vars(module)[key], contents[key])
 
     def finals(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Each buffer with what its slot holds now: its wrapper, or what forward assigned to it."""
@@ -78,8 +78,8 @@ class StateWatch:
                 found.setdefault(id(buffer), (buffer, now))
         return list(found.values())
 
-    def check(self, problems: Problems, location: LocationAttr) -> None:
-        """Refuse tensors that the run left in attributes; warn of other attributes it set."""
+    def check(self, problems: Problems, location: LocationAttr) -> list[str]:
+        """Refuse tensors that the run left in attributes; the result names other attributes it set."""
         paths = {id(module): path for path, module in self._modules}
 
         def name(module: torch.nn.Module, key: str) -> str:
@@ -99,11 +99,7 @@ class StateWatch:
             for key, value in vars(module).items():
                 if key in before and value is not before[key] and isinstance(value, int | float | str):
                     changed.append(name(module, key))
-        if changed:
-            warnings.warn(
-                f"forward changes Python attributes ({', '.join(changed)}): compiled calls will not repeat that",
-                stacklevel=2,
-            )
+        return changed
 
     def _kept(self) -> list[tuple[torch.nn.Module, str]]:
         """Attributes that hold wrapped tensors, themselves or in a container."""
@@ -125,14 +121,18 @@ class StateWatch:
             return
         vars(module)[key] = before[key]
         if key in contents:
-            _refill(before[key], contents[key])
+            refill(before[key], contents[key])
 
 
-def _refill(container: Any, contents: Any) -> None:
-    """Make a list or dict hold what it held, unless it still does."""
+def refill(container: Any, contents: Any) -> None:
+    """Make a list, dict, set or deque hold what it held, unless it still does."""
     if isinstance(container, list):
         if len(container) != len(contents) or any(a is not b for a, b in zip(container, contents, strict=True)):
             container[:] = contents
-    elif list(container) != list(contents) or any(container[k] is not contents[k] for k in contents):
+    elif isinstance(container, dict):
+        if list(container) != list(contents) or any(container[k] is not contents[k] for k in contents):
+            container.clear()
+            container.update(contents)
+    else:
         container.clear()
-        container.update(contents)
+        container.extend(contents) if isinstance(container, deque) else container.update(contents)

@@ -26,7 +26,6 @@ from torch.nn.modules import module as nn_module
 from mlc.frontends.torch.captured_values import PLAIN, same_value
 from mlc.frontends.torch.guard_code import Checks
 from mlc.frontends.torch.owned import HOOKS, TABLES, Owned, class_names, contents, owned
-from mlc.frontends.torch.places import Places
 
 _WIDTH = 1000
 _MISSING: Any = object()
@@ -39,7 +38,7 @@ class Steady:
     def __init__(self, model: object) -> None:
         self._mine = mine = owned(model)
         self._slots = {(id(table), key): table[key] for table, key in mine.slots}
-        self._containers = {id(c): (c, _items(c)) for c in mine.containers}
+        self._containers = {id(c): (c, _items(c)) for _, c in mine.containers}
 
     def slot(self, table: dict[str, Any], key: str) -> bool:
         """Whether this slot holds what it held, or a plain value."""
@@ -147,7 +146,7 @@ def _checks(mine: Owned, used: Sequence[torch.Tensor], steady: Steady | None) ->
                 slot(table, key)
     for table, key in _slots(mine, wanted, steady):
         slot(table, key)
-    for container in mine.containers:
+    for _, container in mine.containers:
         if len(container) <= _WIDTH and (steady is None or steady.container(container)):
             checks.size(container)
             if isinstance(container, set):
@@ -220,7 +219,7 @@ def _named(cls: type, names: Iterable[str]) -> frozenset[str]:
 
 def _own_hooks(hooks: dict[int, Any]) -> list[Callable[..., Any]]:
     """Hooks for all modules, other than those of a capture that runs in another thread."""
-    return [h for h in list(hooks.values()) if not isinstance(getattr(h, "__self__", None), Places)]
+    return [h for h in list(hooks.values()) if not str(getattr(h, "__module__", "")).startswith("mlc.frontends")]
 
 
 def _version(tensor: torch.Tensor) -> int | None:
