@@ -3,7 +3,7 @@
 acts = []; lin.register_forward_hook(lambda m, args, out: acts.append(out))
 -->  keeps a tensor in 'acts', by the forward hook '<lambda>' of 'lin'
 
-They are taken back out. What no input or weight decides may stay, as the plain tensor that eager would have left: the
+They are taken back out. What no input decides may stay, as the plain tensor that eager would have left: the
 table of positions that a function keeps in a dict. What a module keeps in its attributes is `state.py`'s.
 """
 
@@ -28,8 +28,8 @@ from mlc.frontends.torch.functional import is_wrapped, unwrap
 from mlc.frontends.torch.owned import HOOKS, owned
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import KEEPS_STATE, Problems
-from mlc.frontends.torch.recorder import Origin, Recorder
-from mlc.frontends.torch.state import refill
+from mlc.frontends.torch.recorder import Recorder
+from mlc.frontends.torch.state import refill, unwrap_all
 
 _HOOK = "return the tensor from forward, or remove the hook before compiling (handle.remove())"
 _KINDS: dict[str, str] = dict(zip(HOOKS, ("forward hook", "forward pre-hook"), strict=True))
@@ -109,7 +109,7 @@ class Leaks:
             if any([self._report(t, f"in '{name}'", recorder, problems) for t in found]):
                 refill(container, before)
             elif found:
-                _replace(container)
+                unwrap_all(container)
             elif not _is_same(container, before):
                 changed.append(name)
         if all(isinstance(v, torch.Tensor) or is_constant(v) for v in outputs):  # none in places of their own
@@ -127,7 +127,7 @@ class Leaks:
                 if self._report(tensor, "in a list or dict", recorder, problems):
                     _remove(holder, tensor)
                 else:
-                    _replace(holder)
+                    unwrap_all(holder)
 
     def _held(self, expected: set[int], own: list[Any]) -> tuple[torch.Tensor, ...]:
         """Tensors that somebody else still holds."""
@@ -142,7 +142,7 @@ class Leaks:
 
     def _report(self, tensor: torch.Tensor, where: str, recorder: Recorder, problems: Problems) -> bool:
         """Report a tensor that was left; False where it is the same at every call."""
-        if recorder.entry(unwrap(tensor)).origin is Origin.MADE:
+        if not recorder.depends_on_inputs(unwrap(tensor)):
             return False
         for ref, what, location in self._hooked:
             if ref() is tensor:
@@ -160,14 +160,6 @@ def _values(container: Any) -> list[Any]:
 def _is_same(container: Any, before: Any) -> bool:
     now, then = (([*c, *c.values()] if isinstance(c, dict) else [*c]) for c in (container, before))
     return len(now) == len(then) and all(map(is_, now, then))
-
-
-def _replace(container: Any) -> None:
-    """The plain tensors in the place of their wrappers."""
-    if isinstance(container, dict):
-        container.update({k: unwrap(v) for k, v in container.items() if is_wrapped(v)})
-    elif isinstance(container, list):
-        container[:] = map(unwrap, container)
 
 
 def _remove(container: Any, tensor: torch.Tensor) -> None:

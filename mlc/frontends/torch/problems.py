@@ -19,6 +19,12 @@ READS_VALUE = (
     "keep the value in tensors (torch.where, torch.index_select, masks) or compute it before the call and pass it "
     "as a Python number"
 )
+DATA_SIZE = (
+    "keep sizes fixed (torch.where or a product with the mask in place of x[mask], topk(k) in place of nonzero), or "
+    "compute it before the call"
+)
+PRINTS = "leave it out, or print only `if not torch.compiler.is_compiling()`"
+CONTROL_FLOW = "compute both branches and choose with torch.where, or branch in Python outside of the model"
 RANDOM = "call model.eval() before compiling, or draw the numbers outside and pass them as inputs"
 KEEPS_STATE = "register it with register_buffer(), or return it and pass it back in"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
-from mlc.frontends.torch.problems import READS_VALUE
+from mlc.frontends.torch.problems import PRINTS, READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
 _AS_MEMORY = {
@@ -56,7 +56,10 @@ class PythonReads(TorchFunctionMode):
         if handler is not None:
             result = handler(self, func, args, kwargs)
         elif name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
-            self._refuse(f"uses Tensor.{name}")
+            shown = name in ("__repr__", "__format__")
+            what = f"prints or formats a tensor (Tensor.{name})" if shown else f"uses Tensor.{name}"
+            recorder = self.recorder
+            recorder.problems.fail(what, recorder.places.here(), PRINTS if shown else READS_VALUE)
         else:
             result = func(*args, **kwargs)
             result = wrap(result) if _made_of_weights(result, args, kwargs) else result
@@ -73,10 +76,6 @@ class PythonReads(TorchFunctionMode):
         elif entry.origin is Origin.STATE:
             recorder.values_read.add(id(tensor))
         return tensor
-
-    def _refuse(self, what: str) -> NoReturn:
-        recorder = self.recorder
-        recorder.problems.fail(what, recorder.places.here(), READS_VALUE)
 
 
 def _made_of_weights(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +18,11 @@ from torch.utils import _pytree as pytree
 from xdsl.dialects.builtin import UNKNOWN_LOC
 from xdsl.ir import Block
 
-from mlc.errors import ExecutionError, MlcError, UnsupportedError
+from mlc.errors import MlcError, UnsupportedError
 from mlc.frontends.torch.arguments import (
     check_call,
     check_initialised,
     check_leaves,
-    describe_signature,
     describe_value,
     leaf_names,
 )
@@ -39,6 +36,7 @@ from mlc.frontends.torch.captured import (
     ValueGuard,
 )
 from mlc.frontends.torch.emit import Emitter, tensor_type
+from mlc.frontends.torch.failures import failure
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.nn_transformer import masks_unread
@@ -91,7 +89,11 @@ class _Capture:
                 self.recorder.add_input(tensor, self.block.insert_arg(tensor_type(tensor), len(self.block.args)))
                 wrappers[i] = wrap(tensor)
             wrapped = [wrappers.get(i, v) for i, v in enumerate(leaves)]
-            out_leaves, out_spec, inner = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
+            ended = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
+        if isinstance(ended, Exception):
+            args, kwargs = pytree.tree_unflatten(leaves, in_spec)
+            raise failure(self.model, args, kwargs, self.given, ended)
+        out_leaves, out_spec, inner = ended
         if not self.block.args and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
             self.problems.fail("neither takes nor returns a tensor", UNKNOWN_LOC, "call it without compiling")
         recording = Recording(
@@ -113,8 +115,8 @@ class _Capture:
 
     def _run_model(
         self, tree: Any, wrappers: dict[int, torch.Tensor]
-    ) -> tuple[list[Any], pytree.TreeSpec, dict[int, torch.Tensor]]:
-        """Run it; returns the output leaves unwrapped, their structure, and the inputs' final tensors."""
+    ) -> tuple[list[Any], pytree.TreeSpec, dict[int, torch.Tensor]] | Exception:
+        """Run it; returns the output leaves unwrapped, their structure, and the inputs' final tensors, or its error."""
         args, kwargs = tree
         try:
             with functionalization(), self.watch.wrapping(), self.leaks.taken_back(), self.recorder:
@@ -129,7 +131,7 @@ class _Capture:
                 found = [Alias(by_wrapper[id(v)]) if id(v) in by_wrapper else unwrap(v) for v in leaves]
                 finals = self.watch.finals()
                 self.buffers = [(b, b, unwrap(final)) for b, final in finals]
-                changed = self.watch.check(self.problems, UNKNOWN_LOC)
+                changed = self.watch.check(self.recorder, UNKNOWN_LOC)
                 if not self.problems.found:
                     own = [*wrappers.values(), *(final for _, final in finals)]
                     changed += self.leaks.check(own, leaves, self.recorder, self.problems)
@@ -137,48 +139,12 @@ class _Capture:
             raise
         except Exception as error:
             self.problems.raise_if_any()
-            raise self._model_failed(error) from error
+            return error
         self.problems.raise_if_any()
         if changed:
             names = ", ".join(dict.fromkeys(changed))
             warnings.warn(f"forward changes Python values ({names}): compiled calls will not repeat that", stacklevel=2)
         return found, spec, inner
-
-    def _model_failed(self, error: Exception) -> MlcError:
-        file, line = self.places.line_of(error)
-        where = f"{file}:{line}" if file else None
-        text = str(error).strip().split("\n")[0]
-        if "functional tensor" in text:
-            return UnsupportedError(
-                f"this model changes a tensor in place that is neither an input nor a buffer ({text})",
-                where=where,
-                hint="register it with register_buffer(), or compute a new tensor",
-            )
-        if isinstance(error, RuntimeError) and ("does not require grad" in text or "requires grad" in text):
-            return UnsupportedError(
-                f"this model needs autograd inside forward ({text})", where=where, hint="compile the part without it"
-            )
-        if (operator := _control_flow(error)) is not None:
-            return UnsupportedError(
-                f"this model uses the control-flow op '{operator}'",
-                where=where,
-                hint="compute both branches and choose with torch.where, or branch in Python outside of the model",
-            )
-        return ExecutionError(
-            f"the model itself failed on ({self.given}): {type(error).__name__}: {text}",
-            where=where,
-            expected=f"arguments that fit {describe_signature(self.model)}",
-            hint="run model(*inputs) without mlc; if that works, please report this",
-        )
-
-
-def _control_flow(error: BaseException) -> str | None:
-    """The higher-order operator inside of which a run failed."""
-    for frame in traceback.extract_tb(error.__traceback__):
-        path = Path(frame.filename)
-        if path.parent.name == "_higher_order_ops" and path.parents[1].name == "torch":
-            return path.stem
-    return None
 
 
 def _guard(value: Any, name: str) -> Guard:

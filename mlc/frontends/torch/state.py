@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from xdsl.dialects.builtin import LocationAttr
 
-from mlc.frontends.torch.functional import is_wrapped, wrap
+from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.owned import TABLES, owned
-from mlc.frontends.torch.problems import KEEPS_STATE, Problems
+from mlc.frontends.torch.problems import KEEPS_STATE
+from mlc.frontends.torch.recorder import Recorder
 
 
 def state_names(model: object) -> dict[int, str]:
@@ -78,14 +79,22 @@ class StateWatch:
                 found.setdefault(id(buffer), (buffer, now))
         return list(found.values())
 
-    def check(self, problems: Problems, location: LocationAttr) -> list[str]:
-        """Refuse tensors that the run left in attributes; the result names other attributes it set."""
+    def check(self, recorder: Recorder, location: LocationAttr) -> list[str]:
+        """Refuse tensors that the run left in attributes; the result names other attributes it set.
+
+        Those that no input decides stay there, as eager leaves them (`torch.nn.utils.weight_norm` keeps the weight).
+        """
+        problems = recorder.problems
         paths = {id(module): path for path, module in self._modules}
 
         def name(module: torch.nn.Module, key: str) -> str:
             return f"{paths[id(module)]}.{key}" if paths[id(module)] else key
 
         for module, key in self._kept():
+            value = vars(module)[key]
+            if not any(recorder.depends_on_inputs(unwrap(t)) for t in _inside(key, value) if is_wrapped(t)):
+                vars(module)[key] = unwrap_all(value)
+                continue
             problems.add(f"keeps a tensor in the attribute '{name(module, key)}' during forward", location, KEEPS_STATE)
         changed: list[str] = []
         for (_, module), (before, contents) in zip(self._modules, self._before, strict=True):
@@ -106,10 +115,7 @@ class StateWatch:
         found: list[tuple[torch.nn.Module, str]] = []
         for _, module in self._modules:
             for key, value in vars(module).items():
-                inside = value if isinstance(value, list | tuple) else [value]
-                if isinstance(value, dict):
-                    inside = () if key in TABLES else list(value.values())
-                if any(map(is_wrapped, inside)):
+                if any(map(is_wrapped, _inside(key, value))):
                     found.append((module, key))
         return found
 
@@ -122,6 +128,24 @@ class StateWatch:
         vars(module)[key] = before[key]
         if key in contents:
             refill(before[key], contents[key])
+
+
+def _inside(key: str, value: Any) -> Sequence[Any]:
+    """What an attribute holds."""
+    if isinstance(value, dict):
+        return () if key in TABLES else list(value.values())
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def unwrap_all(value: Any) -> Any:
+    """A list or dict with plain tensors in the place of wrappers, the same one; a tuple or tensor of them anew."""
+    if isinstance(value, dict):
+        value.update({k: unwrap(v) for k, v in value.items() if is_wrapped(v)})
+    elif isinstance(value, list):
+        value[:] = map(unwrap, value)
+    elif isinstance(value, tuple):
+        return tuple(map(unwrap, value)) if type(value) is tuple else value
+    return unwrap(value)
 
 
 def refill(container: Any, contents: Any) -> None:
