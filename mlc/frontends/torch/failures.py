@@ -31,13 +31,8 @@ _LIMITS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def failure(
-    model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], given: str, error: Exception
-) -> MlcError:
-    """The error to raise for `error`, which a run under the recorder ended with; `given` describes the arguments.
-
-    Where nothing explains it, the model is run once more without the recorder: that settles whose fault it is.
-    """
+def limit_of(error: Exception) -> UnsupportedError | None:
+    """What no capture can do, where that is what a run ended with."""
     file, line = line_of(error)
     where = f"{file}:{line}" if file else None
     text = _first_line(error)
@@ -46,6 +41,17 @@ def failure(
             return UnsupportedError(f"this model {what} ({text})", where=where, hint=way)
     if (operator := _control_flow(error)) is not None:
         return UnsupportedError(f"this model uses the control-flow op '{operator}'", where=where, hint=CONTROL_FLOW)
+    return None
+
+
+def failure(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], given: str, error: Exception
+) -> MlcError:
+    """The error to raise for `error`, which a run under the recorder ended with; `given` describes the arguments.
+
+    The model is run once more without the recorder: that settles whose fault it is.
+    """
+    file, line = line_of(error)
     if not raised_by_hand(error):
         try:
             model(*args, **kwargs)
@@ -53,8 +59,9 @@ def failure(
             error = eager
         else:
             return UnsupportedError(
-                f"this model runs in eager on ({given}), but recording it failed: {type(error).__name__}: {text}",
-                where=where,
+                f"this model runs in eager on ({given}), but recording it failed: "
+                f"{type(error).__name__}: {_first_line(error)}",
+                where=f"{file}:{line}" if file else None,
                 hint="please report this; compile the parts of the model around that line",
             )
     file, line = line_of(error)

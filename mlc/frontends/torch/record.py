@@ -36,7 +36,7 @@ from mlc.frontends.torch.captured import (
     ValueGuard,
 )
 from mlc.frontends.torch.emit import Emitter, tensor_type
-from mlc.frontends.torch.failures import failure
+from mlc.frontends.torch.failures import failure, limit_of
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.nn_transformer import masks_unread
@@ -51,14 +51,38 @@ from mlc.ir.context import MlcContext
 
 def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
     """Run `model` once on real inputs and record it; weights go to `ctx.resources`."""
-    return _Capture(model, ctx).run(tuple(args), dict(kwargs))
+    known = set(ctx.resources)
+    try:
+        return _Capture(model, ctx, compiling=True).run(tuple(args), dict(kwargs))
+    except _RunFailed as failed:
+        if (limit := limit_of(failed.error)) is not None:
+            raise limit from failed.error
+        for name in set(ctx.resources) - known:
+            ctx.resources.drop(name)
+        try:
+            return _Capture(model, ctx, compiling=False).run(tuple(args), dict(kwargs))
+        except (_RunFailed, MlcError):
+            told = failure(model, failed.args_given, failed.kwargs_given, failed.given, failed.error)
+    raise told
+
+
+class _RunFailed(Exception):
+    """The model raised `error` when it was run; `given` describes the arguments."""
+
+    def __init__(self, error: Exception, given: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(given)
+        self.error = error
+        self.given = given
+        self.args_given = args
+        self.kwargs_given = kwargs
 
 
 class _Capture:
-    """One capture, step by step."""
+    """One capture, step by step. `compiling`: what libraries are told that ask whether they are being compiled."""
 
-    def __init__(self, model: Callable[..., Any], ctx: MlcContext) -> None:
+    def __init__(self, model: Callable[..., Any], ctx: MlcContext, *, compiling: bool) -> None:
         self.model = model
+        self.compiling = compiling
         self.block = Block()
         self.places = Places(model)
         self.problems = Problems()
@@ -81,7 +105,7 @@ class _Capture:
         leaves = [from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for v in leaves]
         guards = tuple(map(_guard, leaves, names))
         self.given = ", ".join(f"{n}: {describe_value(v)}" for n, v in zip(names, leaves, strict=True))
-        with _recording_settings():
+        with _recording_settings(self.compiling):
             leaves = [v.clone() if isinstance(v, torch.Tensor) and v.is_inference() else v for v in leaves]
             given = {i: v for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)}
             wrappers: dict[int, torch.Tensor] = {}
@@ -91,8 +115,7 @@ class _Capture:
             wrapped = [wrappers.get(i, v) for i, v in enumerate(leaves)]
             ended = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
         if isinstance(ended, Exception):
-            args, kwargs = pytree.tree_unflatten(leaves, in_spec)
-            raise failure(self.model, args, kwargs, self.given, ended)
+            raise _RunFailed(ended, self.given, *pytree.tree_unflatten(leaves, in_spec)) from ended
         out_leaves, out_spec, inner = ended
         if not self.block.args and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
             self.problems.fail("neither takes nor returns a tensor", UNKNOWN_LOC, "call it without compiling")
@@ -164,21 +187,22 @@ def _refuse_scripted(model: object) -> None:
 
 
 @contextlib.contextmanager
-def _recording_settings() -> Iterator[None]:
+def _recording_settings(compiling: bool) -> Iterator[None]:
     """No autograd, no fused encoder fast path, and an eye on Python's and numpy's random numbers.
 
-    `torch.compiler.is_compiling()` is true meanwhile: libraries ask it before they branch on a tensor's value
-    (transformers looks whether an attention mask masks anything), and take the way that needs no such look.
+    `torch.compiler.is_compiling()` is `compiling` meanwhile: libraries ask it before they branch on a tensor's value
+    (transformers looks whether an attention mask masks anything), and take the way that needs no such look. That way
+    is broken in some models (T5's relatives without a mask), so a run that fails is tried once more without.
     """
-    fast, compiling = torch.backends.mha.get_fastpath_enabled(), torch.compiler._is_compiling_flag
+    fast, flag = torch.backends.mha.get_fastpath_enabled(), torch.compiler._is_compiling_flag
     torch.backends.mha.set_fastpath_enabled(False)
-    torch.compiler._is_compiling_flag = True
+    torch.compiler._is_compiling_flag = compiling
     python, legacy = random.getstate(), _numpy_random_state()
     try:
         with below_autograd():
             yield
     finally:
-        torch.compiler._is_compiling_flag = compiling
+        torch.compiler._is_compiling_flag = flag
         torch.backends.mha.set_fastpath_enabled(fast)
     if random.getstate() != python or _numpy_random_state() != legacy:
         warnings.warn(
