@@ -24,7 +24,10 @@ DATA_SIZE = (
     "compute it before the call"
 )
 PRINTS = "leave it out, or print only `if not torch.compiler.is_compiling()`"
-CONTROL_FLOW = "compute both branches and choose with torch.where, or branch in Python outside of the model"
+CONTROL_FLOW = (
+    "torch.cond works; write a loop as a Python loop of a fixed number of steps (torch.where keeps what is done), or "
+    "run it outside of the model"
+)
 RANDOM = "call model.eval() before compiling, or draw the numbers outside and pass them as inputs"
 KEEPS_STATE = "register it with register_buffer(), or return it and pass it back in"
 

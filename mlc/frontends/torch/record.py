@@ -35,6 +35,7 @@ from mlc.frontends.torch.captured import (
     TensorGuard,
     ValueGuard,
 )
+from mlc.frontends.torch.control_flow import both_branches
 from mlc.frontends.torch.emit import Emitter, tensor_type
 from mlc.frontends.torch.failures import failure, limit_of
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
@@ -145,7 +146,8 @@ class _Capture:
             with functionalization(), self.watch.wrapping(), self.leaks.taken_back(), self.recorder:
                 reads = PythonReads(self.recorder, self.leaks)
                 masks = masks_unread(self.recorder, gradients=self.gradients)
-                with reads, masks, self.places.following(), self.leaks.following():
+                branches = both_branches(lambda what, way: self.problems.fail(what, self.places.here(), way))
+                with reads, masks, branches, self.places.following(), self.leaks.following():
                     out = self.model(*args, **kwargs)
                 leaves, spec = pytree.tree_flatten(out)
                 del out
