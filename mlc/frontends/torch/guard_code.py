@@ -4,9 +4,9 @@
 
     def holds():
         try:
-            if not (w0._version == 1 and p0() == 94110 and c0["weight"] is h0): return False
+            if not (w0._version == 1 and p0() == 94110 and s0.value == 7 and c0["weight"] is h0): return False
             if not (c1["scale"] is h1): return equal(globals())
-        except (AttributeError, IndexError, KeyError, ValueError): return False
+        except (AttributeError, IndexError, KeyError, RuntimeError, ValueError): return False
         return True
 
 `equal` looks whether what is another object has the same value: it may then replace the expected one.
@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CellType
 from typing import Any
 
@@ -32,12 +32,13 @@ class Checks:
         self._soft: list[str] = []
         self._names: dict[tuple[str, int], str] = {}
 
-    def weight(self, tensor: torch.Tensor) -> None:
-        """Neither changed in place nor given other memory."""
+    def weight(self, tensor: torch.Tensor, samples: Sequence[Any]) -> None:
+        """Neither changed in place nor given other memory, as far as its version, address and samples tell."""
         if not tensor.is_inference():
             self._hard.append(f"{self._name('w', tensor)}._version == {tensor._version}")
         address = tensor.data_ptr
         self._hard.append(f"{self._put('p', address)}() == {address()}")
+        self._hard += [f"{self._put('s', sample)}.value == {sample.value}" for sample in samples]
 
     def slot(self, container: Any, key: Any, *, soft: bool) -> str:
         """An item of a dict or list is this very object; the result says where in `space` that object is."""
@@ -75,7 +76,7 @@ class Checks:
         for at in range(0, len(self._soft), _AT_ONCE):
             lines.append(f"        if not ({' and '.join(self._soft[at : at + _AT_ONCE])}):")
             lines.append("            return equal(globals())")
-        lines += ["    except (AttributeError, IndexError, KeyError, ValueError):", "        return False"]
+        lines += ["    except (AttributeError, IndexError, KeyError, RuntimeError, ValueError):", "        return False"]
         lines += ["    return True"]
         self.space["equal"] = equal
         exec(compile("\n".join(lines), "<mlc guard>", "exec"), self.space)

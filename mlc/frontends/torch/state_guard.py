@@ -1,12 +1,13 @@
 """What must be as it was at the capture for compiled code to be right: checked at every call, so written out as code.
 
 Weights are constants of the compiled code and Python values are folded into it. Noticed are: a weight changed in place
-(its version), given other memory (`weight.data = t`: its address) or replaced; submodules, parameters and buffers that
-are added, removed or put where None was; train() and eval(); another class of a module, other methods; attributes that
-the code of the model's classes names, and what lists, dicts and objects in them hold; forward hooks; and, of functions
-(hooks and methods are some), their code, what their closures and the globals they name hold.
-Not noticed: writes that bypass the version counter (`weight.data.mul_()`, a numpy view), what an array in an attribute
-holds, items of containers with more than `_WIDTH` of them, and what belongs to installed packages.
+(its version, two samples of it), given other memory (`weight.data = t`: its address) or replaced; submodules,
+parameters and buffers that are added, removed or put where None was; train() and eval(); another class of a module,
+other methods; attributes that the code of the model's classes names, and what lists, dicts and objects in them hold;
+forward hooks; and, of functions (hooks and methods are some), their code, what their closures and the globals they name
+hold.
+Not noticed: writes to a part of a weight that bypass the version counter (`weight.data[0] = 0`, a numpy view), what an
+array in an attribute holds, containers of more than `_WIDTH` items, and what belongs to installed packages.
 
 A call compares identities (`guard_code.py`). Where that of a plain value differs, its value is compared.
 """
@@ -26,6 +27,7 @@ from torch.nn.modules import module as nn_module
 from mlc.frontends.torch.captured_values import PLAIN, same_value
 from mlc.frontends.torch.guard_code import Checks
 from mlc.frontends.torch.owned import HOOKS, TABLES, Owned, class_names, contents, owned
+from mlc.frontends.torch.samples import samples
 
 _WIDTH = 1000
 _MISSING: Any = object()
@@ -97,11 +99,36 @@ class _Soft:
 
 
 @dataclass(frozen=True)
-class StateGuard:
-    """See the module. `weights`: tensors whose values were used, their versions and addresses; `places`: where modules
-    hold them; `holds`: whether nothing changed, at some 50 ns for each thing that might."""
+class _Weight:
+    """A tensor whose values were used, and what tells of changes."""
 
-    weights: Sequence[tuple[torch.Tensor, int | None, int]]
+    tensor: torch.Tensor
+    version: int | None
+    address: int
+    samples: Sequence[Any]
+    values: Sequence[int]
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> _Weight:
+        found = samples(tensor)
+        return cls(tensor, _version(tensor), tensor.data_ptr(), found, [s.value for s in found])
+
+    def is_same(self) -> bool:
+        return (
+            _version(self.tensor) == self.version
+            and self.tensor.data_ptr() == self.address
+            and [s.value for s in self.samples] == self.values
+        )
+
+
+@dataclass(frozen=True)
+class StateGuard:
+    """See the module. `weights`: the tensors whose values were used; `places`: where modules hold them.
+
+    `holds`: whether nothing changed, at some 50 ns for each thing that might.
+    """
+
+    weights: Sequence[_Weight]
     places: Sequence[tuple[dict[str, Any], str, torch.Tensor]]
     holds: Callable[[], bool]
 
@@ -112,23 +139,23 @@ class StateGuard:
         wanted = {id(t) for t in used}
         modules = [module for _, module in mine.modules]
         tables = [(table, key) for m in modules for table in (*_tables(m), vars(m)) for key in table]
+        weights = [_Weight.of(t) for t in used]
         return cls(
-            [(t, _version(t), t.data_ptr()) for t in used],
+            weights,
             [(table, key, table[key]) for table, key in tables if id(table[key]) in wanted],
-            _checks(mine, used, steady),
+            _checks(mine, weights, steady),
         )
 
     def is_stale(self) -> bool:
         """Whether a weight changed or was replaced: no later call can use the capture again."""
-        return any(_version(t) != version or t.data_ptr() != address for t, version, address in self.weights) or any(
-            table.get(key) is not held for table, key, held in self.places
-        )
+        same = all(w.is_same() for w in self.weights)
+        return not same or any(table.get(key) is not held for table, key, held in self.places)
 
 
-def _checks(mine: Owned, used: Sequence[torch.Tensor], steady: Steady | None) -> Callable[[], bool]:
+def _checks(mine: Owned, weights: Sequence[_Weight], steady: Steady | None) -> Callable[[], bool]:
     checks = Checks()
     soft: list[_Slot] = []
-    wanted = {id(t) for t in used}
+    wanted = {id(w.tensor) for w in weights}
 
     def slot(container: Any, key: Any) -> None:
         is_plain = isinstance(container[key], PLAIN)
@@ -136,8 +163,8 @@ def _checks(mine: Owned, used: Sequence[torch.Tensor], steady: Steady | None) ->
         if is_plain:
             soft.append(_Slot(container, key, expected))
 
-    for tensor in used:
-        checks.weight(tensor)
+    for weight in weights:
+        checks.weight(weight.tensor, weight.samples)
     for _, module in mine.modules:
         checks.attribute(module, "__class__", type(module))
         for table in _tables(module):
