@@ -142,10 +142,25 @@ def bincount(c: Call, x: np.ndarray, weights: Any = None, minlength: int = 0) ->
     return np.bincount(x, weights, minlength)
 
 
+def _insertion_places(ordered: np.ndarray, x: Any, right: bool) -> np.ndarray:
+    """Binary search in the last dim, step by step as PyTorch's, which shows where the row is not in order; NaN goes
+    last. `ordered` has one row, or one for each row of `x`."""
+    x = np.asarray(x)
+    low = np.zeros(x.shape, np.int64)
+    high = np.full(x.shape, ordered.shape[-1], np.int64)
+    for _ in range(ordered.shape[-1].bit_length()):
+        middle = low + (high - low) // 2
+        at = np.minimum(middle, ordered.shape[-1] - 1)
+        edge = ordered[at] if ordered.ndim == 1 else np.take_along_axis(ordered, at, -1)
+        past = (low < high) & ~(edge > x if right else edge >= x)
+        low, high = np.where(past, middle + 1, low), np.where(past, high, np.minimum(middle, high))
+    return low
+
+
 @aten("bucketize.Tensor bucketize.Scalar")
 def bucketize(_c: Call, x: Any, boundaries: np.ndarray, _int32: bool = False, right: bool = False) -> Any:
     """How many boundaries lie before (or at, when `right`) each number."""
-    return np.searchsorted(boundaries, x, side="right" if right else "left")
+    return _insertion_places(boundaries, x, right)
 
 
 @aten("searchsorted.Tensor searchsorted.Scalar")
@@ -161,10 +176,4 @@ def searchsorted(
     """Where each number is to be inserted, in the row of the same place where there are several."""
     if sorter is not None:
         ordered = np.take_along_axis(ordered, sorter, -1)
-    how = "right" if right or side == "right" else "left"
-    if ordered.ndim == 1:
-        return np.searchsorted(ordered, x, side=how)
-    out = np.empty(x.shape, np.int64)
-    for row in np.ndindex(x.shape[:-1]):
-        out[row] = np.searchsorted(ordered[row], x[row], side=how)
-    return out
+    return _insertion_places(ordered, x, right or side == "right")

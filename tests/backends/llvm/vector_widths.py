@@ -32,7 +32,7 @@ def machines() -> dict[str, MachineModel]:
     arch = {name: m for name, m in PRESETS.items() if m.arch == host_machine().arch}
     wide = PRESETS["x86-64-avx512"]
     more = {"avx512bf16": ("f16c", "avx512bf16"), "avx512fp16": ("f16c", "avx512bf16", "avx512fp16")}
-    return arch | {name: replace(wide, name=name, features=(*wide.features, *extra)) for name, extra in more.items()}
+    return arch | {name: replace(wide, features=(*wide.features, *extra)) for name, extra in more.items()}
 
 
 def casts(t: str) -> Iterator[tuple[str, str]]:
