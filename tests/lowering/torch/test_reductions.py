@@ -159,3 +159,18 @@ EXACT: list[tuple[str, tuple[Any, ...]]] = [
 @pytest.mark.parametrize(("name", "args"), EXACT, ids=[f"{i}-{n}" for i, (n, _) in enumerate(EXACT)])
 def test_exact(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (4, 3), (2, 3, 2)])
+@pytest.mark.parametrize("name", ["cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"])
+def test_running_results_of_any_size(name: str, shape: tuple[int, ...], dynamic: bool):
+    """Nothing is read of an empty row, known to be empty or not."""
+    for dim in range(len(shape)):
+        check(f"aten.{name}", torch.randn(shape), dim, dynamic=dynamic, reassociates=name == "logcumsumexp")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_running_sums_are_held_in_a_wider_type(name: str, dtype: torch.dtype):
+    check(f"aten.{name}", (torch.rand(2, 100) + 0.5).to(dtype), 1)
