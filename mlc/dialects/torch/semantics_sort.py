@@ -75,8 +75,13 @@ def median(_c: Call, x: np.ndarray) -> Any:
     """The lower median of all elements; NaN if there is one."""
     flat = np.sort(x.reshape(-1))
     if flat.size == 0:
-        return np.asarray(math.nan)
+        return _nan_as(x)
     return flat[-1] if is_float(x) and np.isnan(flat[-1]) else flat[(flat.size - 1) // 2]
+
+
+def _nan_as(x: np.ndarray) -> np.ndarray:
+    """NaN in the dtype of `x`, converted by way of 32 bits at least, of which the smallest number is left."""
+    return np.asarray(np.iinfo(x.dtype).min if x.dtype in (np.int32, np.int64) else math.nan)
 
 
 @aten("median.dim")
@@ -89,7 +94,7 @@ def median_dim(_c: Call, x: np.ndarray, dim: int = -1, keepdim: bool = False) ->
 def nanmedian(_c: Call, x: np.ndarray) -> Any:
     """The lower median of all elements that are not NaN."""
     flat = x.reshape(-1)
-    return flat[_nanmedian_place(flat)] if flat.size else np.asarray(math.nan)
+    return flat[_nanmedian_place(flat)] if flat.size else _nan_as(x)
 
 
 @aten("nanmedian.dim")

@@ -56,6 +56,12 @@ def test_modes_and_medians():
     check("aten.kthvalue", torch.tensor([[3.0, 1.0, 2.0], [NAN, 1.0, 0.0]]), 2)
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.int32, torch.int16])
+@pytest.mark.parametrize("name", ["median", "nanmedian"])
+def test_the_median_of_nothing(name: str, dtype: torch.dtype):
+    check(f"aten.{name}", torch.zeros(0, dtype=dtype))
+
+
 @pytest.mark.parametrize("right", [False, True])
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_searches(right: bool, dynamic: bool):

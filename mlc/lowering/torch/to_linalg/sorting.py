@@ -10,12 +10,12 @@ from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
-from mlc.lowering.torch.to_linalg.dtypes import I64
+from mlc.lowering.torch.to_linalg.dtypes import I64, DType
 from mlc.lowering.torch.to_linalg.ordering import first_few, longest_run, merge_sorted
 from mlc.lowering.torch.to_linalg.reduction import reduce
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import elementwise
-from mlc.lowering.torch.to_linalg.tensor import Tensor
+from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
 from mlc.lowering.torch.to_linalg.view import drop_dims, sliced
 
 
@@ -75,12 +75,19 @@ def kthvalue(c: Conversion, x: Tensor, k: int, dim: int = -1, keepdim: bool = Fa
     return (found[0], found[1]) if keepdim else (drop_dims(found[0], [d]), drop_dims(found[1], [d]))
 
 
+def _nan_as(t: DType) -> Number:
+    """NaN converted to a dtype as `Tensor.to` does: through 32 bits at least, of which the smallest number is left."""
+    if t.is_float:
+        return math.nan
+    return t.limits()[0] if t.kind == "i" and t.bits >= 32 else t.is_bool
+
+
 def _median(c: Conversion, x: Tensor, d: int, keepdim: bool) -> tuple[Tensor, Tensor]:
     """The lower of two middle elements; a NaN anywhere in the row is the result."""
     total = x.shape[d]
     if total == 0:
         shape = tuple(1 if i == d else n for i, n in enumerate(x.shape) if keepdim or i != d)
-        return c.full(shape, x.dtype, math.nan if x.dtype.is_float else x.dtype.limits()[0]), c.full(shape, I64, 0)
+        return c.full(shape, x.dtype, _nan_as(x.dtype)), c.full(shape, I64, 0)
     values, indices = merge_sorted(c, x, d, descending=False)
     half = c.dims.floordiv(c.dims.sub(total, 1), 2)
     middle = [sliced(c, v, d, half, 1) for v in (values, indices)]
