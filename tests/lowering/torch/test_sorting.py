@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 from torch.export import Dim
 
 import mlc
+from mlc.errors import ExecutionError
 from tests.lowering.torch.single_op import check
 
 torch.manual_seed(0)
@@ -93,3 +96,24 @@ def test_native_code(dynamic: bool):
             torch.testing.assert_close(got, want, rtol=0, atol=0, equal_nan=True)
     forward = compiled.ir("kernels").split("func.func private")[0]
     assert "scf.for" not in forward
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: torch.median(x, 1).values, lambda x: torch.mode(x, 1).values, lambda x: torch.argmax(x, 1),
+        lambda x: torch.amax(x, 1), lambda x: torch.nanmedian(x, 1).values, lambda x: torch.aminmax(x, dim=1).min,
+    ],
+)  # fmt: skip
+def test_an_open_size_that_turns_out_empty(fn: Callable[[torch.Tensor], torch.Tensor]):
+    """Refused as by eager; nothing is read of the empty row."""
+
+    class Model(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return fn(x)
+
+    compiled = mlc.compile(Model(), (torch.randn(2, 4),), dynamic_shapes=({1: Dim("n", min=0, max=9)},))
+    x = torch.randn(2, 5)
+    assert torch.equal(compiled(x), fn(x))
+    with pytest.raises(ExecutionError, match="dimension 1 must have at least 1 elements"):
+        compiled(torch.zeros(2, 0))

@@ -59,6 +59,8 @@ def topk(
     if x.rank == 0:
         return x, c.full((), I64, 0)
     d = x.dim(dim)
+    if isinstance(k, int):
+        c.need(x, [d], k)
     if isinstance(k, int) and 0 < k <= _FEW:
         return first_few(c, x, d, k, descending=largest)
     values, indices = merge_sorted(c, x, d, descending=largest)
@@ -70,6 +72,7 @@ def kthvalue(c: Conversion, x: Tensor, k: int, dim: int = -1, keepdim: bool = Fa
     if x.rank == 0:
         return x, c.full((), I64, 0)
     d = x.dim(dim)
+    c.need(x, [d], k)
     values, indices = merge_sorted(c, x, d, descending=False)
     found = [sliced(c, v, d, k - 1, 1) for v in (values, indices)]
     return (found[0], found[1]) if keepdim else (drop_dims(found[0], [d]), drop_dims(found[1], [d]))
@@ -88,6 +91,7 @@ def _median(c: Conversion, x: Tensor, d: int, keepdim: bool) -> tuple[Tensor, Te
     if total == 0:
         shape = tuple(1 if i == d else n for i, n in enumerate(x.shape) if keepdim or i != d)
         return c.full(shape, x.dtype, _nan_as(x.dtype)), c.full(shape, I64, 0)
+    c.need(x, [d])
     values, indices = merge_sorted(c, x, d, descending=False)
     half = c.dims.floordiv(c.dims.sub(total, 1), 2)
     middle = [sliced(c, v, d, half, 1) for v in (values, indices)]
@@ -112,6 +116,7 @@ def _nanmedian(c: Conversion, x: Tensor, d: int, keepdim: bool) -> tuple[Tensor,
     t = x.dtype
     if not t.is_float or x.shape[d] == 0:
         return _median(c, x, d, keepdim)
+    c.need(x, [d])
     values, indices = merge_sorted(c, x, d, descending=False)
 
     def number(b: Body, v: SSAValue, acc: SSAValue) -> SSAValue:
@@ -176,5 +181,6 @@ def mode(c: Conversion, x: Tensor, dim: int = -1, keepdim: bool = False) -> tupl
     if x.rank == 0:
         return x, c.full((), I64, 0)
     d = x.dim(dim)
+    c.need(x, [d])
     found = longest_run(c, *merge_sorted(c, x, d, descending=False), d)
     return found if keepdim else (drop_dims(found[0], [d]), drop_dims(found[1], [d]))
