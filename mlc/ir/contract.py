@@ -41,7 +41,16 @@ class WithinBound:
     reason: str
 
 
-Equality = Bitwise | Reassociates | WithinUlp | WithinBound
+@dataclass(frozen=True)
+class Narrows:
+    """Some values are rounded to floats of `bits` bits: error at most the running bound that counts those roundings.
+    What the narrow type represents exactly stays as it was; `reason` says which values."""
+
+    bits: int
+    reason: str
+
+
+Equality = Bitwise | Reassociates | WithinUlp | WithinBound | Narrows
 
 
 @dataclass(frozen=True, kw_only=True)

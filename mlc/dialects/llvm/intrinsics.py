@@ -24,6 +24,9 @@ from xdsl.irdl import (
 )
 from xdsl.traits import Pure
 
+DOT_BF16 = "llvm.x86.avx512bf16.dpbf16ps.{bits}"
+"""Called by `llvm.call_intrinsic`, as upstream does; of one target, which must have the feature `avx512bf16`."""
+
 _FORMAT = "`(` operands `)` attr-dict `:` functional-type(operands, results)"
 
 UNARY_FLOAT = (

@@ -11,7 +11,7 @@ per lane.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerType
@@ -50,7 +50,11 @@ def make_plan(nest: Nest, target: Target) -> Plan:
         raise Refusal("a loop that never runs")
     width = target.lanes(max(_bits(a.element_type) for a in nest.accesses()))
     plan = Plan(width)
-    _choose_lanes(nest, plan)
+    if any(s.dot is not None for s in nest.stages):
+        plan.lanes_dim = _dot_lanes(nest, width)
+        target = replace(target, broadcast_load=False)  # a group is loaded by an instruction of its own
+    else:
+        _choose_lanes(nest, plan)
     heavy = max(range(len(nest.stages)), key=lambda i: _trip(nest, nest.stages[i]))
     stage = nest.stages[heavy]
     if plan.lanes_dim is not None:
@@ -61,6 +65,16 @@ def make_plan(nest: Nest, target: Target) -> Plan:
     else:
         _tile_rows(nest, plan, stage, plan.stage_lanes.get(heavy))
     return plan
+
+
+def _dot_lanes(nest: Nest, width: int) -> int:
+    """The outer dim along which every dot product of the nest reads whole vectors of groups."""
+    for dim in nest.outer:
+        extent = nest.space.static(dim)
+        wide = [s.ins[s.dot] for s in nest.stages if s.dot is not None]
+        if extent is not None and extent % width == 0 and all(isinstance(a, Access) and a.contiguous(dim) for a in wide):
+            return dim
+    raise Refusal("dot products whose lanes are not a loop of the whole nest")
 
 
 def _bits(kind: Attribute) -> int:
@@ -91,7 +105,8 @@ def _trip(nest: Nest, stage: Stage) -> int:
 
 def _scattered(stage: Stage, dim: int) -> int:
     """Accesses that are neither contiguous nor constant along `dim`."""
-    return sum(a.coeff(dim) not in (ZERO, ONE) for a in stage.accesses()) + 3 * scattered_tables(stage, dim)
+    scattered = sum(a.coeff(dim) != ZERO and not a.contiguous(dim) for a in stage.accesses())
+    return scattered + 3 * scattered_tables(stage, dim)
 
 
 def _choose_lanes(nest: Nest, plan: Plan) -> None:
@@ -344,7 +359,7 @@ def _tile_rows(nest: Nest, plan: Plan, stage: Stage, lanes: int | None) -> None:
 def reduction_order(nest: Nest, plan: Plan, group: list[Stage], dims: list[int]) -> list[int]:
     """Private dims, outermost first, so that the operand loaded as vectors is read in the order it lies."""
     accesses = [a for s in group for a in s.accesses()]
-    vectors = [a for a in accesses if plan.lanes_dim is not None and a.coeff(plan.lanes_dim) == ONE] or accesses
+    vectors = [a for a in accesses if plan.lanes_dim is not None and a.contiguous(plan.lanes_dim)] or accesses
     main = max(vectors, key=lambda a: sum(a.coeff(d) != ZERO for d in dims))
     if any(main.coeff(d).symbols for d in dims):
         return dims
