@@ -48,8 +48,8 @@ class LinalgPackMatmul(MlcPass):
         level_in="linalg",
         level_out="linalg",
         preserves=Bitwise(),
-        profile="linalg-products",
-        options=({"block": 16}, {"block": 8, "interleave": 2}, {"block": 4, "interleave": 0}),
+        profile="linalg-packing",
+        options=({"block": 16, "interleave": 2}, {"block": 8, "interleave": 2}, {"block": 4}),
         establishes=("products with constant weights read packed panels",),
         nests=True,
         rules={

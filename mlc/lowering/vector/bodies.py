@@ -175,7 +175,8 @@ def _steps(
 ) -> Generator[None, None, list[SSAValue]]:
     """Evaluates one op at a time."""
     if stage.dot is not None:
-        return [dot(em, stage, args)]
+        assert lanes is not None
+        return [dot(em, stage, args, lanes)]
     env = _Values(em, dict(zip(stage.block.args, args, strict=True)), lanes)
     fused = _fusable(stage) if stage.reduction else {}
     for op in stage.block.ops:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import BFloat16Type, Float32Type, VectorType
+from xdsl.dialects.builtin import BFloat16Type, Float32Type
 from xdsl.dialects.linalg.ops import YieldOp
 from xdsl.ir import Block, SSAValue
 
@@ -72,12 +72,9 @@ def _is_bf16_body(block: Block) -> bool:
     )
 
 
-def dot(em: Emitter, stage: Stage, args: Sequence[SSAValue]) -> SSAValue:
+def dot(em: Emitter, stage: Stage, args: Sequence[SSAValue], lanes: int) -> SSAValue:
     """The accumulators `args[2]` and, lane by lane, the dot product of a group of each factor."""
     assert stage.dot is not None
-    vector, scalar = args[stage.dot], args[1 - stage.dot]
-    acc = args[2]
-    assert isinstance(acc.type, VectorType)
-    repeated = em.repeat(scalar, acc.type.get_shape()[0])
-    return em.add(DotBF16Op.create(operands=[acc, repeated, vector], result_types=[acc.type]))
-
+    acc = em.broadcast(args[2], lanes)
+    repeated = em.repeat(args[1 - stage.dot], lanes)
+    return em.add(DotBF16Op.create(operands=[acc, repeated, args[stage.dot]], result_types=[acc.type]))

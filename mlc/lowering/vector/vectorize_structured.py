@@ -54,10 +54,9 @@ class VectorizeStructured(MlcPass):
         preserves=Reassociates("sums run in vector lanes and unrolled accumulators; products and sums contract to fma"),
         profile="memref-structured",
         options=(
-            {},
-            {"vector_bits": 256, "vector_registers": 16},
-            {"vector_bits": 128},
             {"dot_products": True},
+            {"vector_bits": 256, "vector_registers": 16, "dot_products": True},
+            {"vector_bits": 128},
         ),
         establishes=("structured ops it took are scf loops over vector ops",),
         nests=True,

@@ -1,0 +1,72 @@
+"""Products of bf16: on tensors as the pipeline makes them, and kernels whose root is a sum of products of
+bf16 that lie in pairs: what the vectoriser takes as dot products.
+
+Near misses: groups of another size, pairs that are not innermost, blocks that fill no vector, other element types.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from fuzz.generators.buffers import KernelGenerator, Operand
+from fuzz.generators.linalg import ALL_STEPS
+from fuzz.generators.linalg_witnesses import witnessed
+from fuzz.generators.staged import run
+from fuzz.generators.text import affine
+from fuzz.tape import Tape
+from mlc.ir.pipeline import make_pass
+from mlc.testing.program import Program
+
+_ROWS, _BLOCKS, _STEPS = (4, 1, 3, 11, 17, 2), (2, 1, 3), (3, 1, 2, 4, 8)
+
+
+class DotGenerator(KernelGenerator):
+    """One kernel; the root is always a dot product or a near miss."""
+
+    roots: ClassVar[tuple[str, ...]] = ("dot",)
+
+    def dot(self) -> Operand:
+        """Loops (m, n1, n0, k1, k0), in some order of the factors."""
+        tape = self.tape
+        self.features.append("dot")
+        self.element = "f32"
+        narrow = tape.pick(("bf16", "bf16", "bf16", "bf16", "bf16", "f16"))
+        m, n1, k1 = tape.pick(_ROWS), tape.pick(_BLOCKS), tape.pick(_STEPS)
+        n0 = tape.pick((16, 16, 16, 32, 8, 12))
+        k0 = tape.pick((2, 2, 2, 2, 2, 3))
+        x = self.argument((m, k1, k0), ["d0", "d3", "d4"], narrow)
+        panels, reads = (n1, k1, n0, k0), ["d1", "d3", "d2", "d4"]
+        if tape.chance(10):  # pairs that lie apart
+            panels, reads = (n1, k1, k0, n0), ["d1", "d3", "d4", "d2"]
+        w = self.argument(panels, reads, narrow)
+        o = self.argument((m, n1, n0), ["d0", "d1", "d2"])
+        self.fill(o, 0.0)
+        first, second = (w, x) if tape.chance(30) else (x, w)
+        c = self.out.counter
+        self.out.counter += 1
+        maps = ", ".join(affine(5, operand.exprs) for operand in (first, second, o))
+        kinds = ", ".join(f'"{k}"' for k in ("parallel",) * 3 + ("reduction",) * 2)
+        self.out.emit(
+            f"linalg.generic {{indexing_maps = [{maps}], iterator_types = [{kinds}]}}"
+            f" ins({first.name}, {second.name} : {first.type}, {second.type}) outs({o.name} : {o.type}) {{"
+        )
+        self.out.emit(f"^bb0(%a_{c}: {narrow}, %b_{c}: {narrow}, %acc_{c}: f32):")
+        self.out.depth += 1
+        a, b = (self.out.value(f"arith.extf {v} : {narrow} to f32") for v in (f"%a_{c}", f"%b_{c}"))
+        product = self.out.value(f"arith.mulf {a}, {b} : f32")
+        total = self.out.value(f"arith.addf %acc_{c}, {product} : f32")
+        self.out.emit(f"linalg.yield {total} : f32")
+        self.out.depth -= 1
+        self.out.emit("}")
+        return self.plain(o)
+
+
+def memref_dot_kernel(tape: Tape) -> Program:
+    """A dot product and its epilogues."""
+    return DotGenerator(tape).program()
+
+
+def demoted_products(tape: Tape) -> Program:
+    """Matrix products with constants, rounded to bf16."""
+    program = witnessed("linalg-pack-matmul", ALL_STEPS)(tape)
+    return run(program, [make_pass("linalg-demote-contraction-inputs", {"weights_only": tape.chance(30)})])
