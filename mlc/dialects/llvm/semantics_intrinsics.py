@@ -111,7 +111,7 @@ def call_intrinsic(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, llvm.CallIntrinsicOp)
     if op.intrin.data not in _DOT_BF16:
         fail(op, f"intrinsic '{op.intrin.data}' has no reference semantics")
-    return (dot_bf16(*args, op.operands[1].type, op.results[0].type, run),)
+    return (dot_bf16(op, args, run),)
 
 
 @semantics("llvm.fpext", "llvm.fptrunc")

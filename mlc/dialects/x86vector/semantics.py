@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xdsl.dialects.builtin import VectorType
-from xdsl.ir import Attribute, Operation
+from xdsl.ir import Operation
 
 from mlc.ir.semantics import Args, Results, Runner, semantics
 from mlc.ir.values import element_type
@@ -16,13 +15,14 @@ from mlc.ir.values import element_type
 
 @semantics("x86vector.avx512.dot")
 def dot(op: Operation, args: Args, run: Runner) -> Results:
-    return (dot_bf16(*args, op.operands[1].type, op.results[0].type, run),)
+    return (dot_bf16(op, args, run),)
 
 
-def dot_bf16(acc: Any, a: Any, b: Any, narrow: Attribute, wide: Attribute, run: Runner) -> Any:
+def dot_bf16(op: Operation, args: Args, run: Runner) -> Any:
     """Odd products first, then even ones, each added by a fused multiply-add in f32."""
-    assert isinstance(wide, VectorType)
-    x, y = (run.domain.convert(v, element_type(narrow), element_type(wide)) for v in (a, b))
+    acc, a, b = args
+    narrow, wide = element_type(op.operands[1].type), op.results[0].type
+    x, y = (run.domain.convert(v, narrow, element_type(wide)) for v in (a, b))
     for k in (1, 0):
         acc = run.domain.fma(x[..., k::2], y[..., k::2], acc, wide)
     return acc

@@ -146,7 +146,7 @@ class Body:
         self.block.add_op(op)
         return op
 
-    def op(self, cls: Callable[..., Operation], *operands: SSAValue) -> SSAValue:
+    def op(self, cls: Callable[..., Operation], *operands: SSAValue | Attribute) -> SSAValue:
         """`cls(*operands)` and its result."""
         return self.add(cls(*operands)).results[0]
 
