@@ -5,7 +5,7 @@ from __future__ import annotations
 from fuzz.generators.aliasing import aliasing_kernels
 from fuzz.generators.arith import scalar_function
 from fuzz.generators.buffers import memref_kernel
-from fuzz.generators.dot_products import demoted_products, memref_dot_kernel
+from fuzz.generators.dot_products import demoted_products, memref_dot_kernel, narrowed_products, quantised_products
 from fuzz.generators.functions import function_kernel
 from fuzz.generators.kernel_witnesses import kernel_witnesses, memref_copies
 from fuzz.generators.linalg import ALL_STEPS, CONSTANT_STEPS, ELEMENTWISE_STEPS, NAMED_STEPS, linalg, linalg_elementwise
@@ -62,7 +62,10 @@ PROFILES: dict[str, Generator] = {
     "linalg-winograd": linalg_winograd,
     "winograd": winograd,
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
-    "linalg-packing": mixed((1, witnessed("linalg-pack-matmul", ALL_STEPS)), (1, demoted_products)),
+    "linalg-packing": mixed(
+        (2, witnessed("linalg-pack-matmul", ALL_STEPS)), (3, demoted_products), (4, narrowed_products)
+    ),
+    "linalg-quantized": quantised_products,
     "linalg-images": witnessed("linalg-block-layouts", ALL_STEPS),
     "linalg-named": witnessed("linalg-decompose-named-ops", NAMED_STEPS),
     "linalg-constants": witnessed("linalg-hoist-constants", CONSTANT_STEPS),

@@ -34,6 +34,12 @@ PASSES: dict[str, str] = {
     "linalg-demote-contraction-inputs": (
         "mlc.lowering.linalg.linalg_demote_contraction_inputs:LinalgDemoteContractionInputs"
     ),
+    "linalg-quantize-contraction-inputs": (
+        "mlc.lowering.linalg.linalg_quantize_contraction_inputs:LinalgQuantizeContractionInputs"
+    ),
+    "linalg-narrow-integral-contractions": (
+        "mlc.lowering.linalg.linalg_narrow_integral_contractions:LinalgNarrowIntegralContractions"
+    ),
     "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",
     "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",
     "linalg-decompose-named-ops": "mlc.lowering.linalg.linalg_decompose_named_ops:LinalgDecomposeNamedOps",

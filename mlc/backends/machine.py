@@ -52,6 +52,11 @@ class MachineModel:
         """Whether an instruction adds pairs of bf16 products to full vectors of f32."""
         return "avx512bf16" in self.features and self.vector_bits == 512
 
+    @property
+    def dot_int8(self) -> bool:
+        """Whether an instruction adds four products, of unsigned and signed i8, to full vectors of i32."""
+        return "avx512vnni" in self.features and self.vector_bits == 512
+
 
 PRESETS: dict[str, MachineModel] = {
     m.name: m

@@ -43,8 +43,8 @@ class WithinBound:
 
 @dataclass(frozen=True)
 class Narrows:
-    """Some values are rounded to floats of `bits` bits: error at most the running bound that counts those roundings.
-    What the narrow type represents exactly stays as it was; `reason` says which values."""
+    """Some values are rounded to floats of `bits` bits, or for 8 to integers by `math.roundeven`: error at most the
+    running bound that counts those roundings. `reason` says which values."""
 
     bits: int
     reason: str

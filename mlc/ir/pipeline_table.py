@@ -54,6 +54,10 @@ MODULE_ROWS: tuple[Row, ...] = (
 PRECISION_ROWS: dict[str, tuple[Row, ...]] = {
     "float32": (),
     "bfloat16": (Row("linalg-demote-contraction-inputs", "linalg"),),
+    "int8": (
+        Row("linalg-quantize-contraction-inputs", "linalg"),
+        Row("linalg-narrow-integral-contractions", "linalg"),
+    ),
 }
 """Steps that `mlc.compile(precision=...)` adds, before the layouts are chosen."""
 
@@ -90,6 +94,10 @@ ORDER: tuple[Order, ...] = (
     Order("convert-tm-tensor-to-linalg", "linalg-demote-contraction-inputs", "products are known as linalg.matmul"),
     Order("linalg-demote-contraction-inputs", "linalg-block-layouts", "convolutions and products are known by name"),
     Order("linalg-demote-contraction-inputs", "linalg-pack-matmul", "panels hold the type that is multiplied"),
+    Order("convert-tm-tensor-to-linalg", "linalg-quantize-contraction-inputs", "products are known as linalg.matmul"),
+    Order("linalg-quantize-contraction-inputs", "linalg-narrow-integral-contractions", "it makes the integers"),
+    Order("linalg-narrow-integral-contractions", "linalg-block-layouts", "what made the integers is still whole"),
+    Order("linalg-narrow-integral-contractions", "linalg-pack-matmul", "panels hold the type that is multiplied"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-winograd-conv2d", "it is written for blocked channels"),
     Order("linalg-winograd-conv2d", "linalg-hoist-constants", "transformed filters are constant expressions"),

@@ -211,6 +211,7 @@ def _compare(
         second.narrowest = _narrowest_float(program)
         if isinstance(contract.preserves, Narrows):
             second.narrowest = min(second.narrowest, contract.preserves.bits)
+            second.rounds_to_integers = contract.preserves.bits <= 8
     try:
         if leg.lowered:
             program, after = _lowered(program), _lowered(after)

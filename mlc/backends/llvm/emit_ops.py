@@ -14,6 +14,7 @@ from mlc.dialects.llvm.intrinsics import (
     BINARY_FLOAT,
     BINARY_INT,
     DOT_BF16,
+    DOT_UI8,
     REDUCE_FLOAT,
     REDUCE_INT,
     UNARY_FLOAT,
@@ -283,7 +284,11 @@ _GENERIC_INTRINSIC = re.compile(
 )
 
 
-_OF_TARGET = {DOT_BF16.format(bits=bits): "avx512bf16" for bits in (128, 256, 512)}
+_OF_TARGET = {
+    name.format(bits=bits): feature
+    for name, feature in ((DOT_BF16, "avx512bf16"), (DOT_UI8, "avx512vnni"))
+    for bits in (128, 256, 512)
+}
 """Intrinsics of one target, with the feature that a machine must have."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from xdsl.ir import Operation
 
 from mlc.ir.semantics import Args, Results, Runner, semantics
@@ -26,3 +27,15 @@ def dot_bf16(op: Operation, args: Args, run: Runner) -> Any:
     for k in (1, 0):
         acc = run.domain.fma(x[..., k::2], y[..., k::2], acc, wide)
     return acc
+
+
+@semantics("x86vector.avx512.dot.ui8")
+def dot_ui8(op: Operation, args: Args, run: Runner) -> Results:
+    return (dot_int8(args),)
+
+
+def dot_int8(args: Args) -> Any:
+    """Sums modulo 2^32."""
+    acc, a, b = (np.asarray(v) for v in args)
+    products = a.view(np.uint8).astype(np.int32) * b.astype(np.int32)
+    return acc + products.reshape(*acc.shape, 4).sum(axis=-1, dtype=np.int32)

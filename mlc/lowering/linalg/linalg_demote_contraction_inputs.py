@@ -20,19 +20,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, bf16, f32
+from xdsl.dialects.builtin import ModuleOp, bf16
 from xdsl.dialects.linalg.ops import MatmulOp, TransposeOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, SSAValue
 
 from mlc.dialects.linalg.structured_ops import MatmulOp as Product
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Narrows
 from mlc.ir.passes import MlcPass
-from mlc.lowering.linalg.build import At, element_type
-from mlc.lowering.linalg.linalg_pack_matmul import is_constant, is_plain
+from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.product_operands import KEPT, obstacle
 from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, identity_map, nested_blocks, shape_of
-
-_KEPT = ("linalg.conv", "linalg.depthwise", "linalg.batch_matmul")
 
 
 @dataclass(frozen=True)
@@ -78,13 +76,13 @@ class _Demotion:
         for op in list(block.ops):
             if isinstance(op, MatmulOp):
                 self._product(op)
-            elif op.name.startswith(_KEPT):
+            elif op.name.startswith(KEPT):
                 self.ctx.remarks.missed(self.pass_name, op, "operands not rounded", reason="only plain products are")
         if self.rounded:
             erase_dead(block)
 
     def _product(self, op: MatmulOp) -> None:
-        reason = self._obstacle(op)
+        reason = obstacle(op, self.columns)
         if reason:
             self.ctx.remarks.missed(self.pass_name, op, "operands not rounded", reason=reason)
             return
@@ -98,18 +96,6 @@ class _Demotion:
         op.erase()
         rule, what = ("weights", "weights") if self.weights_only else ("both", "both operands")
         self.ctx.remarks.applied(self.pass_name, new, f"{what} in bf16, sums in f32", rule=rule)
-
-    def _obstacle(self, op: MatmulOp) -> str:
-        if element_type(op.results[0]) != f32 or any(element_type(v) != f32 for v in op.inputs):
-            return "elements are not f32"
-        if not is_plain(op):
-            return "indexing maps are not those of a plain product"
-        if not is_constant(op.inputs[1]):
-            return "the right-hand side is computed at run time"
-        columns = shape_of(op.inputs[1])[1]
-        if columns == DYNAMIC_INDEX or columns < self.columns:
-            return f"{columns} columns, a vector has {self.columns}"
-        return ""
 
     def _weights(self, at: At, rhs: SSAValue) -> SSAValue:
         """A transposed constant is rounded first: packing knows it by its transpose."""

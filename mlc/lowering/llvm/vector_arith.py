@@ -11,7 +11,7 @@ from xdsl.dialects import llvm
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, StringAttr, i1
 from xdsl.ir import Operation, SSAValue
 
-from mlc.dialects.llvm.intrinsics import DOT_BF16, INTRINSICS
+from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, INTRINSICS
 from mlc.lowering.llvm.arith_ops import NO_OVERFLOW, elementwise, fastmath, part_type, set_parts
 from mlc.lowering.llvm.attributes import enum_name, i32_array, int_array
 from mlc.lowering.llvm.builder import FunctionBuilder
@@ -49,12 +49,13 @@ def fma(b: FunctionBuilder, op: Operation) -> None:
     elementwise(b, op, through_float32(b, lambda x, y, z: b.emit(llvm.FMAOp, (x, y, z), x.type, _FAST)))
 
 
-@converts("x86vector.avx512.dot")
+@converts("x86vector.avx512.dot", "x86vector.avx512.dot.ui8")
 def dot(b: FunctionBuilder, op: Operation) -> None:
     args = [b.value(v) for v in op.operands]
     ty = vector_of(args[0].type)
+    name = DOT_BF16 if op.name == "x86vector.avx512.dot" else DOT_UI8
     properties = {
-        "intrin": StringAttr(DOT_BF16.format(bits=32 * ty.get_shape()[0])),
+        "intrin": StringAttr(name.format(bits=32 * ty.get_shape()[0])),
         "fastmathFlags": llvm.FastMathAttr(None),
         "op_bundle_sizes": i32_array(),
         "operandSegmentSizes": i32_array(len(args), 0),

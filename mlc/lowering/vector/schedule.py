@@ -73,7 +73,7 @@ def _dot_lanes(nest: Nest, width: int) -> int:
     """The outer dim along which every dot product of the nest reads whole vectors of groups."""
     for dim in nest.outer:
         extent = nest.space.static(dim)
-        wide = [s.ins[s.dot] for s in nest.stages if s.dot is not None]
+        wide = [s.ins[s.dot.vector] for s in nest.stages if s.dot is not None]
         if extent is not None and extent % width == 0 and all(isinstance(a, Access) and a.contiguous(dim) for a in wide):
             return dim
     raise Refusal("dot products whose lanes are not a loop of the whole nest")

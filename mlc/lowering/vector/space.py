@@ -56,6 +56,16 @@ class Access:
 Operand = Access | SSAValue
 
 
+@dataclass(frozen=True)
+class Dot:
+    """A stage that is a dot product of groups: the number of the input that differs from lane to lane, the elements of
+    a group, and the input that is unsigned."""
+
+    vector: int
+    group: int
+    unsigned: int | None = None
+
+
 @dataclass
 class Stage:
     """One structured op: loops and what its body reads and writes at each point."""
@@ -69,7 +79,7 @@ class Stage:
     indices: list[dict[int, int]]  # original loop i as a combination of the current dims (for linalg.index)
     uses_index: bool = False
     tables: frozenset[SSAValue] = frozenset()  # memory that the body itself loads from, at computed positions
-    dot: int | None = None  # a dot product of groups (`dot_products.py`): the input that differs from lane to lane
+    dot: Dot | None = None  # found by `dot_products.py`
 
     def accesses(self) -> list[Access]:
         return [o for o in self.ins if isinstance(o, Access)] + self.outs

@@ -18,6 +18,7 @@ class Target:
     loads_per_cycle: float = 1
     broadcast_load: bool = True
     dot_bf16: bool = False
+    dot_int8: bool = False
     l1: int = 32 << 10
     l2: int = 1 << 20
 
@@ -37,5 +38,5 @@ def target_of(
     if vector_registers is not None:
         known["vector_registers"] = vector_registers
     if dot_products is not None:
-        known["dot_bf16"] = dot_products
+        known["dot_bf16"] = known["dot_int8"] = dot_products
     return Target(**known)

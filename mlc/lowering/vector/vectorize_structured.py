@@ -64,7 +64,7 @@ class VectorizeStructured(MlcPass):
             "elementwise": "elementwise nests -> lanes along one outer loop",
             "crossed": "elementwise nests that transpose -> square tiles turned in registers",
             "contraction": "sums of products -> register tiles of accumulators",
-            "dot": "sums of products of pairs of bf16 -> register tiles of dot products",
+            "dot": "sums of products of pairs of bf16, or of fours of i8 -> register tiles of dot products",
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
             "scalar": "nests without a loop for lanes -> one element at a time",

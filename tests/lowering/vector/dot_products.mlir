@@ -39,3 +39,28 @@ func.func private @linear(%x: memref<28x32x2xbf16>, %w: memref<4x32x16x2xbf16>, 
   }
   func.return
 }
+
+// Fours of i8; the factor that is read as unsigned comes first.
+// CHECK-LABEL: func.func private @quantised
+// CHECK: vector.load {{.*}} vector<64xi8>
+// CHECK: vector.load {{.*}} vector<4xi8>
+// CHECK: %[[X:.*]] = vector.shuffle {{.*}} : vector<4xi8>, vector<4xi8>
+// CHECK: x86vector.avx512.dot.ui8 %{{.*}}, %[[X]], %{{.*}} : vector<64xi8> -> vector<16xi32>
+// CHECK: func.return
+// NONE-LABEL: func.func private @quantised
+// NONE-NOT: x86vector
+// NONE: arith.extui
+// LLVM: llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"({{.*}}) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
+func.func private @quantised(%x: memref<28x16x4xi8>, %w: memref<4x16x16x4xi8>, %out: memref<28x4x16xi32>) attributes {kernel} {
+  %zero = arith.constant 0 : i32
+  linalg.fill ins(%zero : i32) outs(%out : memref<28x4x16xi32>)
+  linalg.generic {indexing_maps = [affine_map<(m, n, o, k, p) -> (n, k, o, p)>, affine_map<(m, n, o, k, p) -> (m, k, p)>, affine_map<(m, n, o, k, p) -> (m, n, o)>], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%w, %x : memref<4x16x16x4xi8>, memref<28x16x4xi8>) outs(%out : memref<28x4x16xi32>) {
+  ^bb0(%a: i8, %c: i8, %acc: i32):
+    %wa = arith.extsi %a : i8 to i32
+    %wc = arith.extui %c : i8 to i32
+    %p = arith.muli %wa, %wc : i32
+    %s = arith.addi %acc, %p : i32
+    linalg.yield %s : i32
+  }
+  func.return
+}
