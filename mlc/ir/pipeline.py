@@ -27,7 +27,7 @@ from xdsl.utils.exceptions import DiagnosticException, VerifyException
 
 from mlc.errors import InternalError, MlcError, UsageError, VerifyError
 from mlc.ir.canonicalize import Canonicalize
-from mlc.ir.context import MlcContext, universe
+from mlc.ir.context import MlcContext, environment, universe
 from mlc.ir.passes import MlcPass
 from mlc.ir.verifier import verify_module, verify_op
 
@@ -74,7 +74,8 @@ def load_pass(name: str) -> type[ModulePass]:
         near = difflib.get_close_matches(name, factories, n=3)
         raise UsageError(
             f"unknown pass '{name}'",
-            hint=f"did you mean {' or '.join(repr(n) for n in near)}?" if near else "mlc-opt --list-passes shows all",
+            hint=environment().hint
+            or (f"did you mean {' or '.join(repr(n) for n in near)}?" if near else "mlc-opt --list-passes shows all"),
         )
     return factories[name]()
 
