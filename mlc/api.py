@@ -15,20 +15,23 @@ import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from mlc import driver
+from mlc.backends.registry import load_backend
 from mlc.errors import MlcError, UnsupportedError, UsageError
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
 from mlc.ir.parsing import print_text
 from mlc.ir.pipeline_table import LEVELS
 from mlc.options import Options
+from mlc.runtime.executable import TensorSpec
 from mlc.runtime.files import write_whole
 
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ def compile(
         cache_dir=cache_dir,
         debug=debug,
     )
+    load_backend(target)
     if importlib.util.find_spec("torch") is None:
         raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
     from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
@@ -212,6 +216,10 @@ class CompiledModel:
         `profile` measures every kernel on random inputs of the compiled shapes (zeros for integers), on one thread.
         `html` also writes it as a page to that file.
         """
+        if not isinstance(profile, bool):
+            raise UsageError(f"profile is {profile!r}", expected="True or False")
+        if html is not None and not isinstance(html, str | os.PathLike):
+            raise UsageError(f"html is {html!r}", expected="the path of a file to write", hint='html="report.html"')
         from mlc.explain import html as html_page  # noqa: PLC0415 - not needed to run a model
         from mlc.explain import make_report, table  # noqa: PLC0415
 
@@ -220,9 +228,11 @@ class CompiledModel:
         for number, variant in enumerate(reversed(self._variants)):
             captured = variant.captured
             title = f"version {number}: {self._source.describe(captured)}"
+            if self._options.precision != "float32":
+                title += f"; precision: {self._options.precision}"
             ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
             counts = f"captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}"
-            inputs = _random_inputs(variant) if profile else None
+            inputs = _random_inputs(captured, variant.unit.executable.inputs) if profile else None
             report = make_report(variant.unit, inputs)
             lines += [title, counts, *table(report).splitlines(), "compile time", variant.unit.phases.table()]
             pages.append(html_page(report, title))
@@ -237,7 +247,7 @@ class CompiledModel:
 
     def _build(self, captured: Captured, ctx: MlcContext) -> _Variant:
         try:
-            unit = driver.compile_module(captured.module, ctx, self._options)
+            unit = driver.compile_module(captured.module, ctx, self._options, partial(_random_inputs, captured))
         except UnsupportedError as error:
             raise self._source.with_inputs(error, captured) from error
         if self._options.verbose:
@@ -264,19 +274,21 @@ class CompiledModel:
         except MlcError as error:
             if not self._variants:
                 raise
-            raise self._source.recapture_failed(error, self._variants[0].captured, args, kwargs) from error
+            told = self._source.recapture_failed(error, self._variants[0].captured, args, kwargs)
+            if told is error:
+                raise
+            raise told from error
 
 
-def _random_inputs(variant: _Variant) -> list[np.ndarray]:
-    """Inputs of the shapes a version was compiled for; open sizes get a small value they may have."""
-    captured = variant.captured
+def _random_inputs(captured: Captured, specs: Sequence[TensorSpec]) -> list[np.ndarray]:
+    """Inputs of the shapes a version was captured for; open sizes get a small value they may have."""
     sizes: dict[tuple[int, int], int] = {}
     for symbol in captured.symbols:
         n = max(symbol.low, PROFILE_SIZE if symbol.high is None else min(PROFILE_SIZE, symbol.high))
         sizes.update({(p.leaf, p.dim): p.scale * n + p.offset for p in symbol.places})
     rng = np.random.default_rng(0)
     inputs: list[np.ndarray] = []
-    for source, spec in zip(captured.inputs, variant.unit.executable.inputs, strict=True):
+    for source, spec in zip(captured.inputs, specs, strict=True):
         leaf = source if isinstance(source, int) else -1
         shape = [sizes[leaf, k] if d is None else d for k, d in enumerate(spec.shape)]
         floats = spec.dtype.kind == "f"

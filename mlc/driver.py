@@ -1,6 +1,6 @@
 """Source to executable, read top to bottom: passes of the table, kernels compiled one by one, constants, linking.
 
-    module (torch level) ──MODULE_ROWS──▶ buffers ──split──▶ one module per kernel ──KERNEL_ROWS──▶ object code
+    module (torch level) ──module_rows──▶ buffers ──split──▶ one module per kernel ──KERNEL_ROWS──▶ object code
                                               └────────────▶ @forward alone ───────KERNEL_ROWS──▶ object code
 
 Two cache levels, both on disk: a whole model by its torch-level text (weights are named there, not contained, so a
@@ -12,58 +12,30 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
-from xdsl.passes import ModulePass
 
 import mlc
 from mlc.backends.registry import Backend, load_backend
-from mlc.interp import evaluate_constant
-from mlc.ir.compact import from_compact, to_compact
+from mlc.build import Builder, InputsFor, Phases, link, run_rows
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Level
 from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import print_text
-from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
-from mlc.ir.pipeline_table import MODULE_ROWS, Row, kernel_rows, rows_until
+from mlc.ir.pipeline import make_pass, run_pipeline
+from mlc.ir.pipeline_table import Row, kernel_rows, module_rows, rows_until
 from mlc.ir.remarks import Remark, RemarkLog
 from mlc.ir.verifier import verify_module
-from mlc.module_parts import split_module
+from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache, default_directory
-from mlc.runtime.executable import Executable, NativeCode, aligned
-from mlc.signature import assertion_messages, signature_of
-
-
-@dataclass
-class Phases:
-    """Seconds per phase of one compile, in order; `verbose=True` prints them."""
-
-    items: list[tuple[str, float]] = field(default_factory=list)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.items.append((name, time.perf_counter() - start))
-
-    def table(self) -> str:
-        """The phases as text, longest names aligned."""
-        width = max((len(n) for n, _ in self.items), default=0)
-        total = sum(t for _, t in self.items)
-        rows = [f"  {n:<{width}}  {t:8.3f} s" for n, t in self.items]
-        return "\n".join([*rows, f"  {'total':<{width}}  {total:8.3f} s"])
+from mlc.runtime.executable import Executable
+from mlc.tuning.choices import Choices
 
 
 @dataclass
@@ -78,6 +50,7 @@ class Compiled:
     phases: Phases
     from_cache: bool
     fingerprint: str
+    choices: Choices
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Run natively on dense or strided numpy arrays."""
@@ -89,10 +62,10 @@ class Compiled:
 
     def asm(self) -> str:
         """Assembly of every kernel and of the entry point."""
-        parts = split_module(self.lowered("buffers"), "")
+        parts = split_module(self.lowered("buffers"), self.fingerprint)
         texts: list[str] = []
-        for module in [*(k.module for k in parts.kernels), parts.main]:
-            _run_rows(self._kernel_rows, self.ctx, module, self.options)
+        for key, module in [*((k.key, k.module) for k in parts.kernels), ("", parts.main)]:
+            run_rows(self.choices.kernel_rows(self._kernel_rows, key), self.ctx, module, self.options)
             texts.append(self.backend.assembly(module, self.ctx.machine))
         return "\n".join(texts)
 
@@ -100,9 +73,9 @@ class Compiled:
         """What every pass did and did not do (the passes run again: cached kernels never met them)."""
         ctx = self.ctx.clone()
         ctx.remarks = RemarkLog()
-        parts = split_module(self.lowered("buffers", ctx), "")
-        for module in [*(k.module for k in parts.kernels), parts.main]:
-            _run_rows(self._kernel_rows, ctx, module, self.options)
+        parts = split_module(self.lowered("buffers", ctx), self.fingerprint)
+        for key, module in [*((k.key, k.module) for k in parts.kernels), ("", parts.main)]:
+            run_rows(self.choices.kernel_rows(self._kernel_rows, key), ctx, module, self.options)
         return list(ctx.remarks)
 
     @property
@@ -116,45 +89,88 @@ class Compiled:
         if ctx is None:
             ctx = self.ctx.clone()
             ctx.remarks = RemarkLog()
-        rows = rows_until(level, bounds=self.options.debug == "bounds")
-        run_pipeline([make_pass(r.pass_name, r.options) for r in rows if r in MODULE_ROWS], ctx, module)
-        rest = [make_pass(r.pass_name, r.options) for r in rows if r not in MODULE_ROWS]
+        rows = rows_until(level, bounds=self.options.debug == "bounds", precision=self.options.precision)
+        first = module_rows(self.options.precision)
+        shared = self.choices.module_rows(tuple(r for r in rows if r in first))
+        run_pipeline([make_pass(r.pass_name, r.options) for r in shared], ctx, module)
+        rest = tuple(r for r in rows if r not in first)
         if rest:
             for op in list(module.ops):
                 if "constant" in op.attributes:  # run by the interpreter, never lowered
                     op.detach()
                     op.erase()
-            run_pipeline(rest, ctx, module)
+            tuned = self._take_tuned(module)
+            run_pipeline([make_pass(r.pass_name, r.options) for r in rest], ctx, module)
+            for name, part in tuned.items():
+                run_rows(self.choices.kernel_rows(rest, part.key), ctx, part.module, self.options)
+                _put_back(module, name, part.module)
         return module
 
+    def _take_tuned(self, module: ModuleOp) -> dict[str, KernelPart]:
+        """Take the kernels with choices of their own out of `module`, by name; declarations stay."""
+        taken: dict[str, KernelPart] = {}
+        for op in list(module.ops) if self.choices.kernels else []:
+            if isinstance(op, FuncOp) and "kernel" in op.attributes:
+                part = kernel_part(op.clone(), self.fingerprint)
+                if part.key in self.choices.kernels:
+                    function = part.module.body.block.first_op
+                    assert isinstance(function, FuncOp)
+                    function.properties["sym_name"] = op.sym_name
+                    taken[op.sym_name.data] = part
+                    module.body.block.insert_op_before(declaration_of(op), op)
+                    op.detach()
+                    op.erase()
+        return taken
 
-def compile_module(module: ModuleOp, ctx: MlcContext, options: Options) -> Compiled:
-    """Compile a torch-level `module` whose weights are in `ctx.resources`. `module` itself is left as it is."""
+
+def _put_back(module: ModuleOp, name: str, lowered: ModuleOp) -> None:
+    """In place of the declaration of `name`, what its kernel became."""
+    stub = next(
+        op for op in module.ops if "sym_name" in op.properties and op.properties["sym_name"] == StringAttr(name)
+    )
+    for op in list(lowered.ops):
+        op.detach()
+        module.body.block.insert_op_before(op, stub)
+    stub.detach()
+    stub.erase()
+
+
+def compile_module(module: ModuleOp, ctx: MlcContext, options: Options, inputs: InputsFor | None = None) -> Compiled:
+    """Compile a torch-level `module` whose weights are in `ctx.resources`. `module` itself is left as it is.
+
+    `inputs` makes what `options.tune` measures on; without it nothing is tuned.
+    """
     verify_module(module, ctx)
     with fast_build():
-        return _compile(module, ctx, options)
+        return _compile(module, ctx, options, inputs if options.tune else None)
 
 
-def _compile(module: ModuleOp, ctx: MlcContext, options: Options) -> Compiled:
+def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: InputsFor | None) -> Compiled:
     phases = Phases()
     backend = load_backend(options.target)
     ctx.machine = backend.machine(options.target)
     fingerprint = f"mlc {mlc.__version__} {_source_digest()} {backend.fingerprint(ctx.machine)}"
     cache = open_cache(options)
     with phases.phase("hash"):
-        text = f"{fingerprint}\n{options.precision} {options.debug}\n{print_text(module)}"
+        tuned = f"tuned for {options.num_threads} threads" if inputs else ""
+        text = f"{fingerprint}\n{options.precision} {options.debug} {tuned}\n{print_text(module)}"
         key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         stored = cache.get(key) if cache else None
-    functions: ModuleOp | None = None
     if stored is not None:
         bundle = Bundle.from_bytes(stored)
+        executable = link(bundle, None, ctx, backend, phases)
     else:
-        bundle, functions = _build(module, ctx, options, backend, fingerprint, cache, phases)
+        builder = Builder(module, ctx, options, backend, fingerprint, cache)
+        if inputs is not None:
+            bundle, executable = builder.tuned(inputs, phases)
+        else:
+            built = builder.build(Choices(), phases)
+            bundle, executable = built.bundle, link(built.bundle, built.functions, ctx, backend, phases)
         if cache:
             cache.put(key, bundle.to_bytes())
-    executable = _link(bundle, functions, ctx, backend, phases)
     executable.num_threads = options.num_threads
-    return Compiled(executable, module, ctx, options, backend, phases, stored is not None, fingerprint)
+    choices = Choices.from_json(bundle.choices)
+    return Compiled(executable, module, ctx, options, backend, phases, stored is not None, fingerprint, choices)
 
 
 def open_cache(options: Options) -> DiskCache | None:
@@ -162,91 +178,6 @@ def open_cache(options: Options) -> DiskCache | None:
     if options.cache_dir is None:
         return DiskCache(default_directory())
     return DiskCache(Path(options.cache_dir).expanduser()) if os.fspath(options.cache_dir) else None
-
-
-def _build(
-    source: ModuleOp,
-    ctx: MlcContext,
-    options: Options,
-    backend: Backend,
-    fingerprint: str,
-    cache: DiskCache | None,
-    phases: Phases,
-) -> tuple[Bundle, ModuleOp]:
-    weights = set(ctx.resources)
-    with phases.phase("lower to buffers"):
-        module = source.clone()
-        _run_rows(MODULE_ROWS, ctx, module, options)
-    with phases.phase("split"):
-        signature = signature_of(module)
-        parts = split_module(module, fingerprint)
-        messages = assertion_messages(parts)
-    bounds = options.debug == "bounds"
-    to_loops, to_llvm = kernel_rows(bounds=bounds)
-    objects: dict[str, bytes] = {}
-    for kernel in parts.kernels:
-        found = cache.get(kernel.key) if cache and not bounds else None  # checks have locations: no two are alike
-        if found is not None:
-            objects[kernel.key] = found
-    missing = [k for k in parts.kernels if k.key not in objects]
-    with phases.phase(f"lower {len(missing)} of {len(parts.kernels)} kernels"):
-        for part in (*(k.module for k in missing), parts.main):
-            _run_rows(to_loops, ctx, part, options)
-        if bounds:
-            messages = assertion_messages(parts)
-        for part in (*(k.module for k in missing), parts.main):
-            _run_rows(to_llvm, ctx, part, options)
-    with phases.phase("native code"):
-        compiled = backend.compile_many([parts.main, *(k.module for k in missing)], ctx.machine)
-    for kernel, code in zip(missing, compiled[1:], strict=True):
-        objects[kernel.key] = code
-        if cache and not bounds:
-            cache.put(kernel.key, code)
-    derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
-    bundle = Bundle(
-        objects=[compiled[0], *(objects[k.key] for k in parts.kernels)],
-        inputs=signature.inputs,
-        outputs=signature.outputs,
-        constants=parts.constants,
-        derived=sorted(derived),
-        constant_functions=to_compact(parts.constant_functions),
-        literals={n: ctx.resources.get(n) for n in parts.constants if n not in weights and n not in derived},
-        assertions=messages,
-    )
-    return bundle, parts.constant_functions
-
-
-def _link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: Backend, phases: Phases) -> Executable:
-    with phases.phase("constants"):
-        arrays: list[np.ndarray] = []
-        derived = set(bundle.derived)
-        for name in bundle.constants:
-            if name in bundle.literals:
-                arrays.append(aligned(bundle.literals[name]))
-                continue
-            if name not in derived:
-                arrays.append(aligned(ctx.resources.get(name)))
-                continue
-            if functions is None:
-                functions = from_compact(bundle.constant_functions, ctx)
-            arrays.append(aligned(evaluate_constant(functions, name, ctx.resources)))
-    with phases.phase("link"):
-        library = backend.load(bundle.objects)
-        dims = library.find("mlc_output_dims")
-        code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
-        pool = backend.thread_pool()
-    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool)
-
-
-def _run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:
-    tools = Instruments(verify_each=options.debug == "verify")
-    run_pipeline(_passes(rows), ctx, module, tools)
-
-
-@lru_cache
-def _passes(rows: tuple[Row, ...]) -> list[ModulePass]:
-    """Instances of the table's passes, made once: reading options by reflection costs more than a small kernel."""
-    return [make_pass(r.pass_name, r.options) for r in rows]
 
 
 _digest: str | None = None

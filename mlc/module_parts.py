@@ -52,10 +52,10 @@ def split_module(module: ModuleOp, fingerprint: str) -> ModuleParts:
             constants.body.block.add_op(op)
         elif "kernel" in op.attributes:
             old = op.sym_name.data
-            declaration = _declaration(op)
+            declaration = declaration_of(op)
             module.body.block.insert_op_before(declaration, op)
             op.detach()
-            part = _kernel_part(op, fingerprint)
+            part = kernel_part(op, fingerprint)
             kernels.setdefault(part.key, part)
             renamed[old] = f"k_{part.key}"
             declaration.properties["sym_name"] = StringAttr(renamed[old])
@@ -85,7 +85,8 @@ def constant_names(main: ModuleOp) -> list[str]:
     return names
 
 
-def _kernel_part(op: func.FuncOp, fingerprint: str) -> KernelPart:
+def kernel_part(op: func.FuncOp, fingerprint: str) -> KernelPart:
+    """A kernel function that stands nowhere, in a module of its own and under the name made of its key."""
     op.properties["sym_name"] = StringAttr("kernel")
     op.properties.pop("sym_visibility", None)
     kernel = ModuleOp([op])
@@ -95,7 +96,8 @@ def _kernel_part(op: func.FuncOp, fingerprint: str) -> KernelPart:
     return KernelPart(key, kernel)
 
 
-def _declaration(op: func.FuncOp) -> func.FuncOp:
+def declaration_of(op: func.FuncOp) -> func.FuncOp:
+    """What stands for a kernel in the module that calls it."""
     declaration = func.FuncOp(op.sym_name.data, op.function_type, Region(), StringAttr("private"))
     declaration.location = op.location
     declaration.attributes["kernel"] = op.attributes["kernel"]

@@ -1,7 +1,7 @@
 """Options of a compile: one frozen, validated record that the face fills and the driver reads.
 
-Options(precision="bfloat16")   ->  UsageError: precision 'bfloat16' is not available
-                                      expected: one of: float32
+Options(precision="float16")   ->  UsageError: precision 'float16' is not available
+                                     expected: one of: float32, bfloat16, int8
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from mlc.errors import UsageError
 from mlc.runtime.threads import checked
 
-PRECISIONS = ("float32",)
+PRECISIONS = ("float32", "bfloat16", "int8")
 DEBUG_MODES = ("", "bounds", "verify")
 
 
@@ -26,7 +26,7 @@ class Options:
 
     `target`: "native" (this machine) or the name of a machine model. `precision`: arithmetic of float32 models.
     `num_threads`: threads of each call; None for what `mlc.set_num_threads` says, else one per available core.
-    `tune`: measure alternatives of each kernel while building.
+    `tune`: measure other layouts, tiles and vector widths while building and keep the fastest; takes longer.
     `verbose`: print a table of phases. `cache_dir`: where compiled kernels are kept, "" for no disk cache, None for
     the user's cache directory. `debug`: "bounds" checks every access, "verify" runs the verifier after each pass.
     """
@@ -47,6 +47,8 @@ class Options:
         for name in ("tune", "verbose"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is {getattr(self, name)!r}", expected="True or False")
+        if self.tune and self.debug == "bounds":
+            raise UsageError('tune=True measures code that debug="bounds" slows down', hint="use one of the two")
         if self.num_threads is not None:
             object.__setattr__(self, "num_threads", checked(self.num_threads))
         if self.cache_dir is not None:

@@ -26,6 +26,8 @@ from mlc.tools.mlc_opt import main
 
 # Tools of this environment (torch-mlir-opt, mlc-opt) are found without activating it.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+# Tests fork and look at their own threads: workers of numpy or PyTorch, which do not survive forks, are in the way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.File | None:

@@ -47,7 +47,7 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> list[ModuleOp]:
     """Replays instead of compiling; the list holds the modules captured so far."""
     seen: list[ModuleOp] = []
 
-    def compile_module(module: ModuleOp, ctx: MlcContext, options: Options) -> ReplayedUnit:
+    def compile_module(module: ModuleOp, ctx: MlcContext, options: Options, inputs: object) -> ReplayedUnit:
         seen.append(module)
         return ReplayedUnit(module, ctx)
 

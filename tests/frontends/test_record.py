@@ -526,12 +526,14 @@ REFUSED = {
     "tolist": (lambda s, x: x * x.tolist()[0][0], "tolist"),
     "numpy": (lambda s, x: x + torch.from_numpy(x.numpy()), "numpy"),
     "asarray": (lambda s, x: x * float(np.asarray(x).sum()), "numpy"),
-    "nonzero": (lambda s, x: x.nonzero(), "aten.nonzero"),
+    "nonzero": (lambda s, x: x.nonzero(), "size depends on the values of another: aten.nonzero"),
     "split": (lambda s, x: torch.tensor_split(x, x[0, :2].long(), dim=1), "tolist"),
-    "mask": (lambda s, x: x[x > 0], "aten.index.Tensor"),
+    "mask": (lambda s, x: x[x > 0], "size depends on the values of another: aten.index.Tensor"),
     "equal": (lambda s, x: x if torch.equal(x, x) else -x, "aten.equal"),
     "unique": (lambda s, x: torch.unique(x), "unique"),
-    "format": (lambda s, x: (f"{x.sum()}", x)[1], "__format__"),
+    "format": (lambda s, x: (f"{x.sum()}", x)[1], "prints or formats a tensor"),
+    "print": (lambda s, x: (repr(x), x)[1], "prints or formats a tensor"),
+    "list of numbers in tensors": (lambda s, x: torch.tensor([x[0, 0], x[0, 1]]), "reads the memory of a tensor"),
     "data_ptr": (lambda s, x: x * (x.data_ptr() % 2), "data_ptr"),
     "rand": (lambda s, x: x + torch.rand(6), "random numbers: aten.rand"),
     "dropout": (lambda s, x: F.dropout(x, 0.5), "random numbers: aten.dropout"),
@@ -613,7 +615,7 @@ def test_python_counters_are_warned_of():
             self.calls += 1
             return x * 2
 
-    with pytest.warns(UserWarning, match=r"Python attributes \(calls\)"):
+    with pytest.warns(UserWarning, match=r"Python values \(calls\)"):
         capture(Counter(), (V,), {}, make_context())
 
 

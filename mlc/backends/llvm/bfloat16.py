@@ -15,8 +15,8 @@ from xdsl.dialects import llvm
 from xdsl.dialects.builtin import BFloat16Type, Float32Type, Float64Type, IntegerType, VectorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from mlc.backends.llvm import emit_ops  # noqa: F401  the emitters that are wrapped here
 from mlc.backends.llvm.emit import EMITTERS, EmitFn, Emitter
+from mlc.backends.llvm.emit_ops import DOT_PRODUCTS, check_intrinsic  # and the emitters that are wrapped here
 from mlc.dialects.llvm.intrinsics import BINARY_FLOAT, REDUCE_FLOAT, UNARY_FLOAT
 from mlc.errors import UnsupportedError
 from mlc.ir.locations import format_location
@@ -30,7 +30,7 @@ _BY_FLOAT = (
     *(f"intr.{n}" for n in ("maxnum", "minnum", "copysign", "fma", "fmuladd")),
 )
 """Ops whose result in f32, rounded, is their result in bf16."""
-_REFUSED = ("intr.vector.reduce.fadd", "intr.vector.reduce.fmul", "call_intrinsic")
+_REFUSED = ("intr.vector.reduce.fadd", "intr.vector.reduce.fmul")
 _EXACT_INT_BITS = 32
 
 
@@ -169,6 +169,35 @@ def _refusal(op: Operation, what: str, hint: str) -> UnsupportedError:
     return UnsupportedError(f"'{op.name}' of {what} to or on bf16", where=format_location(op.location) or None, hint=hint)
 
 
+def _called(fn: EmitFn) -> EmitFn:
+    """Calls of intrinsics that multiply bf16: the one place where LLVM sees its own type, in whole registers."""
+
+    def emit(e: Emitter, op: Operation) -> None:
+        if not _touches(op):
+            fn(e, op)
+            return
+        assert isinstance(op, llvm.CallIntrinsicOp)
+        name = op.intrin.data
+        if name not in DOT_PRODUCTS:
+            raise _refusal(op, "values", "convert to f32 with llvm.fpext, and back with llvm.fptrunc")
+        check_intrinsic(e, op)
+        types: list[str] = []
+        texts: list[str] = []
+        for v in op.args:
+            kind, text = e.types(v.type), e.value(v)
+            if _is_bfloat16(v.type):
+                own = kind.replace("i16", "bfloat")
+                text = _Text(e, v.type).line(f"bitcast {kind} {text} to {own}")
+                kind = own
+            types.append(kind)
+            texts.append(f"{kind} {text}")
+        result = e.types(op.results[0].type)
+        e.intrinsics.setdefault(name, f"declare {result} @{name}({', '.join(types)})")
+        e.result(op, f"call {result} @{name}({', '.join(texts)})")
+
+    return emit
+
+
 def _refused(fn: EmitFn) -> EmitFn:
     def emit(e: Emitter, op: Operation) -> None:
         if _touches(op):
@@ -182,3 +211,4 @@ for _name in _BY_FLOAT:
     EMITTERS[f"llvm.{_name}"] = _by_float(EMITTERS[f"llvm.{_name}"])
 for _name in _REFUSED:
     EMITTERS[f"llvm.{_name}"] = _refused(EMITTERS[f"llvm.{_name}"])
+EMITTERS["llvm.call_intrinsic"] = _called(EMITTERS["llvm.call_intrinsic"])

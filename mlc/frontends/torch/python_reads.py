@@ -21,7 +21,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
-from mlc.frontends.torch.problems import READS_VALUE
+from mlc.frontends.torch.leaks import Leaks
+from mlc.frontends.torch.problems import PRINTS, READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
 _AS_MEMORY = {
@@ -41,9 +42,10 @@ _AS_MEMORY = {
 class PythonReads(TorchFunctionMode):
     """See the module."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, leaks: Leaks) -> None:
         super().__init__()
         self.recorder = recorder
+        self.leaks = leaks
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -52,11 +54,17 @@ class PythonReads(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         handler = _HANDLERS.get(name)
         if handler is not None:
-            return handler(self, func, args, kwargs)
-        if name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
-            self._refuse(f"uses Tensor.{name}")
-        result = func(*args, **kwargs)
-        return wrap(result) if _made_of_weights(result, args, kwargs) else result
+            result = handler(self, func, args, kwargs)
+        elif name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
+            shown = name in ("__repr__", "__format__")
+            what = f"prints or formats a tensor (Tensor.{name})" if shown else f"uses Tensor.{name}"
+            recorder = self.recorder
+            recorder.problems.fail(what, recorder.places.here(), PRINTS if shown else READS_VALUE)
+        else:
+            result = func(*args, **kwargs)
+            result = wrap(result) if _made_of_weights(result, args, kwargs) else result
+        self.leaks.note(result)
+        return result
 
     def actual(self, tensor: torch.Tensor, what: str) -> torch.Tensor:
         """The tensor behind the wrapper, for a read of its value; refused where an input decides it."""
@@ -68,10 +76,6 @@ class PythonReads(TorchFunctionMode):
         elif entry.origin is Origin.STATE:
             recorder.values_read.add(id(tensor))
         return tensor
-
-    def _refuse(self, what: str) -> None:
-        recorder = self.recorder
-        recorder.problems.fail(what, recorder.places.here(), READS_VALUE)
 
 
 def _made_of_weights(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -30,7 +30,7 @@ from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
 from mlc.frontends.torch.functional import call_functionally
 from mlc.frontends.torch.normalise import NORMALISERS, is_random
 from mlc.frontends.torch.places import Places
-from mlc.frontends.torch.problems import RANDOM, READS_VALUE, Problems
+from mlc.frontends.torch.problems import CONTROL_FLOW, DATA_SIZE, RANDOM, READS_VALUE, Problems
 
 FOLD_LIMIT = 4 << 20
 _ABOUT_TYPES = ("aten::result_type", "aten::sym_")
@@ -173,9 +173,7 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         location = self.places.here()
         if not isinstance(func, torch._ops.OpOverload):
-            self.problems.fail(
-                f"uses the higher-order op '{func}'", location, "compute both branches and choose with torch.where"
-            )
+            self.problems.fail(f"uses the control-flow op '{func}'", location, CONTROL_FLOW)
         if func._schema.is_mutable and func.namespace != "profiler":
             self._refuse_mutation(func, args, kwargs, location)
         if (definition := decomposition(func)) is not None:
@@ -345,12 +343,16 @@ class Recorder(TorchDispatchMode):
         """Refuse what makes Python depend on values: numbers and flags read, shapes that depend on data."""
         reads = isinstance(result, bool | int | float | complex) and bool(list(_tensors(args, kwargs)))
         reads = reads and not func._schema.name.startswith(_ABOUT_TYPES)
-        if not reads and torch.Tag.dynamic_output_shape in func.tags:
-            reads = self._shape_depends(func, args, kwargs)
-        if not reads:
+        sizes = torch.Tag.dynamic_output_shape in func.tags and self._shape_depends(func, args, kwargs)
+        if not reads and not sizes:
             return
         if origin is Origin.INPUT or self.symbolic:
-            self.problems.add(f"reads the value of a tensor in Python: {op_name(func)}", location, READS_VALUE)
+            name = op_name(func)
+            if sizes:
+                what = f"makes a tensor whose size depends on the values of another: {name}"
+                self.problems.add(what, location, DATA_SIZE)
+            else:
+                self.problems.add(f"reads the value of a tensor in Python: {name}", location, READS_VALUE)
         elif origin is Origin.STATE:
             self.values_read.update(id(t) for t in _tensors(args, kwargs))
 

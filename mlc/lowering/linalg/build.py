@@ -146,7 +146,11 @@ class Body:
         self.block.add_op(op)
         return op
 
-    def op(self, cls: Callable[..., Operation], *operands: SSAValue) -> SSAValue:
+    def number(self, value: int, ty: IntegerType) -> SSAValue:
+        """An integer constant."""
+        return self.add(arith.ConstantOp(IntegerAttr(value, ty))).result
+
+    def op(self, cls: Callable[..., Operation], *operands: SSAValue | Attribute) -> SSAValue:
         """`cls(*operands)` and its result."""
         return self.add(cls(*operands)).results[0]
 

@@ -10,6 +10,8 @@ What: convolutions in blocked layout, 3x3, stride 1, not dilated, of constant fi
 outputs needs 36 products instead of 144, one of 2x2 needs 16 instead of 36; `winograd_cost` weighs that against the
 transforms and larger filters. `tile`: -1 chooses, 0 keeps all convolutions direct, 2 and 4 take that tile everywhere.
 `tiles`: how many tiles are worked on at a time, at least, where there are so many (0: as the caches have it).
+`layers`: tiles of single layers, which go before `tile`: "1x64x64x56x56=0,1x128x128x28x28=2" (images, channels,
+filters, output rows, output columns), as tuning finds them.
 `depth`: channels summed before the sum is added to that of the channels before, at most (short sums round less).
 Infinities in a tile make its outputs NaN, in all of the tile rather than where the filter reaches.
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which takes the transformed
@@ -20,6 +22,7 @@ Tests: tests/lowering/linalg/linalg_winograd_conv2d.mlir, tests/lowering/linalg/
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from xdsl.dialects import arith, tensor
@@ -31,6 +34,7 @@ from xdsl.ir.affine import AffineDimExpr, AffineMap
 from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.dialects.linalg_ext.winograd import POINTS, TAPS
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
+from mlc.errors import UsageError
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
@@ -53,6 +57,8 @@ _MAPS = [
     AffineMap(9, 0, (_D[1], _D[5], _D[6], _D[7], _D[8], _D[4])),
     AffineMap(9, 0, tuple(_D[:5])),
 ]
+_LAYER_TILE = re.compile(r"(\d+(?:x\d+){4})=(-1|0|2|4)")
+_ANY_LAYER = ",".join(f"1x{n}x{n}x{rows}x{rows}={tile}" for n, rows, tile in ((4, 6, 0), (8, 6, 2), (8, 5, 4)))
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class LinalgWinogradConv2D(MlcPass):
         level_out="linalg",
         preserves=Reassociates("products of transformed tiles and filters, whose sums are the convolution's"),
         profile="linalg-winograd",
-        options=({"tile": 4}, {"tile": 2, "tiles": 1}, {"tile": 4, "tiles": 2, "depth": 4}, {}),
+        options=({"tile": 4}, {"tile": 2, "tiles": 1}, {"tile": 4, "tiles": 2, "depth": 4}, {}, {"layers": _ANY_LAYER}),
         establishes=("3x3 convolutions that gain by it are Winograd's",),
         nests=True,
     )
@@ -73,6 +79,7 @@ class LinalgWinogradConv2D(MlcPass):
     tile: int = option(-1, Span(min(POINTS), max(POINTS), power_of_two=True, special=(0, -1)))
     tiles: int = option(0, Span(0, 1 << 20))
     depth: int = option(DEPTH, Span(1, 1 << 20))
+    layers: str = ""
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for block in functions_to_lower(module.ops):
@@ -104,16 +111,18 @@ class _Rewriter:
     def __init__(self, ctx: MlcContext, options: LinalgWinogradConv2D) -> None:
         self.ctx, self.pass_name = ctx, options.name
         self.tile, self.tiles, self.depth = options.tile, options.tiles, options.depth
+        self.layers = _tiles_by_layer(options.layers, options.name)
         self.rewritten = 0
 
     def convolution(self, op: GenericOp) -> None:
         """Rewrite `op`, or say why not."""
-        reason = self._obstacle(op)
+        layer = _layer(op.inputs[0], op.outputs[0])
+        tile = self.layers.get(str(layer), self.tile)
+        reason = self._obstacle(op, tile)
         choice = None
         if reason is None:
-            layer = _layer(op)
-            choice = choose(layer, self.ctx.machine, None if self.tile < 0 else self.tile, self.tiles)
-            if self.tile < 0 and choice.cost > GAIN:
+            choice = choose(layer, self.ctx.machine, None if tile < 0 else tile, self.tiles)
+            if tile < 0 and choice.cost > GAIN:
                 reason = f"estimated at {choice.cost:.2f} of the direct time"
         if reason is not None or choice is None:
             self.ctx.remarks.missed(self.pass_name, op, "kept direct", reason=reason or "")
@@ -129,8 +138,8 @@ class _Rewriter:
         self._rewrite(op, choice)
         self.rewritten += 1
 
-    def _obstacle(self, op: GenericOp) -> str | None:
-        if self.tile == 0:
+    def _obstacle(self, op: GenericOp, tile: int) -> str | None:
+        if tile == 0:
             return "switched off"
         shapes = [shape_of(v) for v in op.operands]
         if shapes[1][2:4] != (TAPS, TAPS):
@@ -147,7 +156,7 @@ class _Rewriter:
         filters, channels = shape_of(pack.source)[:2]
         if filters != shapes[1][0] * shapes[1][5] or channels != shapes[1][1] * shapes[1][4]:
             return "channels that do not fill their blocks"
-        if min(shapes[2][2:4]) < max(self.tile, min(POINTS)):
+        if min(shapes[2][2:4]) < max(tile, min(POINTS)):
             return "an output smaller than a tile"
         if not _is_zero(op.outputs[0]):
             return "it adds to a value"
@@ -175,10 +184,32 @@ class _Rewriter:
         op.erase()
 
 
-def _layer(op: GenericOp) -> Layer:
-    images, filters, rows, columns, lanes = shape_of(op.results[0])
-    _, channels, _, _, in_lanes = shape_of(op.inputs[0])
+def layer_of(op: Operation) -> Layer | None:
+    """The 3x3 convolution of stride 1 that `op` computes, directly or not, on tensors or on buffers; None for others."""
+    if isinstance(op, WinogradConv2DOp):
+        return _layer(op.input, op.output)
+    if isinstance(op, GenericOp) and iterators_of(op) == "ppppprrrr" and maps_of(op) == _MAPS:
+        return _layer(op.inputs[0], op.outputs[0]) if shape_of(op.inputs[1])[2:4] == (TAPS, TAPS) else None
+    return None
+
+
+def _layer(image: SSAValue, output: SSAValue) -> Layer:
+    images, filters, rows, columns, lanes = shape_of(output)
+    _, channels, _, _, in_lanes = shape_of(image)
     return Layer(images, channels * in_lanes, filters * lanes, rows, columns, lanes)
+
+
+def _tiles_by_layer(text: str, name: str) -> dict[str, int]:
+    tiles: dict[str, int] = {}
+    for item in filter(None, text.split(",")):
+        found = _LAYER_TILE.fullmatch(item.strip())
+        if found is None:
+            raise UsageError(
+                f"pass '{name}': option 'layers' holds '{item}'",
+                expected="images x channels x filters x rows x columns = -1, 0, 2 or 4, as in 1x64x64x56x56=2",
+            )
+        tiles[found[1]] = int(found[2])
+    return tiles
 
 
 def _is_zero(value: SSAValue) -> bool:

@@ -39,6 +39,9 @@ class Layer:
     columns: int
     lanes: int
 
+    def __str__(self) -> str:
+        return f"{self.images}x{self.channels}x{self.filters}x{self.rows}x{self.columns}"
+
 
 @dataclass(frozen=True)
 class Choice:

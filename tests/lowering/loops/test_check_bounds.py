@@ -10,7 +10,7 @@ import pytest
 from xdsl.dialects import scf
 from xdsl.dialects.builtin import ModuleOp
 
-from mlc import driver
+from mlc import build, driver
 from mlc.errors import ExecutionError
 from mlc.interp import run_function
 from mlc.ir.context import MlcContext, make_context
@@ -89,7 +89,7 @@ def _sum(loop: scf.ForOp):
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(driver, "_run_rows", _loops_run_too_far)
+    monkeypatch.setattr(build, "run_rows", _loops_run_too_far)
     yield
 
 

@@ -1,0 +1,199 @@
+"""One captured module to a bundle under given choices, and a bundle to an executable.
+
+builder = Builder(module, ctx, options, backend, fingerprint, cache)
+built = builder.build(Choices(), phases)         # or builder.tuned(inputs, phases)
+executable = link(built.bundle, built.functions, ctx, backend, phases)
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+from xdsl.passes import ModulePass
+
+from mlc.backends.registry import Backend
+from mlc.interp import evaluate_constant
+from mlc.ir.compact import from_compact, to_compact
+from mlc.ir.context import MlcContext
+from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
+from mlc.ir.pipeline_table import Row, kernel_rows, module_rows
+from mlc.module_parts import KernelPart, split_module
+from mlc.options import Options
+from mlc.runtime.bundle import Bundle
+from mlc.runtime.cache import DiskCache
+from mlc.runtime.executable import Executable, NativeCode, TensorSpec, aligned
+from mlc.signature import assertion_messages, signature_of
+from mlc.tuning.choices import Choices
+
+InputsFor = Callable[[Sequence[TensorSpec]], list[np.ndarray]]
+"""Makes inputs for these signatures."""
+
+
+@dataclass
+class Phases:
+    """Seconds per phase of one compile, in order; `verbose=True` prints them."""
+
+    items: list[tuple[str, float]] = field(default_factory=list)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.items.append((name, time.perf_counter() - start))
+
+    def table(self) -> str:
+        """The phases as text, longest names aligned."""
+        width = max((len(n) for n, _ in self.items), default=0)
+        total = sum(t for _, t in self.items)
+        rows = [f"  {n:<{width}}  {t:8.3f} s" for n, t in self.items]
+        return "\n".join([*rows, f"  {'total':<{width}}  {total:8.3f} s"])
+
+
+class _Memory:
+    """Object code while one model is tuned, where no disk cache is wanted."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        return self._found.get(key)
+
+    def put(self, key: str, payload: bytes) -> None:
+        self._found[key] = payload
+
+
+@dataclass
+class Built:
+    """A bundle, the functions of its derived constants, and its parts as they were at the buffers level."""
+
+    bundle: Bundle
+    functions: ModuleOp
+    main: ModuleOp
+    kernels: list[KernelPart]
+
+
+@dataclass
+class Builder:
+    """Builds one captured module, under any choices."""
+
+    source: ModuleOp
+    ctx: MlcContext
+    options: Options
+    backend: Backend
+    fingerprint: str
+    cache: DiskCache | _Memory | None
+
+    def __post_init__(self) -> None:
+        self.weights = set(self.ctx.resources)
+
+    def build(self, choices: Choices, phases: Phases, *, keep_parts: bool = False) -> Built:
+        """Every pass of the table; object code from the cache or made now. `keep_parts`: also as they were before."""
+        options, ctx = self.options, self.ctx
+        with phases.phase("lower to buffers"):
+            module = self.source.clone()
+            run_rows(choices.module_rows(module_rows(options.precision)), ctx, module, options)
+        with phases.phase("split"):
+            signature = signature_of(module)
+            parts = split_module(module, self.fingerprint)
+            messages = assertion_messages(parts)
+            main = parts.main.clone() if keep_parts else parts.main
+            kernels = [KernelPart(k.key, k.module.clone()) for k in parts.kernels] if keep_parts else []
+        bounds = options.debug == "bounds"
+        to_loops, to_llvm = kernel_rows(bounds=bounds)
+        cache = None if bounds else self.cache  # checks have locations: no two kernels are alike
+        objects: dict[str, bytes] = {}
+        for kernel in parts.kernels:
+            found = cache.get(choices.object_key(kernel.key)) if cache else None
+            if found is not None:
+                objects[kernel.key] = found
+        missing = [k for k in parts.kernels if k.key not in objects]
+        to_lower = [("", parts.main), *((k.key, k.module) for k in missing)]
+        with phases.phase(f"lower {len(missing)} of {len(parts.kernels)} kernels"):
+            for key, part in to_lower:
+                run_rows(choices.kernel_rows(to_loops, key), ctx, part, options)
+            if bounds:
+                messages = assertion_messages(parts)
+            for key, part in to_lower:
+                run_rows(choices.kernel_rows(to_llvm, key), ctx, part, options)
+        with phases.phase("native code"):
+            compiled = self.backend.compile_many([part for _, part in to_lower], ctx.machine)
+        for kernel, code in zip(missing, compiled[1:], strict=True):
+            objects[kernel.key] = code
+            if cache:
+                cache.put(choices.object_key(kernel.key), code)
+        derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
+        bundle = Bundle(
+            objects=[compiled[0], *(objects[k.key] for k in parts.kernels)],
+            inputs=signature.inputs,
+            outputs=signature.outputs,
+            constants=parts.constants,
+            derived=sorted(derived),
+            constant_functions=to_compact(parts.constant_functions),
+            literals={n: ctx.resources.get(n) for n in parts.constants if n not in self.weights and n not in derived},
+            assertions=messages,
+            choices=choices.to_json(),
+        )
+        return Built(bundle, parts.constant_functions, main, kernels)
+
+    def tuned(self, inputs: InputsFor, phases: Phases) -> tuple[Bundle, Executable]:
+        """The build that measuring found fastest on these inputs."""
+        from mlc.tuning import alternatives  # noqa: PLC0415 - only when it is asked for
+        from mlc.tuning.search import Search, Trial  # noqa: PLC0415 - only when it is asked for
+
+        self.cache = self.cache or _Memory()
+
+        def trial(choices: Choices) -> Trial:
+            built = self.build(choices, Phases(), keep_parts=True)
+            executable = link(built.bundle, built.functions, self.ctx, self.backend, Phases())
+            executable.num_threads = self.options.num_threads
+            return Trial(choices, built.bundle, executable, built.main, built.kernels)
+
+        with phases.phase("tune"):
+            search = Search(trial, inputs)
+            best = search.run(alternatives.layouts(self.ctx.machine), alternatives.kernels(self.ctx.machine))
+        if self.options.verbose:
+            print("\n".join(f"  tuned: {line}" for line in search.log), file=sys.stderr)
+        return best.bundle, best.executable
+
+
+def link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: Backend, phases: Phases) -> Executable:
+    with phases.phase("constants"):
+        arrays: list[np.ndarray] = []
+        derived = set(bundle.derived)
+        for name in bundle.constants:
+            if name in bundle.literals:
+                arrays.append(aligned(bundle.literals[name]))
+                continue
+            if name not in derived:
+                arrays.append(aligned(ctx.resources.get(name)))
+                continue
+            if functions is None:
+                functions = from_compact(bundle.constant_functions, ctx)
+            arrays.append(aligned(evaluate_constant(functions, name, ctx.resources)))
+    with phases.phase("link"):
+        library = backend.load(bundle.objects)
+        dims = library.find("mlc_output_dims")
+        code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
+        pool = backend.thread_pool()
+    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool)
+
+
+def run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:
+    tools = Instruments(verify_each=options.debug == "verify")
+    run_pipeline(_passes(rows), ctx, module, tools)
+
+
+@lru_cache
+def _passes(rows: tuple[Row, ...]) -> list[ModulePass]:
+    """Instances of the table's passes, made once: reading options by reflection costs more than a small kernel."""
+    return [make_pass(r.pass_name, r.options) for r in rows]
