@@ -13,7 +13,6 @@ from mlc.backends.llvm.llvm_types import constant_text, quote
 from mlc.dialects.llvm.intrinsics import (
     BINARY_FLOAT,
     BINARY_INT,
-    DOT_BF16,
     DOT_UI8,
     REDUCE_FLOAT,
     REDUCE_INT,
@@ -284,11 +283,7 @@ _GENERIC_INTRINSIC = re.compile(
 )
 
 
-_OF_TARGET = {
-    name.format(bits=bits): feature
-    for name, feature in ((DOT_BF16, "avx512bf16"), (DOT_UI8, "avx512vnni"))
-    for bits in (128, 256, 512)
-}
+_OF_TARGET = {DOT_UI8.format(bits=bits): "avx512vnni" for bits in (128, 256, 512)}
 """Intrinsics of one target, with the feature that a machine must have."""
 
 

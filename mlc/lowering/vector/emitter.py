@@ -36,6 +36,7 @@ from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import Rewriter
 
+from mlc.dialects.memref.prefetch import PrefetchOp
 from mlc.lowering.vector.sizes import Size, Symbol
 from mlc.lowering.vector.space import Access, Refusal, Space
 
@@ -274,6 +275,11 @@ class Emitter:
         if lanes is not None or access.group > 1:
             kind, op = vector_of(kind, count), vector.LoadOp
         return self.add(op.create(operands=[view, self.index(at.const)], result_types=[kind], properties=dict(_PLAIN)))
+
+    def prefetch(self, access: Access, at: Index) -> None:
+        """Bring the element at `at` near; it may lie behind the end of the buffer."""
+        view = self._view(access.root, at.value, 1)
+        self.do(PrefetchOp(view, [self.index(at.const)], 2))
 
     def store(self, value: SSAValue, access: Access, at: Index) -> None:
         lanes = value.type.get_shape()[0] if isinstance(value.type, VectorType) else None

@@ -32,6 +32,8 @@ _EXPANDED = frozenset((*SINGLE, *DOUBLE))
 MATH_WEIGHT = 20  # instructions of a polynomial, about
 LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache
 
+CHAINED = 2  # math functions one after the other: four vectors at once leave units waiting for each other's results
+
 
 @dataclass
 class Plan:
@@ -43,6 +45,7 @@ class Plan:
     order: list[int] = field(default_factory=list)  # outer dims, outermost first
     tile: dict[int, int] = field(default_factory=dict)  # outer dim -> elements per register tile
     cross: int | None = None  # outer dim along which scattered inputs are contiguous: square tiles turned in registers
+    in_step: int = 4  # points whose bodies are written op by op side by side
     contraction: bool = False  # vectors and scalars are multiplied: loads are shared across the tile
 
 
@@ -201,6 +204,8 @@ def _tile_elementwise(nest: Nest, plan: Plan, target: Target) -> None:
     plan.order = [d for d in order if d != lanes] + [lanes]
     ops = sum(len(list(s.block.ops)) for s in nest.stages)
     vectors = 4 if ops <= 16 else 2 if ops <= 48 else 1
+    if vectors == 4 and sum(op.name in _EXPANDED for s in nest.stages for op in s.block.ops) >= CHAINED:
+        vectors = plan.in_step = 8
     have = -(-_extent(nest, lanes) // plan.width)
     plan.tile = {d: 1 for d in plan.order}
     plan.cross = _cross(nest, plan, lanes)

@@ -76,6 +76,7 @@ class TileMemory:
         self.at_dim: dict[int, Index] = {}
         self.held: dict[tuple[Access, Point], SSAValue] = {}
         self.loads: dict[tuple[SSAValue, Index, int | None, int], SSAValue] = {}
+        self.streamed: dict[Access, int] = {}  # what is read once from end to end: how many elements ahead to prefetch
         for access in nest.accesses():
             base = em.root_base(access.root)
             self.base[access] = Index(base.value, base.const + access.const)
@@ -136,6 +137,8 @@ class TileMemory:
                 self.loads[key] = self.em.gather(operand, self._spots(position, coeff, lanes or 0))
             else:
                 self.loads[key] = self.em.load(operand, position, lanes)
+                if lanes is not None and (ahead := self.streamed.get(operand)):
+                    self.em.prefetch(operand, Index(position.value, position.const + ahead))
         return self.loads[key]
 
     def _crossed(self, operand: Access, at: At, cross: int) -> SSAValue:
