@@ -95,8 +95,9 @@ def test_convolutions_stay_float32(tmp_path: Path):
     features: list[torch.Tensor] = []
     head = model.get_submodule("fc")
     assert isinstance(head, nn.Linear)
-    head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
+    hook = head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
     model(*inputs)
+    hook.remove()
     u, terms = 2.0**-8, features[0].abs() @ head.weight.abs().T
     slack = (plain - exact).abs() + 1e-5 * terms
     assert torch.all((compiled(*inputs) - exact).abs() <= terms * (2 * u + u * u) + slack)
