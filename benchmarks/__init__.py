@@ -2,6 +2,7 @@
 
     make bench                                         every row, 1 thread and all threads, and the contended rows
     make bench MODEL=resnet50 PEERS=openvino THREADS=2 RUNS=15
+    make bench PRECISION=bfloat16                      engines that have it, in bfloat16 (or int8): see `precisions.py`
     make bench CONTENDED=1                             2 threads while another process keeps one core busy
     make bench FRESH=1                                 start over instead of going on with an interrupted run
     make bench-accept                                  the latest ratios become those that regressions are seen against

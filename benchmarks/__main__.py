@@ -16,7 +16,7 @@ from benchmarks.plan import Settings, Unit
 from benchmarks.process import ChildFailed, run_module
 from benchmarks.progress import Progress
 from benchmarks.runlog import RunLog
-from mlc.backends.llvm.target import available_cores
+from mlc.runtime.threads import available_cores
 
 HERE = Path(__file__).parent
 RESULTS, STORED = HERE / "results.json", HERE / "ratios.json"
@@ -48,10 +48,15 @@ def limits_again(log: RunLog) -> None:
         log.note(threads, {name: max(value, after[name]) for name, value in before.items()})
 
 
+def ratios_of(settings: Settings) -> dict[str, dict[str, float]]:
+    """What regressions are seen against; only float32 has stored ratios."""
+    return ratios.load(STORED) if settings.precision == "float32" else {}
+
+
 def run(settings: Settings, log: RunLog) -> list[dict[str, Any]]:
     """Every unit's record, in order; what the log has is not measured again."""
     units = settings.units()
-    stored = ratios.load(STORED)
+    stored = ratios_of(settings)
     progress = Progress(sys.stderr, len(units), sum(u.key in log.records for u in units))
     for unit in units:
         if unit.key not in log.records:
@@ -102,17 +107,18 @@ def main() -> int:
 def report(settings: Settings, log: RunLog, records: list[dict[str, Any]]) -> None:
     """Write the files, print the page, and drop the log."""
     results = {
-        "about": about.sentence(str(datetime.date.today()), about.versions()),
+        "about": about.sentence(str(datetime.date.today()), about.versions(), settings.precision),
         "runs": settings.runs,
         "engines": list(settings.engines),
         "limits": log.extra,
         "records": records,
     }
-    fallen = ratios.regressions(records, ratios.load(STORED))
+    fallen = ratios.regressions(records, ratios_of(settings))
     text = table.report(results, fallen)
-    RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    (HERE / "results.md").write_text(text, encoding="utf-8")
-    if not chart.draw(results, fallen, HERE / "results.png"):
+    files = RESULTS if settings.precision == "float32" else HERE / f"results.{settings.precision}.json"
+    files.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    files.with_suffix(".md").write_text(text, encoding="utf-8")
+    if not chart.draw(results, fallen, files.with_suffix(".png")):
         print("no chart: matplotlib is not installed, or no row has both mlc and a peer", file=sys.stderr)
     print(f"\n{text}")
     for f in fallen:

@@ -7,7 +7,8 @@ import importlib.metadata
 import platform
 from pathlib import Path
 
-from mlc.backends.llvm.target import available_cores, host_machine
+from mlc.backends.llvm.target import host_machine
+from mlc.runtime.threads import available_cores
 
 PACKAGES = {
     "torch": "torch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "onnxscript": "onnxscript",
@@ -40,7 +41,7 @@ def machine() -> str:
     return f"{platform.system()} {model.arch}, {model.name}, {model.vector_bits}-bit vectors, {available_cores()} cores"
 
 
-def sentence(date: str, found: dict[str, str]) -> str:
+def sentence(date: str, found: dict[str, str], precision: str = "float32") -> str:
     """For the head of the page and the chart."""
     names = [f"{name} {found[p]}" for p, name in PACKAGES.items() if p in found and p != "llvmlite"]
-    return f"{date}, {machine()}, {', '.join(names)}"
+    return f"{date}, {precision}, {machine()}, {', '.join(names)}"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from benchmarks.engines import ENGINES
 from benchmarks.models import CONTENDED_ROWS, ROWS
 from benchmarks.plan import Settings
+from benchmarks.precisions import PRECISIONS, engines_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m benchmarks", description="mlc beside its peers on the model table")
     p.add_argument("--models", default="", help="rows, with commas between; all when left out")
     p.add_argument("--peers", default="", help=f"of {', '.join(ENGINES)}; all that are installed when left out")
+    p.add_argument("--precision", default="float32", help=f"{', '.join(PRECISIONS)}: arithmetic of every engine")
     p.add_argument("--threads", default="", help="numbers of threads, with commas between; 1 and all when left out")
     p.add_argument("--runs", type=int, default=15, help="turns of each engine")
     p.add_argument("--contended", action="store_true", help="only on all threads while a process keeps one core busy")
@@ -40,14 +42,16 @@ def settings(p: argparse.ArgumentParser, args: argparse.Namespace, cores: int) -
     """What to measure, and which engines are left out, with the reason."""
     rows = _names(args.models)
     _known(p, "row", rows, list(ROWS))
+    _known(p, "precision", [args.precision], PRECISIONS)
+    available = engines_of(args.precision)
     asked = _names(args.peers)
-    _known(p, "peer", asked, list(ENGINES))
-    left_out = {name: reason for name, engine in ENGINES.items() if (reason := engine.missing()) is not None}
+    _known(p, "peer", asked, list(available))
+    left_out = {name: reason for name, engine in available.items() if (reason := engine.missing()) is not None}
     for name in asked:
         if name in left_out:
             p.error(f"peer '{name}' cannot run here: {left_out[name]}")
-    wanted = ["mlc", "eager", *asked] if asked else list(ENGINES)
-    engines = [name for name in ENGINES if name in wanted and name not in left_out]
+    wanted = ["mlc", "eager", *asked] if asked else list(available)
+    engines = [name for name in available if name in wanted and name not in left_out]
     counts = _names(args.threads)
     if not all(c.isdigit() and int(c) > 0 for c in counts):
         p.error(f"--threads {args.threads}: whole numbers above 0, with commas between")
@@ -59,9 +63,11 @@ def settings(p: argparse.ArgumentParser, args: argparse.Namespace, cores: int) -
         contended = rows or CONTENDED_ROWS
         rows, threads = [], []
     else:
-        contended = CONTENDED_ROWS if not rows and not counts else ()
+        whole = not rows and not counts and args.precision == "float32"
+        contended = CONTENDED_ROWS if whole else ()
         rows = rows or list(ROWS)
     if cores < 2 and contended:
         left_out["contended rows"] = "there is only one core"
         contended = ()
-    return Settings(rows, engines, threads, args.runs, tuple(contended), max(cores, 2)), left_out
+    neighbour = max(cores, 2)
+    return Settings(rows, engines, threads, args.runs, tuple(contended), neighbour, args.precision), left_out

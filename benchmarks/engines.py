@@ -38,16 +38,21 @@ class Engine:
     environment: Callable[[Path], dict[str, str]] = lambda files: {}
 
 
-def _of_torch(call: Callable[[], Any]) -> Prepared:
+def of_torch(call: Callable[[], Any]) -> Prepared:
+    """A call that returns tensors; bfloat16, which numpy lacks, is answered in float32."""
+
+    def array(leaf: torch.Tensor) -> np.ndarray:
+        return (leaf.float() if leaf.dtype == torch.bfloat16 else leaf).numpy()
+
     def answer() -> list[np.ndarray]:
-        return [leaf.numpy() for leaf in pytree.tree_leaves(call()) if isinstance(leaf, torch.Tensor)]
+        return [array(leaf) for leaf in pytree.tree_leaves(call()) if isinstance(leaf, torch.Tensor)]
 
     return Prepared([call], answer)
 
 
 def _eager(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
     """PyTorch as it is."""
-    return _of_torch(lambda: model(*inputs))
+    return of_torch(lambda: model(*inputs))
 
 
 def _jit(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
@@ -59,19 +64,19 @@ def _jit(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -
         traced = torch.jit.freeze(torch.jit.trace(model, inputs, strict=False))
         traced.save(str(stored))
     fast = torch.jit.optimize_for_inference(traced)
-    return _of_torch(lambda: fast(*inputs))
+    return of_torch(lambda: fast(*inputs))
 
 
 def _inductor(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
     """torch.compile with freezing."""
     fast = torch.compile(model, options={"freezing": True})
-    return _of_torch(lambda: fast(*inputs))
+    return of_torch(lambda: fast(*inputs))
 
 
 def _mlc(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
     """mlc."""
     fast = importlib.import_module("mlc").compile(model, num_threads=threads, cache_dir=files)
-    return _of_torch(lambda: fast(*inputs))
+    return of_torch(lambda: fast(*inputs))
 
 
 def _no_compiler() -> str | None:

@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engines import ENGINES
 from benchmarks.plan import Unit
+from benchmarks.precisions import engines_of
 from benchmarks.process import Child, ChildFailed, run_module
 
 START_SECONDS = 240.0  # an engine that has no first result by then is left out
@@ -39,8 +39,9 @@ def quartiles(values: Sequence[float]) -> list[float]:
 
 def _start(stack: ExitStack, unit: Unit, engine: str, threads: int, files: Path) -> Child:
     files.mkdir(exist_ok=True)
-    environment = {"OMP_NUM_THREADS": str(threads), **ENGINES[engine].environment(files)}
+    environment = {"OMP_NUM_THREADS": str(threads), **engines_of(unit.precision)[engine].environment(files)}
     argv = ["benchmarks.worker", unit.row, engine, "--threads", str(threads), "--files", str(files)]
+    argv += ["--precision", unit.precision]
     child = stack.enter_context(Child(argv, environment))
     child.ask("", ANSWER_SECONDS)
     return child

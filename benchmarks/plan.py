@@ -18,11 +18,13 @@ class Unit:
     row: str
     threads: int
     contended: bool = False
+    precision: str = "float32"
 
     @property
     def key(self) -> str:
         """Its name in logs and stored ratios: `resnet50/2`."""
-        return f"{self.row}/{self.threads}{'/contended' if self.contended else ''}"
+        precision = "" if self.precision == "float32" else f"/{self.precision}"
+        return f"{self.row}/{self.threads}{'/contended' if self.contended else ''}{precision}"
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
@@ -39,11 +41,12 @@ class Settings:
     runs: int
     contended: Sequence[str] = ()
     contended_threads: int = 2
+    precision: str = "float32"
 
     def units(self) -> list[Unit]:
         """In the order of measuring."""
-        quiet = [Unit(row, count) for count in self.threads for row in self.rows]
-        return quiet + [Unit(row, self.contended_threads, True) for row in self.contended]
+        quiet = [Unit(row, count, False, self.precision) for count in self.threads for row in self.rows]
+        return quiet + [Unit(row, self.contended_threads, True, self.precision) for row in self.contended]
 
     def name(self) -> str:
         """A short name that equal settings share."""

@@ -25,8 +25,8 @@ import torch
 
 from benchmarks import memory
 from benchmarks.accuracy import load_exact, relative_error
-from benchmarks.engines import ENGINES
 from benchmarks.models import ROWS
+from benchmarks.precisions import PRECISIONS, engines_of
 from benchmarks.prepared import Call, Prepared, fastest
 
 MIN_SECONDS = 0.01
@@ -52,8 +52,8 @@ def turn(call: Call, count: int) -> float:
 class Worker:
     """The state between the lines."""
 
-    def __init__(self, row: str, engine: str, threads: int, files: Path) -> None:
-        self.engine = ENGINES[engine]
+    def __init__(self, row: str, engine: str, precision: str, threads: int, files: Path) -> None:
+        self.engine = engines_of(precision)[engine]
         for module in self.engine.modules:
             importlib.import_module(module)
         self.threads = threads
@@ -103,11 +103,12 @@ def main() -> None:
     p.add_argument("engine")
     p.add_argument("--threads", type=int, required=True)
     p.add_argument("--files", type=Path, required=True)
+    p.add_argument("--precision", choices=PRECISIONS, default="float32")
     args = p.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     torch.set_num_threads(args.threads)
-    worker = Worker(args.row, args.engine, args.threads, args.files)
+    worker = Worker(args.row, args.engine, args.precision, args.threads, args.files)
     commands = {"first": worker.first, "ready": worker.ready, "turn": worker.turn, "finish": worker.finish}
     print(json.dumps({"started": args.engine}), file=answers)
     with torch.inference_mode():

@@ -27,6 +27,13 @@ def test_one_pair():
     assert (s.engines, s.runs, s.units()) == (["mlc", "eager", "jit"], 7, [Unit("resnet50", 2)])
 
 
+def test_lower_precision():
+    s = parse("--models linear_1024 --precision int8 --threads 1")
+    assert (s.engines, s.units()) == (["mlc", "eager"], [Unit("linear_1024", 1, False, "int8")])
+    assert s.units()[0].key == "linear_1024/1/int8"
+    assert not parse("--precision bfloat16").contended
+
+
 def test_contended_only():
     assert parse("--contended --models vgg16", cores=4).units() == [Unit("vgg16", 4, True)]
     assert [u.row for u in parse("--contended").units()] == list(CONTENDED_ROWS)
@@ -44,6 +51,8 @@ def test_one_core_has_no_neighbour():
     [
         ("--models resnet5", "there is no row 'resnet5'; did you mean 'resnet50'?"),
         ("--peers openvin", "there is no peer 'openvin'; did you mean 'openvino'?"),
+        ("--precision bfloat", "there is no precision 'bfloat'; did you mean 'bfloat16'?"),
+        ("--precision int8 --peers jit", "there is no peer 'jit'"),
         ("--threads two", "--threads two: whole numbers above 0"),
         ("--threads 0", "--threads 0: whole numbers above 0"),
         ("--runs 0", "--runs 0: at least 1"),
