@@ -228,6 +228,8 @@ class CompiledModel:
         for number, variant in enumerate(reversed(self._variants)):
             captured = variant.captured
             title = f"version {number}: {self._source.describe(captured)}"
+            if self._options.precision != "float32":
+                title += f"; precision: {self._options.precision}"
             ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
             counts = f"captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}"
             inputs = _random_inputs(captured, variant.unit.executable.inputs) if profile else None

@@ -24,7 +24,7 @@ from mlc.interp import evaluate_constant
 from mlc.ir.compact import from_compact, to_compact
 from mlc.ir.context import MlcContext
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
-from mlc.ir.pipeline_table import MODULE_ROWS, Row, kernel_rows
+from mlc.ir.pipeline_table import Row, kernel_rows, module_rows
 from mlc.module_parts import KernelPart, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
@@ -101,7 +101,7 @@ class Builder:
         options, ctx = self.options, self.ctx
         with phases.phase("lower to buffers"):
             module = self.source.clone()
-            run_rows(choices.module_rows(MODULE_ROWS), ctx, module, options)
+            run_rows(choices.module_rows(module_rows(options.precision)), ctx, module, options)
         with phases.phase("split"):
             signature = signature_of(module)
             parts = split_module(module, self.fingerprint)

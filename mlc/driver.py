@@ -1,6 +1,6 @@
 """Source to executable, read top to bottom: passes of the table, kernels compiled one by one, constants, linking.
 
-    module (torch level) ──MODULE_ROWS──▶ buffers ──split──▶ one module per kernel ──KERNEL_ROWS──▶ object code
+    module (torch level) ──module_rows──▶ buffers ──split──▶ one module per kernel ──KERNEL_ROWS──▶ object code
                                               └────────────▶ @forward alone ───────KERNEL_ROWS──▶ object code
 
 Two cache levels, both on disk: a whole model by its torch-level text (weights are named there, not contained, so a
@@ -27,7 +27,7 @@ from mlc.ir.contract import Level
 from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import print_text
 from mlc.ir.pipeline import make_pass, run_pipeline
-from mlc.ir.pipeline_table import MODULE_ROWS, Row, kernel_rows, rows_until
+from mlc.ir.pipeline_table import Row, kernel_rows, module_rows, rows_until
 from mlc.ir.remarks import Remark, RemarkLog
 from mlc.ir.verifier import verify_module
 from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
@@ -89,10 +89,11 @@ class Compiled:
         if ctx is None:
             ctx = self.ctx.clone()
             ctx.remarks = RemarkLog()
-        rows = rows_until(level, bounds=self.options.debug == "bounds")
-        shared = self.choices.module_rows(tuple(r for r in rows if r in MODULE_ROWS))
+        rows = rows_until(level, bounds=self.options.debug == "bounds", precision=self.options.precision)
+        first = module_rows(self.options.precision)
+        shared = self.choices.module_rows(tuple(r for r in rows if r in first))
         run_pipeline([make_pass(r.pass_name, r.options) for r in shared], ctx, module)
-        rest = tuple(r for r in rows if r not in MODULE_ROWS)
+        rest = tuple(r for r in rows if r not in first)
         if rest:
             for op in list(module.ops):
                 if "constant" in op.attributes:  # run by the interpreter, never lowered

@@ -51,6 +51,16 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("plan-memory", "buffers"),
 )
 
+PRECISION_ROWS: dict[str, tuple[Row, ...]] = {
+    "float32": (),
+    "bfloat16": (Row("linalg-demote-contraction-inputs", "linalg"),),
+    "int8": (
+        Row("linalg-quantize-contraction-inputs", "linalg"),
+        Row("linalg-narrow-integral-contractions", "linalg"),
+    ),
+}
+"""Steps that `mlc.compile(precision=...)` adds, before the layouts are chosen."""
+
 KERNEL_ROWS: tuple[Row, ...] = (
     Row("expand-winograd", "loops"),
     Row("vectorize-structured", "loops"),
@@ -81,6 +91,13 @@ ORDER: tuple[Order, ...] = (
     Order("torch-fold-batch-norm", "convert-torch-to-linalg", "batch norm is known by name only in the torch dialect"),
     Order("convert-tm-tensor-to-linalg", "linalg-block-layouts", "layouts spread through linalg ops only"),
     Order("convert-tm-tensor-to-linalg", "linalg-hoist-constants", "constant expressions are of linalg ops"),
+    Order("convert-tm-tensor-to-linalg", "linalg-demote-contraction-inputs", "products are known as linalg.matmul"),
+    Order("linalg-demote-contraction-inputs", "linalg-block-layouts", "convolutions and products are known by name"),
+    Order("linalg-demote-contraction-inputs", "linalg-pack-matmul", "panels hold the type that is multiplied"),
+    Order("convert-tm-tensor-to-linalg", "linalg-quantize-contraction-inputs", "products are known as linalg.matmul"),
+    Order("linalg-quantize-contraction-inputs", "linalg-narrow-integral-contractions", "it makes the integers"),
+    Order("linalg-narrow-integral-contractions", "linalg-block-layouts", "what made the integers is still whole"),
+    Order("linalg-narrow-integral-contractions", "linalg-pack-matmul", "panels hold the type that is multiplied"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-winograd-conv2d", "it is written for blocked channels"),
     Order("linalg-winograd-conv2d", "linalg-hoist-constants", "transformed filters are constant expressions"),
@@ -117,8 +134,14 @@ def kernel_rows(*, bounds: bool = False) -> tuple[tuple[Row, ...], tuple[Row, ..
     return loops, rest
 
 
-def rows_until(level: Level, *, bounds: bool = False) -> tuple[Row, ...]:
+def module_rows(precision: str = "float32") -> tuple[Row, ...]:
+    """The rows that see the whole module, for arithmetic in `precision`."""
+    at = next(i for i, row in enumerate(MODULE_ROWS) if row.pass_name == "linalg-block-layouts")
+    return (*MODULE_ROWS[:at], *PRECISION_ROWS[precision], *MODULE_ROWS[at:])
+
+
+def rows_until(level: Level, *, bounds: bool = False, precision: str = "float32") -> tuple[Row, ...]:
     """The rows that bring a captured module to `level`."""
     limit = LEVELS.index(level)
     loops, rest = kernel_rows(bounds=bounds)
-    return tuple(row for row in (*MODULE_ROWS, *loops, *rest) if LEVELS.index(row.level) <= limit)
+    return tuple(row for row in (*module_rows(precision), *loops, *rest) if LEVELS.index(row.level) <= limit)

@@ -652,3 +652,26 @@ def test_every_op_has_its_place():
     }
     assert places["linear"].endswith("(1.layers.0)") and "test_record.py:" in places["linear"]
     assert places["add.Scalar"].endswith("(1)")
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        (lambda x: x.mul_(2), [torch.tensor([True])], "can't be cast to the desired output type Bool"),
+        (lambda x: x.mul_(2.5), [torch.tensor([3])], "can't be cast to the desired output type Long"),
+        (lambda x: x.cumsum_(0), [torch.tensor([True])], "not implemented for 'Bool'"),
+        (lambda x: F.one_hot(x, 3), [torch.tensor([1], dtype=torch.int32)], "index tensor of type LongTensor"),
+        (lambda x: F.huber_loss(x, x), [torch.tensor([1])], "not implemented for 'Long'"),
+    ],
+)
+def test_what_eager_refuses_is_refused(model: Any, inputs: list[torch.Tensor], message: str):
+    """Though the functional form of an op, or its definition, would take it."""
+    with pytest.raises(RuntimeError, match=message):
+        model(*(x.clone() for x in inputs))
+    with pytest.raises(ExecutionError, match=message):
+        recorded(model, *inputs)
+
+
+def test_the_dtype_is_that_of_eagers_kernel():
+    """The definition of huber_loss promotes; the kernel returns the dtype of its input."""
+    check(lambda x, y: F.huber_loss(x, y, reduction="none"), torch.ones(3).bfloat16(), torch.zeros(3))

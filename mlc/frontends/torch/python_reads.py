@@ -166,6 +166,18 @@ def _second_name(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, .
     return args[0].copy_(out)
 
 
+def _checked(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """In-place ops whose functional form casts any result into the target: eager refuses some, tried on one element."""
+
+    def small(t: torch.Tensor) -> torch.Tensor:
+        return torch.ones((1,) * t.dim(), dtype=t.dtype)
+
+    functionalize = torch._C.DispatchKeySet(torch._C.DispatchKey.Functionalize)
+    with torch._C._DisableTorchDispatch(), torch._C._ExcludeDispatchKeyGuard(functionalize):
+        func(*pytree.tree_map_only(torch.Tensor, small, args), **pytree.tree_map_only(torch.Tensor, small, kwargs))
+    return func(*args, **kwargs)
+
+
 # in-place ops that ATen defines by others, which functionalization does not know -> their functional forms
 SECOND_NAMES = {
     "__iand__": "bitwise_and",
@@ -257,6 +269,9 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,
     **dict.fromkeys(SECOND_NAMES, _second_name),
+    **dict.fromkeys(
+        ("mul_", "__imul__", "addcmul_", "addcdiv_", "ldexp_", "logit_", "cumsum_", "cumprod_"), _checked
+    ),
     **dict.fromkeys(("relu6", "selu", "rrelu", "selu_", "rrelu_"), _in_place),
     **dict.fromkeys(
         (

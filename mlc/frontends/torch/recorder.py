@@ -17,6 +17,7 @@ from enum import IntEnum
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
 from xdsl.dialects.builtin import LocationAttr
@@ -24,7 +25,7 @@ from xdsl.ir import SSAValue
 
 from mlc.dialects.torch import has_schema, schema
 from mlc.frontends.torch.arrays import element_type
-from mlc.frontends.torch.decompose import decomposition
+from mlc.frontends.torch.decompose import decomposition, may_differ
 from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
 from mlc.frontends.torch.functional import call_functionally
 from mlc.frontends.torch.normalise import NORMALISERS, is_random
@@ -179,8 +180,7 @@ class Recorder(TorchDispatchMode):
         if func._schema.is_mutable and func.namespace != "profiler":
             self._refuse_mutation(func, args, kwargs, location)
         if (definition := decomposition(func)) is not None:
-            with self:
-                return call_functionally(definition, args, kwargs)
+            return self._taken_apart(func, definition, args, kwargs)
         inputs = [] if self._is_fresh(func, args) else [self.entry(t) for t in _tensors(args, kwargs)]
         origin = max((e.origin for e in inputs), default=Origin.MADE)
         if is_random(func, args, kwargs):
@@ -192,6 +192,21 @@ class Recorder(TorchDispatchMode):
         if isinstance(result, torch.Tensor) or _has_tensors(result):
             self._record(func, args, kwargs, result, origin, location)
         return result
+
+    def _taken_apart(
+        self, func: torch._ops.OpOverload, definition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What an op is made of, recorded; eager's own kernel says first what it refuses, and which dtypes it gives."""
+        kinds = None
+        if not self.symbolic and may_differ(func):
+            kinds = [t.dtype for t in pytree.tree_leaves(func(*args, **kwargs)) if isinstance(t, torch.Tensor)]
+        with self:
+            found = call_functionally(definition, args, kwargs)
+            leaves, spec = pytree.tree_flatten(found)
+            if kinds is None or [t.dtype for t in leaves if isinstance(t, torch.Tensor)] == kinds:
+                return found
+            left = iter(kinds)
+            return pytree.tree_unflatten([t.to(next(left)) if isinstance(t, torch.Tensor) else t for t in leaves], spec)
 
     def _record(
         self,
