@@ -11,14 +11,14 @@ from itertools import count
 from typing import ClassVar
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import UNKNOWN_LOC, ArrayAttr, FloatAttr, IntegerAttr, ModuleOp, f16
+from xdsl.dialects.builtin import UNKNOWN_LOC, ArrayAttr, FloatAttr, IntegerAttr, ModuleOp, bf16, f16
 from xdsl.dialects.linalg.abstract_ops import NamedOperation
 from xdsl.dialects.linalg.attrs import IteratorTypeAttr
 from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.ir.context import MlcContext
-from mlc.ir.contract import Bitwise, Contract, Equality, Reassociates, WithinBound, WithinUlp
+from mlc.ir.contract import Bitwise, Contract, Equality, Narrows, Reassociates, WithinBound, WithinUlp
 from mlc.ir.passes import MlcPass
 
 
@@ -155,6 +155,23 @@ class SumsInHalf(MlcPass):
 
 
 @dataclass(frozen=True)
+class RoundsTooCoarsely(MlcPass):
+    """Terms of sums off by 2^-5 where a rounding to bf16, 2^-8, is promised."""
+
+    name = "canary-narrows"
+    contract: ClassVar[Contract] = promise(Narrows(16, "claims to round terms"))
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op, acc, term in list(reductions(module)):
+            if term.type == f16:
+                continue
+            narrow = before(op, arith.TruncFOp(term, bf16))  # pyright: ignore[reportArgumentType]
+            wide = before(op, arith.ExtFOp(narrow, term.type))  # pyright: ignore[reportArgumentType]
+            part = before(op, arith.MulfOp(wide, before(op, number(1 + 2.0**-5, term.type))))
+            replace(op, before(op, arith.AddfOp(acc, part)))
+
+
+@dataclass(frozen=True)
 class ForgetsLocation(MlcPass):
     """New ops without a place in the user's source."""
 
@@ -287,6 +304,7 @@ CANARIES: tuple[tuple[type[MlcPass], str], ...] = (
     (CountsTermTwice, "values"),
     (CoarseExp, "values"),
     (SumsInHalf, "values"),
+    (RoundsTooCoarsely, "values"),
     (ForgetsLocation, "location"),
     (CountsItsRuns, "determinism"),
     (NeverFinishes, "idempotence"),

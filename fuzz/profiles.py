@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuzz.generators.aliasing import aliasing_kernels
 from fuzz.generators.arith import scalar_function
 from fuzz.generators.buffers import memref_kernel
+from fuzz.generators.dot_products import demoted_products, memref_dot_kernel, narrowed_products, quantised_products
 from fuzz.generators.functions import function_kernel
 from fuzz.generators.kernel_witnesses import kernel_witnesses, memref_copies
 from fuzz.generators.linalg import ALL_STEPS, CONSTANT_STEPS, ELEMENTWISE_STEPS, NAMED_STEPS, linalg, linalg_elementwise
@@ -61,6 +62,10 @@ PROFILES: dict[str, Generator] = {
     "linalg-winograd": linalg_winograd,
     "winograd": winograd,
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
+    "linalg-packing": mixed(
+        (2, witnessed("linalg-pack-matmul", ALL_STEPS)), (3, demoted_products), (4, narrowed_products)
+    ),
+    "linalg-quantized": quantised_products,
     "linalg-images": witnessed("linalg-block-layouts", ALL_STEPS),
     "linalg-named": witnessed("linalg-decompose-named-ops", NAMED_STEPS),
     "linalg-constants": witnessed("linalg-hoist-constants", CONSTANT_STEPS),
@@ -72,7 +77,7 @@ PROFILES: dict[str, Generator] = {
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),
     "allocations": mixed((1, buffers), (2, aliasing_buffers)),
-    "memref-structured": mixed((3, memref_kernel), (1, planned)),
+    "memref-structured": mixed((3, memref_kernel), (1, planned), (2, memref_dot_kernel)),
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
     "loops": mixed((5, loop_kernel), (2, loops)),
     "parallel-loops": mixed((2, loop_kernel), (3, parallel_loops)),

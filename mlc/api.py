@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from mlc import driver
+from mlc.backends.registry import load_backend
 from mlc.errors import MlcError, UnsupportedError, UsageError
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
@@ -77,6 +78,7 @@ def compile(
         cache_dir=cache_dir,
         debug=debug,
     )
+    load_backend(target)
     if importlib.util.find_spec("torch") is None:
         raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
     from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
@@ -214,6 +216,10 @@ class CompiledModel:
         `profile` measures every kernel on random inputs of the compiled shapes (zeros for integers), on one thread.
         `html` also writes it as a page to that file.
         """
+        if not isinstance(profile, bool):
+            raise UsageError(f"profile is {profile!r}", expected="True or False")
+        if html is not None and not isinstance(html, str | os.PathLike):
+            raise UsageError(f"html is {html!r}", expected="the path of a file to write", hint='html="report.html"')
         from mlc.explain import html as html_page  # noqa: PLC0415 - not needed to run a model
         from mlc.explain import make_report, table  # noqa: PLC0415
 
@@ -222,6 +228,8 @@ class CompiledModel:
         for number, variant in enumerate(reversed(self._variants)):
             captured = variant.captured
             title = f"version {number}: {self._source.describe(captured)}"
+            if self._options.precision != "float32":
+                title += f"; precision: {self._options.precision}"
             ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
             counts = f"captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}"
             inputs = _random_inputs(captured, variant.unit.executable.inputs) if profile else None
@@ -266,7 +274,10 @@ class CompiledModel:
         except MlcError as error:
             if not self._variants:
                 raise
-            raise self._source.recapture_failed(error, self._variants[0].captured, args, kwargs) from error
+            told = self._source.recapture_failed(error, self._variants[0].captured, args, kwargs)
+            if told is error:
+                raise
+            raise told from error
 
 
 def _random_inputs(captured: Captured, specs: Sequence[TensorSpec]) -> list[np.ndarray]:

@@ -148,7 +148,7 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
     phases = Phases()
     backend = load_backend(options.target)
     ctx.machine = backend.machine(options.target)
-    pipeline = backend.pipeline(options.target)
+    pipeline = backend.pipeline(options.target).at_precision(options.precision)
     fingerprint = fingerprint_of(backend, ctx.machine, pipeline)
     cache = open_cache(options)
     with phases.phase("hash"):

@@ -1,7 +1,7 @@
 """Options of a compile: one frozen, validated record that the face fills and the driver reads.
 
-Options(precision="bfloat16")   ->  UsageError: precision 'bfloat16' is not available
-                                      expected: one of: float32
+Options(precision="float16")   ->  UsageError: precision 'float16' is not available
+                                     expected: one of: float32, bfloat16, int8
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from mlc.errors import UsageError
 from mlc.runtime.threads import checked
 
-PRECISIONS = ("float32",)
+PRECISIONS = ("float32", "bfloat16", "int8")
 DEBUG_MODES = ("", "bounds", "verify")
 
 

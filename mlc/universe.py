@@ -18,6 +18,7 @@ DIALECTS: dict[str, str] = {
     "torch_c": "mlc.dialects.torch:TORCH_C",
     "linalg_ext": "mlc.dialects.linalg_ext:LINALG_EXT",
     "tm_tensor": "mlc.dialects.tm_tensor:TM_TENSOR",
+    "x86vector": "mlc.dialects.x86vector:X86VECTOR",
 }
 
 # pass name -> "module:Class"
@@ -30,6 +31,15 @@ PASSES: dict[str, str] = {
     "torch-fold-batch-norm": "mlc.lowering.torch.torch_fold_batch_norm:TorchFoldBatchNorm",
     "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
     "linalg-winograd-conv2d": "mlc.lowering.linalg.linalg_winograd_conv2d:LinalgWinogradConv2D",
+    "linalg-demote-contraction-inputs": (
+        "mlc.lowering.linalg.linalg_demote_contraction_inputs:LinalgDemoteContractionInputs"
+    ),
+    "linalg-quantize-contraction-inputs": (
+        "mlc.lowering.linalg.linalg_quantize_contraction_inputs:LinalgQuantizeContractionInputs"
+    ),
+    "linalg-narrow-integral-contractions": (
+        "mlc.lowering.linalg.linalg_narrow_integral_contractions:LinalgNarrowIntegralContractions"
+    ),
     "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",
     "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",
     "linalg-decompose-named-ops": "mlc.lowering.linalg.linalg_decompose_named_ops:LinalgDecomposeNamedOps",

@@ -8,6 +8,7 @@ strided.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Loop:
 class KernelGenerator:
     """One kernel function."""
 
+    roots: ClassVar[tuple[str, ...]] = ("contraction", "reduction", "elementwise", "window", "pooling", "copy")
     tape: Tape
     out: Lines = field(default_factory=Lines)
     arguments: list[Operand] = field(default_factory=list)
@@ -55,7 +57,7 @@ class KernelGenerator:
         self.element = tape.pick(ELEMENTS)
         self.limit = tape.pick((5, 7, 10))
         self.dynamic = tape.chance(15)
-        target = getattr(self, tape.pick(("contraction", "reduction", "elementwise", "window", "pooling", "copy")))()
+        target = getattr(self, tape.pick(self.roots))()
         for _ in range(tape.pick((0, 1, 2, 3))):
             self.epilogue(target)
         signature = ", ".join(f"{a.name}: {a.type}" for a in self.arguments)

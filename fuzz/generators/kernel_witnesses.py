@@ -15,7 +15,7 @@ from mlc.testing.program import Program, build
 OWN_STEPS = ("extracted", "inserted", "casts", "mirrored_pad")
 STEPS = (
     *("softmax", "softmax", "pack", "pack", "broadcast", "broadcast", "reduce", "reduce", "splat", "elements"),
-    *("elements", "pad", "concat", "concat", "ones", *OWN_STEPS),
+    *("elements", "pad", "concat", "concat", "ones", "scalar_loop", *OWN_STEPS),
 )
 
 

@@ -208,3 +208,43 @@ class FusionWitnesses(WitnessPieces):
         name = self.out.value(f"tensor.from_elements {', '.join(parts)} : {t}")
         self.add("elements", name, (count,), a.element)
         self.follow(self.values[-1])
+
+    def scalar_loop(self) -> None:
+        """Loops over single elements that carry tensors: a running sum of each row, and the same written elsewhere; one
+        starts from an empty tensor, the other from a value that may be read again."""
+        a, k = self.matrix(), self.out.counter
+        element, kind = a.element, a.type
+        start = self.tape.pick((a, self.matrix()))
+        if start.shape != a.shape:
+            start = a
+        empty, zero, one = self.empty(a.shape, element), f"%zero_{k}", f"%one_{k}"
+        self.out.emit(f"{zero} = arith.constant 0 : index")
+        self.out.emit(f"{one} = arith.constant 1 : index")
+        for d in (0, 1):
+            self.out.emit(f"%n{d}_{k} = arith.constant {a.shape[d]} : index")
+        add = "addf" if element.startswith("f") else "addi"
+        carried = f"-> ({kind}, {kind})"
+        self.out.emit(
+            f"%sums_{k}:2 = scf.for %i_{k} = {zero} to %n0_{k} step {one}"
+            f" iter_args(%s_{k} = {empty}, %m_{k} = {start.name}) {carried} {{"
+        )
+        self.out.emit(f"  %z_{k} = arith.constant {'0.0' if element.startswith('f') else '0'} : {element}")
+        self.out.emit(
+            f"  %inner_{k}:3 = scf.for %j_{k} = {zero} to %n1_{k} step {one}"
+            f" iter_args(%t_{k} = %s_{k}, %u_{k} = %m_{k}, %acc_{k} = %z_{k}) -> ({kind}, {kind}, {element}) {{"
+        )
+        self.out.emit(f"    %x_{k} = tensor.extract {a.name}[%i_{k}, %j_{k}] : {kind}")
+        self.out.emit(f"    %sum_{k} = arith.{add} %acc_{k}, %x_{k} : {element}")
+        self.out.emit(f"    %t2_{k} = tensor.insert %sum_{k} into %t_{k}[%i_{k}, %j_{k}] : {kind}")
+        self.out.emit(f"    %back_{k} = arith.subi %n1_{k}, %j_{k} : index")
+        self.out.emit(f"    %last_{k} = arith.subi %back_{k}, {one} : index")
+        place = self.tape.pick((f"%last_{k}", f"%j_{k}", zero, zero))  # what is not written keeps its start
+        self.out.emit(f"    %u2_{k} = tensor.insert %sum_{k} into %u_{k}[%i_{k}, {place}] : {kind}")
+        self.out.emit(f"    scf.yield %t2_{k}, %u2_{k}, %sum_{k} : {kind}, {kind}, {element}")
+        self.out.emit("  }")
+        self.out.emit(f"  scf.yield %inner_{k}#0, %inner_{k}#1 : {kind}, {kind}")
+        self.out.emit("}")
+        for result in self.tape.pick((("0",), ("1",), ("0", "1"))):
+            self.add("scalar_loop", f"%sums_{k}#{result}", a.shape, element, a, start)
+            if self.tape.chance(50):
+                self.follow(self.values[-1])

@@ -50,6 +50,16 @@ class MachineModel:
         """Elements of `element_bits` in one vector register, at least one."""
         return max(1, self.vector_bits // max(8, element_bits))
 
+    @property
+    def dot_bf16(self) -> bool:
+        """Whether an instruction adds pairs of bf16 products to full vectors of f32."""
+        return "avx512bf16" in self.features and self.vector_bits == 512
+
+    @property
+    def dot_int8(self) -> bool:
+        """Whether an instruction adds four products, of unsigned and signed i8, to full vectors of i32."""
+        return "avx512vnni" in self.features and self.vector_bits == 512
+
 
 PRESETS: dict[str, MachineModel] = {
     m.name: m
@@ -84,6 +94,21 @@ PRESETS: dict[str, MachineModel] = {
             features=("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
         ),
         MachineModel(
+            name="x86-64-avx512-bf16",
+            arch="x86_64",
+            vector_bits=512,
+            vector_registers=32,
+            loads_per_cycle=1,
+            broadcast_load=True,
+            masks=True,
+            l2=1 << 20,
+            l3=16 << 20,
+            features=(
+                *("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+                *("avx512vnni", "avx512bf16"),
+            ),
+        ),
+        MachineModel(
             name="aarch64-neon",
             arch="aarch64",
             vector_bits=128,
@@ -115,7 +140,7 @@ def from_features(arch: str, features: Set[str], *, name: str | None = None) -> 
     """
     fitting = [m for m in PRESETS.values() if m.arch == arch and set(m.features) <= features]
     if fitting:
-        best = max(fitting, key=lambda m: (m.vector_bits, m.fma))
+        best = max(fitting, key=lambda m: (m.vector_bits, m.fma, len(m.features)))
     elif arch == "aarch64":
         best = PRESETS["aarch64-neon"]
     elif arch == "x86_64":

@@ -41,7 +41,16 @@ class WithinBound:
     reason: str
 
 
-Equality = Bitwise | Reassociates | WithinUlp | WithinBound
+@dataclass(frozen=True)
+class Narrows:
+    """Some values are rounded to floats of `bits` bits, or for 8 to integers by `math.roundeven`: error at most the
+    running bound that counts those roundings. `reason` says which values."""
+
+    bits: int
+    reason: str
+
+
+Equality = Bitwise | Reassociates | WithinUlp | WithinBound | Narrows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ EXTENSIONS: dict[str, tuple[str, ...]] = {
         "mlc.dialects.linalg.relayout_ops",
     ),
     "tensor": ("mlc.dialects.tensor.reshape_op",),
-    "memref": ("mlc.dialects.memref.global_op", "mlc.dialects.memref.syntax"),
+    "memref": ("mlc.dialects.memref.global_op", "mlc.dialects.memref.syntax", "mlc.dialects.memref.prefetch"),
 }
 
 

@@ -53,6 +53,16 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("plan-memory", "buffers"),
 )
 
+PRECISION_ROWS: dict[str, tuple[Row, ...]] = {
+    "float32": (),
+    "bfloat16": (Row("linalg-demote-contraction-inputs", "linalg"),),
+    "int8": (
+        Row("linalg-quantize-contraction-inputs", "linalg"),
+        Row("linalg-narrow-integral-contractions", "linalg"),
+    ),
+}
+"""Steps that `mlc.compile(precision=...)` adds, before the layouts are chosen."""
+
 KERNEL_ROWS: tuple[Row, ...] = (
     Row("expand-winograd", "loops"),
     Row("vectorize-structured", "loops"),
@@ -83,6 +93,13 @@ ORDER: tuple[Order, ...] = (
     Order("torch-fold-batch-norm", "convert-torch-to-linalg", "batch norm is known by name only in the torch dialect"),
     Order("convert-tm-tensor-to-linalg", "linalg-block-layouts", "layouts spread through linalg ops only"),
     Order("convert-tm-tensor-to-linalg", "linalg-hoist-constants", "constant expressions are of linalg ops"),
+    Order("convert-tm-tensor-to-linalg", "linalg-demote-contraction-inputs", "products are known as linalg.matmul"),
+    Order("linalg-demote-contraction-inputs", "linalg-block-layouts", "convolutions and products are known by name"),
+    Order("linalg-demote-contraction-inputs", "linalg-pack-matmul", "panels hold the type that is multiplied"),
+    Order("convert-tm-tensor-to-linalg", "linalg-quantize-contraction-inputs", "products are known as linalg.matmul"),
+    Order("linalg-quantize-contraction-inputs", "linalg-narrow-integral-contractions", "it makes the integers"),
+    Order("linalg-narrow-integral-contractions", "linalg-block-layouts", "what made the integers is still whole"),
+    Order("linalg-narrow-integral-contractions", "linalg-pack-matmul", "panels hold the type that is multiplied"),
     Order("linalg-block-layouts", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-winograd-conv2d", "it is written for blocked channels"),
     Order("linalg-winograd-conv2d", "linalg-hoist-constants", "transformed filters are constant expressions"),
@@ -144,6 +161,20 @@ class Pipeline:
             expected=f"one of: {', '.join(known)}",
             hint=f"did you mean '{near[0]}'?" if near else None,
         )
+
+    def at_precision(self, precision: str) -> Pipeline:
+        """This pipeline with the rows that lower the precision of float32 models, where there are any."""
+        rows = PRECISION_ROWS[precision]
+        if not rows:
+            return self
+        at = [i for i, row in enumerate(self.module) if row.pass_name == "linalg-block-layouts"]
+        if not at:
+            raise UsageError(
+                f"precision '{precision}' is not available for this target",
+                expected="a pipeline with the pass linalg-block-layouts, before which numbers are rounded",
+                hint="precision='float32'",
+            )
+        return replace(self, module=(*self.module[: at[0]], *rows, *self.module[at[0] :]))
 
     def kernel_rows(self, *, bounds: bool = False) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         """The rows of a kernel up to the loops level and after it; with `bounds`, accesses are checked in between."""

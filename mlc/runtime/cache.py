@@ -8,6 +8,7 @@ file and are renamed, so a reader never sees half an entry. Nothing is ever unpi
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import os
@@ -45,7 +46,6 @@ class DiskCache:
     def __init__(self, directory: Path, *, limit: int = 2 << 30) -> None:
         self.directory = directory
         self.limit = limit
-        self._secret = self._load_secret()
         self._written = 0
 
     def get(self, key: str) -> bytes | None:
@@ -115,7 +115,9 @@ class DiskCache:
     def _sign(self, key: str, payload: bytes) -> bytes:
         return hashlib.blake2b(key.encode() + payload, key=self._secret, digest_size=_MAC).digest()
 
-    def _load_secret(self) -> bytes:
+    @functools.cached_property
+    def _secret(self) -> bytes:
+        """The key of this directory, made at the first entry that is read or written."""
         path = self.directory / "key"
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -19,7 +19,7 @@ from mlc.errors import ExecutionError, LimitError, MlcError, UnsupportedError
 from mlc.interp import make_domain
 from mlc.interp.domains.bound import BoundDomain
 from mlc.interp.run import function_type
-from mlc.ir.contract import Bitwise, Contract, Reassociates, WithinBound, WithinUlp
+from mlc.ir.contract import Bitwise, Contract, Narrows, Reassociates, WithinBound, WithinUlp
 from mlc.ir.parsing import print_text
 from mlc.ir.pipeline import make_pass as pass_named
 from mlc.ir.values import element_type, float_bytes, is_float
@@ -177,6 +177,8 @@ def legs_of(contract: Contract, program: Program, variant: int) -> list[Leg]:
             return [Leg("field", "field", "normal"), (floats, order)[(program.seed + variant) % 2]]
         case _ if torch:
             return [Leg("bound", "bound", "normal", lowered=True)]
+        case Narrows():
+            return [Leg("bound", "bound", "normal"), Leg("integers", "integers", "integers")]
         case WithinUlp():  # approximations may take floats apart as bits, which only IEEE has
             return [Leg("bound", "ieee", "normal"), Leg("bound", "ieee", "edge")]
         case _:
@@ -223,6 +225,9 @@ def _compare(
     first, second = make_domain(leg.before), make_domain(leg.after)
     if isinstance(second, BoundDomain):
         second.narrowest = _narrowest_float(program)
+        if isinstance(contract.preserves, Narrows):
+            second.narrowest = min(second.narrowest, contract.preserves.bits)
+            second.rounds_to_integers = contract.preserves.bits <= 8
     try:
         if leg.lowered:
             program, after = _lowered(program), _lowered(after)

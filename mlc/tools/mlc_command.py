@@ -74,3 +74,7 @@ def main(argv: Sequence[str] | None = None, *, stdout: TextIO | None = None, std
 def entry() -> None:
     """Console script."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -14,6 +14,7 @@ from torch.export import Dim
 import mlc
 from mlc.api import MAX_VARIANTS
 from mlc.errors import DTypeError, ExecutionError, ShapeError, UnsupportedError, UsageError
+from mlc.frontends.torch.emit import Emitter
 
 V = torch.randn(4, 6)
 
@@ -128,6 +129,33 @@ def test_wrong_arguments_are_named(captures: list[Any]):
         mlc.compile(nn.Linear(6, 2))(torch.randn(4, 5))
 
 
+def test_errors_of_the_model_are_quoted(captures: list[Any]):
+    def picky(x: torch.Tensor) -> torch.Tensor:
+        if x.shape[0] != 4:
+            raise ValueError("four rows, please")
+        return x + 1
+
+    compiled = mlc.compile(picky)
+    for _ in range(2):
+        with pytest.raises(
+            ExecutionError, match=r"itself failed on \(x: float32\[2, 6\]\): ValueError: four rows"
+        ) as info:
+            compiled(V[:2])
+        assert "test_compile.py:" in str(info.value) and "report" not in str(info.value)
+        assert isinstance(info.value.__cause__, ValueError)
+        compiled(V)
+    with pytest.raises(ExecutionError, match="shapes cannot be multiplied") as info:
+        mlc.compile(nn.Sequential(nn.Linear(6, 5), nn.Linear(6, 6)))(V)
+    assert "report" not in str(info.value)
+
+
+def test_a_fault_of_the_recorder_is_told_as_such(captures: list[Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Emitter, "call", lambda *args: [][0])
+    with pytest.raises(UnsupportedError, match=r"runs in eager on .* but recording it failed: IndexError") as info:
+        mlc.compile(lambda x: x + 1)(V)
+    assert "please report this" in str(info.value)
+
+
 def test_unsupported_models(captures: list[Any]):
     with pytest.raises(UnsupportedError, match=r"aten\.item"):
         mlc.compile(lambda x: x * x.sum().item())(V)
@@ -157,6 +185,11 @@ def test_usage(captures: list[Any]):
         (lambda: mlc.compile(nn.Linear(2, 2), debug="bound"), "did you mean 'bounds'"),
         (lambda: mlc.compile(nn.Linear(2, 2), tune=1), "tune is 1"),
         (lambda: mlc.compile(nn.Linear(2, 2), cache_dir=__file__), "is not a directory"),
+        (lambda: mlc.compile(nn.Linear(2, 2), target="gpu"), "unknown target 'gpu'"),
+        (lambda: mlc.compile(nn.Linear(2, 2), (V,), dynamic_shapes=5), "dynamic_shapes is 5"),
+        (lambda: mlc.compile(nn.Linear(2, 2), (V,), dynamic_shapes="n"), "dynamic_shapes is 'n'"),
+        (lambda: mlc.compile(nn.Linear(2, 2)).explain(html=True), "html is True"),  # pyright: ignore[reportArgumentType]
+        (lambda: mlc.compile(nn.Linear(2, 2)).explain(profile=1), "profile is 1"),  # pyright: ignore[reportArgumentType]
         (lambda: mlc.compile(nn.Linear(2, 2), dynamic_shapes=({0: "n"},)), "needs example_inputs"),
         (lambda: mlc.compile(nn.Linear(2, 2)).ir("torch"), "nothing is compiled yet"),
         (lambda: mlc.compile(nn.Linear(2, 2), (torch.ones(1, 2),)).ir("linlag"), "did you mean 'linalg'"),

@@ -45,6 +45,21 @@ def _other_memory(m: Gain) -> None:
     m.lin.weight.data = torch.randn(6, 6)
 
 
+def _magnitude_pruning(m: Gain) -> None:
+    m.lin.weight.data[m.lin.weight.abs() < 0.1] = 0.0
+
+
+def _numpy_view(m: Gain) -> None:
+    m.lin.weight.detach().numpy()[:] = 2.0
+
+
+def _fused_optimizer(m: Gain) -> None:
+    optimizer = torch.optim.Adam(m.parameters(), lr=0.1, fused=True)
+    with torch.enable_grad():
+        m(V).sum().backward()
+    optimizer.step()
+
+
 def _shift_in_place(m: Gain) -> None:
     m.shift.add_(1)
 
@@ -63,6 +78,11 @@ def _replaced_forward(m: Gain) -> None:
 
 CHANGES: dict[str, Callable[[Gain], object]] = {
     "data": _other_memory,
+    "data in place": lambda m: m.lin.weight.data.mul_(2.0),
+    "data clamped": lambda m: m.lin.weight.data.clamp_(-0.3, 0.3),
+    "half of data": _magnitude_pruning,
+    "numpy view": _numpy_view,
+    "fused optimizer": _fused_optimizer,
     "half and back": lambda m: m.half().float(),
     "new parameter": lambda m: setattr(m.lin, "bias", nn.Parameter(torch.ones(6))),
     "no bias": lambda m: setattr(m.lin, "bias", None),
@@ -91,6 +111,19 @@ def test_changes_of_a_module_are_noticed(change: str, captures: list[Any]):
         made = len(captures)
         torch.testing.assert_close(compiled(V), model(V))
     assert made == 2 == len(captures)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.bfloat16, torch.complex64, torch.int8, torch.uint8, torch.int64, torch.bool]
+)
+def test_writes_behind_the_version_counter_in_every_dtype(dtype: torch.dtype, captures: list[Any]):
+    weight = torch.tensor([[0, 3, 1], [1, 0, 2]]).to(dtype)
+    compiled = mlc.compile(lambda x: x * weight)
+    x = torch.ones(2, 3)
+    for _ in range(2):
+        assert torch.equal(compiled(x), x * weight)
+    weight.data.copy_(torch.tensor([[1, 0, 0], [0, 1, 0]]))
+    assert torch.equal(compiled(x), x * weight) and len(captures) == 2
 
 
 def test_equal_values_and_strangers_are_no_change(captures: list[Any]):

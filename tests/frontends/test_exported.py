@@ -162,9 +162,6 @@ def test_refusals():
         dynamic(lambda x: x * x.sum().item() if x.sum() > 0 else x, (torch.randn(3, 4),), ({0: Dim("n")},))
     with pytest.raises(UnsupportedError, match="random numbers"):
         dynamic(lambda x: x + torch.rand(4), (torch.randn(3, 4),), ({0: Dim("n")},))
-    with pytest.raises(UnsupportedError, match="uses 'cond'"):
-        branches = (lambda x: x + 1, lambda x: x - 1)
-        dynamic(lambda x: torch.cond(x.sum() > 0, *branches, (x,)), (torch.randn(3, 4),), ({0: Dim("n")},))
 
 
 def test_marked_tensors():

@@ -210,3 +210,8 @@ def test_every_op_has_its_place():
     }
     assert places["linear"].endswith("(1.layers.0)") and "test_record.py:" in places["linear"]
     assert places["add.Scalar"].endswith("(1)")
+
+
+def test_the_dtype_is_that_of_eagers_kernel():
+    """The definition of huber_loss promotes; the kernel returns the dtype of its input."""
+    check(lambda x, y: F.huber_loss(x, y, reduction="none"), torch.ones(3).bfloat16(), torch.zeros(3))

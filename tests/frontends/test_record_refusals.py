@@ -15,6 +15,7 @@ from mlc.errors import DTypeError, ExecutionError, UnsupportedError
 from mlc.frontends.torch import capture
 from mlc.ir.context import make_context
 from tests.frontends.modules import Counting
+from tests.frontends.replay import recorded
 
 torch.manual_seed(0)
 V = torch.randn(4, 6)
@@ -52,12 +53,14 @@ REFUSED = {
     "tolist": (lambda s, x: x * x.tolist()[0][0], "tolist"),
     "numpy": (lambda s, x: x + torch.from_numpy(x.numpy()), "numpy"),
     "asarray": (lambda s, x: x * float(np.asarray(x).sum()), "numpy"),
-    "nonzero": (lambda s, x: x.nonzero(), "aten.nonzero"),
+    "nonzero": (lambda s, x: x.nonzero(), "size depends on the values of another: aten.nonzero"),
     "split": (lambda s, x: torch.tensor_split(x, x[0, :2].long(), dim=1), "tolist"),
-    "mask": (lambda s, x: x[x > 0], "aten.index.Tensor"),
+    "mask": (lambda s, x: x[x > 0], "size depends on the values of another: aten.index.Tensor"),
     "equal": (lambda s, x: x if torch.equal(x, x) else -x, "aten.equal"),
     "unique": (lambda s, x: torch.unique(x), "unique"),
-    "format": (lambda s, x: (f"{x.sum()}", x)[1], "__format__"),
+    "format": (lambda s, x: (f"{x.sum()}", x)[1], "prints or formats a tensor"),
+    "print": (lambda s, x: (repr(x), x)[1], "prints or formats a tensor"),
+    "list of numbers in tensors": (lambda s, x: torch.tensor([x[0, 0], x[0, 1]]), "reads the memory of a tensor"),
     "data_ptr": (lambda s, x: x * (x.data_ptr() % 2), "data_ptr"),
     "rand": (lambda s, x: x + torch.rand(6), "random numbers: aten.rand"),
     "dropout": (lambda s, x: F.dropout(x, 0.5), "random numbers: aten.dropout"),
@@ -139,7 +142,7 @@ def test_python_counters_are_warned_of():
             self.calls += 1
             return x * 2
 
-    with pytest.warns(UserWarning, match=r"Python attributes \(calls\)"):
+    with pytest.warns(UserWarning, match=r"Python values \(calls\)"):
         capture(Counter(), (V,), {}, make_context())
 
 
@@ -154,3 +157,21 @@ def test_a_capture_leaves_no_hooks_or_wrappers():
     with pytest.raises(UnsupportedError):
         capture(Refused(REFUSED["rand"][0]), (V,), {}, make_context())
     assert not nn.modules.module._global_forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        (lambda x: x.mul_(2), [torch.tensor([True])], "can't be cast to the desired output type Bool"),
+        (lambda x: x.mul_(2.5), [torch.tensor([3])], "can't be cast to the desired output type Long"),
+        (lambda x: x.cumsum_(0), [torch.tensor([True])], "not implemented for 'Bool'"),
+        (lambda x: F.one_hot(x, 3), [torch.tensor([1], dtype=torch.int32)], "index tensor of type LongTensor"),
+        (lambda x: F.huber_loss(x, x), [torch.tensor([1])], "not implemented for 'Long'"),
+    ],
+)
+def test_what_eager_refuses_is_refused(model: Any, inputs: list[torch.Tensor], message: str):
+    """Though the functional form of an op, or its definition, would take it."""
+    with pytest.raises(RuntimeError, match=message):
+        model(*(x.clone() for x in inputs))
+    with pytest.raises(ExecutionError, match=message):
+        recorded(model, *inputs)

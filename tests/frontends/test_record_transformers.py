@@ -60,3 +60,18 @@ def test_libraries_see_that_they_are_compiled():
 
     capture(model, (X,), {}, make_context())
     assert not torch.compiler.is_compiling()
+
+
+def test_a_way_for_compilers_that_is_broken_is_not_taken():
+    """As in models of the T5 family that are called without a mask."""
+    lin = nn.Linear(8, 8)
+
+    def model(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        x = lin(x)
+        if mask is None and not torch.compiler.is_compiling():
+            mask = torch.ones(x.shape[1])
+        return x * mask[:, None]  # pyright: ignore[reportOptionalSubscript]
+
+    made = recorded(model, X)
+    torch.testing.assert_close(made((X,), {}), model(X).detach())
+    assert "<lin.weight>" in str(made.captured.module) and not torch.compiler.is_compiling()

@@ -22,7 +22,7 @@ from mlc.ir.extensions import EXTENSIONS
 from mlc.ir.parsing import parse_text
 from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import load_pass
-from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS
+from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS, PRECISION_ROWS
 from mlc.ir.semantics import has_semantics
 from mlc.testing.oracle import Finding, check
 from mlc.testing.program import Discard
@@ -51,7 +51,7 @@ def test_planted_lies_are_reported(canary: type[MlcPass], kind: str):
 
 def test_canaries_cover_every_kind_of_equality_and_check():
     relations = {type(canary.contract.preserves).__name__ for canary, _ in CANARIES}
-    assert relations == {"Bitwise", "Reassociates", "WithinUlp", "WithinBound"}
+    assert relations == {"Bitwise", "Reassociates", "WithinUlp", "WithinBound", "Narrows"}
     kinds = {"values", "location", "determinism", "idempotence", "verifier", "crash", "rule", "race"}
     assert {kind for _, kind in CANARIES} >= kinds
 
@@ -65,7 +65,8 @@ def test_every_pass_has_a_contract_with_a_known_profile():
 
 
 def test_every_pass_of_the_pipeline_stands_under_a_property():
-    assert {row.pass_name for row in (*MODULE_ROWS, *KERNEL_ROWS)} <= set(targets())
+    rows = (*MODULE_ROWS, *KERNEL_ROWS, *(row for added in PRECISION_ROWS.values() for row in added))
+    assert {row.pass_name for row in rows} <= set(targets())
 
 
 def test_a_pass_without_a_contract_cannot_be_defined():

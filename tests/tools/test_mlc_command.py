@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,14 @@ def test_cache_is_shown_trimmed_and_cleared(tmp_path: Path):
 def test_no_cache_is_made_by_looking(tmp_path: Path):
     code, out, _ = run("cache", "--dir", str(tmp_path / "none"))
     assert code == 0 and "empty" in out and not list(tmp_path.iterdir())
+    code, out, _ = run("cache", "--dir", str(tmp_path))
+    assert code == 0 and "0 entries" in out and not list(tmp_path.iterdir()), "nor is a key"
+
+
+def test_it_runs_as_a_module(tmp_path: Path):
+    command = [sys.executable, "-m", "mlc.tools.mlc_command", "cache", "--dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "0 entries" in done.stdout and done.stderr == ""
 
 
 @pytest.mark.parametrize("args", [(), ("cash",), ("cache", "--trim", "much"), ("cache", "--clear", "--trim", "1MB")])

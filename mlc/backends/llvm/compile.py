@@ -18,7 +18,7 @@ import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 from xdsl.dialects.builtin import ModuleOp
 
-from mlc.backends.llvm import emit_ops  # noqa: F401  registers the ops
+from mlc.backends.llvm import bfloat16  # noqa: F401  registers the ops, by way of emit_ops
 from mlc.backends.llvm.emit import Emitter
 from mlc.backends.llvm.target import feature_string, generic_cpu, host_machine, initialize, triple
 from mlc.backends.machine import MachineModel

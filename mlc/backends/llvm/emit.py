@@ -70,9 +70,17 @@ class Emitter:
 
     def name(self, v: SSAValue) -> str:
         """A fresh name for a result."""
-        text = self.names[v] = f"%{self._count}"
-        self._count += 1
+        text = self.names[v] = self.fresh()
         return text
+
+    def fresh(self) -> str:
+        """A name that no value has yet."""
+        self._count += 1
+        return f"%{self._count - 1}"
+
+    def has_feature(self, name: str | None) -> bool:
+        """Whether the machine is known to have a feature."""
+        return self.machine is not None and name in self.machine.features
 
     def line(self, text: str) -> None:
         """An instruction without result."""
@@ -339,7 +347,7 @@ def suffix(ty: Attribute, types: TypeTable) -> str:
     if isinstance(ty, VectorType):
         return f"v{ty.get_shape()[0]}{suffix(ty.element_type, types)}"
     text = types(ty)
-    return {"float": "f32", "double": "f64", "half": "f16", "bfloat": "bf16", "ptr": "p0"}.get(text, text)
+    return {"float": "f32", "double": "f64", "half": "f16", "ptr": "p0"}.get(text, text)
 
 
 _FUNCTION_ATTRIBUTES = frozenset(

@@ -80,7 +80,7 @@ class TypeTable:
             case Float16Type():
                 return "half"
             case BFloat16Type():
-                return "bfloat"
+                return "i16"  # see bfloat16.py
             case VectorType():
                 return self._vector(ty, depth)
             case llvm.LLVMPointerType():
@@ -136,7 +136,7 @@ def escape(data: bytes) -> str:
 
 
 def float_text(value: float, ty: Attribute) -> str:
-    """A float constant in hexadecimal: exact, NaN and infinities included."""
+    """A float constant in hexadecimal (of bf16, its bits as an integer): exact, NaN and infinities included."""
     match ty:
         case Float64Type():
             return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
@@ -148,7 +148,7 @@ def float_text(value: float, ty: Attribute) -> str:
             with np.errstate(over="ignore"):
                 return f"0xH{int(np.float16(value).view(np.uint16)):04X}"
         case BFloat16Type():
-            return f"0xR{_bfloat16_bits(value):04X}"
+            return scalar_text(_bfloat16_bits(value), IntegerType(16))
         case _:
             raise UnsupportedError(f"float constant of type {ty}")
 

@@ -24,6 +24,10 @@ from xdsl.irdl import (
 )
 from xdsl.traits import Pure
 
+DOT_BF16 = "llvm.x86.avx512bf16.dpbf16ps.{bits}"
+DOT_UI8 = "llvm.x86.avx512.vpdpbusd.{bits}"
+"""Called by `llvm.call_intrinsic`, as upstream does; of one target, which must have `avx512bf16` or `avx512vnni`."""
+
 _FORMAT = "`(` operands `)` attr-dict `:` functional-type(operands, results)"
 
 UNARY_FLOAT = (

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from xdsl.dialects import llvm
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Operation
 
 from mlc.dialects.arith.integers import binary_int, objects
+from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8
+from mlc.dialects.x86vector.semantics import dot_bf16, dot_int8
 from mlc.ir.semantics import Args, Domain, Results, Runner, fail, semantics
 from mlc.ir.values import dtype_of, int_width, is_float, signed, unsigned, wrap_int
+
+_DOT_BF16, _DOT_UI8 = ({name.format(bits=bits) for bits in (128, 256, 512)} for name in (DOT_BF16, DOT_UI8))
 
 _FLOAT2 = {
     "llvm.fadd": "add",
@@ -98,6 +103,17 @@ def fma(op: Operation, args: Args, run: Runner) -> Results:
 def fmuladd(op: Operation, args: Args, run: Runner) -> Results:
     """Fused or not is the target's choice; here fused."""
     return fma(op, args, run)
+
+
+@semantics("llvm.call_intrinsic")
+def call_intrinsic(op: Operation, args: Args, run: Runner) -> Results:
+    """The few intrinsics that have no op of their own."""
+    assert isinstance(op, llvm.CallIntrinsicOp)
+    if op.intrin.data in _DOT_UI8:
+        return (dot_int8(args),)
+    if op.intrin.data not in _DOT_BF16:
+        fail(op, f"intrinsic '{op.intrin.data}' has no reference semantics")
+    return (dot_bf16(op, args, run),)
 
 
 @semantics("llvm.fpext", "llvm.fptrunc")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlc.dialects.torch.numpy_values import Call, aten, is_float, torch_semantics, wide
+from mlc.dialects.torch.numpy_values import Call, aten, is_float, round_to, torch_semantics, wide
 from mlc.errors import UnsupportedError
 
 _ERF = np.frompyfunc(math.erf, 1, 1)
@@ -223,11 +223,12 @@ def threshold(_c: Call, x: np.ndarray, bound: float, value: float) -> Any:
 
 
 @aten("logit")
-def logit(_c: Call, x: np.ndarray, eps: float | None = None) -> Any:
-    """log(x / (1 - x)), x clamped to [eps, 1 - eps]."""
+def logit(c: Call, x: np.ndarray, eps: float | None = None) -> Any:
+    """log(x / (1 - x)), x clamped to [eps, 1 - eps], numbers of the dtype."""
     x = wide(x)
     if eps is not None:
-        x = np.clip(x, eps, 1 - eps)
+        low = round_to(eps, c.element()).astype(np.float64)
+        x = np.clip(x, low, round_to(1 - low, c.element()))
     return np.log(x / (1 - x))
 
 

@@ -75,8 +75,13 @@ def median(_c: Call, x: np.ndarray) -> Any:
     """The lower median of all elements; NaN if there is one."""
     flat = np.sort(x.reshape(-1))
     if flat.size == 0:
-        return np.asarray(math.nan)
+        return _nan_as(x)
     return flat[-1] if is_float(x) and np.isnan(flat[-1]) else flat[(flat.size - 1) // 2]
+
+
+def _nan_as(x: np.ndarray) -> np.ndarray:
+    """NaN in the dtype of `x`, converted by way of 32 bits at least, of which the smallest number is left."""
+    return np.asarray(np.iinfo(x.dtype).min if x.dtype in (np.int32, np.int64) else math.nan)
 
 
 @aten("median.dim")
@@ -89,7 +94,7 @@ def median_dim(_c: Call, x: np.ndarray, dim: int = -1, keepdim: bool = False) ->
 def nanmedian(_c: Call, x: np.ndarray) -> Any:
     """The lower median of all elements that are not NaN."""
     flat = x.reshape(-1)
-    return flat[_nanmedian_place(flat)] if flat.size else np.asarray(math.nan)
+    return flat[_nanmedian_place(flat)] if flat.size else _nan_as(x)
 
 
 @aten("nanmedian.dim")
@@ -142,10 +147,25 @@ def bincount(c: Call, x: np.ndarray, weights: Any = None, minlength: int = 0) ->
     return np.bincount(x, weights, minlength)
 
 
+def _insertion_places(ordered: np.ndarray, x: Any, right: bool) -> np.ndarray:
+    """Binary search in the last dim, step by step as PyTorch's, which shows where the row is not in order; NaN goes
+    last. `ordered` has one row, or one for each row of `x`."""
+    x = np.asarray(x)
+    low = np.zeros(x.shape, np.int64)
+    high = np.full(x.shape, ordered.shape[-1], np.int64)
+    for _ in range(ordered.shape[-1].bit_length()):
+        middle = low + (high - low) // 2
+        at = np.minimum(middle, ordered.shape[-1] - 1)
+        edge = ordered[at] if ordered.ndim == 1 else np.take_along_axis(ordered, at, -1)
+        past = (low < high) & ~(edge > x if right else edge >= x)
+        low, high = np.where(past, middle + 1, low), np.where(past, high, np.minimum(middle, high))
+    return low
+
+
 @aten("bucketize.Tensor bucketize.Scalar")
 def bucketize(_c: Call, x: Any, boundaries: np.ndarray, _int32: bool = False, right: bool = False) -> Any:
     """How many boundaries lie before (or at, when `right`) each number."""
-    return np.searchsorted(boundaries, x, side="right" if right else "left")
+    return _insertion_places(boundaries, x, right)
 
 
 @aten("searchsorted.Tensor searchsorted.Scalar")
@@ -161,10 +181,4 @@ def searchsorted(
     """Where each number is to be inserted, in the row of the same place where there are several."""
     if sorter is not None:
         ordered = np.take_along_axis(ordered, sorter, -1)
-    how = "right" if right or side == "right" else "left"
-    if ordered.ndim == 1:
-        return np.searchsorted(ordered, x, side=how)
-    out = np.empty(x.shape, np.int64)
-    for row in np.ndindex(x.shape[:-1]):
-        out[row] = np.searchsorted(ordered[row], x[row], side=how)
-    return out
+    return _insertion_places(ordered, x, right or side == "right")

@@ -34,7 +34,7 @@ from mlc.frontends.torch.captured import (
 from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.emit import tensor_type
 from mlc.frontends.torch.recorder import Entry, Recorder, View
-from mlc.frontends.torch.state_guard import StateGuard
+from mlc.frontends.torch.state_guard import StateGuard, Steady
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Recording:
     outputs: Sequence[Any]
     out_spec: pytree.TreeSpec
     symbols: tuple[Symbol, ...] = ()
+    steady: Steady | None = None
     results: list[SSAValue] = field(default_factory=list)
     # what holds an entry's value after a call, by id(entry)
     holders: dict[int, int | torch.Tensor | FromResult] = field(default_factory=dict)
@@ -89,7 +90,7 @@ def assemble(rec: Recording) -> Captured:
         inputs=tuple(inputs),
         outputs=outputs,
         mutations=tuple(mutations),
-        state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state]),
+        state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state], rec.steady),
         symbols=rec.symbols,
         context=None if rec.model is None else Context.now(),
         keywords_in_order=callable(rec.model) and takes_any_keyword(rec.model),

@@ -37,3 +37,8 @@ def decomposition(func: torch._ops.OpOverload) -> Callable[..., Any] | None:
     from torch._decomp import decomposition_table  # noqa: PLC0415 - half a second, and rarely needed
 
     return decomposition_table[func]
+
+
+def may_differ(func: torch._ops.OpOverload) -> bool:
+    """Whether the definition of an op accepts, or returns, other dtypes than the kernel that eager runs."""
+    return not func._can_decompose() or op_name(func) == "aten.one_hot"

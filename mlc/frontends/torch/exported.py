@@ -25,10 +25,11 @@ from xdsl.ir import Block, SSAValue
 from mlc.errors import MlcError, ShapeError, UnsupportedError, UsageError
 from mlc.frontends.torch.assemble import Recording, assemble
 from mlc.frontends.torch.captured import Alias, Captured, Guard, Place, Symbol, TensorGuard, ValueGuard
+from mlc.frontends.torch.control_flow import both_branches, choice
 from mlc.frontends.torch.emit import Emitter, static, tensor_type
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.places import Places, is_users_file
-from mlc.frontends.torch.problems import Problems
+from mlc.frontends.torch.problems import CONTROL_FLOW, Problems
 from mlc.frontends.torch.python_reads import SECOND_NAMES
 from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.shadow import shadow
@@ -44,14 +45,21 @@ def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_sh
     shapes = pytree.tree_map(_dim, dynamic_shapes)
     module = shadow(model) if isinstance(model, torch.nn.Module) else _Function(model)
     try:
-        return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+        with both_branches(_refuse):
+            return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+    except MlcError:
+        raise
     except Exception as error:
-        text = str(error).strip()
+        text = re.split(r"\n\s*\n|\n *(?:Developer debug context|from user code)", str(error).strip())[0]
         kind = ShapeError if "onstraint" in text or "dynamic_shapes" in text else UnsupportedError
         raise kind(
             f"torch.export refuses this model with dynamic_shapes: {text}",
             hint="compile it without dynamic_shapes: it is then compiled again for each new shape",
         ) from error
+
+
+def _refuse(what: str, way: str) -> None:
+    raise UnsupportedError(f"this model {what}", hint=way)
 
 
 def _dim(dim: Any) -> Any:
@@ -104,7 +112,9 @@ class _Interpreter(torch.fx.Interpreter):
         return super().run_node(n)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """In-place ops that functionalization does not know as their functional form and a copy."""
+        """`torch.cond` as a choice; in-place ops that functionalization does not know as functional form and copy."""
+        if target is torch.ops.higher_order.cond:
+            return choice(*args, refuse=_refuse)
         second = SECOND_NAMES.get(target._opname) if isinstance(target, torch._ops.OpOverload) else None
         if second is not None:
             return args[0].copy_(getattr(torch, second)(*args, **kwargs))
@@ -180,11 +190,10 @@ class _Exported:
 
     def _refuse_higher_order(self) -> None:
         for node in self.program.graph.nodes:
-            if node.op == "call_function" and isinstance(node.target, torch._ops.HigherOrderOperator):
+            known = node.target is torch.ops.higher_order.cond
+            if node.op == "call_function" and isinstance(node.target, torch._ops.HigherOrderOperator) and not known:
                 self.places.node = node
-                self.problems.add(
-                    f"uses '{node.target}'", self.places.here(), "write it without control-flow ops (torch.where)"
-                )
+                self.problems.add(f"uses the control-flow op '{node.target}'", self.places.here(), CONTROL_FLOW)
         self.problems.raise_if_any()
 
     def _state_tensor(self, target: str, node: torch.fx.Node) -> torch.Tensor:

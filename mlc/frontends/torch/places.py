@@ -83,17 +83,6 @@ class Places:
             frame = frame.f_back
         return "", 0
 
-    def line_of(self, error: BaseException) -> tuple[str, int]:
-        """File and line of the innermost user's frame in a traceback."""
-        found = ("", 0)
-        trace = error.__traceback__
-        while trace is not None:
-            name = trace.tb_frame.f_code.co_filename
-            if is_users_file(name):
-                found = (name, trace.tb_lineno)
-            trace = trace.tb_next
-        return found
-
     def _enter(self, module: torch.nn.Module, args: object) -> None:
         if threading.get_ident() == self._thread:
             self._stack.append(self._names.get(id(module), self._stack[-1]))

@@ -19,6 +19,15 @@ READS_VALUE = (
     "keep the value in tensors (torch.where, torch.index_select, masks) or compute it before the call and pass it "
     "as a Python number"
 )
+DATA_SIZE = (
+    "keep sizes fixed (torch.where or a product with the mask in place of x[mask], topk(k) in place of nonzero), or "
+    "compute it before the call"
+)
+PRINTS = "leave it out, or print only `if not torch.compiler.is_compiling()`"
+CONTROL_FLOW = (
+    "torch.cond works; write a loop as a Python loop of a fixed number of steps (torch.where keeps what is done), or "
+    "run it outside of the model"
+)
 RANDOM = "call model.eval() before compiling, or draw the numbers outside and pass them as inputs"
 KEEPS_STATE = "register it with register_buffer(), or return it and pass it back in"
 

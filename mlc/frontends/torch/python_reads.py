@@ -21,7 +21,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
-from mlc.frontends.torch.problems import READS_VALUE
+from mlc.frontends.torch.leaks import Leaks
+from mlc.frontends.torch.problems import PRINTS, READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
 _AS_MEMORY = {
@@ -41,9 +42,10 @@ _AS_MEMORY = {
 class PythonReads(TorchFunctionMode):
     """See the module."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, leaks: Leaks) -> None:
         super().__init__()
         self.recorder = recorder
+        self.leaks = leaks
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -52,11 +54,17 @@ class PythonReads(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         handler = _HANDLERS.get(name)
         if handler is not None:
-            return handler(self, func, args, kwargs)
-        if name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
-            self._refuse(f"uses Tensor.{name}")
-        result = func(*args, **kwargs)
-        return wrap(result) if _made_of_weights(result, args, kwargs) else result
+            result = handler(self, func, args, kwargs)
+        elif name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
+            shown = name in ("__repr__", "__format__")
+            what = f"prints or formats a tensor (Tensor.{name})" if shown else f"uses Tensor.{name}"
+            recorder = self.recorder
+            recorder.problems.fail(what, recorder.places.here(), PRINTS if shown else READS_VALUE)
+        else:
+            result = func(*args, **kwargs)
+            result = wrap(result) if _made_of_weights(result, args, kwargs) else result
+        self.leaks.note(result)
+        return result
 
     def actual(self, tensor: torch.Tensor, what: str) -> torch.Tensor:
         """The tensor behind the wrapper, for a read of its value; refused where an input decides it."""
@@ -68,10 +76,6 @@ class PythonReads(TorchFunctionMode):
         elif entry.origin is Origin.STATE:
             recorder.values_read.add(id(tensor))
         return tensor
-
-    def _refuse(self, what: str) -> None:
-        recorder = self.recorder
-        recorder.problems.fail(what, recorder.places.here(), READS_VALUE)
 
 
 def _made_of_weights(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -152,6 +156,18 @@ def _second_name(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, .
     if not torch.can_cast(out.dtype, args[0].dtype) or out.shape != args[0].shape:
         return func(*args, **kwargs)
     return args[0].copy_(out)
+
+
+def _checked(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """In-place ops whose functional form casts any result into the target: eager refuses some, tried on one element."""
+
+    def small(t: torch.Tensor) -> torch.Tensor:
+        return torch.ones((1,) * t.dim(), dtype=t.dtype)
+
+    functionalize = torch._C.DispatchKeySet(torch._C.DispatchKey.Functionalize)
+    with torch._C._DisableTorchDispatch(), torch._C._ExcludeDispatchKeyGuard(functionalize):
+        func(*pytree.tree_map_only(torch.Tensor, small, args), **pytree.tree_map_only(torch.Tensor, small, kwargs))
+    return func(*args, **kwargs)
 
 
 # in-place ops that ATen defines by others, which functionalization does not know -> their functional forms
@@ -245,6 +261,9 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,
     **dict.fromkeys(SECOND_NAMES, _second_name),
+    **dict.fromkeys(
+        ("mul_", "__imul__", "addcmul_", "addcdiv_", "ldexp_", "logit_", "cumsum_", "cumprod_"), _checked
+    ),
     **dict.fromkeys(("relu6", "selu", "rrelu", "selu_", "rrelu_"), _in_place),
     **dict.fromkeys(
         (

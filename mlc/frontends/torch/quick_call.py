@@ -21,6 +21,7 @@ It is the overhead of every call of a small model. What it does not serve it lea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -28,8 +29,10 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
+from mlc.frontends.torch.arrays import REINTERPRETED
 from mlc.frontends.torch.captured import Captured, FromResult, TensorGuard
 from mlc.frontends.torch.captured_values import same_value
+from mlc.frontends.torch.reuse import LARGE, ReusedMemory
 
 
 class Native(Protocol):
@@ -160,7 +163,13 @@ def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
 def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for k, result in enumerate(results):
-        shape = native.outputs[result.index].shape
+        spec = native.outputs[result.index]
+        shape = spec.shape
+        if result.dtype not in REINTERPRETED and spec.dtype.itemsize * math.prod(shape) >= LARGE:
+            space[f"take{k}"] = ReusedMemory(shape, spec.dtype).take
+            space["from_numpy"] = torch.from_numpy
+            lines.append(f"o{k} = from_numpy(take{k}())")
+            continue
         with torch.inference_mode(False), torch.no_grad():
             space[f"model{k}"] = torch.empty(shape, dtype=result.dtype, device="cpu")  # pyright: ignore[reportArgumentType]
         lines.append(f"o{k} = empty_like(model{k})")

@@ -8,10 +8,8 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +18,11 @@ from torch.utils import _pytree as pytree
 from xdsl.dialects.builtin import UNKNOWN_LOC
 from xdsl.ir import Block
 
-from mlc.errors import ExecutionError, MlcError, UnsupportedError
+from mlc.errors import MlcError, UnsupportedError
 from mlc.frontends.torch.arguments import (
     check_call,
     check_initialised,
     check_leaves,
-    describe_signature,
     describe_value,
     leaf_names,
 )
@@ -38,33 +35,63 @@ from mlc.frontends.torch.captured import (
     TensorGuard,
     ValueGuard,
 )
+from mlc.frontends.torch.control_flow import both_branches
 from mlc.frontends.torch.emit import Emitter, tensor_type
+from mlc.frontends.torch.failures import failure, limit_of
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
+from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.nn_transformer import masks_unread
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
 from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.state import StateWatch, state_names
+from mlc.frontends.torch.state_guard import Steady
 from mlc.ir.context import MlcContext
 
 
 def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
     """Run `model` once on real inputs and record it; weights go to `ctx.resources`."""
-    return _Capture(model, ctx).run(tuple(args), dict(kwargs))
+    known = set(ctx.resources)
+    try:
+        return _Capture(model, ctx, compiling=True).run(tuple(args), dict(kwargs))
+    except _RunFailed as failed:
+        if (limit := limit_of(failed.error)) is not None:
+            raise limit from failed.error
+        for name in set(ctx.resources) - known:
+            ctx.resources.drop(name)
+        try:
+            return _Capture(model, ctx, compiling=False).run(tuple(args), dict(kwargs))
+        except (_RunFailed, MlcError):
+            told = failure(model, failed.args_given, failed.kwargs_given, failed.given, failed.error)
+    raise told
+
+
+class _RunFailed(Exception):
+    """The model raised `error` when it was run; `given` describes the arguments."""
+
+    def __init__(self, error: Exception, given: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(given)
+        self.error = error
+        self.given = given
+        self.args_given = args
+        self.kwargs_given = kwargs
 
 
 class _Capture:
-    """One capture, step by step."""
+    """One capture, step by step. `compiling`: what libraries are told that ask whether they are being compiled."""
 
-    def __init__(self, model: Callable[..., Any], ctx: MlcContext) -> None:
+    def __init__(self, model: Callable[..., Any], ctx: MlcContext, *, compiling: bool) -> None:
         self.model = model
+        self.compiling = compiling
         self.block = Block()
         self.places = Places(model)
         self.problems = Problems()
         self.emitter = Emitter(self.block, ctx.resources)
         self.recorder = Recorder(self.emitter, self.places, self.problems, state_names(model))
         self.watch = StateWatch(model)
+        self.steady = Steady(model)
+        self.leaks = Leaks(model, self.places)
         self.buffers: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self.given = ""
         self.gradients = torch.is_grad_enabled()
@@ -79,7 +106,7 @@ class _Capture:
         leaves = [from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for v in leaves]
         guards = tuple(map(_guard, leaves, names))
         self.given = ", ".join(f"{n}: {describe_value(v)}" for n, v in zip(names, leaves, strict=True))
-        with _recording_settings():
+        with _recording_settings(self.compiling):
             leaves = [v.clone() if isinstance(v, torch.Tensor) and v.is_inference() else v for v in leaves]
             given = {i: v for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)}
             wrappers: dict[int, torch.Tensor] = {}
@@ -87,11 +114,24 @@ class _Capture:
                 self.recorder.add_input(tensor, self.block.insert_arg(tensor_type(tensor), len(self.block.args)))
                 wrappers[i] = wrap(tensor)
             wrapped = [wrappers.get(i, v) for i, v in enumerate(leaves)]
-            out_leaves, out_spec, inner = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
+            ended = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
+        if isinstance(ended, Exception):
+            raise _RunFailed(ended, self.given, *pytree.tree_unflatten(leaves, in_spec)) from ended
+        out_leaves, out_spec, inner = ended
         if not self.block.args and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
             self.problems.fail("neither takes nor returns a tensor", UNKNOWN_LOC, "call it without compiling")
         recording = Recording(
-            self.recorder, self.block, self.model, in_spec, guards, leaves, inner, self.buffers, out_leaves, out_spec
+            self.recorder,
+            self.block,
+            self.model,
+            in_spec,
+            guards,
+            leaves,
+            inner,
+            self.buffers,
+            out_leaves,
+            out_spec,
+            steady=self.steady,
         )
         return assemble(recording)
 
@@ -99,63 +139,37 @@ class _Capture:
 
     def _run_model(
         self, tree: Any, wrappers: dict[int, torch.Tensor]
-    ) -> tuple[list[Any], pytree.TreeSpec, dict[int, torch.Tensor]]:
-        """Run it; returns the output leaves unwrapped, their structure, and the inputs' final tensors."""
+    ) -> tuple[list[Any], pytree.TreeSpec, dict[int, torch.Tensor]] | Exception:
+        """Run it; returns the output leaves unwrapped, their structure, and the inputs' final tensors, or its error."""
         args, kwargs = tree
         try:
-            with functionalization(), self.watch.wrapping(), self.recorder:
-                reads = PythonReads(self.recorder)
-                with reads, masks_unread(self.recorder, gradients=self.gradients), self.places.following():
+            with functionalization(), self.watch.wrapping(), self.leaks.taken_back(), self.recorder:
+                reads = PythonReads(self.recorder, self.leaks)
+                masks = masks_unread(self.recorder, gradients=self.gradients)
+                branches = both_branches(lambda what, way: self.problems.fail(what, self.places.here(), way))
+                with reads, masks, branches, self.places.following(), self.leaks.following():
                     out = self.model(*args, **kwargs)
                 leaves, spec = pytree.tree_flatten(out)
+                del out
                 inner = {i: unwrap(w) for i, w in wrappers.items()}
                 by_wrapper = {id(w): i for i, w in wrappers.items()}
                 found = [Alias(by_wrapper[id(v)]) if id(v) in by_wrapper else unwrap(v) for v in leaves]
-                self.buffers = [(b, b, unwrap(final)) for b, final in self.watch.finals()]
-                self.watch.check(self.problems, UNKNOWN_LOC)
+                finals = self.watch.finals()
+                self.buffers = [(b, b, unwrap(final)) for b, final in finals]
+                changed = self.watch.check(self.recorder, UNKNOWN_LOC)
+                if not self.problems.found:
+                    own = [*wrappers.values(), *(final for _, final in finals)]
+                    changed += self.leaks.check(own, leaves, self.recorder, self.problems)
         except MlcError:
             raise
         except Exception as error:
             self.problems.raise_if_any()
-            raise self._model_failed(error) from error
+            return error
         self.problems.raise_if_any()
+        if changed:
+            names = ", ".join(dict.fromkeys(changed))
+            warnings.warn(f"forward changes Python values ({names}): compiled calls will not repeat that", stacklevel=2)
         return found, spec, inner
-
-    def _model_failed(self, error: Exception) -> MlcError:
-        file, line = self.places.line_of(error)
-        where = f"{file}:{line}" if file else None
-        text = str(error).strip().split("\n")[0]
-        if "functional tensor" in text:
-            return UnsupportedError(
-                f"this model changes a tensor in place that is neither an input nor a buffer ({text})",
-                where=where,
-                hint="register it with register_buffer(), or compute a new tensor",
-            )
-        if isinstance(error, RuntimeError) and ("does not require grad" in text or "requires grad" in text):
-            return UnsupportedError(
-                f"this model needs autograd inside forward ({text})", where=where, hint="compile the part without it"
-            )
-        if (operator := _control_flow(error)) is not None:
-            return UnsupportedError(
-                f"this model uses the control-flow op '{operator}'",
-                where=where,
-                hint="compute both branches and choose with torch.where, or branch in Python outside of the model",
-            )
-        return ExecutionError(
-            f"the model itself failed on ({self.given}): {type(error).__name__}: {text}",
-            where=where,
-            expected=f"arguments that fit {describe_signature(self.model)}",
-            hint="run model(*inputs) without mlc; if that works, please report this",
-        )
-
-
-def _control_flow(error: BaseException) -> str | None:
-    """The higher-order operator inside of which a run failed."""
-    for frame in traceback.extract_tb(error.__traceback__):
-        path = Path(frame.filename)
-        if path.parent.name == "_higher_order_ops" and path.parents[1].name == "torch":
-            return path.stem
-    return None
 
 
 def _guard(value: Any, name: str) -> Guard:
@@ -175,21 +189,22 @@ def _refuse_scripted(model: object) -> None:
 
 
 @contextlib.contextmanager
-def _recording_settings() -> Iterator[None]:
+def _recording_settings(compiling: bool) -> Iterator[None]:
     """No autograd, no fused encoder fast path, and an eye on Python's and numpy's random numbers.
 
-    `torch.compiler.is_compiling()` is true meanwhile: libraries ask it before they branch on a tensor's value
-    (transformers looks whether an attention mask masks anything), and take the way that needs no such look.
+    `torch.compiler.is_compiling()` is `compiling` meanwhile: libraries ask it before they branch on a tensor's value
+    (transformers looks whether an attention mask masks anything), and take the way that needs no such look. That way
+    is broken in some models (T5's relatives without a mask), so a run that fails is tried once more without.
     """
-    fast, compiling = torch.backends.mha.get_fastpath_enabled(), torch.compiler._is_compiling_flag
+    fast, flag = torch.backends.mha.get_fastpath_enabled(), torch.compiler._is_compiling_flag
     torch.backends.mha.set_fastpath_enabled(False)
-    torch.compiler._is_compiling_flag = True
+    torch.compiler._is_compiling_flag = compiling
     python, legacy = random.getstate(), _numpy_random_state()
     try:
         with below_autograd():
             yield
     finally:
-        torch.compiler._is_compiling_flag = compiling
+        torch.compiler._is_compiling_flag = flag
         torch.backends.mha.set_fastpath_enabled(fast)
     if random.getstate() != python or _numpy_random_state() != legacy:
         warnings.warn(

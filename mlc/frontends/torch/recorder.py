@@ -17,6 +17,7 @@ from enum import IntEnum
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
 from xdsl.dialects.builtin import LocationAttr
@@ -24,12 +25,12 @@ from xdsl.ir import SSAValue
 
 from mlc.dialects.torch import has_schema, schema
 from mlc.frontends.torch.arrays import element_type
-from mlc.frontends.torch.decompose import decomposition
+from mlc.frontends.torch.decompose import decomposition, may_differ
 from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
 from mlc.frontends.torch.functional import call_functionally
 from mlc.frontends.torch.normalise import NORMALISERS, is_random
 from mlc.frontends.torch.places import Places
-from mlc.frontends.torch.problems import RANDOM, READS_VALUE, Problems
+from mlc.frontends.torch.problems import CONTROL_FLOW, DATA_SIZE, RANDOM, READS_VALUE, Problems
 
 FOLD_LIMIT = 4 << 20
 _ABOUT_TYPES = ("aten::result_type", "aten::sym_")
@@ -172,14 +173,11 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         location = self.places.here()
         if not isinstance(func, torch._ops.OpOverload):
-            self.problems.fail(
-                f"uses the higher-order op '{func}'", location, "compute both branches and choose with torch.where"
-            )
+            self.problems.fail(f"uses the control-flow op '{func}'", location, CONTROL_FLOW)
         if func._schema.is_mutable and func.namespace != "profiler":
             self._refuse_mutation(func, args, kwargs, location)
         if (definition := decomposition(func)) is not None:
-            with self:
-                return call_functionally(definition, args, kwargs)
+            return self._taken_apart(func, definition, args, kwargs)
         inputs = [] if self._is_fresh(func, args) else [self.entry(t) for t in _tensors(args, kwargs)]
         origin = max((e.origin for e in inputs), default=Origin.MADE)
         if is_random(func, args, kwargs):
@@ -191,6 +189,21 @@ class Recorder(TorchDispatchMode):
         if isinstance(result, torch.Tensor) or _has_tensors(result):
             self._record(func, args, kwargs, result, origin, location)
         return result
+
+    def _taken_apart(
+        self, func: torch._ops.OpOverload, definition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What an op is made of, recorded; eager's own kernel says first what it refuses, and which dtypes it gives."""
+        kinds = None
+        if not self.symbolic and may_differ(func):
+            kinds = [t.dtype for t in pytree.tree_leaves(func(*args, **kwargs)) if isinstance(t, torch.Tensor)]
+        with self:
+            found = call_functionally(definition, args, kwargs)
+            leaves, spec = pytree.tree_flatten(found)
+            if kinds is None or [t.dtype for t in leaves if isinstance(t, torch.Tensor)] == kinds:
+                return found
+            left = iter(kinds)
+            return pytree.tree_unflatten([t.to(next(left)) if isinstance(t, torch.Tensor) else t for t in leaves], spec)
 
     def _record(
         self,
@@ -330,12 +343,16 @@ class Recorder(TorchDispatchMode):
         """Refuse what makes Python depend on values: numbers and flags read, shapes that depend on data."""
         reads = isinstance(result, bool | int | float | complex) and bool(list(_tensors(args, kwargs)))
         reads = reads and not func._schema.name.startswith(_ABOUT_TYPES)
-        if not reads and torch.Tag.dynamic_output_shape in func.tags:
-            reads = self._shape_depends(func, args, kwargs)
-        if not reads:
+        sizes = torch.Tag.dynamic_output_shape in func.tags and self._shape_depends(func, args, kwargs)
+        if not reads and not sizes:
             return
         if origin is Origin.INPUT or self.symbolic:
-            self.problems.add(f"reads the value of a tensor in Python: {op_name(func)}", location, READS_VALUE)
+            name = op_name(func)
+            if sizes:
+                what = f"makes a tensor whose size depends on the values of another: {name}"
+                self.problems.add(what, location, DATA_SIZE)
+            else:
+                self.problems.add(f"reads the value of a tensor in Python: {name}", location, READS_VALUE)
         elif origin is Origin.STATE:
             self.values_read.update(id(t) for t in _tensors(args, kwargs))
 

@@ -15,6 +15,7 @@ from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, Unsuppo
 from mlc.frontends.torch.arguments import check_call, check_initialised, check_leaves, leaf_names, positional_names
 from mlc.frontends.torch.binding import Binding, Run, refuse
 from mlc.frontends.torch.captured import Captured, TensorGuard, ValueGuard
+from mlc.frontends.torch.failures import raised_by_hand
 from mlc.frontends.torch.functional import is_wrapped
 from mlc.frontends.torch.quick_call import MISS, Native
 from mlc.frontends.torch.record import capture
@@ -50,6 +51,13 @@ class TorchSource:
             )
         if isinstance(model, type):
             raise UsageError(f"cannot compile the class {model.__name__}", hint=f"make an instance: {model.__name__}()")
+        plain = dynamic_shapes is None or isinstance(dynamic_shapes, dict | tuple | list)
+        if not plain and type(dynamic_shapes).__name__ not in ("ShapesCollection", "AdditionalInputs"):
+            raise UsageError(
+                f"dynamic_shapes is {dynamic_shapes!r}",
+                expected="for each argument a dict of its dynamic dimensions, in a tuple or by name",
+                hint='dynamic_shapes=({0: "batch"},) leaves the first size of the first argument open',
+            )
 
     @property
     def is_fixed(self) -> bool:
@@ -106,7 +114,7 @@ class TorchSource:
         self, error: MlcError, known: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> MlcError:
         """The model failed on new arguments where it had worked on others: name the argument that differs."""
-        if not isinstance(error, ExecutionError):
+        if not isinstance(error, ExecutionError) or raised_by_hand(error.__cause__):
             return error
         try:
             refuse(known, args, kwargs)

@@ -6,16 +6,17 @@ What must not change after it is the business of `state_guard.py`.
 from __future__ import annotations
 
 import contextlib
-import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from xdsl.dialects.builtin import LocationAttr
 
-from mlc.frontends.torch.functional import is_wrapped, wrap
-from mlc.frontends.torch.owned import owned
-from mlc.frontends.torch.problems import KEEPS_STATE, Problems
+from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
+from mlc.frontends.torch.owned import TABLES, owned
+from mlc.frontends.torch.problems import KEEPS_STATE
+from mlc.frontends.torch.recorder import Recorder
 
 
 def state_names(model: object) -> dict[int, str]:
@@ -33,9 +34,6 @@ def state_names(model: object) -> dict[int, str]:
             if isinstance(value, torch.Tensor):
                 names.setdefault(id(value), f"{path}.{key}" if path else key)
     return names
-
-
-_TABLES = ("_parameters", "_buffers", "_modules")
 
 
 class StateWatch:
@@ -69,8 +67,8 @@ class StateWatch:
             for module, key in self._kept():
                 self._take_back(module, key)
             for (_, module), (_, contents) in zip(self._modules, self._before, strict=True):
-                for key in _TABLES:
-                    _refill(vars(module)[key], contents[key])
+                for key in TABLES:
+                    refill(vars(module)[key], contents[key])
 
     def finals(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Each buffer with what its slot holds now: its wrapper, or what forward assigned to it."""
@@ -81,18 +79,26 @@ class StateWatch:
                 found.setdefault(id(buffer), (buffer, now))
         return list(found.values())
 
-    def check(self, problems: Problems, location: LocationAttr) -> None:
-        """Refuse tensors that the run left in attributes; warn of other attributes it set."""
+    def check(self, recorder: Recorder, location: LocationAttr) -> list[str]:
+        """Refuse tensors that the run left in attributes; the result names other attributes it set.
+
+        Those that no input decides stay there, as eager leaves them (`torch.nn.utils.weight_norm` keeps the weight).
+        """
+        problems = recorder.problems
         paths = {id(module): path for path, module in self._modules}
 
         def name(module: torch.nn.Module, key: str) -> str:
             return f"{paths[id(module)]}.{key}" if paths[id(module)] else key
 
         for module, key in self._kept():
+            value = vars(module)[key]
+            if not any(recorder.depends_on_inputs(unwrap(t)) for t in _inside(key, value) if is_wrapped(t)):
+                vars(module)[key] = unwrap_all(value)
+                continue
             problems.add(f"keeps a tensor in the attribute '{name(module, key)}' during forward", location, KEEPS_STATE)
         changed: list[str] = []
         for (_, module), (before, contents) in zip(self._modules, self._before, strict=True):
-            for kind in _TABLES:
+            for kind in TABLES:
                 now, then = vars(module)[kind], contents[kind]
                 for key in {**now, **then}:
                     was_buffer = kind == "_buffers" and then.get(key) is not None
@@ -102,21 +108,14 @@ class StateWatch:
             for key, value in vars(module).items():
                 if key in before and value is not before[key] and isinstance(value, int | float | str):
                     changed.append(name(module, key))
-        if changed:
-            warnings.warn(
-                f"forward changes Python attributes ({', '.join(changed)}): compiled calls will not repeat that",
-                stacklevel=2,
-            )
+        return changed
 
     def _kept(self) -> list[tuple[torch.nn.Module, str]]:
         """Attributes that hold wrapped tensors, themselves or in a container."""
         found: list[tuple[torch.nn.Module, str]] = []
         for _, module in self._modules:
             for key, value in vars(module).items():
-                inside = value if isinstance(value, list | tuple) else [value]
-                if isinstance(value, dict):
-                    inside = () if key in _TABLES else list(value.values())
-                if any(map(is_wrapped, inside)):
+                if any(map(is_wrapped, _inside(key, value))):
                     found.append((module, key))
         return found
 
@@ -128,14 +127,36 @@ class StateWatch:
             return
         vars(module)[key] = before[key]
         if key in contents:
-            _refill(before[key], contents[key])
+            refill(before[key], contents[key])
 
 
-def _refill(container: Any, contents: Any) -> None:
-    """Make a list or dict hold what it held, unless it still does."""
+def _inside(key: str, value: Any) -> Sequence[Any]:
+    """What an attribute holds."""
+    if isinstance(value, dict):
+        return () if key in TABLES else list(value.values())
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def unwrap_all(value: Any) -> Any:
+    """A list or dict with plain tensors in the place of wrappers, the same one; a tuple or tensor of them anew."""
+    if isinstance(value, dict):
+        value.update({k: unwrap(v) for k, v in value.items() if is_wrapped(v)})
+    elif isinstance(value, list):
+        value[:] = map(unwrap, value)
+    elif isinstance(value, tuple):
+        return tuple(map(unwrap, value)) if type(value) is tuple else value
+    return unwrap(value)
+
+
+def refill(container: Any, contents: Any) -> None:
+    """Make a list, dict, set or deque hold what it held, unless it still does."""
     if isinstance(container, list):
         if len(container) != len(contents) or any(a is not b for a, b in zip(container, contents, strict=True)):
             container[:] = contents
-    elif list(container) != list(contents) or any(container[k] is not contents[k] for k in contents):
+    elif isinstance(container, dict):
+        if list(container) != list(contents) or any(container[k] is not contents[k] for k in contents):
+            container.clear()
+            container.update(contents)
+    else:
         container.clear()
-        container.update(contents)
+        container.extend(contents) if isinstance(container, deque) else container.update(contents)

@@ -1,139 +1,260 @@
-"""What must be as it was at the capture for compiled code to be right: checked at every call, so made of few C calls.
+"""What must be as it was at the capture for compiled code to be right: checked at every call, so written out as code.
 
 Weights are constants of the compiled code and Python values are folded into it. Noticed are: a weight changed in place
-(its version), given other memory (`weight.data = t`: its address) or replaced (identity of what its slot holds); other
-submodules; train() and eval(); numbers, strings and tuples in attributes that the code of the model's classes names;
-forward hooks added or removed; and, of a function, what its closure and the globals it names hold.
-Not noticed: writes that bypass the version counter (`weight.data.mul_()`, a numpy view), and what lists, dicts and
-objects in attributes contain.
+(its version, two samples of it), given other memory (`weight.data = t`: its address) or replaced; submodules,
+parameters and buffers that are added, removed or put where None was; train() and eval(); another class of a module,
+other methods; attributes that the code of the model's classes names, and what lists, dicts and objects in them hold;
+forward hooks; and, of functions (hooks and methods are some), their code, what their closures and the globals they name
+hold.
+Not noticed: writes to a part of a weight that bypass the version counter (`weight.data[0] = 0`, a numpy view), what an
+array in an attribute holds, containers of more than `_WIDTH` items, and what belongs to installed packages.
+
+A call compares identities (`guard_code.py`). Where that of a plain value differs, its value is compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from operator import attrgetter, is_
-from types import CellType, FunctionType
+from inspect import getattr_static
+from operator import is_
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import torch
+from torch.nn.modules import module as nn_module
 
 from mlc.frontends.torch.captured_values import PLAIN, same_value
-from mlc.frontends.torch.owned import Owned, code_names, contents, owned
+from mlc.frontends.torch.guard_code import Checks
+from mlc.frontends.torch.owned import HOOKS, TABLES, Owned, class_names, contents, owned
+from mlc.frontends.torch.samples import samples
 
-_version = attrgetter("_version")
-_address = torch.Tensor.data_ptr
-_get = dict.get
-_SETUP = {"__init__", "extra_repr", "reset_parameters", "__repr__", "__setstate__", "__getstate__"}
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+_WIDTH = 1000
+_MISSING: Any = object()
+_GLOBAL_HOOKS: tuple[dict[int, Any], ...] = (nn_module._global_forward_hooks, nn_module._global_forward_pre_hooks)
+
+
+class Steady:
+    """Which attributes, globals and containers a run of the model leaves alone: only those can be guarded."""
+
+    def __init__(self, model: object) -> None:
+        self._mine = mine = owned(model)
+        self._slots = {(id(table), key): table[key] for table, key in mine.slots}
+        self._containers = {id(c): (c, _items(c)) for _, c in mine.containers}
+
+    def slot(self, table: dict[str, Any], key: str) -> bool:
+        """Whether this slot holds what it held, or a plain value."""
+        value = table[key]
+        return isinstance(value, PLAIN) or self._slots.get((id(table), key), _MISSING) is value
+
+    def container(self, container: Any) -> bool:
+        """Whether this container holds what it held; one made by the run itself is none to guard."""
+        _, before = self._containers.get(id(container), (None, None))
+        now = _items(container)
+        return before is not None and len(now) == len(before) and all(map(is_, now, before))
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """What is in a dict, list or cell (which has no keys); `expected` is where the checks keep what it was."""
+
+    container: Any
+    key: Any
+    expected: str
+
+    def now(self) -> Any:
+        return contents(self.container) if isinstance(self.container, CellType) else self.container[self.key]
+
+
+@dataclass(frozen=True)
+class _Attributes:
+    """The attributes of an object: those it had, and those that code names. `count`: where the checks keep how many."""
+
+    table: dict[str, Any]
+    had: frozenset[str]
+    named: frozenset[str]
+    count: str
+
+
+@dataclass(frozen=True)
+class _Soft:
+    """What may be another object and yet the same."""
+
+    slots: Sequence[_Slot]
+    attributes: Sequence[_Attributes]
+
+    def is_equal(self, space: dict[str, Any]) -> bool:
+        """Whether values are equal and no attribute that code names was added; then that is what is expected next."""
+        now = [s.now() for s in self.slots]
+        sizes = [len(a.table) for a in self.attributes]
+        same = (
+            all(map(same_value, (space[s.expected] for s in self.slots), now))
+            and not any((a.table.keys() - a.had) & a.named for a in self.attributes)
+            and not any(map(_own_hooks, _GLOBAL_HOOKS))
+        )
+        if same:
+            space.update(zip((s.expected for s in self.slots), now, strict=True))
+            space.update(zip((a.count for a in self.attributes), sizes, strict=True))
+        return same
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """A tensor whose values were used, and what tells of changes."""
+
+    tensor: torch.Tensor
+    version: int | None
+    address: int
+    samples: Sequence[Any]
+    values: Sequence[int]
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> _Weight:
+        found = samples(tensor)
+        return cls(tensor, _version(tensor), tensor.data_ptr(), found, [s.value for s in found])
+
+    def is_same(self) -> bool:
+        return (
+            _version(self.tensor) == self.version
+            and self.tensor.data_ptr() == self.address
+            and [s.value for s in self.samples] == self.values
+        )
 
 
 @dataclass(frozen=True)
 class StateGuard:
-    """See the module. `keys` name slots of `tables` that held `held`; the first `weights` of them hold weights."""
+    """See the module. `weights`: the tensors whose values were used; `places`: where modules hold them.
 
-    tables: list[dict[str, Any]]
-    keys: list[str]
-    held: list[Any]
-    weights: int
-    cells: list[CellType]
-    contents: list[Any]
-    versioned: list[torch.Tensor]
-    versions: list[int]
-    addressed: list[torch.Tensor]
-    addresses: list[int]
-    hooks: list[dict[Any, Any]]
-    hook_count: int
+    `holds`: whether nothing changed, at some 50 ns for each thing that might.
+    """
+
+    weights: Sequence[_Weight]
+    places: Sequence[tuple[dict[str, Any], str, torch.Tensor]]
+    holds: Callable[[], bool]
 
     @classmethod
-    def of(cls, model: object, used: Sequence[torch.Tensor]) -> StateGuard:
-        """Guard the tensors whose values a capture used, and the settings of the model's modules."""
+    def of(cls, model: object, used: Sequence[torch.Tensor], steady: Steady | None = None) -> StateGuard:
+        """Guard the tensors whose values a capture used, and what decided what the model did."""
         mine = owned(model)
         wanted = {id(t) for t in used}
-        weights: list[tuple[dict[str, Any], str]] = []
-        settings: list[tuple[dict[str, Any], str]] = []
-        for _, module in mine.modules:
-            for table in (module._parameters, module._buffers, vars(module)):
-                weights += [(table, key) for key, tensor in table.items() if id(tensor) in wanted]
-            settings += _settings(module)
-        settings += [(table, key) for table, key in mine.slots if _is_watched(table[key], mine, wanted)]
-        cells = [c for c in mine.cells if _is_watched(contents(c), mine, wanted)]
-        slots = weights + settings
-        versioned = [t for t in used if not t.is_inference()]
-        hooks = [getattr(module, name) for _, module in mine.modules for name in _HOOKS]
+        modules = [module for _, module in mine.modules]
+        tables = [(table, key) for m in modules for table in (*_tables(m), vars(m)) for key in table]
+        weights = [_Weight.of(t) for t in used]
         return cls(
-            [table for table, _ in slots],
-            [key for _, key in slots],
-            [table.get(key) for table, key in slots],
-            len(weights),
-            cells,
-            [contents(c) for c in cells],
-            versioned,
-            [t._version for t in versioned],
-            list(used),
-            [t.data_ptr() for t in used],
-            hooks,
-            sum(map(len, hooks)),
-        )
-
-    def holds(self) -> bool:
-        """Whether nothing changed; costs some 100 ns a weight or module."""
-        return (
-            [*map(_version, self.versioned)] == self.versions
-            and [*map(_address, self.addressed)] == self.addresses
-            and (all(map(is_, map(_get, self.tables, self.keys), self.held)) or self._are_equal())
-            and sum(map(len, self.hooks)) == self.hook_count
-            and (not self.cells or all(map(same_value, self.contents, map(contents, self.cells))))
+            weights,
+            [(table, key, table[key]) for table, key in tables if id(table[key]) in wanted],
+            _checks(mine, weights, steady),
         )
 
     def is_stale(self) -> bool:
         """Whether a weight changed or was replaced: no later call can use the capture again."""
-        return (
-            [*map(_version, self.versioned)] != self.versions
-            or [*map(_address, self.addressed)] != self.addresses
-            or not all(
-                table.get(key) is held
-                for table, key, held in zip(self.tables[: self.weights], self.keys, self.held, strict=False)
-            )
-        )
-
-    def _are_equal(self) -> bool:
-        """The same values in other objects: `self.scale = 2.0` once more."""
-        return all(
-            now is held or (isinstance(now, PLAIN) and same_value(held, now))
-            for now, held in zip(map(_get, self.tables, self.keys), self.held, strict=True)
-        )
+        same = all(w.is_same() for w in self.weights)
+        return not same or any(table.get(key) is not held for table, key, held in self.places)
 
 
-def _settings(module: torch.nn.Module) -> Iterator[tuple[dict[str, Any], str]]:
-    """Slots of a module that decide what it computes: submodules, its mode, a forward of its own, plain attributes."""
-    for key in module._modules:
-        yield module._modules, key  # pyright: ignore[reportReturnType]
-    table = vars(module)
-    yield table, "training"
-    if type(module).__module__.partition(".")[0] != "torch":
-        yield table, "forward"
-    names = _names_in_code(type(module))
-    for key, value in table.items():
-        if key in names and isinstance(value, PLAIN):
-            yield table, key
+def _checks(mine: Owned, weights: Sequence[_Weight], steady: Steady | None) -> Callable[[], bool]:
+    checks = Checks()
+    soft: list[_Slot] = []
+    wanted = {id(w.tensor) for w in weights}
+
+    def slot(container: Any, key: Any) -> None:
+        is_plain = isinstance(container[key], PLAIN)
+        expected = checks.slot(container, key, soft=is_plain)
+        if is_plain:
+            soft.append(_Slot(container, key, expected))
+
+    for weight in weights:
+        checks.weight(weight.tensor, weight.samples)
+    for _, module in mine.modules:
+        checks.attribute(module, "__class__", type(module))
+        for table in _tables(module):
+            checks.size(table)
+            for key in table:
+                slot(table, key)
+    for table, key in _slots(mine, wanted, steady):
+        slot(table, key)
+    for _, container in mine.containers:
+        if len(container) <= _WIDTH and (steady is None or steady.container(container)):
+            checks.size(container)
+            if isinstance(container, set):
+                checks.items(container)
+                continue
+            for key in list(container) if isinstance(container, dict) else range(len(container)):
+                slot(container, key)
+    for cls in mine.classes:
+        for name in _members(cls, mine.names):
+            checks.attribute(cls, name, getattr(cls, name))
+    for function in mine.functions:
+        checks.attribute(function, "__code__", function.__code__)
+    for cell in mine.cells:
+        if cell != CellType() and _is_watched(contents(cell), wanted):
+            soft.append(_Slot(cell, None, checks.cell(cell)))
+    attributes: list[_Attributes] = []
+    for thing in (*(m for _, m in mine.modules), *mine.objects):
+        table = vars(thing)
+        count = checks.size(table, soft=True)
+        attributes.append(_Attributes(table, frozenset(table), _named(type(thing), mine.names), count))
+    for hooks in _GLOBAL_HOOKS:
+        checks.size(hooks, soft=True)
+        for key in hooks:
+            slot(hooks, key)
+    return checks.compiled(_Soft(soft, attributes).is_equal)
 
 
-def _is_watched(value: object, mine: Owned, used: set[int]) -> bool:
-    """Of a closure or a global: what the capture may rest on."""
+def _slots(mine: Owned, wanted: set[int], steady: Steady | None) -> list[tuple[dict[str, Any], str]]:
+    """Modes of the modules, tables that have something in them, and what code names."""
+    found: dict[tuple[int, str], tuple[dict[str, Any], str]] = {}
+    for _, module in mine.modules:
+        table = vars(module)
+        found[id(table), "training"] = table, "training"
+        for key in ("_modules", *HOOKS):
+            if table[key]:
+                found[id(table), key] = table, key
+        for key, value in table.items():
+            if id(value) in wanted:
+                found[id(table), key] = table, key
+    for table, key in mine.slots:
+        if _is_watched(table[key], wanted) and (steady is None or steady.slot(table, key)):
+            found[id(table), key] = table, key
+    return list(found.values())
+
+
+def _tables(module: torch.nn.Module) -> list[dict[Any, Any]]:
+    return [getattr(module, name) for name in (*TABLES, *HOOKS)]
+
+
+def _items(container: Any) -> list[Any]:
+    return [*container, *container.values()] if isinstance(container, dict) else [*container]
+
+
+def _members(cls: type, names: Iterable[str]) -> list[str]:
+    """Methods and plain values of a class that code names."""
+    if cls.__module__.partition(".")[0] == "torch":
+        return []
+    found: list[str] = []
+    for name in sorted(_named(cls, names)):
+        value = getattr_static(cls, name, _MISSING)
+        if isinstance(value, (*PLAIN, FunctionType, property, staticmethod)) and name[:2] != "__":
+            found.append(name)
+    return found
+
+
+def _named(cls: type, names: Iterable[str]) -> frozenset[str]:
+    """What may be looked up on an object of a class."""
+    return frozenset(("forward", *class_names(cls), *names))
+
+
+def _own_hooks(hooks: dict[int, Any]) -> list[Callable[..., Any]]:
+    """Hooks for all modules, other than those of a capture that runs in another thread."""
+    return [h for h in list(hooks.values()) if not str(getattr(h, "__module__", "")).startswith("mlc.frontends")]
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
+
+
+def _is_watched(value: object, used: set[int]) -> bool:
+    """Whether a capture may rest on what a slot holds."""
     if isinstance(value, torch.Tensor):
         return id(value) in used
-    if isinstance(value, torch.nn.Module):
-        return any(value is m for _, m in mine.modules)
-    return isinstance(value, (*PLAIN, FunctionType))
-
-
-@lru_cache(maxsize=4096)
-def _names_in_code(cls: type) -> set[str]:
-    """Names that the methods of a class mention, those of set-up aside."""
-    methods = (
-        f for base in cls.__mro__ if base is not torch.nn.Module for n, f in vars(base).items() if n not in _SETUP
-    )
-    functions = (f.fget if isinstance(f, property) else f for f in methods)
-    return code_names(f for f in functions if isinstance(f, FunctionType))
+    return not isinstance(value, ModuleType)

@@ -49,6 +49,8 @@ class BoundDomain:
         self.ambiguous = False
         self.narrowest = 0
         """Rounding to types of fewer bits adds nothing to the bounds: a program that should not use them is caught."""
+        self.rounds_to_integers = False
+        """Whether roundeven stands for a rounding of its operand, to a grid, rather than for a step function."""
         self._ieee = IeeeDomain()
 
     def dtype(self, t: Attribute) -> np.dtype[Any]:
@@ -81,6 +83,8 @@ class BoundDomain:
         x = v.astype(np.float64)
         if name in ("neg", "abs"):
             return self._make(out, e, t)
+        if name == "roundeven" and self.rounds_to_integers:
+            return self._make(out, e + np.abs(np.asarray(out, dtype=np.float64) - x), t)
         if name in _STEP:
             step = _STEP[name]
             return self._make(out, np.where(e == 0, 0.0, np.abs(step(x + e) - step(x - e)) + (e > 0)), t)

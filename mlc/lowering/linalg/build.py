@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from xdsl.dialects import arith, tensor
+from xdsl.dialects import arith, scf, tensor
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     AffineMapAttr,
@@ -146,7 +146,11 @@ class Body:
         self.block.add_op(op)
         return op
 
-    def op(self, cls: Callable[..., Operation], *operands: SSAValue) -> SSAValue:
+    def number(self, value: int, ty: IntegerType) -> SSAValue:
+        """An integer constant."""
+        return self.add(arith.ConstantOp(IntegerAttr(value, ty))).result
+
+    def op(self, cls: Callable[..., Operation], *operands: SSAValue | Attribute) -> SSAValue:
         """`cls(*operands)` and its result."""
         return self.add(cls(*operands)).results[0]
 
@@ -169,6 +173,8 @@ def size_given(value: SSAValue, dim: int) -> SSAValue | tuple[SSAValue, int]:
                 value = op.outputs[value.index]
             case tensor.InsertSliceOp() | tensor.InsertOp() | PackOp() | UnPackOp():
                 value = op.dest
+            case scf.ForOp():
+                value = op.iter_args[value.index]  # a carried tensor keeps its size
             case SoftmaxOp():
                 value = op.output
             case TransposeOp():

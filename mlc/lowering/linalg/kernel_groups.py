@@ -2,6 +2,7 @@
 
     fill, conv, bias+relu, add      ->  one group: a root and its elementwise epilogue
     sum, /n, sum of squares, norm   ->  one group: reductions over the same rows and what joins them
+    scf.for over single elements    ->  a group of its own (a sort, a scatter)
     anything else                   ->  a group of its own
 
 A group is emitted where its last op stands. An op may join only when nothing outside the group reads the group's values
@@ -22,6 +23,7 @@ from mlc.lowering.linalg.structure import (
     inputs_of,
     is_elementwise,
     is_identity,
+    is_scalar_loop,
     is_tensor,
     iterators_of,
     maps_of,
@@ -66,7 +68,7 @@ def stays(op: Operation) -> bool:
     if isinstance(op, (*_VIEWS, cf.AssertOp, func.CallOp, arith.ConstantOp)) or op.has_trait(IsTerminator):
         return True
     if op.name.startswith("scf."):
-        return True
+        return not is_scalar_loop(op)
     return not any(is_tensor(r) for r in op.results)
 
 

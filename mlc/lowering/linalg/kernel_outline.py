@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects import arith, func, tensor
+from xdsl.dialects import arith, func, scf, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, LocationAttr, ModuleOp, StringAttr, TensorType, UnitAttr
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
@@ -172,7 +172,7 @@ class _Destinations:
         """Give `value` and the values it can overwrite the storage `arg`."""
         while isinstance(value, OpResult) and value not in self.target:
             op = value.op
-            if isinstance(op, WinogradConv2DOp):
+            if isinstance(op, (WinogradConv2DOp, scf.ForOp)):
                 self.target[value] = arg
             if not isinstance(op, (GenericOp, FillOp)):
                 return
@@ -200,7 +200,7 @@ class _Destinations:
                 continue
             if value.type != op.results[0].type or not is_identity(map_) or list(op.operands).count(value) != 1:
                 continue
-            if isinstance(value.op, (GenericOp, WinogradConv2DOp)) and all(
+            if isinstance(value.op, (GenericOp, WinogradConv2DOp, scf.ForOp)) and all(
                 self.position.get(use.operation, len(self.position)) <= self.position[op] for use in value.uses
             ):
                 return value
@@ -217,6 +217,8 @@ class _Destinations:
             for i, result in enumerate(op.res):
                 if result in self.target:
                     op.operands[2 + i] = self.target[result]
+        if isinstance(op, scf.ForOp):
+            return [*self._start_in_place(op), op]
         if not isinstance(op, (GenericOp, FillOp)):
             return [op]
         if isinstance(op, GenericOp) and op in self.in_place:
@@ -239,6 +241,21 @@ class _Destinations:
             outputs[i] = arg
         op.operands = [*op.inputs, *outputs]
         return [*before, op]
+
+
+    def _start_in_place(self, op: scf.ForOp) -> list[Operation]:
+        """Let a loop carry the arguments that its results are to live in; copies of the initial values are returned."""
+        copies: list[Operation] = []
+        for i, (init, result) in enumerate(zip(op.iter_args, op.results, strict=True)):
+            arg = self.target.get(result)
+            if arg is None:
+                continue
+            if not (isinstance(init, OpResult) and isinstance(init.op, tensor.EmptyOp)):
+                copy = identity_copy(init, arg, op.location)
+                copies.append(copy)
+                arg = copy.results[0]
+            op.operands[3 + i] = arg
+        return copies
 
 
 def _empty_like(value: SSAValue, location: LocationAttr, into: list[Operation]) -> SSAValue:

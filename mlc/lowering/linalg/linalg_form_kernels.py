@@ -8,7 +8,7 @@
                                                         %e = tensor.empty()
                                                         %2 = func.call @matmul_add_0(%x, %w, %b, %e) … }
 
-What: groups of ops (`kernel_groups`) become kernels; equal groups share one (`kernel_outline`); concat, pad and
+What: groups of ops (`kernel_groups`) become kernels, loops over single elements among them; equal groups share one (`kernel_outline`); concat, pad and
 insert_slice become writes into slices of one destination (`kernel_destinations`). What is left in the model are
 constants, empties, views, index arithmetic, `scf` around calls, checks. A returned value is always some kernel's
 result or a reshape of one, each of its own: what else is returned is copied first.
@@ -32,7 +32,14 @@ from mlc.lowering.linalg.destination_chains import DestinationChains
 from mlc.lowering.linalg.kernel_destinations import CHAIN, SPELLED_OUT, Destinations, slice_of
 from mlc.lowering.linalg.kernel_groups import Group, Grouping, stays
 from mlc.lowering.linalg.kernel_outline import KernelTable, Outline, identity_copy
-from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, is_tensor, nested_blocks, shape_of
+from mlc.lowering.linalg.structure import (
+    erase_dead,
+    functions_to_lower,
+    is_scalar_loop,
+    is_tensor,
+    nested_blocks,
+    shape_of,
+)
 
 _RESHAPES = (tensor.ExpandShapeOp, tensor.CollapseShapeOp, tensor.CastOp)
 
@@ -49,6 +56,7 @@ class LinalgFormKernels(MlcPass):
         idempotent=False,  # it takes the linalg level, and leaves another
         rules={
             "form-kernel": "a group of ops -> a call of a new kernel",
+            "form-loop-kernel": "an scf.for over single elements -> a call of a kernel that holds the loop",
             "reuse-kernel": "a group equal to an earlier one -> a call of its kernel",
             "write-into-slice": "insert_slice of what a kernel makes -> the kernel writes the slice",
             "copy-into-slice": "any other insert_slice -> a kernel that copies into the slice",
@@ -60,8 +68,18 @@ class LinalgFormKernels(MlcPass):
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         table = KernelTable(module)
         for entry in list(functions_to_lower(module.ops)):
-            for block in nested_blocks(entry):
+            for block in list(nested_blocks(entry)):
+                if _in_scalar_loop(block):
+                    continue
                 _FormKernels(ctx, self.name, table).run(block)
+
+
+def _in_scalar_loop(block: Block) -> bool:
+    """Whether a loop that becomes one kernel holds `block`."""
+    op = block.parent_op()
+    while op is not None and not is_scalar_loop(op):
+        op = op.parent_op()
+    return op is not None
 
 
 class _FormKernels:
@@ -112,6 +130,7 @@ class _FormKernels:
         ]
         outline = Outline(group.ops, outputs)
         reused = self.table.reused
+        rule = "form-loop-kernel" if any(is_scalar_loop(op) for op in group.ops) else "form-kernel"
         kernel = outline.kernel(self.table)
         arguments = [outline.free[i] for i in kernel.kept]
         name = kernel.function.sym_name.data
@@ -126,7 +145,7 @@ class _FormKernels:
             self.pass_name,
             call,
             f"formed kernel @{name}",
-            rule="reuse-kernel" if self.table.reused > reused else "form-kernel",
+            rule="reuse-kernel" if self.table.reused > reused else rule,
             kernel=name,
             ops=len(group.ops),
             reused=self.table.reused > reused,

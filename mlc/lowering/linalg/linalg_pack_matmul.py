@@ -7,6 +7,11 @@
     %g = linalg.generic (m, n1, n0, k) ins(%x, %p) outs(%pz : tensor<64x32x16xf32>)
     %r = tensor.collapse_shape %g … into tensor<64x512xf32>
 
+Products of bf16 that are summed in f32 (linalg-demote-contraction-inputs) are packed in pairs of rows where the machine
+multiplies pairs: %p is tensor<32x392x16x2xbf16>, %x is read as tensor<64x392x2xbf16>, the loops are (m, n1, n0, k1, k0).
+Products of i8 (linalg-narrow-integral-contractions) are packed in fours where it multiplies those. Its instruction takes
+one factor unsigned: %x + 128 is multiplied, and 128 times the sums of columns, known at compile time, subtracted after.
+`interleave`: rows side by side as far as they fill 32 bits; left out, for the types that the machine multiplies so.
 The packed result is the plain one seen with its last dimension split, so bias, activation and residual follow in split
 form at no cost and can be fused into the product.
 Runs after convert-torch-to-linalg. Runs before linalg-hoist-constants and fusion.
@@ -19,19 +24,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, f32
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, bf16, f32, i8, i32
 from xdsl.dialects.func import FuncOp
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import MatmulOp, TransposeOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass, Span, option
-from mlc.lowering.linalg.build import At, element_type
+from mlc.lowering.linalg.build import At, Body, element_type
 from mlc.lowering.linalg.layout_walk import FOLLOWING, LayoutWalk
-from mlc.lowering.linalg.structure import dims_map, iterators_of, maps_of, shape_of
+from mlc.lowering.linalg.structure import dims_map, identity_map, iterators_of, maps_of, shape_of
+
 
 
 @dataclass(frozen=True)
@@ -43,27 +49,40 @@ class LinalgPackMatmul(MlcPass):
         level_in="linalg",
         level_out="linalg",
         preserves=Bitwise(),
-        profile="linalg-products",
-        options=({"block": 16}, {"block": 8}, {"block": 4}),
+        profile="linalg-packing",
+        options=({"block": 16, "interleave": True}, {"block": 8, "interleave": True}, {"block": 4}),
         establishes=("products with constant weights read packed panels",),
         nests=True,
         rules={
             "panels": "a product with constant columns -> generic over packed panels",
             "panels-of-transpose": "a product with a transposed constant -> panels packed from its source",
+            "pairs": "a product of bf16 with constant columns -> generic over panels of pairs of rows",
+            "fours": "a product of i8 with constant columns -> generic over panels of four rows, one factor unsigned",
             **{name: FOLLOWING[name] for name in ("follow-elementwise",)},
         },
     )
 
     block: int = option(0, Span(1, 256, special=(0,)))
+    interleave: bool | None = None
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        machine = ctx.machine
+        has_bf16, has_int8 = (machine.dot_bf16, machine.dot_int8) if machine is not None else (False, False)
+        if self.interleave is not None:
+            has_bf16 = has_int8 = self.interleave
+        groups: dict[Attribute, int] = {bf16: 2 if has_bf16 else 1, i8: 4 if has_int8 else 1}
         for op in module.ops:
             if isinstance(op, FuncOp) and op.body.blocks and "constant" not in op.attributes:
-                _MatmulWalk(ctx, self.name, self.block).function(op)
+                _MatmulWalk(ctx, self.name, self.block, groups).function(op)
 
 
 class _MatmulWalk(LayoutWalk):
     """Matrix products with constant weights start the layout."""
+
+    def __init__(self, ctx: MlcContext, pass_name: str, block: int, groups: dict[Attribute, int]) -> None:
+        super().__init__(ctx, pass_name, block)
+        self.groups = groups
+        self.unsigned: dict[tuple[Block | None, SSAValue], SSAValue] = {}
 
     def seed(self, op: Operation) -> bool | None:
         if not isinstance(op, MatmulOp):
@@ -77,17 +96,36 @@ class _MatmulWalk(LayoutWalk):
             return False
         at = At(op)
         packing = ((1, self.block),)
-        panels = self._panels(at, rhs)
+        group = self._group(lhs, rhs)
+        rows = self.packings.plain(at, lhs)
+        panels = self._panels(at, rhs, group)
+        offset = element_type(lhs) == i8 and group > 1
+        if offset:
+            key = (op.parent_block(), rows)
+            if key not in self.unsigned:
+                self.unsigned[key] = _unsigned(at, rows)
+            rows = self.unsigned[key]
+        if group > 1:
+            sizes = at.sizes(rows)
+            rows = at.expand(rows, [(0,), (1, 2)], [sizes[0], shape_of(lhs)[1] // group, group])
+            reads, kinds = [dims_map(5, (0, 3, 4)), dims_map(5, (1, 3, 2, 4)), dims_map(5, (0, 1, 2))], "ppprr"
+        else:
+            reads, kinds = [dims_map(4, (0, 3)), dims_map(4, (1, 3, 2)), dims_map(4, (0, 1, 2))], "pppr"
         result = at.generic(
-            [(self.packings.plain(at, lhs), dims_map(4, (0, 3))), (panels, dims_map(4, (1, 3, 2)))],
-            [(self.packings.packed(at, out, packing), dims_map(4, (0, 1, 2)))],
-            "pppr",
-            lambda body, a, b, c: body.op(arith.AddfOp, c, body.op(arith.MulfOp, a, b)),
+            [(rows, reads[0]), (panels, reads[1])],
+            [(self.packings.packed(at, out, packing), reads[2])],
+            kinds,
+            lambda body, a, b, c: _multiply_add(body, a, b, c, unsigned=offset),
         )
+        if offset:
+            result = self._without_offset(at, result, panels)
         self.packings.set(op.results[0], packing, result)
         padded = columns % self.block != 0
-        rule = "panels-of-transpose" if _transposed(rhs) is not None else "panels"
-        self.ctx.remarks.applied(self.pass_name, op, f"panels of {self.block} columns", rule=rule, padded=padded)
+        rule = "panels-of-transpose" if transposed(rhs) is not None else "panels"
+        message = f"panels of {self.block} columns"
+        self.ctx.remarks.applied(self.pass_name, op, message, rule=rule, padded=padded, interleave=group)
+        if group > 1:
+            self.ctx.remarks.count(self.pass_name, "fours" if offset else "pairs")
         return True
 
     def may_follow(self, value: SSAValue) -> bool:
@@ -96,10 +134,10 @@ class _MatmulWalk(LayoutWalk):
         return not any(isinstance(r, LinalgStructuredOperation) and "r" in iterators_of(r) for r in readers)
 
     def _refusal(self, op: MatmulOp, columns: int) -> str:
-        loops = [dims_map(3, (0, 2)), dims_map(3, (2, 1)), dims_map(3, (0, 1))]
-        if element_type(op.results[0]) != f32 or any(element_type(v) != f32 for v in op.inputs):
+        types = [element_type(v) for v in (*op.inputs, op.results[0])]
+        if types != [i8, i8, i32] and (types[2] != f32 or any(t not in (f32, bf16) for t in types)):
             return "elements are not f32"
-        if [m.data for m in loops] != maps_of(op):
+        if not is_plain(op):
             return "indexing maps are not those of a plain product"
         if columns == DYNAMIC_INDEX or columns < self.block:
             return f"{columns} columns, a panel has {self.block}"
@@ -107,19 +145,70 @@ class _MatmulWalk(LayoutWalk):
             return "the right-hand side is computed at run time"
         return ""
 
-    def _panels(self, at: At, rhs: SSAValue) -> SSAValue:
-        """[n / block, k, block] from [k, n], or straight from the [n, k] that it is the transpose of."""
+    def _group(self, lhs: SSAValue, rhs: SSAValue) -> int:
+        """How many rows of the right-hand side lie side by side: 1, or as many as divide them."""
+        element, rows = element_type(rhs), shape_of(rhs)[0]
+        group = self.groups.get(element, 1) if element_type(lhs) == element else 1
+        return group if rows > 0 and rows % group == 0 else 1
+
+    def _without_offset(self, at: At, result: SSAValue, panels: SSAValue) -> SSAValue:
+        """Take 128 times the sums of columns off products that had 128 added to one factor."""
+        blocks, _, lanes, _ = shape_of(panels)
+        clear = at.fill(at.scalar(0, i32), at.empty([blocks, lanes], i32))
+        offsets = at.generic(
+            [(panels, dims_map(4, (0, 2, 1, 3)))],
+            [(clear, dims_map(4, (0, 1)))],
+            "pprr",
+            lambda body, w, acc: body.op(
+                arith.SubiOp, acc, body.op(arith.MuliOp, body.op(arith.ExtSIOp, w, i32), body.number(128, i32))
+            ),
+        )
+        same, dest = dims_map(3, (0, 1, 2)), at.empty(at.sizes(result), i32)
+        return at.generic(
+            [(result, same), (offsets, dims_map(3, (1, 2)))],
+            [(dest, same)],
+            "ppp",
+            lambda body, x, offset, _: body.op(arith.AddiOp, x, offset),
+        )
+
+    def _panels(self, at: At, rhs: SSAValue, group: int) -> SSAValue:
+        """[n / block, k, block] from [k, n], or straight from the [n, k] that it is the transpose of;
+        [n / block, k / group, block, group] where rows are interleaved."""
         rows, columns = shape_of(rhs)
-        dest = at.empty([-(-columns // self.block), rows, self.block], f32)
-        padding = at.scalar(0, f32) if columns % self.block else None
-        if (source := _transposed(rhs)) is not None:
-            pack = PackOp(source, dest, [0], [self.block], padding_value=padding)
+        element = element_type(rhs)
+        pairs = [group] if group > 1 else []
+        dest = at.empty([-(-columns // self.block), rows // group, self.block, *pairs], element)
+        padding = at.scalar(0, element) if columns % self.block else None
+        if (source := transposed(rhs)) is not None:
+            pack = PackOp(source, dest, [0, 1][: 1 + len(pairs)], [self.block, *pairs], padding_value=padding)
         else:
-            pack = PackOp(rhs, dest, [1], [self.block], padding_value=padding, outer_dims_perm=[1, 0])
+            positions = [1, 0][: 1 + len(pairs)]
+            pack = PackOp(rhs, dest, positions, [self.block, *pairs], padding_value=padding, outer_dims_perm=[1, 0])
         return at.add(pack).results[0]
 
 
-def _transposed(value: SSAValue) -> SSAValue | None:
+def is_plain(op: MatmulOp) -> bool:
+    """Whether neither operand is read transposed or broadcast."""
+    return [m.data for m in (dims_map(3, (0, 2)), dims_map(3, (2, 1)), dims_map(3, (0, 1)))] == maps_of(op)
+
+
+def _multiply_add(body: Body, a: SSAValue, b: SSAValue, acc: SSAValue, *, unsigned: bool) -> SSAValue:
+    if acc.type == i32:
+        left = body.op(arith.ExtUIOp if unsigned else arith.ExtSIOp, a, i32)
+        return body.op(arith.AddiOp, acc, body.op(arith.MuliOp, left, body.op(arith.ExtSIOp, b, i32)))
+    wide = [body.op(arith.ExtFOp, v, f32) if v.type == bf16 else v for v in (a, b)]
+    return body.op(arith.AddfOp, acc, body.op(arith.MulfOp, *wide))
+
+
+def _unsigned(at: At, value: SSAValue) -> SSAValue:
+    """128 more, read as unsigned: the highest bit the other way round."""
+    same, dest = identity_map(2), at.empty(at.sizes(value), i8)
+    return at.generic(
+        [(value, same)], [(dest, same)], "pp", lambda body, x, _: body.op(arith.XOrIOp, x, body.number(-128, i8))
+    )
+
+
+def transposed(value: SSAValue) -> SSAValue | None:
     """The matrix that `value` is the transpose of."""
     owner = value.owner
     if isinstance(owner, TransposeOp) and tuple(owner.permutation.get_values()) == (1, 0):

@@ -272,6 +272,18 @@ def functions_to_lower(ops: Iterable[Operation]) -> Iterator[Block]:
             yield region.block
 
 
+def is_scalar_loop(op: Operation) -> bool:
+    """An `scf.for` that computes on single elements of tensors only, and writes some: a kernel of its own."""
+    if not isinstance(op, scf.ForOp) or any(r.uses and not is_tensor(r) for r in op.results):
+        return False
+    inner = [o for o in op.walk() if o is not op]
+    return any(isinstance(o, tensor.InsertOp) for o in inner) and all(
+        isinstance(o, (tensor.InsertOp, tensor.ExtractOp)) or o.name.startswith(("arith.", "math.", "scf."))
+        for o in inner
+        if not (isinstance(o, arith.ConstantOp) and is_tensor(o.result))
+    )
+
+
 def nested_blocks(block: Block) -> Iterator[Block]:
     """`block` and the blocks of `scf` ops in it, inner ones first."""
     for op in list(block.ops):

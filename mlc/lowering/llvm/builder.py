@@ -310,11 +310,11 @@ class FunctionBuilder(BlockBuilder):
         properties = _gep_properties(llvm.GEP_USE_SSA_VAL, element, inbounds)
         return self.pure(llvm.GEPOp, operands, PTR, (size, inbounds), properties)
 
-    def address(self, ref: MemRefValue, index: Linear) -> SSAValue:
-        """Pointer to the element `index` elements from the start of `ref`."""
+    def address(self, ref: MemRefValue, index: Linear, *, outside: bool = False) -> SSAValue:
+        """Pointer to the element `index` elements from the start of `ref`; `outside`: it may not be there."""
         form = ref.offset.plus(index)
         element = memory_type(ref.element)
-        inbounds = self.is_nonneg(form)
+        inbounds = not outside and self.is_nonneg(form)
         pointer = ref.base
         for _, terms in self.by_depth(form):
             pointer = self._gep(pointer, self._sum(terms), element, inbounds)

@@ -21,11 +21,12 @@ from xdsl.dialects.builtin import (
     SymbolRefAttr,
     VectorType,
     i1,
+    i32,
     i64,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from mlc.dialects.llvm.intrinsics import MemcpyOp
+from mlc.dialects.llvm.intrinsics import MemcpyOp, PrefetchOp
 from mlc.errors import LimitError, UnsupportedError
 from mlc.lowering.llvm.attributes import int_array, int_list
 from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, memory_type
@@ -82,6 +83,15 @@ def store(b: FunctionBuilder, op: Operation) -> None:
     pointer = b.address(ref, b.element_index(ref, op.operands[2:]))
     value = to_memory(b, b.value(op.operands[0]), ref.element)
     b.effect(llvm.StoreOp, (value, pointer), memory_access(ref.element))
+
+
+@converts("memref.prefetch")
+def prefetch(b: FunctionBuilder, op: Operation) -> None:
+    ref = b.memref(op.operands[0])
+    pointer = b.address(ref, b.element_index(ref, op.operands[1:]), outside=True)
+    names = {"rw": "isWrite", "hint": "localityHint", "cache": "isDataCache"}
+    values = {to: cast(IntegerAttr, op.properties[name]).value.data for to, name in names.items()}
+    b.effect(PrefetchOp, (pointer,), {to: IntegerAttr(abs(value), i32) for to, value in values.items()})
 
 
 # Views

@@ -8,12 +8,12 @@ A float add or mul reduction goes from lane 0 upwards unless its fast-math flags
 from __future__ import annotations
 
 from xdsl.dialects import llvm
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, i1
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, StringAttr, i1
 from xdsl.ir import Operation, SSAValue
 
-from mlc.dialects.llvm.intrinsics import INTRINSICS
+from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, INTRINSICS
 from mlc.lowering.llvm.arith_ops import NO_OVERFLOW, elementwise, fastmath, part_type, set_parts
-from mlc.lowering.llvm.attributes import enum_name, int_array
+from mlc.lowering.llvm.attributes import enum_name, i32_array, int_array
 from mlc.lowering.llvm.builder import FunctionBuilder
 from mlc.lowering.llvm.floats import convert_float, is_float, through_float32
 from mlc.lowering.llvm.linear import Linear
@@ -47,6 +47,20 @@ def step(b: FunctionBuilder, op: Operation) -> None:
 @converts("vector.fma")
 def fma(b: FunctionBuilder, op: Operation) -> None:
     elementwise(b, op, through_float32(b, lambda x, y, z: b.emit(llvm.FMAOp, (x, y, z), x.type, _FAST)))
+
+
+@converts("x86vector.avx512.dot", "x86vector.avx512.dot.ui8")
+def dot(b: FunctionBuilder, op: Operation) -> None:
+    args = [b.value(v) for v in op.operands]
+    ty = vector_of(args[0].type)
+    name = DOT_BF16 if op.name == "x86vector.avx512.dot" else DOT_UI8
+    properties = {
+        "intrin": StringAttr(name.format(bits=32 * ty.get_shape()[0])),
+        "fastmathFlags": llvm.FastMathAttr(None),
+        "op_bundle_sizes": i32_array(),
+        "operandSegmentSizes": i32_array(len(args), 0),
+    }
+    set_parts(b, op.results[0], [b.emit(llvm.CallIntrinsicOp, args, ty, properties)])
 
 
 _REDUCE_INT = {

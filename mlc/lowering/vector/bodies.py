@@ -21,6 +21,7 @@ from xdsl.dialects.linalg.ops import IndexOp, YieldOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.dialects.arith.shaped_ops import SHAPED
+from mlc.lowering.vector.dot_products import dot
 from mlc.lowering.vector.emitter import INDEX, Emitter, vector_of
 from mlc.lowering.vector.sizes import ZERO
 from mlc.lowering.vector.space import Access, Refusal, Stage
@@ -173,6 +174,9 @@ def _steps(
     em: Emitter, stage: Stage, args: Sequence[SSAValue], lanes: int | None, positions: Positions
 ) -> Generator[None, None, list[SSAValue]]:
     """Evaluates one op at a time."""
+    if stage.dot is not None:
+        assert lanes is not None
+        return [dot(em, stage, args, lanes)]
     env = _Values(em, dict(zip(stage.block.args, args, strict=True)), lanes)
     fused = _fusable(stage) if stage.reduction else {}
     for op in stage.block.ops:

@@ -36,6 +36,7 @@ from xdsl.dialects.utils import FastMathFlag
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import Rewriter
 
+from mlc.dialects.memref.prefetch import PrefetchOp
 from mlc.lowering.vector.sizes import Size, Symbol
 from mlc.lowering.vector.space import Access, Refusal, Space
 
@@ -265,14 +266,20 @@ class Emitter:
             assert new is op.results[0]
 
     def load(self, access: Access, at: Index, lanes: int | None) -> SSAValue:
-        """`lanes` neighbouring elements at `at` (counted in the buffer), or one scalar."""
+        """`lanes` neighbouring elements at `at` (counted in the buffer), or one scalar; groups as vectors."""
         if at.const < 0:
             raise Refusal("a negative position")
-        view = self._view(access.root, at.value, at.const + (lanes or 1))
+        count = (lanes or 1) * access.group
+        view = self._view(access.root, at.value, at.const + count)
         kind, op = access.element_type, memref.LoadOp
-        if lanes is not None:
-            kind, op = vector_of(kind, lanes), vector.LoadOp
+        if lanes is not None or access.group > 1:
+            kind, op = vector_of(kind, count), vector.LoadOp
         return self.add(op.create(operands=[view, self.index(at.const)], result_types=[kind], properties=dict(_PLAIN)))
+
+    def prefetch(self, access: Access, at: Index) -> None:
+        """Bring the element at `at` near; it may lie behind the end of the buffer."""
+        view = self._view(access.root, at.value, 1)
+        self.do(PrefetchOp(view, [self.index(at.const)], 2))
 
     def store(self, value: SSAValue, access: Access, at: Index) -> None:
         lanes = value.type.get_shape()[0] if isinstance(value.type, VectorType) else None
@@ -330,6 +337,15 @@ class Emitter:
             key,
             self.add(vector.BroadcastOp.create(operands=[value], result_types=[vector_of(value.type, lanes)])),
         )
+
+    def repeat(self, group: SSAValue, lanes: int) -> SSAValue:
+        """A vector that holds `group`, a short vector, once per lane."""
+        key = ("repeat", group, lanes)
+        assert isinstance(group.type, VectorType)
+        n = group.type.get_shape()[0]
+        mask = DenseArrayBase.from_list(i64, [i % n for i in range(n * lanes)])
+        kind = vector_of(group.type.element_type, n * lanes)
+        return self._known(key) or self._keep(key, self.add(vector.ShuffleOp(group, group, mask, result_type=kind)))
 
     # Loops
 

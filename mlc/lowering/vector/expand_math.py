@@ -38,10 +38,10 @@ from mlc.ir.locations import with_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.vector.math_builder import MathBuilder, Val
 from mlc.lowering.vector.math_double import DOUBLE
-from mlc.lowering.vector.math_single import SINGLE
+from mlc.lowering.vector.math_single import BESIDE_ONE, SINGLE
 
 
-IN_STEP = 4  # neighbouring ops expanded together
+IN_STEP = 8  # neighbouring ops expanded together
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Expansion:
         for op in [op for op in function.walk() if op.name in SINGLE or op.name in DOUBLE]:
             element = _element(op.results[0].type)
             if isinstance(element, Float32Type | Float16Type | BFloat16Type):
-                if group and (group[-1].next_op is not op or len(group) == IN_STEP or op.name != group[0].name):
+                if group and (group[-1].next_op is not op or len(group) == IN_STEP or not _alike(op, group[0])):
                     self._expand(group)
                     group = []
                 group.append(op)
@@ -135,10 +135,32 @@ class _Expansion:
         args = [m.value(v) for v in op.operands]
         if narrow:
             args = [m.widen(a, f32) for a in args]
-        result = _formula(m, op.name, args)
+        result = BESIDE_ONE[op.name](m, args[0]) if _is_beside_one(op) else _formula(m, op.name, args)
         if narrow:
             result = m.narrow(result, _element(kind))
         return ops, result.ssa
+
+
+def _alike(a: Operation, b: Operation) -> bool:
+    return a.name == b.name and _is_beside_one(a) == _is_beside_one(b)
+
+
+def _is_beside_one(op: Operation) -> bool:
+    """Whether what `op` computes is only ever added to one, for which there is a shorter formula."""
+    return op.name in BESIDE_ONE and all(
+        isinstance(use.operation, arith.AddfOp) and _is_one(use.operation.operands[1 - use.index])
+        for use in op.results[0].uses
+    )
+
+
+def _is_one(value: SSAValue) -> bool:
+    owner = value.owner
+    if not isinstance(owner, arith.ConstantOp):
+        return False
+    constant = owner.value
+    if isinstance(constant, DenseIntOrFPElementsAttr):
+        return constant.is_splat() and constant.get_values()[0] == 1.0
+    return isinstance(constant, FloatAttr) and constant.value.data == 1.0
 
 
 def _formula(m: MathBuilder, name: str, args: list[Val]) -> Val:

@@ -8,14 +8,16 @@ for k step 4 iter_args(28 accumulators):      reductions carry one accumulator p
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING
 
-from xdsl.dialects.builtin import VectorType
+from xdsl.dialects.builtin import AnyFloat, IntegerType, MemRefType, VectorType
 from xdsl.ir import SSAValue
 
 from mlc.lowering.vector.bodies import Combiner, combiners, evaluate
 from mlc.lowering.vector.emitter import Index
 from mlc.lowering.vector.schedule import reduction_order, unroll
+from mlc.lowering.vector.sizes import ZERO, Size
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.tile import At, Point, Segment, Step
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from mlc.lowering.vector.nest_writer import NestWriter
 
 AccKey = tuple[int, int, Point, int | None]  # stage number, output, point, slot
+AHEAD = 8 << 10
+"""Bytes that weights are prefetched ahead: prefetchers of the hardware stop at pages of 4096 bytes."""
 
 
 class GroupWriter:
@@ -243,9 +247,31 @@ class GroupWriter:
 
     # The unrolled body
 
+    def _streamed(self) -> dict[Access, int]:
+        """Panels of weights that come through the caches while they are multiplied, a line per step."""
+        if not self.plan.contraction or self.lanes_dim is not None or self.plan.lanes_dim is None or not self.dims:
+            return {}
+        found: dict[Access, int] = {}
+        for stage in self.stages:
+            for operand in stage.ins:
+                if (
+                    isinstance(operand, Access)
+                    and operand.contiguous(self.plan.lanes_dim)
+                    and operand.coeff(self.dims[-1]) == Size(self.plan.width * operand.group)
+                    and isinstance(operand.root.type, MemRefType)
+                    and isinstance(operand.element_type, AnyFloat | IntegerType)
+                ):
+                    size = max(1, operand.element_type.bitwidth // 8)
+                    uses = {tuple(o for o in p.offsets if operand.coeff(o[0]) == ZERO) for p in self.points}
+                    # read for one row alone, weights come as fast as memory gives them: there is nothing to hide
+                    if len(uses) > 1 and size * prod(operand.root.type.get_shape()) > self.writer.target.l1:
+                        found[operand] = AHEAD // size
+        return found
+
     def _body(self, steps: list[Step], accs: list[SSAValue]) -> list[SSAValue]:
         current = dict(zip(self.keys, accs, strict=True))
         self.memory.loads = {}
+        self.memory.streamed = self._streamed()
         for step in steps:
             if self.plan.contraction:
                 self.memory.loads = {}
@@ -254,6 +280,7 @@ class GroupWriter:
                 for point in self.points:
                     self._one(i, stage, point, step, current)
         self.memory.loads = {}
+        self.memory.streamed = {}
         return [current[k] for k in self.keys]
 
     def _one(self, i: int, stage: Stage, point: Point, step: Step, accs: dict[AccKey, SSAValue]) -> None:

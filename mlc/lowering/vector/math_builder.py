@@ -209,10 +209,10 @@ class MathBuilder:
 
     # Exponents
 
-    def round(self, x: Val) -> tuple[Val, Val]:
-        """`x` to the nearest integer, as float and as integer of its width (|x| far below 2**mantissa)."""
+    def round(self, x: Val, factor: float | None = None) -> tuple[Val, Val]:
+        """`x`, times `factor`, to the nearest integer: as float and as integer of its width (far below 2**mantissa)."""
         _, _, magic = FORMATS[self.width(x.kind)]
-        shifted = x + magic
+        shifted = x + magic if factor is None else self.fma(x, factor, magic)
         return shifted - magic, self.bits(shifted).int("subi", self.bits(self.const(magic, x.kind)))
 
     def power_of_two(self, n: Val) -> Val:

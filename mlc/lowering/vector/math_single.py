@@ -49,18 +49,23 @@ ERFC = (
     0.00016920380585361272, -1.1294883489608765, -0.6334008574485779, -0.10822036862373352, 0.02508060447871685,
     -0.004156250040978193, 0.0004313924873713404, -2.0828520064242184e-05,
 )  # fmt: skip
+# log(erfc(x)) / x on [0, 4]: error 2**-25.9 of erfc, not of its logarithm
+ERFC_WHOLE = (
+    -1.1283802513734338, -0.6365977356873943, -0.1029196004798456, 0.019583926670969944, -0.0005368879878024338,
+    -0.0010324341060296682, 0.00030881379308453626, -3.144179060167239e-05,
+)  # fmt: skip
 
 
 def _reduce(m: MathBuilder, x: Val) -> tuple[Val, Val]:
     """n and r with x = n ln 2 + r."""
-    n, i = m.round(x * LOG2E)
+    n, i = m.round(x, LOG2E)
     return i, m.fma(n, -LN2_LO, m.fma(n, -LN2_HI, x))
 
 
 def _exp_small(m: MathBuilder, x: Val) -> Val:
     """exp of |x| < 87."""
     i, r = _reduce(m, x)
-    return (m.fma(r * r, m.poly(r, EXP), r) + 1.0) * m.power_of_two(i)
+    return m.poly(r, (1.0, 1.0, *EXP)) * m.power_of_two(i)
 
 
 def _scale(m: MathBuilder, y: Val, i: Val) -> Val:
@@ -71,7 +76,13 @@ def _scale(m: MathBuilder, y: Val, i: Val) -> Val:
 
 def exp(m: MathBuilder, x: Val) -> Val:
     i, r = _reduce(m, m.clamp(x, -104.0, 89.0))
-    return _scale(m, m.fma(r * r, m.poly(r, EXP), r) + 1.0, i)
+    return _scale(m, m.poly(r, (1.0, 1.0, *EXP)), i)
+
+
+def exp_beside_one(m: MathBuilder, x: Val) -> Val:
+    """exp for what is only ever added to 1: nothing below 2**-100 is told apart there, which saves a second scaling."""
+    i, r = _reduce(m, m.clamp(x, -86.0, 89.0))
+    return m.poly(r, [2.0 * c for c in (1.0, 1.0, *EXP)]) * m.power_of_two(i.int("subi", 1))
 
 
 def exp2(m: MathBuilder, x: Val) -> Val:
@@ -166,8 +177,15 @@ def erf(m: MathBuilder, x: Val) -> Val:
     a = abs(x)
     z = x * x
     small = m.fma(x, m.poly(z, ERF), x)
-    large = 1.0 - _exp_small(m, m.poly(m.clamp(a, 0.0, 4.0), ERFC))
+    large = 1.0 - _exp_small(m, m.poly(a.is_("ogt", 4.0).pick(4.0, a), ERFC))
     return m.copysign(a.is_("olt", 0.92).pick(small, large), x)
+
+
+def erf_beside_one(m: MathBuilder, x: Val) -> Val:
+    """erf for what is only ever added to 1: right to a bit of the sum everywhere, so one formula does for all x."""
+    a = abs(x)
+    t = a.is_("ogt", 4.0).pick(4.0, a)
+    return m.copysign(1.0 - _exp_small(m, t * m.poly(t, ERFC_WHOLE)), x)
 
 
 def rsqrt(m: MathBuilder, x: Val) -> Val:
@@ -186,3 +204,8 @@ SINGLE: dict[str, Callable[[MathBuilder, Val], Val]] = {
     "math.erf": erf,
     "math.rsqrt": rsqrt,
 }
+BESIDE_ONE: dict[str, Callable[[MathBuilder, Val], Val]] = {
+    "math.exp": exp_beside_one,
+    "math.erf": erf_beside_one,
+}
+"""Shorter formulas for values that are only added to 1, as in a sigmoid and in GELU."""

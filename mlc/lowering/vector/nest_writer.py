@@ -32,7 +32,7 @@ HEAVY = 16  # instructions of a body that make many registers live for long: an 
 ROW_POINTS = 2  # points that one trip of a loop over rows works on, so that their chains of instructions overlap
 
 
-IN_STEP = 4  # points whose bodies are written op by op side by side
+IN_STEP = 4
 
 FEW_TRIPS = 8  # parallel iterations: fewer leave threads waiting for each other
 
@@ -213,8 +213,8 @@ class NestWriter:
         return At(point.offsets, point.lanes, self.plan.lanes_dim)
 
     def _pointwise(self, stage: Stage, points: list[Point], dirty: dict[tuple[Access, Point], None]) -> None:
-        for i in range(0, len(points), IN_STEP):
-            some = points[i : i + IN_STEP]
+        for i in range(0, len(points), self.plan.in_step):
+            some = points[i : i + self.plan.in_step]
             places = [self.at(point) for point in some]
             arguments = [
                 [

@@ -101,6 +101,7 @@ def _snapshot(stage: Stage) -> Stage:
         [dict(f) for f in stage.indices],
         stage.uses_index,
         stage.tables,
+        stage.dot,
     )
 
 

@@ -26,17 +26,23 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Access:
-    """Element `const + sum(coeff * dim)` of the memory of `root`, counted from its first element."""
+    """Element `const + sum(coeff * dim)` of the memory of `root`, counted from its first element, and the `group - 1`
+    elements after it."""
 
     root: SSAValue
     const: int
     coeffs: tuple[tuple[int, Size], ...]  # sorted by dim, no zeros
+    group: int = 1
 
     def coeff(self, dim: int) -> Size:
         for d, c in self.coeffs:
             if d == dim:
                 return c
         return ZERO
+
+    def contiguous(self, dim: int) -> bool:
+        """Whether neighbours along `dim` are neighbours in memory."""
+        return self.coeff(dim) == Size(self.group)
 
     def with_coeffs(self, coeffs: dict[int, Size]) -> Access:
         return replace(self, coeffs=tuple(sorted((d, c) for d, c in coeffs.items() if c.factor)))
@@ -48,6 +54,16 @@ class Access:
 
 
 Operand = Access | SSAValue
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A stage that is a dot product of groups: the number of the input that differs from lane to lane, the elements of
+    a group, and the input that is unsigned."""
+
+    vector: int
+    group: int
+    unsigned: int | None = None
 
 
 @dataclass
@@ -63,6 +79,7 @@ class Stage:
     indices: list[dict[int, int]]  # original loop i as a combination of the current dims (for linalg.index)
     uses_index: bool = False
     tables: frozenset[SSAValue] = frozenset()  # memory that the body itself loads from, at computed positions
+    dot: Dot | None = None  # found by `dot_products.py`
 
     def accesses(self) -> list[Access]:
         return [o for o in self.ins if isinstance(o, Access)] + self.outs

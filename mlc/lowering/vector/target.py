@@ -17,6 +17,8 @@ class Target:
     fma_latency: int = 4
     loads_per_cycle: float = 1
     broadcast_load: bool = True
+    dot_bf16: bool = False
+    dot_int8: bool = False
     l1: int = 32 << 10
     l2: int = 1 << 20
 
@@ -25,7 +27,9 @@ class Target:
         return max(1, self.vector_bits // max(8, bits))
 
 
-def target_of(machine: Any, vector_bits: int | None, vector_registers: int | None) -> Target:
+def target_of(
+    machine: Any, vector_bits: int | None, vector_registers: int | None, dot_products: bool | None = None
+) -> Target:
     """The machine's figures, overridden by options; AVX-512 where neither says."""
     known = {name: getattr(machine, name) for name in Target.__dataclass_fields__ if machine is not None}
     if vector_bits is not None:
@@ -33,4 +37,6 @@ def target_of(machine: Any, vector_bits: int | None, vector_registers: int | Non
         known.setdefault("broadcast_load", vector_bits == 512)
     if vector_registers is not None:
         known["vector_registers"] = vector_registers
+    if dot_products is not None:
+        known["dot_bf16"] = known["dot_int8"] = dot_products
     return Target(**known)

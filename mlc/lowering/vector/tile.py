@@ -75,7 +75,8 @@ class TileMemory:
         self.base: dict[Access, Index] = {}
         self.at_dim: dict[int, Index] = {}
         self.held: dict[tuple[Access, Point], SSAValue] = {}
-        self.loads: dict[tuple[SSAValue, Index, int | None], SSAValue] = {}
+        self.loads: dict[tuple[SSAValue, Index, int | None, int], SSAValue] = {}
+        self.streamed: dict[Access, int] = {}  # what is read once from end to end: how many elements ahead to prefetch
         for access in nest.accesses():
             base = em.root_base(access.root)
             self.base[access] = Index(base.value, base.const + access.const)
@@ -127,8 +128,8 @@ class TileMemory:
         coeff = ZERO if at.dim is None else operand.coeff(at.dim)
         position = self.index(operand, at.offsets)
         lanes = None if at.lanes is None or coeff == ZERO else at.lanes
-        scattered = lanes is not None and coeff != ONE
-        key = (operand.root, position, -lanes if scattered and lanes else lanes)
+        scattered = lanes is not None and at.dim is not None and not operand.contiguous(at.dim)
+        key = (operand.root, position, -lanes if scattered and lanes else lanes, operand.group)
         if key not in self.loads:
             if scattered and self.cross is not None and operand.coeff(self.cross) == ONE:
                 return self._crossed(operand, at, self.cross)
@@ -136,6 +137,8 @@ class TileMemory:
                 self.loads[key] = self.em.gather(operand, self._spots(position, coeff, lanes or 0))
             else:
                 self.loads[key] = self.em.load(operand, position, lanes)
+                if lanes is not None and (ahead := self.streamed.get(operand)):
+                    self.em.prefetch(operand, Index(position.value, position.const + ahead))
         return self.loads[key]
 
     def _crossed(self, operand: Access, at: At, cross: int) -> SSAValue:

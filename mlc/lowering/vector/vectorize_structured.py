@@ -31,6 +31,7 @@ from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.vector.bodies import check_body
+from mlc.lowering.vector.dot_products import take_dot
 from mlc.lowering.vector.emitter import Emitter
 from mlc.lowering.vector.nest_writer import NestWriter
 from mlc.lowering.vector.nests import Nest, form_nests
@@ -44,7 +45,7 @@ VIEWS = (memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp, memref.
 
 @dataclass(frozen=True)
 class VectorizeStructured(MlcPass):
-    """See the module. `vector_bits` and `vector_registers` override the machine model of the context."""
+    """See the module. The options override the machine model of the context."""
 
     name = "vectorize-structured"
     contract = Contract(
@@ -52,13 +53,18 @@ class VectorizeStructured(MlcPass):
         level_out="loops",
         preserves=Reassociates("sums run in vector lanes and unrolled accumulators; products and sums contract to fma"),
         profile="memref-structured",
-        options=({}, {"vector_bits": 256, "vector_registers": 16}, {"vector_bits": 128}),
+        options=(
+            {"dot_products": True},
+            {"vector_bits": 256, "vector_registers": 16, "dot_products": True},
+            {"vector_bits": 128},
+        ),
         establishes=("structured ops it took are scf loops over vector ops",),
         nests=True,
         rules={
             "elementwise": "elementwise nests -> lanes along one outer loop",
             "crossed": "elementwise nests that transpose -> square tiles turned in registers",
             "contraction": "sums of products -> register tiles of accumulators",
+            "dot": "sums of products of pairs of bf16, or of fours of i8 -> register tiles of dot products",
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
             "scalar": "nests without a loop for lanes -> one element at a time",
@@ -67,9 +73,10 @@ class VectorizeStructured(MlcPass):
 
     vector_bits: int | None = option(None, Span(64, 2048, power_of_two=True))
     vector_registers: int | None = option(None, Span(8, 256))
+    dot_products: bool | None = None
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
-        target = target_of(ctx.machine, self.vector_bits, self.vector_registers)
+        target = target_of(ctx.machine, self.vector_bits, self.vector_registers, self.dot_products)
         functions = [op for op in module.walk() if isinstance(op, FuncOp) and "constant" not in op.attributes]
         blocks = [
             block
@@ -105,6 +112,7 @@ class VectorizeStructured(MlcPass):
                     check_body(stage)
                     if space.overlapping([stage]):
                         raise Refusal("it writes into memory that it reads at another run-time offset")
+                    take_dot(stage, space, target)
                     run.append(stage)
                     continue
                 except Refusal as refusal:
@@ -158,6 +166,8 @@ class VectorizeStructured(MlcPass):
 
 def _rule(nest: Nest, plan: Plan) -> str:
     """Which of the schedules the plan is."""
+    if any(s.dot is not None for s in nest.stages):
+        return "dot"
     if plan.contraction:
         return "contraction"
     if plan.cross is not None:

@@ -174,3 +174,30 @@ func.func @growing(%a: tensor<2xf32>, %b: tensor<2xf32>, %c: tensor<2xf32>) -> (
   %1 = tensor.concat dim(0) %a, %b, %c : (tensor<2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<6xf32>
   return %1, %s : tensor<6xf32>, tensor<f32>
 }
+
+// -----
+
+// A loop over single elements is one kernel; it starts in its destination, which %x is copied into.
+// CHECK-LABEL: func.func @running
+// CHECK-NOT: scf.for
+// CHECK: func.call @for_4_0
+// CHECK-NOT: scf.for
+// CHECK: func.return
+// CHECK: func.func private @for_4_0(%{{.*}}: tensor<4xf32>, %[[OUT:.*]]: tensor<4xf32>) -> tensor<4xf32>
+// CHECK: %[[START:.*]] = linalg.generic
+// CHECK-SAME: outs(%[[OUT]] : tensor<4xf32>)
+// CHECK: scf.for {{.*}} iter_args(%{{.*}} = %[[START]],
+// CHECK: tensor.insert
+func.func @running(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  %zero = arith.constant 0.0 : f32
+  %r:2 = scf.for %i = %c1 to %c4 step %c1 iter_args(%t = %x, %sum = %zero) -> (tensor<4xf32>, f32) {
+    %v = tensor.extract %t[%i] : tensor<4xf32>
+    %s = arith.addf %sum, %v : f32
+    %n = tensor.insert %s into %t[%i] : tensor<4xf32>
+    scf.yield %n, %s : tensor<4xf32>, f32
+  }
+  return %r#0 : tensor<4xf32>
+}

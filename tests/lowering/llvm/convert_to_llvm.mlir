@@ -131,3 +131,14 @@ func.func private @k(%x: memref<64xf32>) attributes {kernel} {
   func.call @k.parallel_0(%c0, %c64, %x) : (index, index, memref<64xf32>) -> ()
   func.return
 }
+
+// The place of a prefetch may lie outside of the buffer: its address is computed without `inbounds`.
+// CHECK-LABEL: llvm.func @prefetched
+// CHECK: llvm.getelementptr %{{.*}}[%{{.*}}] : (!llvm.ptr, i64) -> !llvm.ptr, f32
+// CHECK: "llvm.intr.prefetch"(%{{.*}}) <{rw = 0 : i32, hint = 2 : i32, cache = 1 : i32}>
+// CHECK: "llvm.intr.prefetch"(%{{.*}}) <{rw = 1 : i32, hint = 0 : i32, cache = 0 : i32}>
+func.func private @prefetched(%x: memref<4x16xf32>, %i: index) attributes {kernel} {
+  memref.prefetch %x[%i, %i], read, locality<2>, data : memref<4x16xf32>
+  memref.prefetch %x[%i, %i], write, locality<0>, instr : memref<4x16xf32>
+  func.return
+}

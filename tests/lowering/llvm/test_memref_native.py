@@ -258,3 +258,30 @@ func.func @f(%x: memref<64x64xf32>, %o: memref<64x64xf32>) attributes {{kernel}}
     assert len(geps) == 2 * 5
     assert all("inbounds" in op.properties for op in geps)
     assert "mul" not in assembly(module).split("f:")[1].split("retq")[0].replace("vmul", "")
+
+
+def test_prefetches_change_nothing_wherever_they_point(parse, native):
+    text = function(
+        "%x: memref<4xf32>, %far: index",
+        """  memref.prefetch %x[%far], read, locality<2>, data : memref<4xf32>
+  memref.prefetch %x[%c3], write, locality<3>, data : memref<4xf32>""",
+    )
+    kernel = native(parse(text), "f")
+    x = floats(4)
+    for far in (0, 4, 1 << 40, -(1 << 40)):
+        kernel(x, far)
+    assert np.array_equal(x, floats(4))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("memref.prefetch %x[%c0, %c0], read, locality<2>, data : memref<4xf32>", "expected 1 indices, got 2"),
+        ("memref.prefetch %x[%c0], read, locality<4>, data : memref<4xf32>", "expected a locality of 0 to 3"),
+        ("memref.prefetch %x[%c0], peek, locality<1>, data : memref<4xf32>", "'read' or 'write' expected"),
+        ("memref.prefetch %x[%c0], read, locality<1>, disk : memref<4xf32>", "'data' or 'instr' expected"),
+    ],
+)
+def test_wrong_prefetches(parse, line: str, message: str):
+    with pytest.raises(Exception, match=message):
+        parse(function("%x: memref<4xf32>", line))

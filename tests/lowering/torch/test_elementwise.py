@@ -240,6 +240,7 @@ CLOSE: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("elu", (X, 1.5), {}),
     ("celu", (X, 0.7), {}),
     ("logit", (X.sigmoid(), 0.1), {}),
+    ("logit", (torch.tensor([0.0, 0.5, 1.0]).bfloat16(), 1e-6), {}),
     ("sigmoid", (EDGE,), {}),
     ("silu", (EDGE,), {}),
     ("tanh", (EDGE.half(),), {}),

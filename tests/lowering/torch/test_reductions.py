@@ -64,6 +64,7 @@ CLOSE: list[tuple[str, tuple[Any, ...]]] = [
     ("_softmax", (X * 100, 2, False)),
     ("softmax.int", (X.half(), 1)),
     ("softmax.int", (NANS, 1)),
+    ("instance_norm", (torch.zeros(2, 0, 4), None, None, None, None, True, 0.1, 1e-5, False)),
     ("log_softmax.int", (X * 50, 1)),
     ("_log_softmax", (X, 0, False)),
     ("_safe_softmax", (torch.full((2, 3), -math.inf), 1)),
@@ -159,3 +160,24 @@ EXACT: list[tuple[str, tuple[Any, ...]]] = [
 @pytest.mark.parametrize(("name", "args"), EXACT, ids=[f"{i}-{n}" for i, (n, _) in enumerate(EXACT)])
 def test_exact(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (4, 3), (2, 3, 2)])
+@pytest.mark.parametrize("name", ["cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"])
+def test_running_results_of_any_size(name: str, shape: tuple[int, ...], dynamic: bool):
+    """Nothing is read of an empty row, known to be empty or not."""
+    for dim in range(len(shape)):
+        check(f"aten.{name}", torch.randn(shape), dim, dynamic=dynamic, reassociates=name == "logcumsumexp")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_running_sums_are_held_in_a_wider_type(name: str, dtype: torch.dtype):
+    check(f"aten.{name}", (torch.rand(2, 100) + 0.5).to(dtype), 1)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_of_integers_without_elements(name: str):
+    check(f"aten.{name}.int", torch.zeros(0, 3, dtype=torch.uint8), 1)
+    check(f"aten.{name}.int", torch.zeros(3, 0, dtype=torch.int64), 1)

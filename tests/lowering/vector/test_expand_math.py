@@ -16,7 +16,7 @@ from mlc.ir.parsing import parse_text
 from mlc.ir.pipeline import make_pass
 from mlc.ir.verifier import verify_module
 from mlc.lowering.vector.math_double import DOUBLE
-from mlc.lowering.vector.math_single import SINGLE
+from mlc.lowering.vector.math_single import BESIDE_ONE, SINGLE
 
 REFERENCE: dict[str, Callable[..., np.ndarray]] = {
     "exp": np.exp,
@@ -124,6 +124,56 @@ def test_within_two_ulp(name: str, fma: bool):
     worst, wrong = errors(got, reference)
     assert worst <= 2
     assert [(*(float(a[i]) for a in args), float(got[i])) for i in wrong[:5]] == []
+
+
+def sums(name: str, x: np.ndarray, fma: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """1 + f(x) where f is used nowhere else, the same where it is, and f(x) from there."""
+    array, lanes = f"memref<{x.size}xf32>", "vector<16xf32>"
+    text = f"""func.func private @k(%a: {array}, %s: {array}, %t: {array}, %u: {array}) attributes {{kernel}} {{
+      %low = arith.constant 0 : index
+      %step = arith.constant 16 : index
+      %high = arith.constant {x.size} : index
+      %one = arith.constant dense<1.0> : {lanes}
+      scf.for %i = %low to %high step %step {{
+        %x = vector.load %a[%i] : {array}, {lanes}
+        %alone = math.{name} %x : {lanes}
+        %p = arith.addf %one, %alone : {lanes}
+        vector.store %p, %s[%i] : {array}, {lanes}
+        %shared = math.{name} %x : {lanes}
+        %q = arith.addf %shared, %one : {lanes}
+        vector.store %q, %t[%i] : {array}, {lanes}
+        vector.store %shared, %u[%i] : {array}, {lanes}
+      }}
+      func.return
+    }}"""
+    ctx = make_context()
+    parsed = parse_text(text, ctx)
+    make_pass("expand-math", {"fma": fma}).apply(ctx, parsed)
+    verify_module(parsed, ctx)
+    found = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
+    compile_kernel(parsed, "k")(x, *found)
+    return found
+
+
+@pytest.mark.parametrize("fma", [True, False])
+@pytest.mark.parametrize("name", sorted(BESIDE_ONE))
+def test_shorter_formulas_beside_one(name: str, fma: bool):
+    name = name.removeprefix("math.")
+    (x,) = inputs(name, 16 << 16)
+    x[x.size // 2 :] = np.random.default_rng(1).uniform(-110, 95, x.size // 2) * (0.05 if name == "erf" else 1)
+    alone, beside, value = sums(name, x, fma)
+    with np.errstate(all="ignore"):
+        exact = REFERENCE[name](x.astype(np.float64))
+        reference = 1 + exact
+        bit = np.maximum(np.spacing(np.abs(reference).astype(np.float32)), np.float32(2.0**-24))
+        finite = np.isfinite(reference.astype(np.float32))
+        apart = np.where(finite, np.abs(alone - reference) / bit, 0)
+    assert apart.max() <= 2  # bits of the sum, or of an erf near -1
+    np.testing.assert_array_equal(alone[~finite], reference.astype(np.float32)[~finite])
+    np.testing.assert_array_equal(beside, np.float32(1) + value)  # whole, denormals and all, where it is used elsewhere
+    worst, wrong = errors(value, exact)
+    assert worst <= 2 and not wrong.size
+    assert (alone != beside).any()
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCE))

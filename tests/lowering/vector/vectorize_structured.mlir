@@ -81,3 +81,30 @@ func.func private @rows(%x: memref<8x64xf32>, %out: memref<8x64xf32>) attributes
   }
   func.return
 }
+
+// Weights that do not fit the first-level cache are prefetched two pages ahead while many rows are multiplied by them;
+// for one row alone they are not, nor where they fit.
+// CHECK-LABEL: func.func private @streamed
+// CHECK: vector.load {{.*}} vector<16xf32>
+// CHECK: memref.prefetch %{{.*}}[%{{.*}}], read, locality<2>, data
+func.func private @streamed(%x: memref<28x768xf32>, %w: memref<4x768x16xf32>, %out: memref<28x4x16xf32>) attributes {kernel} {
+  linalg.generic {indexing_maps = [affine_map<(m, n, o, k) -> (m, k)>, affine_map<(m, n, o, k) -> (n, k, o)>, affine_map<(m, n, o, k) -> (m, n, o)>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%x, %w : memref<28x768xf32>, memref<4x768x16xf32>) outs(%out : memref<28x4x16xf32>) {
+  ^bb0(%a: f32, %c: f32, %acc: f32):
+    %p = arith.mulf %a, %c : f32
+    %s = arith.addf %acc, %p : f32
+    linalg.yield %s : f32
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func private @one_row
+// CHECK-NOT: memref.prefetch
+func.func private @one_row(%x: memref<1x768xf32>, %w: memref<4x768x16xf32>, %out: memref<1x4x16xf32>) attributes {kernel} {
+  linalg.generic {indexing_maps = [affine_map<(m, n, o, k) -> (m, k)>, affine_map<(m, n, o, k) -> (n, k, o)>, affine_map<(m, n, o, k) -> (m, n, o)>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%x, %w : memref<1x768xf32>, memref<4x768x16xf32>) outs(%out : memref<1x4x16xf32>) {
+  ^bb0(%a: f32, %c: f32, %acc: f32):
+    %p = arith.mulf %a, %c : f32
+    %s = arith.addf %acc, %p : f32
+    linalg.yield %s : f32
+  }
+  func.return
+}

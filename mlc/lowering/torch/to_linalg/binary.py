@@ -23,8 +23,13 @@ Binary = Callable[[Body, SSAValue, SSAValue, DType], SSAValue]
 def binary(c: Conversion, name: str, a: Operand, b: Operand, dtype: DType | None = None) -> Tensor:
     """add, sub, mul, div, maximum, minimum or logaddexp of two operands, for lowerings made of several."""
     t = dtype or result_type([a, b])
-    fn = _logaddexp if name == "logaddexp" else _SIMPLE[name]
+    fn = scalar_binary(name)
     return elementwise(c, [a, b], t, lambda body, x, y: fn(body, x, y, t.compute))
+
+
+def scalar_binary(name: str) -> Binary:
+    """The same on single elements."""
+    return _logaddexp if name == "logaddexp" else _SIMPLE[name]
 
 
 _SIMPLE: dict[str, Binary] = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math as pymath
 from typing import Any
 
-from xdsl.dialects import arith, cf, linalg, math, tensor
+from xdsl.dialects import arith, cf, math, tensor
+from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.builtin import AnyFloat, FloatAttr, IndexType, IntegerAttr, IntegerType, LocationAttr, i1
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 

@@ -46,6 +46,8 @@ def cosine_similarity(c: Conversion, a: Tensor, b: Tensor, dim: int = 1, eps: fl
     """The sum of products of both sides, each divided by its length, which counts as `eps` at least."""
     t = c.out.compute
     shape = broadcast_shape(c, [a.shape, b.shape])
+    if not shape:  # numbers are as rows of one element
+        shape = (1,)
     d = dim % len(shape)
     sides = [elementwise(c, [x], t, lambda o, v: v, compute=t, shape=shape) for x in (a, b)]
     lengths = [norm_over(c, x, 2, [d], t, keepdim=True) for x in sides]

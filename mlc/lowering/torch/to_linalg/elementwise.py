@@ -11,7 +11,7 @@ from xdsl.ir import Operation, SSAValue
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, DType
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
-from mlc.lowering.torch.to_linalg.structured import elementwise
+from mlc.lowering.torch.to_linalg.structured import elementwise, rounded
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
 
 Unary = Callable[[Body, SSAValue, DType], SSAValue]
@@ -284,11 +284,13 @@ def round_decimals(c: Conversion, x: Tensor, decimals: int) -> Tensor:
 
 @lowers("aten.logit")
 def logit(c: Conversion, x: Tensor, eps: Number | None = None) -> Tensor:
+    """The bounds are rounded to the dtype: 1 - 1e-6 is 1 in bfloat16, whose logit is infinite."""
     t = c.out.compute
 
     def fn(b: Body, v: SSAValue) -> SSAValue:
         if eps is not None and float(eps) >= 0:
-            v = clamp_high(b, clamp_low(b, v, b.const(eps, t), t), b.const(1.0 - float(eps), t), t)
+            low = rounded(float(eps), c.out)
+            v = clamp_high(b, clamp_low(b, v, b.const(low, t), t), b.const(rounded(1.0 - low, c.out), t), t)
         return _logit(b, v, t)
 
     return elementwise(c, [x], c.out, fn)

@@ -27,7 +27,7 @@ def grouped_mm(
     t = a.dtype.compute
     rows, inner, columns, groups = a.shape[0], a.shape[1], b.shape[2], c.dims.value(b.shape[0])
     place = indexed(c, (rows,), I64, lambda o, at: o.from_index(at[0], I64))
-    group = c.plain(count_before(c, unsqueeze(c, place, 1), ends, right=True)).value
+    group = c.plain(count_before(c, place, ends, right=True)).value
     left, right = c.plain(cast(c, a, t)).value, c.plain(b).value
 
     def fn(o: Body, x: SSAValue, number: SSAValue, acc: SSAValue) -> SSAValue:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects import linalg
+from xdsl.dialects.linalg import ops as linalg
 
 from mlc.dialects.linalg.structured_ops import BatchMatmulOp
 from mlc.lowering.torch.to_linalg.binary import binary

@@ -16,6 +16,7 @@ from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast, clamp, unary
 from mlc.lowering.torch.to_linalg.indexing import gather
 from mlc.lowering.torch.to_linalg.normalization import rms_norm
+from mlc.lowering.torch.to_linalg.ordering import bit_count, halved
 from mlc.lowering.torch.to_linalg.promotion import result_type
 from mlc.lowering.torch.to_linalg.reduction import mean_over, sum_over
 from mlc.lowering.torch.to_linalg.registry import Conversion, dims_of, lowers
@@ -136,7 +137,7 @@ def _number(c: Conversion, x: Number, edges: Tensor) -> Tensor:
 
 @lowers("aten.bucketize.Tensor")
 def bucketize(c: Conversion, x: Tensor, edges: Tensor, out_int32: bool = False, right: bool = False) -> Tensor:
-    return cast(c, count_before(c, unsqueeze(c, x, x.rank), edges, right), c.out)
+    return cast(c, count_before(c, x, edges, right), c.out)
 
 
 @lowers("aten.searchsorted.Tensor")
@@ -151,23 +152,29 @@ def searchsorted(
 ) -> Tensor:
     if sorter is not None:
         edges = gather(c, edges, -1, sorter)
-    aligned = unsqueeze(c, edges, edges.rank - 1) if edges.rank > 1 else edges
-    return cast(c, count_before(c, unsqueeze(c, x, x.rank), aligned, right or side == "right"), c.out)
+    return cast(c, count_before(c, x, edges, right or side == "right"), c.out)
 
 
 def count_before(c: Conversion, x: Tensor, edges: Tensor, right: bool) -> Tensor:
-    """How many of the sorted `edges` (last dim) lie before each element; NaN lies behind all."""
+    """Where binary search along the last dim of `edges` puts each element; NaN goes last. Several rows of edges: each
+    for the elements in the same row."""
     t = result_type([x, edges]).compute
+    whole = c.plain(edges).value
+    total = edges.shape[-1]
+    size, digits = c.dims.value(total), c.dims.value(bit_count(c, total))
 
-    def fn(b: Body, v: SSAValue, edge: SSAValue, acc: SSAValue) -> SSAValue:
-        v, edge = b.cast(v, x.dtype, t), b.cast(edge, edges.dtype, t)
-        before = b.compare("le" if right else "lt", edge, v, t)
-        if t.is_float:
-            before = b.logical_or(before, b.is_nan(v, t))
-        return b.add(acc, b.op(arith.ExtUIOp, before, I64.mlir), I64)
+    def fn(b: Body, at: list[SSAValue], v: SSAValue) -> SSAValue:
+        v = b.cast(v, x.dtype, t)
+        row = at[:-1] if edges.rank > 1 else []
 
-    (count,) = reduce(c, [x, edges], [x.rank - 1], I64, 0, fn)
-    return count
+        def past(inner: Body, place: SSAValue) -> SSAValue:
+            edge = inner.cast(inner.extract(whole, [*row, place]), edges.dtype, t)
+            stays = inner.compare("gt" if right else "ge", edge, v, t)
+            return inner.logical_not(stays)
+
+        return b.from_index(halved(b, size, digits, past), I64)
+
+    return indexed(c, x.shape, I64, fn, [x])
 
 
 @lowers("aten._fused_rms_norm")

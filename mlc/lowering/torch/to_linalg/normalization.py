@@ -259,16 +259,27 @@ def instance_norm(
     if not use_input_stats:
         assert mean is not None and variance is not None
         return batch_norm_of(c, x, weight, bias, mean, variance, eps)
+    if x.shape[1] == 0:  # no channels, no groups
+        return x
     return _group_norm(c, x, x.shape[1], weight, bias, eps)[0]
 
 
 # -- softmax -----------------------------------------------------------------------------------------------------
 
 
+def _without_elements(c: Conversion, x: Tensor, dtype: DType) -> Tensor:
+    """Softmax of integers, which PyTorch has for tensors without elements only."""
+    if 0 not in x.shape:
+        raise c.refuse(f"softmax of {dtype.name} has no lowering", hint="convert to a float dtype first")
+    return c.full(x.shape, dtype, 0)
+
+
 def softmax_of(c: Conversion, x: Tensor, d: int, dtype: DType) -> Tensor:
     """Softmax along `d`, in the compute type of `dtype`."""
     if x.rank == 0:
         return c.full((), dtype, 1)
+    if not dtype.is_float:
+        return _without_elements(c, x, dtype)
     t = dtype.compute
     x = cast(c, x, t)
     axis = x.axes[d]
@@ -306,6 +317,8 @@ def without_masked_rows(c: Conversion, scores: Tensor, weights: Tensor, d: int) 
 def log_softmax(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
     if x.rank == 0:
         return c.full((), c.out, 0)
+    if not c.out.is_float:
+        return _without_elements(c, x, c.out)
     t, d = c.out.compute, x.dim(dim)
     x = cast(c, x, t)
     high = extreme(c, x, [d], largest=True, keepdim=True)

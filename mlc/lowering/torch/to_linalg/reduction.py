@@ -109,28 +109,35 @@ def extreme(c: Conversion, x: Tensor, dims: Sequence[int], *, largest: bool, kee
     return out
 
 
+def _extreme(c: Conversion, x: Tensor, dims: Sequence[int], *, largest: bool, keepdim: bool = False) -> Tensor:
+    """The same of one element at least."""
+    c.need(x, dims)
+    return extreme(c, x, dims, largest=largest, keepdim=keepdim)
+
+
 @lowers("aten.amax")
 def amax(c: Conversion, x: Tensor, dims: Dims = None, keepdim: bool = False) -> Tensor:
-    return extreme(c, x, dims_of(x, dims), largest=True, keepdim=keepdim)
+    return _extreme(c, x, dims_of(x, dims), largest=True, keepdim=keepdim)
 
 
 @lowers("aten.amin")
 def amin(c: Conversion, x: Tensor, dims: Dims = None, keepdim: bool = False) -> Tensor:
-    return extreme(c, x, dims_of(x, dims), largest=False, keepdim=keepdim)
+    return _extreme(c, x, dims_of(x, dims), largest=False, keepdim=keepdim)
 
 
 @lowers("aten.max")
 def max_(c: Conversion, x: Tensor) -> Tensor:
-    return extreme(c, x, dims_of(x, None), largest=True)
+    return _extreme(c, x, dims_of(x, None), largest=True)
 
 
 @lowers("aten.min")
 def min_(c: Conversion, x: Tensor) -> Tensor:
-    return extreme(c, x, dims_of(x, None), largest=False)
+    return _extreme(c, x, dims_of(x, None), largest=False)
 
 
 def arg_extreme(c: Conversion, x: Tensor, d: int, *, largest: bool, keepdim: bool) -> tuple[Tensor, Tensor]:
     """Extreme value along `d` and its first position; the first NaN wins over everything."""
+    c.need(x, [d])
     t = x.dtype
     positions = indexed(c, (x.shape[d],), I64, lambda b, at: b.from_index(at[0], I64))
     lead = Tensor(
@@ -166,7 +173,7 @@ def _with_index(name: str, largest: bool) -> None:
             return x, c.full((), I64, 0)
         d = x.dim(dim)
         if not c.operation.results[1].first_use:
-            only = extreme(c, x, [d], largest=largest, keepdim=keepdim)
+            only = _extreme(c, x, [d], largest=largest, keepdim=keepdim)
             return only, c.full(only.shape, I64, 0)
         return arg_extreme(c, x, d, largest=largest, keepdim=keepdim)
 
@@ -178,6 +185,7 @@ def _arg(name: str, largest: bool) -> None:
         if x.rank == 0:
             return c.full((), I64, 0)
         if dim is None:
+            c.need(x, range(x.rank))
             flat = c.viewed(x, (c.dims.product(x.shape),))
             return c.viewed(
                 arg_extreme(c, flat, 0, largest=largest, keepdim=False)[1], (1,) * x.rank if keepdim else ()
@@ -197,8 +205,8 @@ _arg("argmin", False)
 def aminmax(c: Conversion, x: Tensor, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     dims = dims_of(x, dim)
     return (
-        extreme(c, x, dims, largest=False, keepdim=keepdim),
-        extreme(c, x, dims, largest=True, keepdim=keepdim),
+        _extreme(c, x, dims, largest=False, keepdim=keepdim),
+        _extreme(c, x, dims, largest=True, keepdim=keepdim),
     )
 
 

@@ -82,6 +82,14 @@ class Conversion(Emitter):
         self.check(inside, self.message("index out of range"))
         return wrapped
 
+    def need(self, x: Tensor, dims: Sequence[int], least: int = 1) -> None:
+        """Check that each of `dims`, where its size is open, has at least so many elements: eager refuses fewer."""
+        for d in dims:
+            size = x.shape[d]
+            if isinstance(size, SSAValue) and self.dims.range(size)[0] < least:
+                enough = self.emit(arith.CmpiOp(size, self.index(least), "sge")).results[0]
+                self.check(enough, self.message(f"dimension {d} must have at least {least} elements"))
+
     def size(self, n: int | Scalar) -> Dim:
         """A `!torch.int` as a size."""
         return n.value if isinstance(n, Scalar) else n

@@ -32,7 +32,7 @@ def _repeated(c: Conversion, repeats: Tensor, size: Dim) -> Tensor:
     sum_of = body.to_index(body.extract(c.plain(total).value, []))
     c.check(body.index_compare("eq", sum_of, c.dims.value(size)), c.message("output_size is not the sum of repeats"))
     places = indexed(c, (size,), I64, lambda b, at: b.from_index(at[0], I64))
-    return count_before(c, unsqueeze(c, places, 1), ends, right=True)
+    return count_before(c, places, ends, right=True)
 
 
 @lowers("aten.repeat_interleave.self_Tensor")

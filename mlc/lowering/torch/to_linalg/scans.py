@@ -1,55 +1,79 @@
-"""Loops over whole tensors: running sums, products and extremes along one dim, Euclid's algorithm."""
+"""Running sums, products and extremes along one dim; Euclid's algorithm on whole tensors."""
 
 from __future__ import annotations
 
 import math as pymath
+from collections.abc import Callable, Sequence
 
 from xdsl.dialects import arith, scf, tensor
 from xdsl.ir import Block, SSAValue
 
-from mlc.lowering.torch.to_linalg.binary import binary
+from mlc.lowering.torch.to_linalg.binary import binary, scalar_binary
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.dims import Dim, mlir_shape
-from mlc.lowering.torch.to_linalg.dtypes import I64, DType
+from mlc.lowering.torch.to_linalg.dims import mlir_shape
+from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I32, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
+from mlc.lowering.torch.to_linalg.loop_nest import Values, counted, looped_all
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import broadcast_shape, elementwise
-from mlc.lowering.torch.to_linalg.tensor import Scalar, Tensor, plain
+from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
 from mlc.lowering.torch.to_linalg.view import sliced
 
 
+Update = Callable[[Body, SSAValue, SSAValue, Values, SSAValue], Values]
+
+
+def running(
+    c: Conversion, x: Tensor, d: int, held: Sequence[DType], update: Update, outs: Sequence[DType]
+) -> list[Tensor]:
+    """Results that say, at each place along `d`, what was found up to there: `update(body, first, element, held, place)`
+    returns what is held on. The loop along `d` runs inside those over the dims before it and outside those behind, whose
+    values are held in a row; with none behind, in numbers."""
+    x = c.plain(x)
+    shape, behind = x.shape, x.shape[d + 1 :]
+    zero, one = c.index(0), c.index(1)
+    rows = [c.plain(c.full(behind, t, 0)).value for t in held] if behind else []
+
+    def one_line(b: Body, at: Values, carried: Values) -> Values:
+        def along(b: Body, k: SSAValue, now: Values) -> Values:
+            first = b.index_compare("eq", k, zero)
+
+            def written(b: Body, at: Values, results: Values, values: Values) -> Values:
+                numbers = [b.cast(v, t, o) for v, t, o in zip(values, held, outs, strict=True)]
+                return [b.op(tensor.InsertOp, v, r, at) for v, r in zip(numbers, results, strict=True)]
+
+            def element(b: Body, last: Values, now: Values) -> Values:
+                results, before = now[: len(outs)], now[len(outs) :]
+                here = [*at, k, *last]
+                found = update(b, first, b.extract(x.value, here), [b.extract(r, last) for r in before], k)
+                kept = [b.op(tensor.InsertOp, v, r, last) for v, r in zip(found, before, strict=True)]
+                return [*written(b, here, results, found), *kept]
+
+            if behind:
+                return looped_all(c, behind, now, element)
+            results, before = now[: len(outs)], now[len(outs) :]
+            found = update(b, first, b.extract(x.value, [*at, k]), before, k)
+            return [*written(b, [*at, k], results, found), *found]
+
+        numbers = [] if behind else [b.const(0, t) for t in held]
+        return counted(c, (zero, c.dims.value(shape[d]), one), [*carried, *numbers], along)[: len(carried)]
+
+    starts = [c.empty(shape, t) for t in outs]
+    values = looped_all(c, shape[:d], [*starts, *rows], one_line)
+    return [plain(v, t, shape) for v, t in zip(values, outs, strict=False)]
+
+
 def scan(c: Conversion, x: Tensor, d: int, dtype: DType, name: str) -> Tensor:
-    """Running sum, product or logaddexp along `d`."""
-    total: Dim = x.shape[d]
-    x = c.plain(cast(c, x, dtype))
-    if total == 0 or x.rank == 0:
-        return x
-    one = (*x.shape[:d], 1, *x.shape[d + 1 :])
-    first = sliced(c, x, d, 0, 1)
-    out = _put(c, first, c.empty(x.shape, dtype), x, d, 0)
-    block = Block(arg_types=[c.index(0).type, out.type, c.type_of(one, dtype)])
-    step, whole, before = block.args
-    with c.inside(block):
-        now = binary(c, name, plain(before, dtype, one), sliced(c, x, d, step, 1), dtype)
-        now = c.plain(now)
-        whole = _put(c, now, whole, x, d, step)
-        c.emit(scf.YieldOp(whole, now.value))
-    loop = scf.ForOp(c.index(1), c.dims.value(total), c.index(1), [out, first.value], block)
-    return plain(c.emit(loop).results[0], dtype, x.shape)
+    """Running sum or product along `d`, held in what ATen holds it in: twice the width."""
+    x = cast(c, x, dtype)
+    t = dtype if not dtype.is_float else F32 if dtype.bits == 16 else F64
+    fn = scalar_binary(name)
 
+    def update(b: Body, first: SSAValue, v: SSAValue, held: Values, _: SSAValue) -> Values:
+        v = b.cast(v, dtype, t)
+        return [b.select(first, v, fn(b, held[0], v, t))]
 
-def _put(c: Conversion, piece: Tensor, into: SSAValue, x: Tensor, d: int, at: Dim) -> SSAValue:
-    dynamic = isinstance(at, SSAValue)
-    op = tensor.InsertSliceOp.get(
-        piece.value,
-        into,
-        static_sizes=list(mlir_shape(piece.shape)),
-        sizes=[s for s in piece.shape if isinstance(s, SSAValue)],
-        static_offsets=[(mlir_shape((at,))[0]) if i == d else 0 for i in range(x.rank)],
-        offsets=[at] if dynamic else [],
-        static_strides=[1] * x.rank,
-    )
-    return c.emit(op).results[0]
+    return running(c, x, d, [t], update, [dtype])[0]
 
 
 @lowers("aten.cumsum")
@@ -64,7 +88,34 @@ def cumprod(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
 
 @lowers("aten.logcumsumexp")
 def logcumsumexp(c: Conversion, x: Tensor, dim: int) -> Tensor:
-    return scan(c, x, x.dim(dim), c.out, "logaddexp") if x.rank else x
+    """A loop over slices, so that the exponentials of a slice are taken together."""
+    if x.rank == 0:
+        return x
+    d, t = x.dim(dim), x.dtype
+    x = c.plain(x)
+    one = (*x.shape[:d], 1, *x.shape[d + 1 :])
+
+    def step(b: Body, k: SSAValue, carried: Values) -> Values:
+        before = plain(carried[1], t.compute, one)
+        now = c.plain(binary(c, "logaddexp", before, cast(c, sliced(c, x, d, k, 1), t.compute), t.compute))
+        return [_put(c, c.plain(cast(c, now, t)), carried[0], x, d, k), now.value]
+
+    starts = [c.empty(x.shape, t), c.plain(c.full(one, t.compute, -pymath.inf)).value]
+    whole = counted(c, (c.index(0), c.dims.value(x.shape[d]), c.index(1)), starts, step)[0]
+    return plain(whole, t, x.shape)
+
+
+def _put(c: Conversion, piece: Tensor, into: SSAValue, x: Tensor, d: int, at: SSAValue) -> SSAValue:
+    op = tensor.InsertSliceOp.get(
+        piece.value,
+        into,
+        static_sizes=list(mlir_shape(piece.shape)),
+        sizes=[s for s in piece.shape if isinstance(s, SSAValue)],
+        static_offsets=[(mlir_shape((at,))[0]) if i == d else 0 for i in range(x.rank)],
+        offsets=[at],
+        static_strides=[1] * x.rank,
+    )
+    return c.emit(op).results[0]
 
 
 def _running_extreme(name: str, kind: str) -> None:
@@ -74,47 +125,16 @@ def _running_extreme(name: str, kind: str) -> None:
         t = x.dtype
         if x.rank == 0:
             return x, c.full((), I64, 0)
-        d = x.dim(dim)
-        total = x.shape[d]
-        x = c.plain(x)
-        if total == 0:
-            return x, c.full(x.shape, I64, 0)
-        one = (*x.shape[:d], 1, *x.shape[d + 1 :])
 
-        def newer(b: Body, v: SSAValue, best: SSAValue) -> SSAValue:
-            better = b.compare(kind, v, best, t)
-            return b.logical_or(better, b.is_nan(v, t)) if t.is_float else better
+        def update(b: Body, first: SSAValue, v: SSAValue, held: Values, k: SSAValue) -> Values:
+            best, where = held
+            newer = b.logical_or(first, b.compare(kind, v, best, t))
+            if t.is_float:
+                newer = b.logical_or(newer, b.is_nan(v, t))
+            return [b.select(newer, v, best), b.select(newer, b.from_index(k, I64), where)]
 
-        first = c.plain(sliced(c, x, d, 0, 1))
-        start = c.plain(c.full(one, I64, 0))
-        values = _put(c, first, c.empty(x.shape, t), x, d, 0)
-        places = _put(c, start, c.empty(x.shape, I64), x, d, 0)
-        carried = [values, places, first.value, start.value]
-        block = Block(arg_types=[c.index(0).type, *(v.type for v in carried)])
-        step, all_values, all_places, best, where = block.args
-        with c.inside(block):
-            now, old = sliced(c, x, d, step, 1), plain(best, t, one)
-            at = Scalar(Body(c.block, c.location).from_index(step, I64), I64)
-            place = elementwise(
-                c,
-                [now, old, plain(where, I64, one), at],
-                I64,
-                lambda b, v, w, p, k: b.select(newer(b, v, w), k, p),
-                compute=I64,
-                own=(0, 1),
-            )
-            value = elementwise(c, [now, old], t, lambda b, v, w: b.select(newer(b, v, w), v, w), compute=t)
-            value, place = c.plain(value), c.plain(place)
-            c.emit(
-                scf.YieldOp(
-                    _put(c, value, all_values, x, d, step),
-                    _put(c, place, all_places, x, d, step),
-                    value.value,
-                    place.value,
-                )
-            )
-        loop = c.emit(scf.ForOp(c.index(1), c.dims.value(total), c.index(1), carried, block))
-        return plain(loop.results[0], t, x.shape), plain(loop.results[1], I64, x.shape)
+        values, places = running(c, x, x.dim(dim), [t, I64], update, [t, I64])
+        return values, places
 
     lowers(f"aten.{name}")(lower)
 
@@ -152,11 +172,13 @@ def gcd(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
 
 @lowers("aten.lcm")
 def lcm(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
+    """The size of the product is taken in C's int, and loses its upper bits afterwards."""
     t = c.out
+    wide = I32 if t.bits < 32 else t
 
     def fn(k: Body, x: SSAValue, y: SSAValue, g: SSAValue) -> SSAValue:
-        zero = k.const(0, t)
-        divisor = k.select(k.compare("eq", g, zero, t), k.const(1, t), g)
-        return k.abs(k.mul(k.truncated_div(x, divisor, t), y, t), t)
+        x, y, g = (k.cast(v, t, wide) for v in (x, y, g))
+        divisor = k.select(k.compare("eq", g, k.const(0, wide), wide), k.const(1, wide), g)
+        return k.cast(k.abs(k.mul(k.truncated_div(x, divisor, wide), y, wide), wide), wide, t)
 
     return elementwise(c, [a, b, gcd(c, a, b)], t, fn, compute=t)

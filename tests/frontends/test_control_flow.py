@@ -1,0 +1,134 @@
+"""Control-flow ops of PyTorch in a model: `torch.cond` becomes a choice, the others are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch._higher_order_ops.while_loop import while_loop
+
+import mlc
+from mlc.errors import UnsupportedError
+from mlc.frontends.torch import capture
+from mlc.ir.context import make_context
+from tests.frontends.replay import recorded
+
+V = torch.rand(4, 6)
+
+
+class Gate(nn.Module):
+    """Two branches with weights of their own and a nested result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(6, 6)
+        self.b = nn.Linear(6, 6)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        def then(x: torch.Tensor) -> Any:
+            return self.a(x).relu(), {"x": x * 2}
+
+        def otherwise(x: torch.Tensor) -> Any:
+            return self.b(x), {"x": x}
+
+        return torch.cond(x.sum() > 0, then, otherwise, (x,))
+
+
+class Counting(Gate):
+    """Changes a buffer in one branch."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def then(x: torch.Tensor) -> torch.Tensor:
+            self.calls.add_(1)
+            return x + self.calls
+
+        return torch.cond(x.sum() > 0, then, torch.clone, (x,))
+
+
+def _nested(x: torch.Tensor) -> torch.Tensor:
+    inner = lambda x: torch.cond(x[0, 0] > 0.5, lambda x: x * 3, lambda x: x * 4, (x,))  # noqa: E731
+    return torch.cond((x.sum() > 0).reshape(1), inner, lambda x: x.log(), (x,))
+
+
+@pytest.mark.parametrize("model", [Gate(), _nested], ids=["module", "nested"])
+@torch.no_grad()
+def test_both_branches_are_in_the_program(model: Callable[..., Any]):
+    made = recorded(model, V)
+    for x in (V, -V, V - 0.9):
+        torch.testing.assert_close(made((x,), {}), model(x), equal_nan=True)
+
+
+def test_with_open_sizes():
+    model = Gate()
+    compiled = mlc.compile(model, (V,), dynamic_shapes=({0: "n"},))
+    with torch.no_grad():
+        for x in (V, V[:2], -V[:3]):
+            torch.testing.assert_close(compiled(x), model(x))
+
+
+class Plain(Gate):
+    """What torch.export takes: results that are new tensors."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cond(x.sum() > 0, lambda x: self.a(x).relu(), lambda x: self.b(x), (x,))
+
+
+def test_in_exported_programs():
+    model = Plain()
+    compiled = mlc.compile(torch.export.export(model, (V,)))
+    with torch.no_grad():
+        for x in (V, -V):
+            torch.testing.assert_close(compiled(x), model(x))
+
+    class Loop(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return _loop(x)
+
+    with pytest.raises(UnsupportedError, match="uses the control-flow op 'while_loop'"):
+        mlc.compile(torch.export.export(Loop(), (V,)))(V)
+
+
+def _change_an_operand(x: torch.Tensor) -> torch.Tensor:
+    return torch.cond(x.sum() > 0, lambda x: x.add_(1), lambda x: x - 1, (x,))
+
+
+def _change_what_is_outside(x: torch.Tensor) -> torch.Tensor:
+    y = x * 2
+
+    def then(x: torch.Tensor) -> torch.Tensor:
+        y.add_(1)
+        return x
+
+    return torch.cond(x.sum() > 0, then, torch.clone, (x,)) + y
+
+
+def _different_results(x: torch.Tensor) -> torch.Tensor:
+    return torch.cond(x.sum() > 0, lambda x: x[:1] * 2, lambda x: x - 1, (x,))
+
+
+def _loop(x: torch.Tensor) -> Any:
+    return while_loop(lambda x: x.sum() < 100, lambda x: (x + 1,), (x,))
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (_change_an_operand, "changes a tensor in place in a branch"),
+        (_change_what_is_outside, "changes a tensor in place in a branch"),
+        (Counting(), "changes a tensor in place in a branch"),
+        (_different_results, "branches of torch.cond that return different things"),
+        (_loop, "uses the control-flow op 'while_loop'"),
+    ],
+)
+@torch.no_grad()
+def test_what_is_no_choice_is_refused(model: Callable[..., Any], text: str):
+    with pytest.raises(UnsupportedError, match=text) as info:
+        capture(model, (V.clone(),), {}, make_context())
+    assert "test_control_flow.py:" in str(info.value) and info.value.hint
+    with pytest.raises(UnsupportedError) as info:
+        mlc.compile(model, (V.clone(),), dynamic_shapes=({0: "n"},))
+    assert text in str(info.value) and info.value.hint
