@@ -151,3 +151,10 @@ def same(got: Any, expected: Any) -> None:
             torch.testing.assert_close(g, e, rtol=1e-5, atol=1e-6, equal_nan=True)
         else:
             assert g == e and type(g) is type(e)
+
+
+def ops(binding: Any) -> list[str]:
+    """Names of the ATen ops of a captured module, in order."""
+    return [
+        op.name.removeprefix("torch.aten.") for op in binding.captured.module.walk() if op.name.startswith("torch.aten")
+    ]

@@ -1,0 +1,164 @@
+"""Views, changes in place, and which arguments and weights a captured module is valid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mlc.errors import UnsupportedError
+from mlc.frontends.torch import MISS
+from mlc.frontends.torch.captured import Alias, FromResult
+from tests.frontends.modules import Counting, Tied
+from tests.frontends.replay import check, ops, recorded, same
+
+torch.manual_seed(0)
+X = torch.randn(2, 3, 8, 8)
+V = torch.randn(4, 6)
+
+
+# aliases and mutations
+
+
+def test_returned_inputs_are_the_inputs():
+    x = V.clone()
+    binding = recorded(lambda x: (x, x.t(), x[1:, 2], x + 1), x)
+    out = binding((x,), {})
+    assert out[0] is x
+    for view in out[1:3]:
+        assert view.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+    same(out, (x, x.t(), x[1:, 2], x + 1))
+    assert [type(o) for o in binding.captured.outputs] == [Alias, Alias, Alias, FromResult]
+
+
+def test_views_of_outputs_share_memory():
+    out = recorded(lambda x: (lambda y: (y, y.t(), y))(x + 1), V)((V,), {})
+    assert out[2] is out[0]
+    assert out[1].data_ptr() == out[0].data_ptr()
+
+
+def test_returned_parameters_are_the_parameters():
+    model = nn.Linear(6, 2)
+    model.forward = lambda x: (model.weight, F.linear(x, model.weight))  # pyright: ignore
+    assert recorded(model, V)((V,), {})[0] is model.weight
+
+
+def test_inplace_changes_of_inputs_are_written_back():
+    def model(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x.add_(1)
+        y[1:].mul_(x[1:])
+        return x, y.sum()
+
+    binding = check(model, V.clone(), V.clone())
+    x = V.clone()
+    assert binding((x, V.clone()), {})[0] is x
+
+
+def test_capture_in_inference_mode():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        y = x * 2
+        y[1:].mul_(3)
+        x.add_(1)
+        return y
+
+    with torch.inference_mode():
+        check(model, V.clone())
+
+
+def test_a_mask_assignment():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        y = x.clone()
+        y[y > 0] = -1.0
+        y[:, 1] = 7
+        return y
+
+    check(model, V)
+
+
+def test_buffers_that_change_are_written_back():
+    model = Counting()
+    binding = check(model, V)
+    assert model.steps == 1, "the capture itself leaves no trace"
+    assert len(binding.captured.inputs) == 3
+    for count in (2, 3):
+        out = binding((V,), {})
+        assert out is not MISS and model.steps == count
+
+
+def test_batch_norm_in_training_mode():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4, momentum=None)).train()
+    check(model, X)
+
+
+def test_copies_of_weights_may_be_changed_in_place():
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.randn(6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            bias = self.bias.clone()
+            bias[2:4].zero_()
+            scale = self.bias.mul(2)
+            scale.add_(1)
+            return x * scale + bias
+
+    check(Model(), V)
+
+
+def test_masks_that_no_input_decides_become_positions():
+    mask = torch.tensor([True, False, True, True, False, False])
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        y = x.clone()
+        y[:, mask] = x[:, :3] * 2
+        return y
+
+    assert "nonzero" not in ops(check(model, V))
+
+
+def test_inputs_that_overlap():
+    binding = recorded(lambda x, y: (x.add_(1), y * 2)[1], V.clone(), V.clone())
+    x = V.clone()
+    with pytest.raises(UnsupportedError, match="share memory"):
+        binding((x, x), {})
+
+
+# guards
+
+
+@pytest.mark.parametrize(
+    "args",
+    [(V[:2], 2), (V.double(), 2), (V, 3), (V, 2.0), (V,), (V, 2, 1), ([V], 2), (V[0], 2), ("text", 2)],
+)
+def test_other_arguments_miss(args: tuple[Any, ...]):
+    binding = recorded(lambda x, n=2, m=1: x * n, V, 2)
+    assert binding((V + 1, 2), {}) is not MISS
+    assert binding(args, {}) is MISS
+
+
+def test_changed_weights_miss():
+    model = Tied().eval()
+    binding = recorded(model, V)
+    for change in (
+        lambda: model.a.bias.mul_(2),
+        lambda: setattr(model.a, "bias", nn.Parameter(torch.ones(6))),
+        lambda: model.load_state_dict({k: v + 1 for k, v in model.state_dict().items()}),
+        lambda: model.b.train(),
+    ):
+        binding = recorded(model, V)
+        assert binding((V,), {}) is not MISS
+        with torch.no_grad():
+            change()
+        assert binding((V,), {}) is MISS
+
+
+def test_gradients_are_refused():
+    binding = recorded(lambda x: x * 2, V)
+    with pytest.raises(UnsupportedError, match="'x' requires a gradient"):
+        binding((V.clone().requires_grad_(),), {})
+    with torch.no_grad():
+        same(binding((V.clone().requires_grad_(),), {}), V * 2)

@@ -1,0 +1,177 @@
+"""What the recorder refuses or warns of, with the line of the model."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mlc.errors import DTypeError, ExecutionError, UnsupportedError
+from mlc.frontends.torch import capture
+from mlc.ir.context import make_context
+from tests.frontends.modules import Counting
+from tests.frontends.replay import recorded
+
+torch.manual_seed(0)
+V = torch.randn(4, 6)
+
+
+class Refused(nn.Module):
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.body(self, x)
+
+
+def _keep(self: Any, x: torch.Tensor) -> torch.Tensor:
+    self.cache = x + 1
+    return x
+
+
+def _append(self: Any, x: torch.Tensor) -> torch.Tensor:
+    self.items = [x * 2]
+    return x
+
+
+def _grad(self: Any, x: torch.Tensor) -> torch.Tensor:
+    return torch.autograd.grad((x * 2).sum(), x)[0]
+
+
+OUTSIDE = torch.zeros(4, 6)
+
+REFUSED = {
+    "item": (lambda s, x: x * x.sum().item(), "aten.item"),
+    "bool": (lambda s, x: x if x.sum() > 0 else -x, "aten.is_nonzero"),
+    "float": (lambda s, x: x * float(x.max()), "aten.item"),
+    "tolist": (lambda s, x: x * x.tolist()[0][0], "tolist"),
+    "numpy": (lambda s, x: x + torch.from_numpy(x.numpy()), "numpy"),
+    "asarray": (lambda s, x: x * float(np.asarray(x).sum()), "numpy"),
+    "nonzero": (lambda s, x: x.nonzero(), "size depends on the values of another: aten.nonzero"),
+    "split": (lambda s, x: torch.tensor_split(x, x[0, :2].long(), dim=1), "tolist"),
+    "mask": (lambda s, x: x[x > 0], "size depends on the values of another: aten.index.Tensor"),
+    "equal": (lambda s, x: x if torch.equal(x, x) else -x, "aten.equal"),
+    "unique": (lambda s, x: torch.unique(x), "unique"),
+    "format": (lambda s, x: (f"{x.sum()}", x)[1], "prints or formats a tensor"),
+    "print": (lambda s, x: (repr(x), x)[1], "prints or formats a tensor"),
+    "list of numbers in tensors": (lambda s, x: torch.tensor([x[0, 0], x[0, 1]]), "reads the memory of a tensor"),
+    "data_ptr": (lambda s, x: x * (x.data_ptr() % 2), "data_ptr"),
+    "rand": (lambda s, x: x + torch.rand(6), "random numbers: aten.rand"),
+    "dropout": (lambda s, x: F.dropout(x, 0.5), "random numbers: aten.dropout"),
+    "attribute": (_keep, "attribute 'cache'"),
+    "list attribute": (_append, "attribute 'items'"),
+    "strides of a transpose": (lambda s, x: (x.t() + 1).as_strided((2,), (1,)) * 2, "as_strided"),
+    "tensor from outside": (lambda s, x: OUTSIDE.add_(x), "in place"),
+    "gradient": (_grad, "autograd"),
+    "device": (lambda s, x: x.to("meta"), "device 'meta'"),
+    "sparse": (lambda s, x: x.to_sparse(), "dense"),
+    "instance norm": (
+        lambda s, x: F.instance_norm(x[None], torch.zeros(4), torch.ones(4), use_input_stats=True),
+        "running statistics",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_captured_is_refused_with_its_line(name: str):
+    body, text = REFUSED[name]
+    with pytest.raises(UnsupportedError, match=text) as info:
+        capture(Refused(body), (V.clone(),), {}, make_context())
+    assert "test_record_refusals.py:" in str(info.value) or name in ("attribute", "list attribute")
+    assert info.value.hint
+    assert torch.equal(OUTSIDE, torch.zeros(4, 6))
+
+
+def test_all_refusals_are_listed_at_once():
+    def model(x: torch.Tensor) -> torch.Tensor:
+        if x.sum() > 0:
+            x = x * x.max().item()
+        return x + torch.rand(6)
+
+    with pytest.raises(UnsupportedError, match="3 things in this model cannot be compiled") as info:
+        capture(model, (V.abs(),), {}, make_context())
+    for text in ("aten.is_nonzero", "aten.item", "aten.rand"):
+        assert text in str(info.value)
+
+
+def test_a_failing_model_names_its_line():
+    with pytest.raises(ExecutionError, match="the model itself failed") as info:
+        capture(Refused(lambda s, x: x @ x), (V,), {}, make_context())
+    assert "test_record_refusals.py:" in str(info.value)
+
+
+def test_exotic_inputs_are_refused():
+    with pytest.raises(DTypeError, match="'x' is on device 'meta'"):
+        capture(lambda x: x, (V.to("meta"),), {}, make_context())
+    with pytest.raises(UnsupportedError, match="is a sparse tensor"):
+        capture(lambda x: x, (V.to_sparse(),), {}, make_context())
+    with pytest.raises(UnsupportedError, match="argument 'x' is an object"):
+        capture(lambda x: x, (object(),), {}, make_context())
+    with pytest.raises(DTypeError, match="float8"):
+        capture(lambda x: x + 0, (V.to(torch.float8_e4m3fn),), {}, make_context())
+
+
+def test_scripted_modules_are_refused():
+    scripted = torch.jit.trace(nn.Linear(6, 2), (V,))
+    with pytest.raises(UnsupportedError, match="TorchScript"):
+        capture(nn.Sequential(scripted), (V,), {}, make_context())
+
+
+def test_python_random_numbers_are_warned_of():
+    import random
+
+    with pytest.warns(UserWarning, match="random numbers from Python"):
+        capture(lambda x: x * random.random(), (V,), {}, make_context())
+
+
+def test_python_counters_are_warned_of():
+    class Counter(nn.Module):
+        calls = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return x * 2
+
+    with pytest.warns(UserWarning, match=r"Python values \(calls\)"):
+        capture(Counter(), (V,), {}, make_context())
+
+
+def test_a_capture_leaves_no_hooks_or_wrappers():
+    model = Counting()
+    buffer = model.mean
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        capture(model, (V,), {}, make_context())
+    assert model.mean is buffer and torch.equal(buffer, torch.zeros(6))
+    assert not nn.modules.module._global_forward_hooks and not nn.modules.module._global_forward_pre_hooks
+    with pytest.raises(UnsupportedError):
+        capture(Refused(REFUSED["rand"][0]), (V,), {}, make_context())
+    assert not nn.modules.module._global_forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        (lambda x: x.mul_(2), [torch.tensor([True])], "can't be cast to the desired output type Bool"),
+        (lambda x: x.mul_(2.5), [torch.tensor([3])], "can't be cast to the desired output type Long"),
+        (lambda x: x.cumsum_(0), [torch.tensor([True])], "not implemented for 'Bool'"),
+        (lambda x: F.one_hot(x, 3), [torch.tensor([1], dtype=torch.int32)], "index tensor of type LongTensor"),
+        (lambda x: F.huber_loss(x, x), [torch.tensor([1])], "not implemented for 'Long'"),
+    ],
+)
+def test_what_eager_refuses_is_refused(model: Any, inputs: list[torch.Tensor], message: str):
+    """Though the functional form of an op, or its definition, would take it."""
+    with pytest.raises(RuntimeError, match=message):
+        model(*(x.clone() for x in inputs))
+    with pytest.raises(ExecutionError, match=message):
+        recorded(model, *inputs)
