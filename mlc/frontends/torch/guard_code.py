@@ -76,7 +76,8 @@ class Checks:
         for at in range(0, len(self._soft), _AT_ONCE):
             lines.append(f"        if not ({' and '.join(self._soft[at : at + _AT_ONCE])}):")
             lines.append("            return equal(globals())")
-        lines += ["    except (AttributeError, IndexError, KeyError, RuntimeError, ValueError):", "        return False"]
+        gone = "AttributeError, IndexError, KeyError, RuntimeError, ValueError"
+        lines += [f"    except ({gone}):", "        return False"]
         lines += ["    return True"]
         self.space["equal"] = equal
         exec(compile("\n".join(lines), "<mlc guard>", "exec"), self.space)

@@ -17,7 +17,7 @@ from xdsl.ir import SSAValue
 from mlc.lowering.vector.bodies import Combiner, combiners, evaluate
 from mlc.lowering.vector.emitter import Index
 from mlc.lowering.vector.schedule import reduction_order, unroll
-from mlc.lowering.vector.sizes import ONE, ZERO, Size
+from mlc.lowering.vector.sizes import ZERO, Size
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.tile import At, Point, Segment, Step
 
@@ -261,7 +261,7 @@ class GroupWriter:
                     and isinstance(operand.root.type, MemRefType)
                     and isinstance(operand.element_type, AnyFloat | IntegerType)
                 ):
-                    size = operand.element_type.bitwidth // 8
+                    size = max(1, operand.element_type.bitwidth // 8)
                     uses = {tuple(o for o in p.offsets if operand.coeff(o[0]) == ZERO) for p in self.points}
                     # read for one row alone, weights come as fast as memory gives them: there is nothing to hide
                     if len(uses) > 1 and size * prod(operand.root.type.get_shape()) > self.writer.target.l1:
