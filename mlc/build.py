@@ -1,6 +1,6 @@
 """One captured module to a bundle under given choices, and a bundle to an executable.
 
-builder = Builder(module, ctx, options, backend, fingerprint, cache)
+builder = Builder(module, ctx, options, backend, pipeline, fingerprint, cache)
 built = builder.build(Choices(), phases)         # or builder.tuned(inputs, phases)
 executable = link(built.bundle, built.functions, ctx, backend, phases)
 """
@@ -24,7 +24,7 @@ from mlc.interp import evaluate_constant
 from mlc.ir.compact import from_compact, to_compact
 from mlc.ir.context import MlcContext
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
-from mlc.ir.pipeline_table import Row, kernel_rows, module_rows
+from mlc.ir.pipeline_table import Pipeline, Row
 from mlc.module_parts import KernelPart, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
@@ -90,6 +90,7 @@ class Builder:
     ctx: MlcContext
     options: Options
     backend: Backend
+    pipeline: Pipeline
     fingerprint: str
     cache: DiskCache | _Memory | None
 
@@ -101,7 +102,7 @@ class Builder:
         options, ctx = self.options, self.ctx
         with phases.phase("lower to buffers"):
             module = self.source.clone()
-            run_rows(choices.module_rows(module_rows(options.precision)), ctx, module, options)
+            run_rows(choices.module_rows(self.pipeline.module), ctx, module, options)
         with phases.phase("split"):
             signature = signature_of(module)
             parts = split_module(module, self.fingerprint)
@@ -109,7 +110,7 @@ class Builder:
             main = parts.main.clone() if keep_parts else parts.main
             kernels = [KernelPart(k.key, k.module.clone()) for k in parts.kernels] if keep_parts else []
         bounds = options.debug == "bounds"
-        to_loops, to_llvm = kernel_rows(bounds=bounds)
+        to_loops, to_llvm = self.pipeline.kernel_rows(bounds=bounds)
         cache = None if bounds else self.cache  # checks have locations: no two kernels are alike
         objects: dict[str, bytes] = {}
         for kernel in parts.kernels:

@@ -1,7 +1,7 @@
 """Source to executable, read top to bottom: passes of the table, kernels compiled one by one, constants, linking.
 
-    module (torch level) ──module_rows──▶ buffers ──split──▶ one module per kernel ──KERNEL_ROWS──▶ object code
-                                              └────────────▶ @forward alone ───────KERNEL_ROWS──▶ object code
+    module (torch level) ──module rows──▶ buffers ──split──▶ one module per kernel ──kernel rows──▶ object code
+                                              └────────────▶ @forward alone ───────kernel rows──▶ object code
 
 Two cache levels, both on disk: a whole model by its torch-level text (weights are named there, not contained, so a
 retrained model hits), and each kernel by its buffers-level text.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +18,15 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 
-import mlc
 from mlc.backends.registry import Backend, load_backend
 from mlc.build import Builder, InputsFor, Phases, link, run_rows
+from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Level
 from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import print_text
 from mlc.ir.pipeline import make_pass, run_pipeline
-from mlc.ir.pipeline_table import Row, kernel_rows, module_rows, rows_until
+from mlc.ir.pipeline_table import Pipeline, Row
 from mlc.ir.remarks import Remark, RemarkLog
 from mlc.ir.verifier import verify_module
 from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
@@ -47,6 +46,7 @@ class Compiled:
     ctx: MlcContext
     options: Options
     backend: Backend
+    pipeline: Pipeline
     phases: Phases
     from_cache: bool
     fingerprint: str
@@ -80,7 +80,7 @@ class Compiled:
 
     @property
     def _kernel_rows(self) -> tuple[Row, ...]:
-        loops, rest = kernel_rows(bounds=self.options.debug == "bounds")
+        loops, rest = self.pipeline.kernel_rows(bounds=self.options.debug == "bounds")
         return (*loops, *rest)
 
     def lowered(self, level: Level, ctx: MlcContext | None = None) -> ModuleOp:
@@ -89,11 +89,10 @@ class Compiled:
         if ctx is None:
             ctx = self.ctx.clone()
             ctx.remarks = RemarkLog()
-        rows = rows_until(level, bounds=self.options.debug == "bounds", precision=self.options.precision)
-        first = module_rows(self.options.precision)
-        shared = self.choices.module_rows(tuple(r for r in rows if r in first))
+        rows = self.pipeline.until(level, bounds=self.options.debug == "bounds")
+        shared = self.choices.module_rows(tuple(r for r in rows if r in self.pipeline.module))
         run_pipeline([make_pass(r.pass_name, r.options) for r in shared], ctx, module)
-        rest = tuple(r for r in rows if r not in first)
+        rest = tuple(r for r in rows if r not in self.pipeline.module)
         if rest:
             for op in list(module.ops):
                 if "constant" in op.attributes:  # run by the interpreter, never lowered
@@ -149,7 +148,8 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
     phases = Phases()
     backend = load_backend(options.target)
     ctx.machine = backend.machine(options.target)
-    fingerprint = f"mlc {mlc.__version__} {_source_digest()} {backend.fingerprint(ctx.machine)}"
+    pipeline = backend.pipeline(options.target).at_precision(options.precision)
+    fingerprint = fingerprint_of(backend, ctx.machine, pipeline)
     cache = open_cache(options)
     with phases.phase("hash"):
         tuned = f"tuned for {options.num_threads} threads" if inputs else ""
@@ -160,7 +160,7 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
         bundle = Bundle.from_bytes(stored)
         executable = link(bundle, None, ctx, backend, phases)
     else:
-        builder = Builder(module, ctx, options, backend, fingerprint, cache)
+        builder = Builder(module, ctx, options, backend, pipeline, fingerprint, cache)
         if inputs is not None:
             bundle, executable = builder.tuned(inputs, phases)
         else:
@@ -170,7 +170,8 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
             cache.put(key, bundle.to_bytes())
     executable.num_threads = options.num_threads
     choices = Choices.from_json(bundle.choices)
-    return Compiled(executable, module, ctx, options, backend, phases, stored is not None, fingerprint, choices)
+    found = stored is not None
+    return Compiled(executable, module, ctx, options, backend, pipeline, phases, found, fingerprint, choices)
 
 
 def open_cache(options: Options) -> DiskCache | None:
@@ -178,19 +179,3 @@ def open_cache(options: Options) -> DiskCache | None:
     if options.cache_dir is None:
         return DiskCache(default_directory())
     return DiskCache(Path(options.cache_dir).expanduser()) if os.fspath(options.cache_dir) else None
-
-
-_digest: str | None = None
-
-
-def _source_digest() -> str:
-    """Hash of mlc's own source files: a changed compiler never meets objects of an older one."""
-    global _digest
-    if _digest is None:
-        root = Path(__file__).parent
-        h = hashlib.blake2b(platform.python_version().encode(), digest_size=16)
-        for path in sorted(root.rglob("*.py")):
-            stat = path.stat()
-            h.update(f"{path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}".encode())
-        _digest = h.hexdigest()
-    return _digest

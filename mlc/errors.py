@@ -41,6 +41,13 @@ class UsageError(MlcError):
     exit_code = 2
 
 
+class PluginError(MlcError):
+    """Another package's dialect, pass or backend cannot be had: its entry point fails or contradicts another."""
+
+    code = "plugin"
+    exit_code = 2
+
+
 class ParseError(MlcError):
     """The text is not IR."""
 

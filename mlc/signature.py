@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from xdsl.dialects.builtin import (
     MemRefType,
     ModuleOp,
 )
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, Operation
 
 from mlc.errors import InternalError, UnsupportedError
 from mlc.module_parts import ENTRY, ModuleParts
@@ -77,16 +78,20 @@ def _spec(ty: Attribute, index: int, inputs: int) -> TensorSpec:
 
 def assertion_messages(parts: ModuleParts) -> dict[int, str]:
     """Message of every `cf.assert` by the status code that reports it (ARCHITECTURE.md, "llvm")."""
-    found: dict[int, str] = {}
-    by_symbol = {f"k_{k.key}": _asserts(k.module) for k in parts.kernels}
-    found.update(enumerate(_asserts(parts.main), 1))
-    calls = [op for op in parts.main.walk() if isinstance(op, func.CallOp)]
+    return messages_of(parts.main, {f"k_{k.key}": k.module for k in parts.kernels})
+
+
+def messages_of(main: Operation, kernels: Mapping[str, Operation]) -> dict[int, str]:
+    """The same of a main function and the functions it may call, by name."""
+    by_symbol = {name: _asserts(kernel) for name, kernel in kernels.items()}
+    found = dict(enumerate(_asserts(main), 1))
+    calls = [op for op in main.walk() if isinstance(op, func.CallOp)]
     for i, call in enumerate(calls, 1):
         for j, message in enumerate(by_symbol.get(call.callee.root_reference.data, ()), 1):
             found[(i << 16) | j] = message
     return found
 
 
-def _asserts(module: ModuleOp) -> list[str]:
+def _asserts(module: Operation) -> list[str]:
     """Messages in order of first use: asserts of one message share a number (`convert-to-llvm`)."""
     return list(dict.fromkeys(op.msg.data for op in module.walk() if isinstance(op, cf.AssertOp)))

@@ -24,7 +24,9 @@ class MachineModel:
     fused multiply-adds started per cycle, and cycles until a result can be used; `loads_per_cycle`: full-width loads;
     `broadcast_load`: an arithmetic instruction takes a scalar from memory and repeats it in all lanes for free;
     `lane_operand`: a multiply-add takes one lane of a register as a factor (NEON); `masks`: masked loads and stores
-    cost about as much as plain ones; `l1`, `l2`, `l3`: bytes of data cache that one core can count on.
+    cost about as much as plain ones; `l1`, `l2`, `l3`: bytes of data cache that one core can count on. `tune`: the CPU
+    to schedule instructions for, in the code generator's words; empty for the architecture's common ground. `name` is
+    free: it only shows in messages.
     """
 
     name: str
@@ -42,6 +44,7 @@ class MachineModel:
     l2: int = 512 << 10
     l3: int = 8 << 20
     features: tuple[str, ...] = ()
+    tune: str = ""
 
     def lanes(self, element_bits: int) -> int:
         """Elements of `element_bits` in one vector register, at least one."""
@@ -144,4 +147,4 @@ def from_features(arch: str, features: Set[str], *, name: str | None = None) -> 
         best = PRESETS["x86-64-sse2"]
     else:
         best = MachineModel(name=arch, arch=arch, vector_bits=128, vector_registers=16)
-    return replace(best, name=name, features=tuple(sorted(features))) if name else best
+    return replace(best, name=name, tune=name, features=tuple(sorted(features))) if name else best

@@ -1,20 +1,28 @@
 """Backends by target name, found through the `mlc.backends` entry points; ours is registered the same way.
 
 A backend package offers one object with this protocol and names it in its entry point; `mlc.compile(target="name")`
-then finds it. "native" is the CPU backend on this machine.
+then finds it. "native" is the CPU backend on this machine; no other package can take it, or keep it from loading.
 """
 
 from __future__ import annotations
 
+import difflib
+import functools
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from typing import Protocol
 
 from xdsl.dialects.builtin import ModuleOp
 
 from mlc.backends.machine import MachineModel
-from mlc.errors import UsageError
+from mlc.errors import PluginError, UsageError
+from mlc.ir import plugins
+from mlc.ir.pipeline_table import Pipeline
 from mlc.runtime.threads import ThreadPool
+
+
+GROUP = "mlc.backends"
 
 
 class Library(Protocol):
@@ -42,6 +50,10 @@ class Backend(Protocol):
         """The machine model of a target ("native": this machine)."""
         ...
 
+    def pipeline(self, target: str) -> Pipeline:
+        """The passes that bring a captured module to the llvm level: the CPU's, or the CPU's with others put in."""
+        ...
+
     def fingerprint(self, machine: MachineModel) -> str:
         """What object code depends on besides the IR: code generator version, cpu, features."""
         ...
@@ -67,16 +79,67 @@ class Backend(Protocol):
         ...
 
 
-def backends() -> dict[str, Backend]:
-    """All backends of this environment by entry point name."""
-    return {e.name: e.load() for e in sorted(entry_points(group="mlc.backends"), key=lambda e: e.name)}
+_PROTOCOL = ("name", *(n for n in vars(Backend) if not n.startswith("_") and n != "name"))
+
+
+@dataclass
+class Registry:
+    """Backends by target. A plug-in that fails, or wants a target that another has, is in `broken` and has none."""
+
+    targets: dict[str, Backend] = field(default_factory=dict)
+    broken: list[PluginError] = field(default_factory=list)
+    _owners: dict[str, EntryPoint] = field(default_factory=dict)
+
+    def add(self, entry: EntryPoint) -> None:
+        """Take in one entry point, or remember why not."""
+        try:
+            backend = plugins.load(entry)
+            missing = [name for name in _PROTOCOL if not hasattr(backend, name)]
+            if missing:
+                raise TypeError(f"it lacks {', '.join(missing)} of mlc.backends.registry.Backend")
+            targets = list(backend.targets())
+            taken = [t for t in targets if t in self._owners]
+            if taken:
+                texts = [f"target '{t}' belongs to {plugins.package_of(self._owners[t])}" for t in taken]
+                raise UsageError("; ".join(texts))
+        except Exception as e:
+            error = plugins.failure(entry, e)
+            error.__cause__ = e if error is not e else e.__cause__
+            self.broken.append(error)
+            return
+        self.targets.update(dict.fromkeys(targets, backend))
+        self._owners.update(dict.fromkeys(targets, entry))
+
+
+@functools.cache
+def _built_in() -> Registry:
+    return _read([e for e in plugins.found(GROUP) if plugins.is_own(e)])
+
+
+@functools.cache
+def registry() -> Registry:
+    """All backends of this environment."""
+    return _read(plugins.found(GROUP))
+
+
+def _read(entries: Sequence[EntryPoint]) -> Registry:
+    found = Registry()
+    for entry in entries:
+        found.add(entry)
+    return found
 
 
 def load_backend(target: str) -> Backend:
-    """The backend that answers to `target`."""
-    known: list[str] = []
-    for backend in backends().values():
-        if target in backend.targets():
-            return backend
-        known += backend.targets()
-    raise UsageError(f"unknown target '{target}'", expected=f"one of: {', '.join(known)}")
+    """The backend that answers to `target`. Other packages are looked at only for targets that are not mlc's own."""
+    for found in (_built_in, registry):
+        if target in found().targets:
+            return found().targets[target]
+    known, broken = registry().targets, registry().broken
+    expected = f"one of: {', '.join(known)}"
+    near = difflib.get_close_matches(target, known, n=1)
+    if near or not broken:
+        hint = f"did you mean '{near[0]}'?" if near else None
+        raise UsageError(f"unknown target '{target}'", expected=expected, hint=hint)
+    causes = "\n    ".join(e.message for e in broken)
+    message = f"no backend for target '{target}'; left out:\n    {causes}"
+    raise PluginError(message, expected=expected, hint=broken[0].hint) from broken[0].__cause__

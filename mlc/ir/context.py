@@ -13,6 +13,7 @@ from xdsl.context import Context
 from xdsl.ir import Operation
 from xdsl.universe import Universe
 
+from mlc.ir.environment import Environment, read_environment
 from mlc.ir.extensions import extended
 from mlc.ir.remarks import RemarkLog
 from mlc.ir.resources import ResourceStore
@@ -54,15 +55,20 @@ class MlcContext(Context):
         )
 
 
-_universe: Universe | None = None
+_environment: Environment | None = None
+
+
+def environment() -> Environment:
+    """What plug-ins give, and those that are left out (entry points read once)."""
+    global _environment
+    if _environment is None:
+        _environment = read_environment()
+    return _environment
 
 
 def universe() -> Universe:
-    """All dialects and passes of this environment (entry points read once)."""
-    global _universe
-    if _universe is None:
-        _universe = Universe.get_multiverse()
-    return _universe
+    """All dialects and passes of this environment."""
+    return environment().universe
 
 
 def make_context(*, allow_unregistered: bool = False) -> MlcContext:

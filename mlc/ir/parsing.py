@@ -33,7 +33,7 @@ from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.mlir_lexer import MLIRTokenKind
 
 from mlc.errors import LimitError, MlcError, ParseError, VerifyError
-from mlc.ir.context import MlcContext
+from mlc.ir.context import MlcContext, environment
 from mlc.ir.resource_text import External, adopt_resources, blob_table, metadata_text
 
 
@@ -228,6 +228,8 @@ def _near_op(message: str, ctx: MlcContext) -> str | None:
     m = re.search(r"(?:Operation|operation) '?([\w.]+)'? is not registered", message)
     if m is None:
         return None
+    if (left_out := environment().hint) is not None:
+        return left_out
     near = difflib.get_close_matches(m.group(1), [op.name for op in ctx.loaded_ops], n=2)
     return f"did you mean {' or '.join(near)}?" if near else "mlc-opt --show-dialects lists the dialects"
 

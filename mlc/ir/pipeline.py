@@ -26,8 +26,9 @@ from xdsl.utils.arg_spec import ArgSpec
 from xdsl.utils.exceptions import DiagnosticException, VerifyException
 
 from mlc.errors import InternalError, MlcError, UsageError, VerifyError
+from mlc.ir import plugins
 from mlc.ir.canonicalize import Canonicalize
-from mlc.ir.context import MlcContext, universe
+from mlc.ir.context import MlcContext, environment, universe
 from mlc.ir.passes import MlcPass
 from mlc.ir.verifier import verify_module, verify_op
 
@@ -74,7 +75,8 @@ def load_pass(name: str) -> type[ModulePass]:
         near = difflib.get_close_matches(name, factories, n=3)
         raise UsageError(
             f"unknown pass '{name}'",
-            hint=f"did you mean {' or '.join(repr(n) for n in near)}?" if near else "mlc-opt --list-passes shows all",
+            hint=environment().hint
+            or (f"did you mean {' or '.join(repr(n) for n in near)}?" if near else "mlc-opt --list-passes shows all"),
         )
     return factories[name]()
 
@@ -195,6 +197,13 @@ def _alone(op: Operation) -> Iterator[ModuleOp]:
         raise InternalError(f"a nested pass replaced '{op.name}' itself or put something beside it")
 
 
+def _whom_to_tell(p: ModulePass) -> str:
+    """Where a failure of the pass belongs."""
+    owner = type(p).__module__.partition(".")[0]
+    what = "mlc-opt --mlir-pass-pipeline-crash-reproducer=FILE writes what shows it"
+    return f"please report it; {what}" if owner in plugins.OWN else f"the pass comes from package '{owner}'; {what}"
+
+
 def _run_pass(p: ModulePass, ctx: MlcContext, op: Operation, tools: Instruments, anchors: tuple[str, ...]) -> None:
     if tools.before is not None:
         tools.before(p, op)
@@ -218,14 +227,11 @@ def _run_pass(p: ModulePass, ctx: MlcContext, op: Operation, tools: Instruments,
         if tools.failed is not None:
             tools.failed(p, op)
         raise InternalError(f"pass '{p.name}' failed: {e}") from e
-    except RecursionError as e:
-        raise InternalError(f"pass '{p.name}' ran out of stack") from e
     except Exception as e:
         if tools.failed is not None:
             tools.failed(p, op)
-        raise InternalError(
-            f"pass '{p.name}' failed: {type(e).__name__}: {e}", hint="please report it with the reproducer"
-        ) from e
+        text = "out of stack" if isinstance(e, RecursionError) else f"{type(e).__name__}: {e}"
+        raise InternalError(f"pass '{p.name}' failed: {text}", hint=_whom_to_tell(p)) from e
     tools.timing.append((anchors, p.name, done - start))
     if tools.verify_each:
         tools.timing.append((anchors, "(verifier)", time.perf_counter() - done))

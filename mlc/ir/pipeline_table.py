@@ -1,16 +1,18 @@
 """The CPU pipeline as a table: which pass runs at which level, in which order, and why in that order.
 
 `mlc.compile`, `mlc-opt --mlc-pipeline=cpu`, the documentation and the property tests all read this one table.
-`MODULE_ROWS` see the whole module; `KERNEL_ROWS` work on each function on its own: the driver runs them on one kernel
-at a time (a kernel that is in the cache never sees them). `ORDER` states constraints that the order must satisfy;
-a test checks them.
+`CPU_PIPELINE` holds both parts: `MODULE_ROWS` see the whole module; `KERNEL_ROWS` work on each function on its own: the
+driver runs them on one kernel at a time (a kernel that is in the cache never sees them). `ORDER` states constraints
+that the order must satisfy; a test checks them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import difflib
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from mlc.errors import UsageError
 from mlc.ir.contract import Level
 
 
@@ -125,23 +127,68 @@ ORDER: tuple[Order, ...] = (
 LEVELS: tuple[Level, ...] = ("torch", "linalg", "kernels", "buffers", "loops", "llvm")
 
 
-def kernel_rows(*, bounds: bool = False) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """The rows of a kernel up to the loops level and after it; with `bounds`, every access is checked in between."""
-    loops = tuple(row for row in KERNEL_ROWS if row.level == "loops")
-    rest = KERNEL_ROWS[len(loops) :]
-    if bounds:  # a check that fails ends the kernel: its loops stay in it
-        loops = (*(row for row in loops if row.pass_name != "scf-parallel-outline"), CHECK_BOUNDS)
-    return loops, rest
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The rows of a target: `module` on the whole module, `kernels` on each function on its own.
+
+    A backend gives one (`Backend.pipeline`); another package's is usually the CPU's with passes put in:
+
+        CPU_PIPELINE.insert("my-pass", after="linalg-fold-transposes")
+    """
+
+    module: tuple[Row, ...]
+    kernels: tuple[Row, ...]
+
+    def insert(
+        self, name: str, *, before: str = "", after: str = "", options: dict[str, object] | None = None
+    ) -> Pipeline:
+        """This pipeline with the pass `name` beside the row of another, at the level of the IR there."""
+        anchor = before or after
+        if not anchor or (before and after):
+            raise UsageError(f"where to put pass '{name}'", expected="either before= or after= with the name of a pass")
+        for rows in (self.module, self.kernels):
+            names = [row.pass_name for row in rows]
+            if anchor in names:
+                at = names.index(anchor) + bool(after)
+                row = Row(name, rows[max(0, at - 1)].level, options or {})
+                new = (*rows[:at], row, *rows[at:])
+                return replace(self, module=new) if rows is self.module else replace(self, kernels=new)
+        known = [row.pass_name for row in (*self.module, *self.kernels)]
+        near = difflib.get_close_matches(anchor, known, n=1)
+        raise UsageError(
+            f"the pipeline has no pass '{anchor}' to put '{name}' beside",
+            expected=f"one of: {', '.join(known)}",
+            hint=f"did you mean '{near[0]}'?" if near else None,
+        )
+
+    def at_precision(self, precision: str) -> Pipeline:
+        """This pipeline with the rows that lower the precision of float32 models, where there are any."""
+        rows = PRECISION_ROWS[precision]
+        if not rows:
+            return self
+        at = [i for i, row in enumerate(self.module) if row.pass_name == "linalg-block-layouts"]
+        if not at:
+            raise UsageError(
+                f"precision '{precision}' is not available for this target",
+                expected="a pipeline with the pass linalg-block-layouts, before which numbers are rounded",
+                hint="precision='float32'",
+            )
+        return replace(self, module=(*self.module[: at[0]], *rows, *self.module[at[0] :]))
+
+    def kernel_rows(self, *, bounds: bool = False) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """The rows of a kernel up to the loops level and after it; with `bounds`, accesses are checked in between."""
+        loops = tuple(row for row in self.kernels if row.level == "loops")
+        rest = tuple(row for row in self.kernels if row.level != "loops")
+        if bounds:  # a check that fails ends the kernel: its loops stay in it
+            loops = (*(row for row in loops if row.pass_name != "scf-parallel-outline"), CHECK_BOUNDS)
+        return loops, rest
+
+    def until(self, level: Level, *, bounds: bool = False) -> tuple[Row, ...]:
+        """The rows that bring a captured module to `level`."""
+        limit = LEVELS.index(level)
+        loops, rest = self.kernel_rows(bounds=bounds)
+        return tuple(row for row in (*self.module, *loops, *rest) if LEVELS.index(row.level) <= limit)
 
 
-def module_rows(precision: str = "float32") -> tuple[Row, ...]:
-    """The rows that see the whole module, for arithmetic in `precision`."""
-    at = next(i for i, row in enumerate(MODULE_ROWS) if row.pass_name == "linalg-block-layouts")
-    return (*MODULE_ROWS[:at], *PRECISION_ROWS[precision], *MODULE_ROWS[at:])
-
-
-def rows_until(level: Level, *, bounds: bool = False, precision: str = "float32") -> tuple[Row, ...]:
-    """The rows that bring a captured module to `level`."""
-    limit = LEVELS.index(level)
-    loops, rest = kernel_rows(bounds=bounds)
-    return tuple(row for row in (*module_rows(precision), *loops, *rest) if LEVELS.index(row.level) <= limit)
+CPU_PIPELINE = Pipeline(MODULE_ROWS, KERNEL_ROWS)

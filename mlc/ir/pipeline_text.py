@@ -21,8 +21,9 @@ from xdsl.utils.arg_spec import ArgSpec, parse_spec
 from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException
 
 from mlc.errors import UsageError
-from mlc.ir.context import make_context
+from mlc.ir.context import environment, make_context
 from mlc.ir.pipeline import ANY, Item, OpPipeline, is_anchor, make_from_spec, nests
+from mlc.ir.plugins import again
 
 MAX_NESTING = 50
 
@@ -123,6 +124,8 @@ class _Reader:
             raise self.error("name or name{option=value}", start) from None
         if "." in item.partition("{")[0] or spec.name == ANY:
             raise self.error(f"'(' after the anchor '{item}'")
+        if ("pass", spec.name) in (refused := environment().refused):
+            raise again(refused["pass", spec.name])
         p = make_from_spec(spec)
         outer = next((a for a in anchors if a != ModuleOp.name), None)
         if outer is not None and not nests(p):

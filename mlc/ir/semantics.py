@@ -22,13 +22,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 from xdsl.ir import Attribute, Block, Operation, Region
 
 from mlc.errors import ExecutionError, UnsupportedError
+from mlc.ir import plugins
 from mlc.ir.locations import format_location
 from mlc.ir.registering import is_made_again
 
@@ -196,8 +196,8 @@ def load_dialect_semantics(dialect: str) -> None:
         for info in sorted(pkgutil.iter_modules(getattr(package, "__path__", ())), key=lambda m: m.name):
             if info.name.startswith("semantics"):
                 importlib.import_module(f"{package_name}.{info.name}")
-    for entry in entry_points(group="mlc.semantics", name=dialect):
-        entry.load()
+    for entry in plugins.found("mlc.semantics", dialect):
+        plugins.load(entry)
     _LOADED.add(dialect)  # last: an interrupted load is done again
 
 
@@ -205,7 +205,7 @@ def load_all_semantics() -> None:
     """Import the semantics of every dialect that has some (for listings and meta-tests)."""
     dialects = importlib.import_module("mlc.dialects")
     names = {info.name for info in pkgutil.iter_modules(dialects.__path__)}
-    names.update(entry.name for entry in entry_points(group="mlc.semantics"))
+    names.update(entry.name for entry in plugins.found("mlc.semantics"))
     for name in sorted(names):
         load_dialect_semantics(name)
 

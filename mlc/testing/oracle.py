@@ -39,6 +39,11 @@ class Finding:
     detail: str
     after: str = ""
 
+    @property
+    def changes_meaning(self) -> bool:
+        """Whether the program computes something else; not so where only a location or a rule's name is missing."""
+        return self.kind not in ("location", "rule")
+
 
 @dataclass
 class Outcome:
@@ -63,13 +68,24 @@ def check(make_pass: MakePass, contract: Contract, program: Program, *, thorough
         return Outcome(Finding("crash", f"{type(e).__name__}: {e}"))
     outcome.fired = Counter({rule: times for (_, rule), times in after.ctx.remarks.fired.items() if times})
     outcome.changed = bool(outcome.fired) or not same_structure(program, after)
-    outcome.finding = _check_rules(p.name, contract, outcome) or _check_ir(program, after)
-    outcome.finding = outcome.finding or _compare_runs(contract, program, after, outcome)
+    outcome.finding = _check_ir(program, after) or _check_rules(p.name, contract, outcome)
+    if outcome.finding is None or not outcome.finding.changes_meaning:
+        outcome.finding = _worst(outcome.finding, lambda: _compare_runs(contract, program, after, outcome))
     if outcome.finding is None and thorough:
         outcome.finding = _check_again(make_pass, contract, program, after)
     if outcome.finding is not None:
         outcome.finding.after = print_text(after.module)
     return outcome
+
+
+def _worst(known: Finding | None, compare: Callable[[], Finding | None]) -> Finding | None:
+    """What the comparison finds, else what is known; a program that cannot be compared is discarded if nothing is."""
+    try:
+        return compare() or known
+    except Discard:
+        if known is None:
+            raise
+        return known
 
 
 def same_structure(a: Program, b: Program) -> bool:

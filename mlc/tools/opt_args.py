@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, TextIO
 
 from mlc.errors import UsageError
+from mlc.ir.context import environment
 from mlc.ir.pipeline import Item, load_pass, pass_names, pass_options, pass_summary
 from mlc.ir.pipeline_text import flag_items, parse_pipeline
 from mlc.universe import PASSES
@@ -58,7 +59,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _pipeline_flags(g: argparse._ArgumentGroup) -> None:
     g.add_argument("-p", "--pass-pipeline", metavar="TEXT", help="builtin.module(func.func(cse,canonicalize),…)")
-    g.add_argument("--mlc-pipeline", metavar="TARGET", help="the compile pipeline of a target: cpu")
+    g.add_argument("--mlc-pipeline", metavar="TARGET", help="compile pipeline: cpu, or that of a target")
+    g.add_argument(
+        "--target", metavar="NAME", help="machine model, pipeline and code generator: native, or a backend's"
+    )
     g.add_argument("--mlc-to", metavar="LEVEL", help="stop --mlc-pipeline at this level")
     g.add_argument("--dump-pass-pipeline", action="store_true", help="print the pipeline to standard error")
     g.add_argument("--verify-each", action="store_true", default=True, help="verify after each pass (=false: do not)")
@@ -149,11 +153,23 @@ def parse_args(argv: list[str], out: TextIO) -> OptArgs | None:
     if values.help:
         out.write(help_text(parser))
         return None
+    _check_together(values)
     if values.pass_pipeline is not None:
         if passes:
             raise UsageError("--pass-pipeline and single pass flags together", hint="put all passes into the pipeline")
         passes = parse_pipeline(values.pass_pipeline)
     return OptArgs(values, passes)
+
+
+def _check_together(v: argparse.Namespace) -> None:
+    """Flags that would do nothing beside the others are refused."""
+    if not v.run:
+        for flag, given in (("--native", v.native), ("--inputs", v.inputs is not None)):
+            if given:
+                raise UsageError(f"{flag} without --run", expected=f"--run {flag}", hint="mlc-opt --help: running")
+    ends = [f for f, given in (("--run", v.run), ("--bisect", v.bisect), ("--emit", v.emit != "mlir")) if given]
+    if len(ends) > 1:
+        raise UsageError(f"{' and '.join(ends)} together", expected="one of them: each says what the output is")
 
 
 def _two_dashes(arg: str, actions: dict[str, argparse.Action], known: set[str]) -> str:
@@ -179,4 +195,4 @@ def _switch(flag: str, value: str) -> object:
 def _unknown(flag: str, names: list[str]) -> UsageError:
     near = difflib.get_close_matches(flag.lstrip("-"), names, n=2)
     hint = f"did you mean {' or '.join(f'--{n}' for n in near)}?" if near else "mlc-opt --help"
-    return UsageError(f"unknown flag or pass '{flag}'", hint=hint)
+    return UsageError(f"unknown flag or pass '{flag}'", hint=environment().hint or hint)

@@ -78,7 +78,8 @@ def contract_of(p: ModulePass) -> Contract:
 
 
 def bisect(module: ModuleOp, ctx: MlcContext, items: Sequence[Item], entry: str, seed: int) -> Culprit | None:
-    """The first pass that breaks its promise on `module`, or None. `module` is left as it is.
+    """The first pass that breaks its promise on `module`, or None. `module` is left as it is. A pass that changes the
+    meaning comes before one that only loses a location or names no rule.
 
     The entry is called by the signature it has in the file, also when passes have turned its tensors into buffers.
     """
@@ -86,15 +87,30 @@ def bisect(module: ModuleOp, ctx: MlcContext, items: Sequence[Item], entry: str,
     if not passes:
         raise UsageError("--bisect needs passes", hint="give a pipeline: --pass-pipeline=… or --mlc-pipeline=cpu")
     current = Program(module.clone(), ctx.clone(), entry, seed)
+    minor: tuple[int, Finding, Program] | None = None
     for i, p in enumerate(passes):
         finding = _failure(p, current)
-        if finding is not None:
-            reduced = reduce_program(current, lambda candidate, p=p: _failure(p, candidate) is not None)
-            seen = _failure(p, reduced)
-            return Culprit(i, p, seen or finding, reduced, _rewrites(p, reduced))
+        if finding is not None and finding.changes_meaning:
+            return _culprit(i, p, finding, current)
+        if finding is not None and minor is None:
+            minor = i, finding, current
         current = current.copy()
         p.apply(current.ctx, current.module)
-    return None
+    if minor is None:
+        return None
+    i, finding, program = minor
+    return _culprit(i, passes[i], finding, program)
+
+
+def _culprit(index: int, p: ModulePass, finding: Finding, program: Program) -> Culprit:
+    """The pass with the program shrunk to what still shows a failure as grave."""
+
+    def fails(candidate: Program) -> bool:
+        seen = _failure(p, candidate)
+        return seen is not None and seen.changes_meaning == finding.changes_meaning
+
+    reduced = reduce_program(program, fails)
+    return Culprit(index, p, _failure(p, reduced) or finding, reduced, _rewrites(p, reduced))
 
 
 def _failure(p: ModulePass, program: Program) -> Finding | None:

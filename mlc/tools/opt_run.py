@@ -21,14 +21,14 @@ from xdsl.dialects.func import CallOp, FuncOp
 from xdsl.ir import Attribute
 
 from mlc.dialects.torch import VTensorType
-from mlc.driver import compile_module
-from mlc.errors import DTypeError, LimitError, ShapeError, UsageError
+from mlc.errors import DTypeError, LimitError, ShapeError, UnsupportedError, UsageError
 from mlc.interp import run_module
-from mlc.interp.run import function_type
+from mlc.interp.run import function_type, run_function
 from mlc.ir.context import MlcContext
 from mlc.ir.values import DYNAMIC, dtype_of, element_type, is_float, static_shape
 from mlc.module_parts import ENTRY
-from mlc.options import Options
+from mlc.tools.opt_native import run_native
+from mlc.tools.opt_target import Target
 
 MAX_INPUT_BYTES = 4 << 30
 
@@ -73,6 +73,11 @@ def make_inputs(module: ModuleOp, name: str, file: str | None, seed: int) -> lis
 
     Floats are standard normal, integers 0 to 7, dynamic dimensions 2. Buffers-level functions get their inputs only.
     """
+    if any(_named(op, "mlc_forward") for op in module.ops):
+        raise UnsupportedError(
+            "the module is at the llvm level, where the entry point takes bare pointers",
+            hint="run the file of a level before (--mlc-to=loops), or look at --emit=asm",
+        )
     params = list(function_type(module, name).inputs.data)
     outputs = next(
         (op.attributes["num_inputs"] for op in module.ops if _named(op, name) and "num_inputs" in op.attributes), None
@@ -106,19 +111,26 @@ def random_value(t: Attribute, rng: np.random.Generator) -> np.ndarray:
 
 
 def run(
-    module: ModuleOp, ctx: MlcContext, name: str, inputs: Sequence[np.ndarray], *, native: bool
+    module: ModuleOp, ctx: MlcContext, name: str, inputs: Sequence[np.ndarray], native: Target | None
 ) -> list[np.ndarray]:
-    """Results of `@name` on `inputs`, bf16 as float32 on both sides whether it is interpreted or native."""
-    if native and name != ENTRY:
+    """Results of `@name` on `inputs`, then its buffers after the call, in the interpreter or on a target. bf16 is
+    float32 on both sides."""
+    if native is not None and name != ENTRY:
         raise UsageError(f"the module has no function @{name}", hint="--entry-point=NAME")
     signature = function_type(module, name)
     types = [_shaped(t) for t in signature.inputs.data]
     given = [_checked(x, t, f"arg{k}") for k, (x, t) in enumerate(zip(inputs, types, strict=False))]
-    if not native:
-        return run_module(module, name, given, resources=ctx.resources)
+    in_place = [t for t in types if isinstance(t, MemRefType)] if len(given) == len(types) else []
+    if native is None:
+        if not in_place:
+            return run_module(module, name, given, resources=ctx.resources)
+        results, after = run_function(module, name, given, resources=ctx.resources)
+        return [*results, *after]
     bits = [_narrowed(x) if _is_bf16(t) else x for x, t in zip(given, types, strict=False)]
-    results = compile_module(reachable(module, name), ctx, Options()).run(bits)
-    return [_as_result(r, _shaped(t)) for r, t in zip(results, signature.outputs.data, strict=True)]
+    whole = any(_named(op, name) and "num_inputs" in op.attributes for op in module.ops)  # @arena_size belongs to it
+    made = run_native(module.clone() if whole else reachable(module, name), ctx, name, bits, native)
+    shown = [*signature.outputs.data, *in_place] if in_place or signature.outputs.data else types[len(given) :]
+    return [_as_result(r, _shaped(t)) for r, t in zip(made, shown, strict=False)]
 
 
 def _shaped(t: Attribute) -> Attribute:
@@ -162,7 +174,11 @@ def _as_result(r: np.ndarray, t: Attribute) -> np.ndarray:
     """A native result as the interpreter gives it: bf16 widened, unsigned integers as such."""
     if _is_bf16(t):
         return _widened(r)
-    if isinstance(t, TensorType | IntegerType) and r.dtype.kind in "iu" and dtype_of(t).itemsize == r.dtype.itemsize:
+    if (
+        isinstance(t, TensorType | MemRefType | IntegerType)
+        and r.dtype.kind in "iu"
+        and dtype_of(t).itemsize == r.dtype.itemsize
+    ):
         return r.view(dtype_of(t))
     return r
 

@@ -12,13 +12,12 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 import mlc
-from mlc.backends.registry import load_backend
-from mlc.errors import MlcError, UsageError, VerifyError
-from mlc.ir.context import MlcContext, make_context, universe
+from mlc.backends.registry import load_backend, registry
+from mlc.errors import MlcError, PluginError, UsageError, VerifyError
+from mlc.ir.context import MlcContext, environment, make_context, universe
 from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.passes import MlcPass
-from mlc.ir.pipeline import Item, OpPipeline, load_pass, make_pass, pass_names, pass_options, pass_summary, run_pipeline
-from mlc.ir.pipeline_table import LEVELS, rows_until
+from mlc.ir.pipeline import Item, OpPipeline, load_pass, pass_names, pass_options, pass_summary, run_pipeline
 from mlc.ir.pipeline_text import pipeline_text
 from mlc.ir.verifier import verify_module
 from mlc.testing.upstream import UPSTREAM
@@ -32,6 +31,7 @@ from mlc.tools.opt_instruments import make_instruments
 from mlc.tools.opt_reports import statistics_report, timing_report, write_remarks
 from mlc.tools.opt_reproducer import read_reproducer
 from mlc.tools.opt_run import claim_entry, format_results, make_inputs, run
+from mlc.tools.opt_target import Target, table_passes, target_of
 
 TEXT_WEIGHTS = 1 << 16  # bytes of a weight that is written into the text although it did not come from there
 
@@ -43,7 +43,8 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
     if information is not None:
         out.write(information)
         return 0
-    items = args.passes + _table_passes(v.mlc_pipeline, v.mlc_to)
+    target = target_of(v)
+    items = args.passes + table_passes(v, target)
     if v.dump_pass_pipeline:
         err.write(f"Pass Manager with {len(items)} passes:\n{pipeline_text(items, pretty=True)}\n\n")
     text = read_text(v.input_file)
@@ -52,7 +53,7 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
     complaints: list[str] = []
     failures: list[MlcError] = []
     for line, part in chunks(text, marker):
-        chunk = Chunk(part, line, items, args, err)
+        chunk = Chunk(part, line, items, args, target, err)
         try:
             results.append(chunk.run())
         except MlcError as e:
@@ -82,6 +83,7 @@ class Chunk:
     line: int
     items: list[Item]
     args: OptArgs
+    target: Target
     err: TextIO
     happened: list[Diagnostic] = field(default_factory=list)
 
@@ -90,7 +92,7 @@ class Chunk:
         v = self.args.values
         start = time.perf_counter()
         ctx = make_context(allow_unregistered=v.allow_unregistered_dialect)
-        ctx.machine = load_backend("native").machine("native")
+        ctx.machine = self.target.machine
         name = "<stdin>" if v.input_file == "-" else v.input_file
         text = "\n" * self.line + self.text
         module = parse_text(text, ctx, name=name, implicit_module=not v.no_implicit_module)
@@ -116,7 +118,7 @@ class Chunk:
             self.err.write(statistics_report(ctx.remarks, _names(items), v.mlir_pass_statistics_display))
         if v.remarks:
             write_remarks(ctx.remarks, self.err)
-        result = _result(module, ctx, self.args, entry)
+        result = _result(module, ctx, self.args, entry, self.target)
         if v.mlir_timing:
             end = time.perf_counter()
             around = [("Parser", parsed - start), ("Output", end - ran)]
@@ -136,18 +138,30 @@ def _information(args: OptArgs) -> str | None:
     if v.version:
         libraries = " ".join(f"{name} {version(name)}" for name in ("xdsl", "numpy", "llvmlite"))
         machine = load_backend("native").machine("native")
-        return f"mlc-opt {mlc.__version__}\n  with {libraries}\n  native target: {machine.name}\n"
+        return f"mlc-opt {mlc.__version__}\n  with {libraries}\n  native target: {machine.name}\n" + (
+            f"  targets: {', '.join(registry().targets)}\n" + _left_out(registry().broken)
+        )
     if v.show_dialects:
-        return "Available Dialects: " + ", ".join(sorted(universe().all_dialects)) + "\n"
+        return (
+            "Available Dialects: " + ", ".join(sorted(universe().all_dialects)) + "\n" + _left_out(environment().broken)
+        )
     if v.list_passes:
         lines: list[str] = []
         for name in pass_names():
-            cls = load_pass(name)
+            try:
+                cls = load_pass(name)
+            except PluginError as e:
+                lines.append(f"{name}\n    cannot be loaded: {e.message}\n")
+                continue
             options = pass_options(cls)
             lines.append(f"{name}{'{' + options + '}' if options else ''}\n    {pass_summary(cls)}\n")
             lines.append(f"    {_promise(name, cls)}\n")
-        return "".join(lines)
+        return "".join(lines) + _left_out(environment().broken)
     return None
+
+
+def _left_out(broken: Sequence[PluginError]) -> str:
+    return "".join(f"left out: {e.message}\n" for e in broken)
 
 
 def _promise(name: str, cls: type[ModulePass]) -> str:
@@ -180,15 +194,13 @@ def _verify_roundtrip(module: ModuleOp, ctx: MlcContext, name: str) -> None:
             raise VerifyError(f"the printed {form} form is read as other IR", where=name)
 
 
-def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs, entry: str) -> str:
+def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs, entry: str, target: Target) -> str:
     v = args.values
     if v.run:
         inputs = make_inputs(module, entry, v.inputs, v.seed)
-        return format_results(run(module, ctx, entry, inputs, native=v.native))
+        return format_results(run(module, ctx, entry, inputs, target if v.native else None))
     if v.emit != "mlir":
-        backend = load_backend("native")
-        machine = backend.machine("native")
-        return (backend.llvm_ir if v.emit == "llvm" else backend.assembly)(module, machine)
+        return (target.backend.llvm_ir if v.emit == "llvm" else target.backend.assembly)(module, target.machine)
     return print_text(
         elided(module, v.mlir_elide_elementsattrs_if_larger),
         generic=v.mlir_print_op_generic,
@@ -197,18 +209,6 @@ def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs, entry: str) -> str
         resource_limit=TEXT_WEIGHTS,
         longest_resource=v.mlir_elide_resource_strings_if_larger,
     )
-
-
-def _table_passes(target: str | None, level: str | None) -> list[ModulePass]:
-    if target is None:
-        if level is not None:
-            raise UsageError("--mlc-to needs --mlc-pipeline=cpu")
-        return []
-    if target != "cpu":
-        raise UsageError(f"unknown target '{target}'", expected="cpu")
-    if level is not None and level not in LEVELS:
-        raise UsageError(f"unknown level '{level}'", expected=" | ".join(LEVELS))
-    return [make_pass(row.pass_name, row.options) for row in rows_until(level or "llvm")]  # pyright: ignore
 
 
 def _load_resources(ctx: MlcContext, files: list[str]) -> None:

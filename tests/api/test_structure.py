@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,19 @@ class Settings:
     """A namespace of values."""
 
     shift = 1.0
+
+
+class Slotted:
+    """An object without a dict."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 1.0
+
+
+def _scaled(x: torch.Tensor, by: float = 1.0, *, more: float = 1.0) -> torch.Tensor:
+    return x * by * more
 
 
 class Parts(nn.Module):
@@ -52,6 +66,9 @@ class Parts(nn.Module):
         self.steps = [self._step]
         self.config = SimpleNamespace(size=1.0, sizes=[1.0])
         self.hidden = [nn.Linear(6, 6)]
+        self.slotted = Slotted()
+        self.few = np.array([1.0, 1.0])
+        self.many = np.ones((4, 6), np.float32)
 
     def _step(self, x: torch.Tensor) -> torch.Tensor:
         return x + 0.5
@@ -69,6 +86,7 @@ class Parts(nn.Module):
         for step in self.steps:
             x = step(x)
         x = self.hidden[0](x) if self.norm is None else self.norm(x)
+        x = _scaled(x, self.slotted.size, more=float(self.few[1])) * torch.from_numpy(self.many)
         x = x if self.shift is None else x + self.shift
         x = x if self.scale is None else x * self.scale
         return self._step(self.part(self.act(x))) * self.gain * getattr(self, "extra", 1.0) * FACTOR - Settings.shift
@@ -135,6 +153,10 @@ CHANGES: dict[str, Callable[[Parts], object]] = {
     "mode of a module in a list": lambda m: m.hidden[0].eval(),
     "attribute of an object": lambda m: setattr(m.config, "size", 3.0),
     "list of an object": lambda m: m.config.sizes.append(3.0),
+    "attribute in a slot": lambda m: setattr(m.slotted, "size", 3.0),
+    "element of a small array": lambda m: m.few.__setitem__(1, 3.0),
+    "large array": lambda m: m.many.fill(3.0),
+    "another array": lambda m: setattr(m, "many", np.full((4, 6), 2.0, np.float32)),
     "another object": lambda m: setattr(m, "config", SimpleNamespace(size=4.0, sizes=[])),
     "other hook": _swap_hook,
     "other table of hooks": _other_hooks,
@@ -220,6 +242,31 @@ def test_what_hooks_reach_is_noticed(captures: list[Any]):
     finally:
         FACTORS[0] = 1.0
     agree(4)
+
+
+def test_default_values_are_noticed(captures: list[Any]):
+    def program(x: torch.Tensor, by: float = 2.0, *, more: float = 3.0) -> torch.Tensor:
+        return x * by * more
+
+    def outer(x: torch.Tensor) -> torch.Tensor:
+        return program(x)
+
+    compiled = mlc.compile(outer)
+    assert torch.equal(compiled(V), V * 2 * 3)
+    program.__defaults__ = (4.0,)
+    assert torch.equal(compiled(V), V * 4 * 3)
+    program.__kwdefaults__["more"] = 5.0
+    assert torch.equal(compiled(V), V * 4 * 5) and len(captures) == 3
+
+
+def test_a_module_wrapped_by_another_compiler(captures: list[Any]):
+    model = nn.Linear(6, 6)
+    compiled = mlc.compile(torch.compile(model, backend="eager"))
+    torch.testing.assert_close(compiled(V), model(V).detach())
+    with torch.no_grad():
+        model.weight.add_(1)
+    torch.testing.assert_close(compiled(V), model(V).detach())
+    assert len(captures) == 2
 
 
 def test_hooks_for_all_modules_are_noticed(captures: list[Any]):

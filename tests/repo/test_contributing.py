@@ -7,26 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.repo.packages import ROOT, install, opt
+
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 ALL = re.findall(r"```python(?: usage)?\n(.*?)```", TEXT, re.DOTALL)
 DEFINITIONS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_examples_run():
-    assert len(ALL) == 8 and len(DEFINITIONS) == 5
+    assert len(ALL) == 10 and len(DEFINITIONS) == 6
     r = subprocess.run([sys.executable, "-c", "\n".join(ALL)], capture_output=True, text=True)
     assert r.returncode == 0, r.stderr[-3000:]
 
 
 def _installed(tmp_path: Path, package: str, entry_points: str) -> dict[str, str]:
     """An environment in which the examples are an installed package."""
-    (tmp_path / f"{package}.py").write_text("\n".join(DEFINITIONS), encoding="utf-8")
-    info = tmp_path / f"{package}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text(entry_points, encoding="utf-8")
-    return {"PYTHONPATH": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
+    return install(tmp_path, package, "\n".join(DEFINITIONS), entry_points)
 
 
 def test_dialect_and_pass_are_found_by_entry_point(tmp_path: Path):
@@ -42,15 +38,10 @@ def test_dialect_and_pass_are_found_by_entry_point(tmp_path: Path):
         encoding="utf-8",
     )
 
-    def opt(*args: str) -> str:
-        r = subprocess.run([sys.executable, "-m", "mlc.tools.mlc_opt", *args], capture_output=True, text=True, env=env)
-        assert r.returncode == 0, r.stderr
-        return r.stdout
-
-    assert "example" in opt("--show-dialects").split("Dialects: ")[1].strip().split(", ")
-    assert "example-negate-twice\n    Drop pairs of negations" in opt("--list-passes")
-    assert "example.squared_relu" in opt(str(source), "--example-negate-twice")
-    assert "%0 = float32[2]" in opt(str(source), "--run")
+    assert "example" in opt(env, "--show-dialects")[1].split("Dialects: ")[1].strip().split(", ")
+    assert "example-negate-twice\n    Drop pairs of negations" in opt(env, "--list-passes")[1]
+    assert "example.squared_relu" in opt(env, str(source), "--example-negate-twice")[1]
+    assert "%0 = float32[2]" in opt(env, str(source), "--run")[1]
 
 
 def test_backend_is_found_by_entry_point(tmp_path: Path):
@@ -70,4 +61,34 @@ assert "zmm" not in compiled.asm() and "ymm" not in compiled.asm()
 """
     r = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=ROOT)
     assert r.returncode == 0, r.stderr[-3000:]
-    assert r.stdout.startswith("[[")
+    assert r.stdout.startswith("[[") and r.stderr == "", "the name of a machine model is no CPU of LLVM's"
+    code, out, err = opt(env, "examples/mlp.mlir", "--target=narrow-x86-64", "--mlc-pipeline=cpu", "--emit=asm")
+    assert (code, err) == (0, "") and "xmm" in out and "ymm" not in out
+    code, _, err = opt(env, "examples/mlp.mlir", "--target=narow-x86-64")
+    assert code == 2 and "did you mean 'narrow-x86-64'" in err
+
+
+NEGATED = """func.func @forward(%x: tensor<8xf32>) -> tensor<8xf32> {
+  %0 = linalg.generic {indexing_maps = [affine_map<(i)->(i)>], iterator_types = ["parallel"]}
+      outs(%x : tensor<8xf32>) {
+  ^bb0(%y: f32):
+    %1 = arith.negf %y : f32
+    %2 = arith.negf %1 : f32
+    linalg.yield %2 : f32
+  } -> tensor<8xf32>
+  func.return %0 : tensor<8xf32>
+}
+"""
+
+
+def test_pass_in_the_pipeline_of_a_backend(tmp_path: Path):
+    declared = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)[-1].replace("project.entry-points.", "")
+    env = _installed(tmp_path, "example_package", declared.replace('"', ""))
+    source = tmp_path / "f.mlir"
+    source.write_text(NEGATED, encoding="utf-8")
+    to_linalg = (str(source), "--mlc-pipeline=cpu", "--mlc-to=linalg", "--remarks")
+    assert "arith.negf" in opt(env, *to_linalg)[1]
+    code, out, err = opt(env, *to_linalg, "--target=example")
+    assert code == 0 and out.count("arith.negf") == 1 and "dropped a pair of negations" in err
+    code, out, err = opt(env, str(source), "--target=example", "--run", "--native")
+    assert (code, err) == (0, "") and out == opt(env, str(source), "--run")[1]

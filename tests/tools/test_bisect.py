@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, UnknownLoc
+from xdsl.dialects.linalg import GenericOp
 
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.parsing import parse_text
 from mlc.ir.passes import MlcPass
-from mlc.ir.pipeline import make_pass
+from mlc.ir.pipeline import Item, make_pass
 from mlc.testing.reduce_ir import count_ops
 from mlc.tools.opt_bisect import bisect, report
 
@@ -28,7 +30,7 @@ class Miscompile(MlcPass):
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for op in list(module.walk()):
-            if isinstance(op, arith.AddfOp) and op.parent_op() is not None and op.parent_op().name == "linalg.generic":
+            if isinstance(op, arith.AddfOp) and isinstance(op.parent_op(), GenericOp):
                 new = arith.SubfOp(op.lhs, op.rhs)
                 new.location = op.location
                 block = op.parent_block()
@@ -43,7 +45,19 @@ class Miscompile(MlcPass):
 NAMES = ("torch-canonicalize", "convert-torch-to-linalg", "linalg-fuse-elementwise")
 
 
-def run(passes: list[MlcPass]):
+@dataclass(frozen=True)
+class LoseLocations(MlcPass):
+    """No op has a location any more."""
+
+    name = "test-lose-locations"
+    contract = Contract(level_in="linalg", level_out="linalg", preserves=Bitwise(), profile="linalg")
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op in module.walk():
+            op.location = UnknownLoc()
+
+
+def run(passes: Sequence[Item]):
     ctx = make_context()
     module = parse_text((ROOT / "examples/mlp.mlir").read_text(), ctx, name="mlp.mlir")
     return bisect(module, ctx, passes, "forward", 0)
@@ -66,3 +80,11 @@ def test_the_lying_pass_and_its_rewrite_are_named():
     assert "addition turned into subtraction" in text
     assert "mlp.mlir:" in text
     assert "// RUN: mlc-opt --pass-pipeline='builtin.module(test-miscompile)'" in text
+
+
+def test_another_meaning_is_worse_than_a_lost_location():
+    lowered = [make_pass(n) for n in NAMES[:2]]
+    culprit = run([*lowered, LoseLocations(), Miscompile()])
+    assert culprit is not None and (culprit.index, culprit.finding.kind) == (3, "values")
+    culprit = run([*lowered, LoseLocations(), make_pass(NAMES[2])])
+    assert culprit is not None and (culprit.index, culprit.finding.kind) == (2, "location")

@@ -18,6 +18,7 @@ from mlc.backends.llvm.jit import NativeLibrary, load_objects
 from mlc.backends.llvm.target import feature_string, host_machine, triple, tune_cpu
 from mlc.backends.llvm.thread_pool import thread_pool
 from mlc.backends.machine import PRESETS, MachineModel, preset
+from mlc.ir.pipeline_table import CPU_PIPELINE, Pipeline
 from mlc.runtime.threads import ThreadPool
 
 NATIVE = "native"
@@ -38,6 +39,10 @@ class CPUBackend:
     def machine(self, target: str) -> MachineModel:
         """The machine model of a target."""
         return host_machine() if target == NATIVE else preset(target)
+
+    def pipeline(self, target: str) -> Pipeline:
+        """The passes that bring a captured module to the llvm level."""
+        return CPU_PIPELINE
 
     def fingerprint(self, machine: MachineModel) -> str:
         """What object code depends on besides the IR."""

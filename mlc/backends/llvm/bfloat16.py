@@ -6,7 +6,8 @@
 
 LLVM's own bf16 is left alone: where the target has instructions for it, code generation ends the process on vectors of
 9, 17, 25... lanes, flushes denormals and calls a library that nobody links. mlc's lowering computes in f32 itself
-(`mlc/lowering/llvm/floats.py`); what is written here serves llvm-level files written by others.
+(`mlc/lowering/llvm/floats.py`); what is written here serves llvm-level files written by others. Only the instruction
+for dot products (`x86vector.avx512.dot`) gets bf16 as LLVM has it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from xdsl.dialects import llvm
 from xdsl.dialects.builtin import BFloat16Type, Float32Type, Float64Type, IntegerType, VectorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
+from mlc.backends.llvm import emit_ops  # noqa: F401  the emitters that are wrapped here
 from mlc.backends.llvm.emit import EMITTERS, EmitFn, Emitter
-from mlc.backends.llvm.emit_ops import DOT_PRODUCTS, check_intrinsic  # and the emitters that are wrapped here
-from mlc.dialects.llvm.intrinsics import BINARY_FLOAT, REDUCE_FLOAT, UNARY_FLOAT
+from mlc.dialects.llvm.intrinsics import BINARY_FLOAT, DOT_BF16, REDUCE_FLOAT, UNARY_FLOAT
 from mlc.errors import UnsupportedError
 from mlc.ir.locations import format_location
 
@@ -169,35 +170,6 @@ def _refusal(op: Operation, what: str, hint: str) -> UnsupportedError:
     return UnsupportedError(f"'{op.name}' of {what} to or on bf16", where=format_location(op.location) or None, hint=hint)
 
 
-def _called(fn: EmitFn) -> EmitFn:
-    """Calls of intrinsics that multiply bf16: the one place where LLVM sees its own type, in whole registers."""
-
-    def emit(e: Emitter, op: Operation) -> None:
-        if not _touches(op):
-            fn(e, op)
-            return
-        assert isinstance(op, llvm.CallIntrinsicOp)
-        name = op.intrin.data
-        if name not in DOT_PRODUCTS:
-            raise _refusal(op, "values", "convert to f32 with llvm.fpext, and back with llvm.fptrunc")
-        check_intrinsic(e, op)
-        types: list[str] = []
-        texts: list[str] = []
-        for v in op.args:
-            kind, text = e.types(v.type), e.value(v)
-            if _is_bfloat16(v.type):
-                own = kind.replace("i16", "bfloat")
-                text = _Text(e, v.type).line(f"bitcast {kind} {text} to {own}")
-                kind = own
-            types.append(kind)
-            texts.append(f"{kind} {text}")
-        result = e.types(op.results[0].type)
-        e.intrinsics.setdefault(name, f"declare {result} @{name}({', '.join(types)})")
-        e.result(op, f"call {result} @{name}({', '.join(texts)})")
-
-    return emit
-
-
 def _refused(fn: EmitFn) -> EmitFn:
     def emit(e: Emitter, op: Operation) -> None:
         if _touches(op):
@@ -207,8 +179,36 @@ def _refused(fn: EmitFn) -> EmitFn:
     return emit
 
 
+_DOTS = {DOT_BF16.format(bits=bits) for bits in (128, 256, 512)}
+
+
+def _dot_product(fn: EmitFn) -> EmitFn:
+    """Calls of the one instruction that multiplies LLVM's own bf16: the bits are named so for it alone."""
+
+    def emit(e: Emitter, op: Operation) -> None:
+        assert isinstance(op, llvm.CallIntrinsicOp)
+        name = op.intrin.data
+        if name not in _DOTS:
+            _refused(fn)(e, op)
+            return
+        if not e.has_feature("avx512bf16"):
+            fn(e, op)
+            return
+        sums, *factors = op.args
+        lanes = factors[0].type
+        assert isinstance(lanes, VectorType)
+        ty, narrow = e.types(sums.type), f"<{lanes.get_shape()[0]} x bfloat>"
+        named = [e.fresh() for _ in factors]
+        for new, factor in zip(named, factors, strict=True):
+            e.line(f"{new} = bitcast {e.typed(factor)} to {narrow}")
+        e.intrinsics.setdefault(name, f"declare {ty} @{name}({ty}, {narrow}, {narrow})")
+        e.result(op, f"call {ty} @{name}({e.typed(sums)}, {', '.join(f'{narrow} {new}' for new in named)})")
+
+    return emit
+
+
 for _name in _BY_FLOAT:
     EMITTERS[f"llvm.{_name}"] = _by_float(EMITTERS[f"llvm.{_name}"])
 for _name in _REFUSED:
     EMITTERS[f"llvm.{_name}"] = _refused(EMITTERS[f"llvm.{_name}"])
-EMITTERS["llvm.call_intrinsic"] = _called(EMITTERS["llvm.call_intrinsic"])
+EMITTERS["llvm.call_intrinsic"] = _dot_product(EMITTERS["llvm.call_intrinsic"])

@@ -73,14 +73,14 @@ class Emitter:
         text = self.names[v] = self.fresh()
         return text
 
+    def has_feature(self, name: str | None) -> bool:
+        """Whether the machine is known to have a feature."""
+        return self.machine is not None and name in self.machine.features
+
     def fresh(self) -> str:
         """A name that no value has yet."""
         self._count += 1
         return f"%{self._count - 1}"
-
-    def has_feature(self, name: str | None) -> bool:
-        """Whether the machine is known to have a feature."""
-        return self.machine is not None and name in self.machine.features
 
     def line(self, text: str) -> None:
         """An instruction without result."""

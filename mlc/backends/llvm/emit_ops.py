@@ -13,7 +13,6 @@ from mlc.backends.llvm.llvm_types import constant_text, quote
 from mlc.dialects.llvm.intrinsics import (
     BINARY_FLOAT,
     BINARY_INT,
-    DOT_BF16,
     DOT_UI8,
     REDUCE_FLOAT,
     REDUCE_INT,
@@ -284,27 +283,18 @@ _GENERIC_INTRINSIC = re.compile(
 )
 
 
-DOT_PRODUCTS = {
-    name.format(bits=bits): feature
-    for name, feature in ((DOT_BF16, "avx512bf16"), (DOT_UI8, "avx512vnni"))
-    for bits in (128, 256, 512)
-}
+_OF_TARGET = {DOT_UI8.format(bits=bits): "avx512vnni" for bits in (128, 256, 512)}
 """Intrinsics of one target, with the feature that a machine must have."""
-
-
-def check_intrinsic(e: Emitter, op: llvm.CallIntrinsicOp) -> None:
-    """Refuse an intrinsic that the target does not have."""
-    if not _GENERIC_INTRINSIC.match(op.intrin.data) and not e.has_feature(DOT_PRODUCTS.get(op.intrin.data)):
-        raise UnsupportedError(
-            f"intrinsic '{op.intrin.data}'",
-            hint="intrinsics of one target are refused on others, where LLVM ends the process",
-        )
 
 
 @emits("llvm.call_intrinsic")
 def _call_intrinsic(e: Emitter, op: Operation) -> None:
     assert isinstance(op, llvm.CallIntrinsicOp)
-    check_intrinsic(e, op)
+    if not _GENERIC_INTRINSIC.match(op.intrin.data) and not e.has_feature(_OF_TARGET.get(op.intrin.data)):
+        raise UnsupportedError(
+            f"intrinsic '{op.intrin.data}'",
+            hint="intrinsics of one target are refused on others, where LLVM ends the process",
+        )
     ty = e.types(op.results[0].type) if op.results else "void"
     text = e.intrinsic(op.intrin.data, ty, op.args, fast=fast_flags(op) if op.results else "")
     if op.results:

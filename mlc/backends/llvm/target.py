@@ -14,7 +14,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from mlc.backends.machine import PRESETS, MachineModel, from_features
+from mlc.backends.machine import MachineModel, from_features
 from mlc.errors import UnsupportedError
 
 _GENERIC_CPU = {"x86_64": "x86-64", "aarch64": "generic"}
@@ -34,8 +34,8 @@ def generic_cpu(machine: MachineModel) -> str:
 
 
 def tune_cpu(machine: MachineModel) -> str:
-    """The CPU to tune for: the model's name, unless it is a preset of ours."""
-    return generic_cpu(machine) if machine.name in PRESETS else machine.name
+    """The CPU to tune for."""
+    return machine.tune or generic_cpu(machine)
 
 
 def feature_string(machine: MachineModel) -> str:

@@ -24,9 +24,10 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute
 
 from mlc.backends.llvm.compile import compile_llvm_module
-from mlc.backends.llvm.jit import NativeLibrary, load_objects
+from mlc.backends.llvm.jit import load_objects
 from mlc.backends.llvm.thread_pool import thread_pool
 from mlc.backends.machine import MachineModel
+from mlc.backends.registry import Library
 from mlc.errors import ExecutionError, UsageError
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.pipeline import make_pass
@@ -42,7 +43,7 @@ class NativeKernel:
 
     def __init__(
         self,
-        library: NativeLibrary,
+        library: Library,
         name: str,
         types: Sequence[Attribute],
         messages: Sequence[str],

@@ -129,7 +129,7 @@ _IN_RESULT: dict[str, Callable[[Any, Any], Any]] = {
     "__rshift__.Scalar": _shift_right,
     "__rshift__.Tensor": _shift_right,
     "gcd": np.gcd,
-    "lcm": np.lcm,
+    "lcm": lambda a, b: np.lcm(*(v.astype(np.int32) if v.dtype.itemsize < 4 else v for v in (a, b))),
     "xlogy.Tensor": lambda a, b: np.where(np.isnan(b), b, np.where(a == 0, 0, wide(a) * np.log(wide(b)))),
     "ldexp.Tensor": lambda a, b: wide(a) * np.exp2(wide(b)),
 }

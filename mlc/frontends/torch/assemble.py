@@ -30,6 +30,7 @@ from mlc.frontends.torch.captured import (
     Mutation,
     Output,
     Symbol,
+    layouts,
 )
 from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.emit import tensor_type
@@ -56,6 +57,7 @@ class Recording:
     out_spec: pytree.TreeSpec
     symbols: tuple[Symbol, ...] = ()
     steady: Steady | None = None
+    gradients: bool | None = None
     results: list[SSAValue] = field(default_factory=list)
     # what holds an entry's value after a call, by id(entry)
     holders: dict[int, int | torch.Tensor | FromResult] = field(default_factory=dict)
@@ -92,8 +94,10 @@ def assemble(rec: Recording) -> Captured:
         mutations=tuple(mutations),
         state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state], rec.steady),
         symbols=rec.symbols,
-        context=None if rec.model is None else Context.now(),
+        context=None if rec.model is None else Context.now(gradients=rec.gradients),
         keywords_in_order=callable(rec.model) and takes_any_keyword(rec.model),
+        layouts=layouts(rec.leaves) if recorder.reads_layout else None,
+        asks_gradients=recorder.asks_gradients,
     )
 
 

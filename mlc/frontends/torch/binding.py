@@ -27,9 +27,9 @@ from mlc.frontends.torch.captured import (
     Place,
     TensorGuard,
     ValueGuard,
+    layouts,
 )
 from mlc.frontends.torch.captured_values import same_value
-from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.functional import is_wrapped
 from mlc.frontends.torch.quick_call import MISS, Call, Native, quick_call
 
@@ -62,7 +62,7 @@ class Binding:
         """Run on these arguments, or MISS."""
         context = self.captured.context
         leaves = self._leaves(args, kwargs)
-        if leaves is None or not self._fits(leaves) or (context is not None and context != Context.now()):
+        if leaves is None or not self._fits(leaves) or (context is not None and not context.holds()):
             return MISS
         if not self._state.holds():
             return MISS
@@ -86,6 +86,8 @@ class Binding:
                     return False
             elif not same_value(guard.value, leaf):
                 return False
+        if self.captured.layouts is not None and self.captured.layouts != layouts(leaves):
+            return False
         return not self.captured.symbols or not isinstance(symbol_values(self.captured, leaves), str)
 
     def _call(self, leaves: Sequence[Any]) -> Any:
@@ -98,7 +100,8 @@ class Binding:
                 name = self._guards[source].name if type(source) is int else "a buffer"
                 if (wrong := refusal(name, leaf)) is not None:
                     raise wrong
-                if leaf.requires_grad and torch.is_grad_enabled() and type(source) is int:
+                asks = torch.is_grad_enabled() or captured.asks_gradients
+                if leaf.requires_grad and asks and type(source) is int:
                     raise _needs_grad(name)
                 arrays.append(to_numpy(leaf))
             else:
@@ -148,9 +151,15 @@ class Binding:
 
     def _refuse_overlap(self, leaves: Sequence[Any]) -> None:
         seen: dict[int, str] = {}
-        for guard, leaf in zip(self._guards, leaves, strict=True):
+        written = {m.target for m in self.captured.mutations if isinstance(m.target, int)}
+        for i, (guard, leaf) in enumerate(zip(self._guards, leaves, strict=True)):
             if not isinstance(leaf, torch.Tensor) or not leaf.numel():
                 continue
+            if i in written and 0 in [s for s, n in zip(leaf.stride(), leaf.shape, strict=True) if n > 1]:
+                raise UnsupportedError(
+                    f"the model changes input '{guard.name}' in place, whose elements share memory (it was expanded)",
+                    hint=f"pass a copy: {guard.name}.clone()",
+                )
             storage = leaf.untyped_storage().data_ptr()
             if storage in seen:
                 raise UnsupportedError(

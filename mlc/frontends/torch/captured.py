@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 from xdsl.dialects.builtin import ModuleOp
@@ -109,6 +111,17 @@ class Mutation:
     index: int
 
 
+def layouts(leaves: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
+    """Strides of the tensors and arrays among the leaves of the inputs."""
+    found: list[tuple[int, ...]] = []
+    for leaf in leaves:
+        if isinstance(leaf, torch.Tensor):
+            found.append(tuple(leaf.stride()))
+        elif isinstance(leaf, np.ndarray):
+            found.append(tuple(s // leaf.itemsize for s in leaf.strides))
+    return tuple(found)
+
+
 @dataclass
 class Captured:
     """A captured model.
@@ -116,7 +129,8 @@ class Captured:
     `guards`: one a leaf of the inputs, in order. `inputs`: what feeds each argument of @forward, a leaf's number or a
     buffer. `outputs`: one a leaf of the outputs. `state`: what must not have changed for the weights to be right.
     `keywords_in_order`: whether the order of keyword arguments can make a difference (`**kwargs`).
-    `context`: settings of PyTorch at the capture; None for a program that was exported elsewhere.
+    `layouts`: strides of the input tensors, where the program asked for strides. `asks_gradients`: whether it asked if
+    a tensor requires a gradient. `context`: settings of PyTorch; None for a program that was exported elsewhere.
     """
 
     module: ModuleOp
@@ -130,6 +144,8 @@ class Captured:
     symbols: tuple[Symbol, ...] = ()
     context: Context | None = None
     keywords_in_order: bool = False
+    layouts: tuple[tuple[int, ...], ...] | None = None
+    asks_gradients: bool = False
 
     @property
     def is_dynamic(self) -> bool:

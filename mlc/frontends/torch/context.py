@@ -12,13 +12,19 @@ import torch
 
 @dataclass(frozen=True)
 class Context:
-    """`autocast`: the dtype autocast casts to on the CPU, None where it is off."""
+    """`autocast`: the dtype autocast casts to on the CPU, None where it is off. `gradients`: whether autograd was on;
+    None for a program that does the same either way."""
 
     default_dtype: torch.dtype
     autocast: torch.dtype | None
+    gradients: bool | None = None
 
     @classmethod
-    def now(cls) -> Context:
+    def now(cls, *, gradients: bool | None = None) -> Context:
         """The settings of the calling thread."""
         autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-        return cls(torch.get_default_dtype(), autocast)
+        return cls(torch.get_default_dtype(), autocast, gradients)
+
+    def holds(self) -> bool:
+        """Whether they are those of the calling thread."""
+        return self == Context.now(gradients=None if self.gradients is None else torch.is_grad_enabled())

@@ -40,6 +40,11 @@ class Checks:
         self._hard.append(f"{self._put('p', address)}() == {address()}")
         self._hard += [f"{self._put('s', sample)}.value == {sample.value}" for sample in samples]
 
+    def memory(self, owner: Any, samples: Sequence[Any]) -> None:
+        """Elements have the same bits; the space keeps their owner alive."""
+        self._name("a", owner)
+        self._hard += [f"{self._put('s', sample)}.value == {sample.value}" for sample in samples]
+
     def slot(self, container: Any, key: Any, *, soft: bool) -> str:
         """An item of a dict or list is this very object; the result says where in `space` that object is."""
         expected = self._put("h", container[key])

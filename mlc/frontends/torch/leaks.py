@@ -83,7 +83,7 @@ class Leaks:
 
     def _given(self, module: torch.nn.Module, kind: str, values: Any) -> None:
         path = self._paths.get(id(module), "")
-        for hook in vars(module)[kind].values():
+        for hook in getattr(module, kind).values():
             name = getattr(hook, "__qualname__", type(hook).__qualname__).rpartition("<locals>.")[2]
             code = getattr(hook, "__code__", None)
             place = self._places.at(code.co_filename, code.co_firstlineno, path) if code else self._places.here()

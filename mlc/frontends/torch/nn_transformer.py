@@ -38,6 +38,7 @@ def masks_unread(recorder: Recorder, *, gradients: bool) -> Iterator[None]:
         src_key_padding_mask: torch.Tensor | None = None,
         is_causal: bool | None = None,
     ) -> torch.Tensor:
+        recorder.gradients_matter |= src_key_padding_mask is not None
         packs = src_key_padding_mask is not None and mask is None and _packs(self, src, gradients)
         if not packs or src_key_padding_mask is None:
             return encoder(self, src, mask, src_key_padding_mask, is_causal)

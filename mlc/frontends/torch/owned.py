@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from mlc.frontends.torch.captured_values import PLAIN
@@ -38,7 +39,8 @@ class Owned:
     """`modules` with their qualified names, `tensors` by name, and the places that lead to them and to other values.
 
     `slots`: attributes and globals; `containers`: lists, dicts and sets by name; `caches`: `lru_cache`s; `objects`:
-    what has attributes of its own; `classes`, `functions`: the user's code; `names`: what the code of functions names.
+    what has attributes of its own; `slotted`: attributes of objects with `__slots__`; `arrays`: of numpy; `classes`,
+    `functions`: the user's code; `names`: what the code of functions names.
     """
 
     modules: list[tuple[str, torch.nn.Module]] = field(default_factory=list)
@@ -48,6 +50,8 @@ class Owned:
     containers: list[tuple[str, Any]] = field(default_factory=list)
     caches: list[Any] = field(default_factory=list)
     objects: list[Any] = field(default_factory=list)
+    slotted: list[tuple[Any, str]] = field(default_factory=list)
+    arrays: list[np.ndarray] = field(default_factory=list)
     classes: list[type] = field(default_factory=list)
     functions: list[FunctionType] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
@@ -146,6 +150,8 @@ class _Walk:
             case ModuleType():
                 if not is_library(value.__name__):
                     self._visit_attributes(vars(value), self.found.names, name, depth)
+            case np.ndarray():
+                self.found.arrays.append(value)
             case _ if _is_users_object(value):
                 self._visit_object(value, name, depth)
             case _:
@@ -158,13 +164,17 @@ class _Walk:
         torchs = type(module).__module__.partition(".")[0] == "torch"
         kinds = (*PLAIN, FunctionType, BuiltinFunctionType, MethodType) if torchs else object
         self._visit_attributes(table, names, path, depth, kinds)
-        for hook in [h for kind in HOOKS for h in table[kind].values()]:
+        for hook in [h for kind in HOOKS for h in getattr(module, kind).values()]:
             self.visit(hook, path, depth - 1)
 
     def _visit_object(self, value: object, name: str, depth: int) -> None:
-        self.found.objects.append(value)
         self._visit_class(type(value), depth)
-        self._visit_attributes(vars(value), {*class_names(type(value)), *self.found.names}, name, depth)
+        if hasattr(value, "__dict__"):
+            self.found.objects.append(value)
+            self._visit_attributes(vars(value), {*class_names(type(value)), *self.found.names}, name, depth)
+        for key in [k for cls in type(value).__mro__ for k in _slots_of(cls) if hasattr(value, k)]:
+            self.found.slotted.append((value, key))
+            self.visit(getattr(value, key), f"{name}.{key}" if name else key, depth - 1)
         if depth == _DEPTH:
             self.visit(inspect.getattr_static(type(value), "__call__", None), name, depth)
 
@@ -193,6 +203,8 @@ class _Walk:
         found.functions.append(function)
         names = code_names([function])
         found.names |= names
+        if function.__kwdefaults__:
+            found.containers.append((function.__name__, function.__kwdefaults__))
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             found.cells.append(cell)
             self.visit(contents(cell), name, depth)
@@ -224,5 +236,10 @@ def _is_users_object(value: object) -> bool:
     if isinstance(value, _NAMESPACES):
         return True
     top = type(value).__module__.partition(".")[0]
-    own = top not in _LIBRARIES and (top not in sys.stdlib_module_names or top == "__main__")
-    return own and hasattr(value, "__dict__")
+    return top not in _LIBRARIES and (top not in sys.stdlib_module_names or top == "__main__")
+
+
+def _slots_of(cls: type) -> list[str]:
+    """Names that a class of the user's keeps in slots."""
+    slots = () if is_library(cls.__module__) else vars(cls).get("__slots__", ())
+    return [s for s in ((slots,) if isinstance(slots, str) else tuple(slots)) if s.isidentifier() and s[:2] != "__"]

@@ -39,6 +39,10 @@ _AS_MEMORY = {
 }
 
 
+_LAYOUT = {"stride", "is_contiguous", "storage_offset", "dim_order"}
+_GRADIENTS = {"requires_grad", "is_leaf", "grad_fn"}
+
+
 class PythonReads(TorchFunctionMode):
     """See the module."""
 
@@ -52,6 +56,10 @@ class PythonReads(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name in _LAYOUT:
+            self.recorder.reads_layout = True
+        elif name == "__get__" and getattr(func.__self__, "__name__", "") in _GRADIENTS:
+            self.recorder.asks_gradients = True
         handler = _HANDLERS.get(name)
         if handler is not None:
             result = handler(self, func, args, kwargs)

@@ -80,6 +80,7 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
         or captured.symbols
         or captured.mutations
         or (captured.context is not None and captured.context.autocast)
+        or captured.layouts not in (None, contiguous_layouts(captured))
         or not native.is_static
         or not all(isinstance(r, FromResult) for r in results)
         or len(results) != len(native.outputs)
@@ -94,6 +95,7 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
         "autocast": torch._C._is_any_autocast_enabled,
         "default_dtype": torch.get_default_dtype,
         "wanted_default": captured.context and captured.context.default_dtype,
+        "grad_enabled": torch.is_grad_enabled,
         "forward_ad": forward_ad,
         "empty_like": torch.empty_like,
         "same_value": same_value,
@@ -112,6 +114,12 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
     source = "def call(args, kwargs):\n" + "\n".join(f"    {line}" for line in lines)
     exec(compile(source, "<mlc call>", "exec"), space)
     return space.pop("call")
+
+
+def contiguous_layouts(captured: Captured) -> tuple[tuple[int, ...], ...]:
+    """Strides of inputs without gaps, in the order of their elements."""
+    shapes = [g.shape for g in captured.guards if isinstance(g, TensorGuard)]
+    return tuple(tuple(math.prod(max(n or 0, 1) for n in s[d + 1 :]) for d in range(len(s))) for s in shapes)
 
 
 def _argument_names(captured: Captured) -> tuple[int, list[str]] | None:
@@ -155,6 +163,8 @@ def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
     odd += [f"{a}.requires_grad" for a in tensors] + ["forward_ad._current_level >= 0"]
     if captured.context is not None:
         odd += ["autocast()", "default_dtype() is not wanted_default"]
+        if captured.context.gradients is not None:
+            odd.append(f"grad_enabled() is not {captured.context.gradients}")
     lines += ["try:", *checks, f"    if {' or '.join(odd)}:", "        return long()(args, kwargs)"]
     lines += ["except (RuntimeError, TypeError):", "    return long()(args, kwargs)"]  # nested, sparse, functorch, …
     return [*lines, "if not holds():", "    return MISS"]

@@ -41,6 +41,7 @@ from mlc.frontends.torch.failures import failure, limit_of
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.nn_transformer import masks_unread
+from mlc.frontends.torch.owned import class_names, owned
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
@@ -101,6 +102,7 @@ class _Capture:
         check_call(self.model, args, kwargs)
         check_initialised(self.model)
         leaves, in_spec = pytree.tree_flatten((args, kwargs))
+        self._ask_for_mode()
         names = leaf_names(self.model, args, kwargs)
         check_leaves(names, leaves)
         leaves = [from_numpy(np.array(v)) if isinstance(v, np.ndarray) else v for v in leaves]
@@ -132,8 +134,18 @@ class _Capture:
             out_leaves,
             out_spec,
             steady=self.steady,
+            gradients=self.gradients if self.recorder.gradients_matter else None,
         )
         return assemble(recording)
+
+    def _ask_for_mode(self) -> None:
+        """Code that asks whether autograd is on gets the answer of a run without it."""
+        mine = owned(self.model)
+        self.recorder.gradients_matter = any(
+            "is_grad_enabled" in names for names in (mine.names, *map(class_names, mine.classes))
+        )
+        if self.recorder.gradients_matter and self.gradients:
+            self.problems.fail("asks torch.is_grad_enabled()", UNKNOWN_LOC, "call it under torch.no_grad()")
 
     # running
 

@@ -99,6 +99,9 @@ class Recorder(TorchDispatchMode):
         self.externals: list[Entry] = []
         self._literals: dict[tuple[Any, ...], SSAValue] = {}
         self.values_read: set[int] = set()
+        self.reads_layout = False
+        self.asks_gradients = False
+        self.gradients_matter = False
         self._names = state_names
         self._entries: dict[int, Entry] = {}
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+import numpy as np
 import torch
 
 _WIDTH = 1 << 12
+_SMALL = 16
 _INTEGERS: dict[int, Any] = {1: ctypes.c_int8, 2: ctypes.c_int16, 4: ctypes.c_int32, 8: ctypes.c_int64}
 
 
@@ -26,6 +28,18 @@ def samples(tensor: torch.Tensor) -> list[Any]:
         _INTEGERS[size].from_address(tensor.data_ptr() + at * tensor.element_size())
         for at in dict.fromkeys(_telling(tensor))
     ]
+
+
+def array_samples(array: np.ndarray) -> list[Any]:
+    """The same of a numpy array; all elements of a small one."""
+    if not array.size or not array.flags.c_contiguous or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        return []
+    flat = np.abs(array.reshape(-1)[:_WIDTH].astype(np.float64))
+    places = range(array.size)
+    if array.size > _SMALL:
+        places = dict.fromkeys((int(flat.argmax()), int(np.where(flat == 0, np.inf, flat).argmin()), array.size - 1))
+    cell = _INTEGERS[array.dtype.itemsize]
+    return [cell.from_address(array.ctypes.data + at * array.dtype.itemsize) for at in places]
 
 
 @torch.no_grad()

@@ -4,10 +4,10 @@ Weights are constants of the compiled code and Python values are folded into it.
 (its version, two samples of it), given other memory (`weight.data = t`: its address) or replaced; submodules,
 parameters and buffers that are added, removed or put where None was; train() and eval(); another class of a module,
 other methods; attributes that the code of the model's classes names, and what lists, dicts and objects in them hold;
-forward hooks; and, of functions (hooks and methods are some), their code, what their closures and the globals they name
-hold.
-Not noticed: writes to a part of a weight that bypass the version counter (`weight.data[0] = 0`, a numpy view), what an
-array in an attribute holds, containers of more than `_WIDTH` items, and what belongs to installed packages.
+forward hooks; and, of functions (hooks and methods are some), their code, their default values, what their closures and
+the globals they name hold.
+Not noticed: writes to a part of a weight that bypass the version counter (`weight.data[0] = 0`, a numpy view), or of a
+large array; containers of more than `_WIDTH` items; and what belongs to installed packages.
 
 A call compares identities (`guard_code.py`). Where that of a plain value differs, its value is compared.
 """
@@ -27,7 +27,7 @@ from torch.nn.modules import module as nn_module
 from mlc.frontends.torch.captured_values import PLAIN, same_value
 from mlc.frontends.torch.guard_code import Checks
 from mlc.frontends.torch.owned import HOOKS, TABLES, Owned, class_names, contents, owned
-from mlc.frontends.torch.samples import samples
+from mlc.frontends.torch.samples import array_samples, samples
 
 _WIDTH = 1000
 _MISSING: Any = object()
@@ -186,6 +186,11 @@ def _checks(mine: Owned, weights: Sequence[_Weight], steady: Steady | None) -> C
             checks.attribute(cls, name, getattr(cls, name))
     for function in mine.functions:
         checks.attribute(function, "__code__", function.__code__)
+        checks.attribute(function, "__defaults__", function.__defaults__)
+    for owner, name in mine.slotted:
+        checks.attribute(owner, name, getattr(owner, name))
+    for array in mine.arrays:
+        checks.memory(array, array_samples(array))
     for cell in mine.cells:
         if cell != CellType() and _is_watched(contents(cell), wanted):
             soft.append(_Slot(cell, None, checks.cell(cell)))
@@ -206,9 +211,8 @@ def _slots(mine: Owned, wanted: set[int], steady: Steady | None) -> list[tuple[d
     found: dict[tuple[int, str], tuple[dict[str, Any], str]] = {}
     for _, module in mine.modules:
         table = vars(module)
-        found[id(table), "training"] = table, "training"
-        for key in ("_modules", *HOOKS):
-            if table[key]:
+        for key in ("training", "_modules", *HOOKS):
+            if table.get(key) or (key == "training" and key in table):
                 found[id(table), key] = table, key
         for key, value in table.items():
             if id(value) in wanted:

@@ -102,6 +102,7 @@ LOOPS: list[tuple[str, tuple[Any, ...]]] = [
     ("gcd", (torch.tensor([[12], [200]], dtype=torch.uint8), torch.tensor([18, 45], dtype=torch.uint8))),
     ("gcd", (torch.tensor(7540113804746346429), torch.tensor(4660046610375530309))),
     ("lcm", (torch.tensor([4, -6, 0, 5]), torch.tensor([6, 4, 3, 0]))),
+    ("lcm", (torch.tensor([16, -13], dtype=torch.int8), torch.tensor([13, 16], dtype=torch.int8))),
     ("nanmedian", (ROWS,)),
     ("nanmedian.dim", (ROWS, 1)),
     ("nanmedian.dim", (torch.full((2, 3), NAN), 1, True)),

@@ -11,7 +11,7 @@ from xdsl.ir import Block, SSAValue
 from mlc.lowering.torch.to_linalg.binary import binary, scalar_binary
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dims import mlir_shape
-from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I64, DType
+from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I32, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.loop_nest import Values, counted, looped_all
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
@@ -172,11 +172,13 @@ def gcd(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
 
 @lowers("aten.lcm")
 def lcm(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
+    """The size of the product is taken in C's int, and loses its upper bits afterwards."""
     t = c.out
+    wide = I32 if t.bits < 32 else t
 
     def fn(k: Body, x: SSAValue, y: SSAValue, g: SSAValue) -> SSAValue:
-        zero = k.const(0, t)
-        divisor = k.select(k.compare("eq", g, zero, t), k.const(1, t), g)
-        return k.abs(k.mul(k.truncated_div(x, divisor, t), y, t), t)
+        x, y, g = (k.cast(v, t, wide) for v in (x, y, g))
+        divisor = k.select(k.compare("eq", g, k.const(0, wide), wide), k.const(1, wide), g)
+        return k.cast(k.abs(k.mul(k.truncated_div(x, divisor, wide), y, wide), wide), wide, t)
 
     return elementwise(c, [a, b, gcd(c, a, b)], t, fn, compute=t)

@@ -1,0 +1,142 @@
+"""`mlc-opt --run --native` prints what the interpreter prints, for entry points of every kind and level."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlc.tools.mlc_opt import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SCALARS = """func.func @forward(%a: f32, %k: i8, %n: index, %b: i1, %h: bf16) -> (f32, i8, index, i1, bf16) {
+  %0 = arith.mulf %a, %a : f32
+  %1 = arith.addi %k, %k : i8
+  %c = arith.constant 3 : index
+  %2 = arith.addi %n, %c : index
+  func.return %0, %1, %2, %b, %h : f32, i8, index, i1, bf16
+}
+"""
+MIXED = """func.func @forward(%t: tensor<?xf32>, %s: f32) -> (f32, tensor<?xf32>) {
+  %0 = linalg.generic {indexing_maps = [affine_map<(i)->(i)>], iterator_types = ["parallel"]}
+      outs(%t : tensor<?xf32>) {
+  ^bb0(%y: f32):
+    %1 = arith.mulf %y, %s : f32
+    linalg.yield %1 : f32
+  } -> tensor<?xf32>
+  func.return %s, %0 : f32, tensor<?xf32>
+}
+"""
+BUFFERS = """memref.global "private" constant @w : memref<4xf32> = dense<[1.0, 2.0, 3.0, 4.0]>
+func.func @forward(%a: memref<?x4xf32>, %s: f32, %b: memref<?x4xf32>, %u: memref<3xbf16>) -> (f32, f32) {
+  %w = memref.get_global @w : memref<4xf32>
+  linalg.generic {
+      indexing_maps = [affine_map<(i,j)->(i,j)>, affine_map<(i,j)->(j)>, affine_map<(i,j)->(i,j)>],
+      iterator_types = ["parallel", "parallel"]}
+      ins(%a, %w : memref<?x4xf32>, memref<4xf32>) outs(%b : memref<?x4xf32>) {
+  ^bb0(%x: f32, %v: f32, %y: f32):
+    %1 = arith.mulf %x, %v : f32
+    linalg.yield %1 : f32
+  }
+  func.call @first(%b, %u) : (memref<?x4xf32>, memref<3xbf16>) -> ()
+  func.return %s, %s : f32, f32
+}
+func.func private @first(%a: memref<?x4xf32>, %u: memref<3xbf16>) {
+  %c0 = arith.constant 0 : index
+  %seven = arith.constant 7.0 : f32
+  %half = arith.constant 0.5 : bf16
+  memref.store %seven, %a[%c0, %c0] : memref<?x4xf32>
+  memref.store %half, %u[%c0] : memref<3xbf16>
+  func.return
+}
+"""
+EXP = """func.func @forward(%t: tensor<64xf32>) -> tensor<64xf32> {
+  %0 = linalg.exp ins(%t : tensor<64xf32>) outs(%t : tensor<64xf32>) -> tensor<64xf32>
+  func.return %0 : tensor<64xf32>
+}
+"""
+LOAD = """func.func @forward(%a: memref<4xi32>, %i: index) -> i32 {
+  %0 = memref.load %a[%i] : memref<4xi32>
+  func.return %0 : i32
+}
+"""
+
+
+def opt(tmp_path: Path, text: str, *flags: str, **inputs: Any) -> tuple[int, str, str]:
+    file, arrays = tmp_path / "in.mlir", tmp_path / "in.npz"
+    file.write_text(text)
+    np.savez(arrays, **inputs)
+    given = [f"--inputs={arrays}"] if inputs else []
+    out, err = io.StringIO(), io.StringIO()
+    return main([str(file), *given, *flags], stdout=out, stderr=err), out.getvalue(), err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "values"), [(SCALARS, 5), (MIXED, 2), (BUFFERS, 5)], ids=["scalars", "mixed", "buffers"]
+)
+def test_native_and_interpreted_print_the_same(text: str, values: int, tmp_path: Path):
+    native = opt(tmp_path, text, "--run", "--native")
+    assert native == opt(tmp_path, text, "--run")
+    assert native[0] == 0 and native[1].count("%") == values
+
+
+def test_buffers_are_shown_as_they_are_after_the_call(tmp_path: Path):
+    a = np.array([[1, 2, 3, 4]], np.float32)
+    out = opt(tmp_path, BUFFERS, "--run", "--native", arg0=a, arg1=np.float32(9), arg2=a)[1]
+    assert out.startswith("%0 = float32[]\n9.\n%1 = float32[]\n9.\n%2 = float32[1, 4]\n[[1. 2. 3. 4.]]\n")
+    assert "%3 = float32[1, 4]\n[[ 7.  4.  9. 16.]]\n" in out
+
+
+@pytest.mark.parametrize("level", ["linalg", "kernels", "buffers", "loops"])
+def test_every_level_of_the_staircase_runs(level: str, tmp_path: Path):
+    text = (ROOT / "examples/mlp.mlir").read_text()
+    x = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    want = opt(tmp_path, text, "--run", arg0=x)[1]
+    _, lowered, _ = opt(tmp_path, text, "--mlc-pipeline=cpu", f"--mlc-to={level}")
+    code, out, err = opt(tmp_path, lowered, "--run", "--native", arg0=x)
+    assert code == 0, err
+    got, expected = (
+        np.fromstring(o.partition("\n")[2].translate(str.maketrans("[]", "  ")), sep=" ") for o in (out, want)
+    )
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_what_cannot_run_says_why(tmp_path: Path):
+    a = np.arange(4, dtype=np.int32)
+    code, _, err = opt(tmp_path, LOAD, "--run", "--native", arg0=a, arg1=np.int64(7))
+    assert code == 1 and "@forward failed: memref.load outside of its memory" in err
+    lowered = opt(tmp_path, (ROOT / "examples/mlp.mlir").read_text(), "--mlc-pipeline=cpu")[1]
+    code, _, err = opt(tmp_path, lowered, "--run", "--native")
+    assert code == 1 and "at the llvm level" in err
+    text = "func.func @forward(%a: memref<4xf32>) -> memref<4xf32> {\n  func.return %a : memref<4xf32>\n}\n"
+    code, _, err = opt(tmp_path, text, "--run", "--native")
+    assert code == 1 and "takes buffers and gives memref<4xf32>" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--native"], "--native without --run"),
+        (["--inputs=x.npz"], "--inputs without --run"),
+        (["--run", "--emit=llvm"], "--run and --emit together"),
+        (["--bisect", "--run", "--cse"], "--run and --bisect together"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(flags: list[str], message: str, tmp_path: Path):
+    code, out, err = opt(tmp_path, SCALARS, *flags)
+    assert (code, out) == (2, "") and message in err
+
+
+def test_a_target_by_name(tmp_path: Path):
+    text = EXP
+    out = opt(tmp_path, text, "--mlc-pipeline=cpu", "--target=x86-64-sse2", "--mlc-to=loops")[1]
+    assert "vector<4xf32>" in out and "vector<16xf32>" not in out
+    assert opt(tmp_path, text, "--mlc-pipeline=x86-64-sse2", "--mlc-to=loops")[1] == out
+    code, _, err = opt(tmp_path, text, "--target=x86-64-sse")
+    assert code == 2 and "expected: one of: native, x86-64-sse2" in err and "did you mean 'x86-64-sse2'" in err
+    code, _, err = opt(tmp_path, text, "--mlc-pipeline=native", "--target=x86-64-sse2")
+    assert code == 2 and "expected: one target" in err
