@@ -138,7 +138,7 @@ def test_information(tmp_path: Path):
     out, _ = good(tmp_path, "", "--help")
     assert "looking into a pipeline:" in out and "--linalg-pack-matmul (block=0" in out
     assert good(tmp_path, "", "--version")[0].startswith("mlc-opt ")
-    assert "linalg-pack-matmul{block=0}\n    Pack constant" in good(tmp_path, "", "--list-passes")[0]
+    assert "linalg-pack-matmul{block=0 interleave=None}\n    Pack constant" in good(tmp_path, "", "--list-passes")[0]
 
 
 def test_printing(tmp_path: Path):
