@@ -15,7 +15,7 @@ import mlc
 from mlc.backends.machine import MachineModel
 from mlc.backends.registry import Backend
 from mlc.ir.pipeline import load_pass
-from mlc.ir.pipeline_table import Pipeline
+from mlc.ir.pipeline_table import CPU_PIPELINE, PRECISION_ROWS, Pipeline
 
 
 def fingerprint_of(backend: Backend, machine: MachineModel, pipeline: Pipeline) -> str:
@@ -26,11 +26,12 @@ def fingerprint_of(backend: Backend, machine: MachineModel, pipeline: Pipeline) 
 
 
 def _additions(pipeline: Pipeline) -> str:
-    """The rows in order and the sources of the passes that are not mlc's; nothing where there are none."""
+    """The rows in order and the sources of the passes that are not mlc's; nothing for the CPU's own pipeline, whose
+    passes a start from the cache never imports."""
+    if any(pipeline == CPU_PIPELINE.at_precision(precision) for precision in PRECISION_ROWS):
+        return ""
     rows = (*pipeline.module, *pipeline.kernels)
     packages = {load_pass(row.pass_name).__module__.partition(".")[0] for row in rows} - {"mlc", "xdsl"}
-    if not packages:
-        return ""
     text = [f"{row.pass_name} {sorted(row.options.items())}" for row in rows]
     for name in sorted(packages):
         file = getattr(sys.modules[name], "__file__", None)
