@@ -119,15 +119,21 @@ class Builder:
                 objects[kernel.key] = found
         missing = [k for k in parts.kernels if k.key not in objects]
         to_lower = [("", parts.main), *((k.key, k.module) for k in missing)]
-        with phases.phase(f"lower {len(missing)} of {len(parts.kernels)} kernels"):
+
+        def lowered() -> Iterator[ModuleOp]:
+            """Each part, lowered when the backend asks for it: it compiles those before meanwhile."""
             for key, part in to_lower:
-                run_rows(choices.kernel_rows(to_loops, key), ctx, part, options)
-            if bounds:
-                messages = assertion_messages(parts)
-            for key, part in to_lower:
+                if not bounds:
+                    run_rows(choices.kernel_rows(to_loops, key), ctx, part, options)
                 run_rows(choices.kernel_rows(to_llvm, key), ctx, part, options)
-        with phases.phase("native code"):
-            compiled = self.backend.compile_many([part for _, part in to_lower], ctx.machine)
+                yield part
+
+        with phases.phase(f"lower and compile {len(missing)} of {len(parts.kernels)} kernels"):
+            if bounds:  # their messages are numbered over all parts
+                for key, part in to_lower:
+                    run_rows(choices.kernel_rows(to_loops, key), ctx, part, options)
+                messages = assertion_messages(parts)
+            compiled = self.backend.compile_many(lowered(), ctx.machine)
         for kernel, code in zip(missing, compiled[1:], strict=True):
             objects[kernel.key] = code
             if cache:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import Protocol
@@ -58,8 +58,8 @@ class Backend(Protocol):
         """What object code depends on besides the IR: code generator version, cpu, features."""
         ...
 
-    def compile_many(self, modules: Sequence[ModuleOp], machine: MachineModel) -> list[bytes]:
-        """Object code of each module."""
+    def compile_many(self, modules: Iterable[ModuleOp], machine: MachineModel) -> list[bytes]:
+        """Object code of each module; they are made one by one as they are asked for."""
         ...
 
     def assembly(self, module: ModuleOp, machine: MachineModel) -> str:

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 import torch
 
+from mlc.backends.registry import load_backend
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
 from mlc.ir.verifier import verify_module
 from mlc.tools.mlc_opt import main
 from mlc.tools.opt_run import claim_entry, run
+from mlc.tools.opt_target import NATIVE, Target
 
 pytestmark = [pytest.mark.torch, pytest.mark.upstream]
 NAMES = (
@@ -67,7 +69,8 @@ def check(text: str, calls: list[Any], *, native: bool) -> None:
         module = parse_text(text, ctx, name="<torch-mlir>")
         verify_module(module, ctx)
         entry = claim_entry(module, "main") if native else "main"
-        close(run(module, ctx, entry, [x.numpy() for x in inputs], native=native), want, exact)
+        target = Target(NATIVE, load_backend(NATIVE)) if native else None
+        close(run(module, ctx, entry, [x.numpy() for x in inputs], native=target), want, exact)
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["interpreter", "native"])

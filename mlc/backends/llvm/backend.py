@@ -6,7 +6,7 @@ mlc.compile(model, target="x86-64-avx2")      any CPU with these features (runs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import llvmlite
@@ -50,7 +50,7 @@ class CPUBackend:
         target = f"{triple(machine)} {tune_cpu(machine)} {feature_string(machine)}"
         return f"llvm {version} llvmlite {llvmlite.__version__} {target} O{self.opt_level} debug={self.debug} {machine}"
 
-    def compile_many(self, modules: Sequence[ModuleOp], machine: MachineModel) -> list[bytes]:
+    def compile_many(self, modules: Iterable[ModuleOp], machine: MachineModel) -> list[bytes]:
         """Object code of each module, in parallel."""
         return codegen.compile_many(modules, machine, opt_level=self.opt_level, debug=self.debug)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -59,17 +59,17 @@ def compile_llvm_module(
 
 
 def compile_many(
-    modules: Sequence[ModuleOp],
+    modules: Iterable[ModuleOp],
     machine: MachineModel | None = None,
     *,
     opt_level: int = 2,
     debug: bool = False,
     threads: int | None = None,
 ) -> list[bytes]:
-    """Object code of each module, compiled in parallel."""
+    """Object code of each module. LLVM works on those asked for so far, in threads, while the next one is made."""
     options = CodegenOptions(opt_level=opt_level, debug=debug)
     target = machine or host_machine()
-    workers = min(len(modules), threads or available_cores())
+    workers = threads or available_cores()
     at_exit = not threading.main_thread().is_alive()  # Python starts no threads then
     if workers <= 1 or at_exit:
         return [compile_ir(llvm_ir(m, target, debug=debug), target, options) for m in modules]
