@@ -259,12 +259,10 @@ class CompiledModel:
         if self._cannot_open:
             return None
         ctx = make_context()
-        captured = self._source.capture_open([v.captured for v in known], args, kwargs, ctx)
-        if captured is None:
-            return None
         try:
-            return self._build(captured, ctx)
-        except UnsupportedError:  # an op that is lowered for known sizes only
+            captured = self._source.capture_open([v.captured for v in known], args, kwargs, ctx)
+            return self._build(captured, ctx) if captured is not None else None
+        except UnsupportedError:  # torch.export refuses the model, or an op is lowered for known sizes only
             self._cannot_open = True
             return None
 

@@ -7,6 +7,7 @@ executable = link(built.bundle, built.functions, ctx, backend, phases)
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from mlc.backends.registry import Backend
 from mlc.interp import evaluate_constant
 from mlc.ir.compact import from_compact, to_compact
 from mlc.ir.context import MlcContext
+from mlc.ir.locations import format_location
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
 from mlc.ir.pipeline_table import Pipeline, Row
 from mlc.module_parts import KernelPart, split_module
@@ -148,6 +150,7 @@ class Builder:
             constant_functions=to_compact(parts.constant_functions),
             literals={n: ctx.resources.get(n) for n in parts.constants if n not in self.weights and n not in derived},
             assertions=messages,
+            places=places_of(self.source) if messages else "",
             choices=choices.to_json(),
         )
         return Built(bundle, parts.constant_functions, main, kernels)
@@ -171,6 +174,12 @@ class Builder:
         if self.options.verbose:
             print("\n".join(f"  tuned: {line}" for line in search.log), file=sys.stderr)
         return best.bundle, best.executable
+
+
+def places_of(module: ModuleOp) -> str:
+    """A hash of the source lines of a module's ops."""
+    lines = "\n".join(format_location(op.location) for op in module.walk())
+    return hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
 
 
 def link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: Backend, phases: Phases) -> Executable:

@@ -19,7 +19,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 
 from mlc.backends.registry import Backend, load_backend
-from mlc.build import Builder, InputsFor, Phases, link, run_rows
+from mlc.build import Builder, InputsFor, Phases, link, places_of, run_rows
 from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Level
@@ -156,8 +156,11 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
         text = f"{fingerprint}\n{options.precision} {options.debug} {tuned}\n{print_text(module)}"
         key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         stored = cache.get(key) if cache else None
-    if stored is not None:
-        bundle = Bundle.from_bytes(stored)
+        bundle = Bundle.from_bytes(stored) if stored is not None else None
+        if bundle is not None and bundle.assertions and bundle.places != places_of(module):
+            bundle = None  # the same program from other lines: its messages would name the first one's
+    from_cache = bundle is not None
+    if bundle is not None:
         executable = link(bundle, None, ctx, backend, phases)
     else:
         builder = Builder(module, ctx, options, backend, pipeline, fingerprint, cache)
@@ -170,8 +173,7 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
             cache.put(key, bundle.to_bytes())
     executable.num_threads = options.num_threads
     choices = Choices.from_json(bundle.choices)
-    found = stored is not None
-    return Compiled(executable, module, ctx, options, backend, pipeline, phases, found, fingerprint, choices)
+    return Compiled(executable, module, ctx, options, backend, pipeline, phases, from_cache, fingerprint, choices)
 
 
 def open_cache(options: Options) -> DiskCache | None:

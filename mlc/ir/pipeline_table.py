@@ -127,7 +127,6 @@ ORDER: tuple[Order, ...] = (
 LEVELS: tuple[Level, ...] = ("torch", "linalg", "kernels", "buffers", "loops", "llvm")
 
 
-
 @dataclass(frozen=True)
 class Pipeline:
     """The rows of a target: `module` on the whole module, `kernels` on each function on its own.

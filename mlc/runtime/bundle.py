@@ -16,15 +16,15 @@ import numpy as np
 from mlc.errors import ArtifactError
 from mlc.runtime.executable import TensorSpec
 
-_MAGIC = b"mlc-bundle-3\n"
+_MAGIC = b"mlc-bundle-4\n"
 
 
 @dataclass
 class Bundle:
     """`objects[0]` holds the entry points. `constants`: resource names in table order. Those in `derived` come from
     the function of the same name in `constant_functions` (IR in the form of `mlc/ir/compact.py`), those in `literals`
-    are small tables that passes made, the others are the model's weights. `assertions`: messages by status.
-    `choices`: what tuning settled, as `mlc/tuning/choices.py` writes it."""
+    are small tables that passes made, the others are the model's weights. `assertions`: messages by status; `places`: a
+    hash of the source lines they name. `choices`: what tuning settled, as `mlc/tuning/choices.py` writes it."""
 
     objects: list[bytes]
     inputs: tuple[TensorSpec, ...]
@@ -34,6 +34,7 @@ class Bundle:
     constant_functions: str
     literals: dict[str, np.ndarray]
     assertions: dict[int, str]
+    places: str
     choices: dict[str, Any]
 
     def to_bytes(self) -> bytes:
@@ -48,6 +49,7 @@ class Bundle:
                 "literals": [[n, a.dtype.str, list(a.shape), a.tobytes().hex()] for n, a in self.literals.items()],
                 "constant_functions": self.constant_functions,
                 "assertions": list(self.assertions.items()),
+                "places": self.places,
                 "choices": self.choices,
             },
             separators=(",", ":"),
@@ -79,6 +81,7 @@ class Bundle:
                 literals={n: _literal(dtype, shape, data) for n, dtype, shape, data in header["literals"]},
                 constant_functions=header["constant_functions"],
                 assertions={int(code): str(text) for code, text in header["assertions"]},
+                places=str(header["places"]),
                 choices=dict(header["choices"]),
             )
         except (ValueError, KeyError, TypeError, struct.error) as e:

@@ -188,6 +188,7 @@ def _run_lowered(
         constant_functions=to_compact(constants),
         literals={},
         assertions=messages,
+        places="",
         choices={},
     )
     return link(bundle, constants, ctx, target.backend, Phases()).run(list(inputs))

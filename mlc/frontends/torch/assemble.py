@@ -155,7 +155,9 @@ def _output(rec: Recording, leaf: Any) -> Output:
             raise UnsupportedError(
                 f"forward returns tensors inside of a {type(leaf).__name__}, which a compiled model cannot build again",
                 expected="tensors in tuples, lists, dicts and named tuples",
-                hint="return such a container, or register the class: torch.export.register_dataclass(Class)",
+                hint="call the model with use_cache=False"
+                if type(leaf).__name__.endswith("Cache")
+                else "return such a container, or register the class: torch.export.register_dataclass(Class)",
             )
         return Constant(leaf)
     recorder = rec.recorder

@@ -32,6 +32,8 @@ def decomposition(func: torch._ops.OpOverload) -> Callable[..., Any] | None:
     """PyTorch's definition of an op that is not recorded whole; None for the others."""
     if op_name(func) not in composite_ops():
         return None
+    if op_name(func) == "aten.one_hot":
+        return _one_hot
     if func._can_decompose():
         return func.decompose
     from torch._decomp import decomposition_table  # noqa: PLC0415 - half a second, and rarely needed
@@ -42,3 +44,8 @@ def decomposition(func: torch._ops.OpOverload) -> Callable[..., Any] | None:
 def may_differ(func: torch._ops.OpOverload) -> bool:
     """Whether the definition of an op accepts, or returns, other dtypes than the kernel that eager runs."""
     return not func._can_decompose() or op_name(func) == "aten.one_hot"
+
+
+def _one_hot(index: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """As eager has it, which checks the classes at every call; PyTorch's own definition for tracing does not."""
+    return index.new_zeros((*index.shape, num_classes)).scatter(-1, index.unsqueeze(-1), 1)

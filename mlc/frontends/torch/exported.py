@@ -9,6 +9,7 @@ recorder as a real run: one way into the torch dialect, no decompositions.
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,7 @@ from mlc.frontends.torch.captured import Alias, Captured, Guard, Place, Symbol, 
 from mlc.frontends.torch.control_flow import both_branches, choice
 from mlc.frontends.torch.emit import Emitter, static, tensor_type
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
+from mlc.frontends.torch.nn_transformer import padding_as_zeros
 from mlc.frontends.torch.places import Places, is_users_file
 from mlc.frontends.torch.problems import CONTROL_FLOW, Problems
 from mlc.frontends.torch.python_reads import SECOND_NAMES
@@ -45,7 +47,8 @@ def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_sh
     shapes = pytree.tree_map(_dim, dynamic_shapes)
     module = shadow(model) if isinstance(model, torch.nn.Module) else _Function(model)
     try:
-        with both_branches(_refuse):
+        gradients = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        with both_branches(_refuse), padding_as_zeros(lambda: None, gradients=gradients), _quiet():
             return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
     except MlcError:
         raise
@@ -56,6 +59,18 @@ def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_sh
             f"torch.export refuses this model with dynamic_shapes: {text}",
             hint="compile it without dynamic_shapes: it is then compiled again for each new shape",
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What PyTorch cannot do is said by the error; its log would print PyTorch's insides as well."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _refuse(what: str, way: str) -> None:
@@ -78,7 +93,8 @@ class _Function(torch.nn.Module):
 
 def capture_exported(program: ExportedProgram, ctx: MlcContext, model: object = None) -> Captured:
     """Record an exported program; `model` is the module it came from, whose train/eval flags are then guarded."""
-    return _Exported(program, ctx, model).run()
+    with _quiet():
+        return _Exported(program, ctx, model).run()
 
 
 class _NodePlaces(Places):

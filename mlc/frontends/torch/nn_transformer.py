@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -24,12 +24,28 @@ from mlc.frontends.torch.recorder import Origin, Recorder
 @contextlib.contextmanager
 def masks_unread(recorder: Recorder, *, gradients: bool) -> Iterator[None]:
     """Run models with these layers; `gradients`: whether the caller's mode is one that records them."""
-    encoder, detect = torch.nn.TransformerEncoder.forward, transformer._detect_is_causal_mask
+    detect = transformer._detect_is_causal_mask
 
     def is_causal_mask(mask: torch.Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
         if is_causal is None and mask is not None and recorder.entry(unwrap(mask)).origin is Origin.INPUT:
             return False
         return detect(mask, is_causal, size)
+
+    def padded() -> None:
+        recorder.gradients_matter = True
+
+    transformer._detect_is_causal_mask = is_causal_mask
+    try:
+        with padding_as_zeros(padded, gradients=gradients):
+            yield
+    finally:
+        transformer._detect_is_causal_mask = detect
+
+
+@contextlib.contextmanager
+def padding_as_zeros(padded: Callable[[], None], *, gradients: bool) -> Iterator[None]:
+    """Encoders give what eager's packed batches give; `padded` is called where there is a mask of padding."""
+    encoder = torch.nn.TransformerEncoder.forward
 
     def encode(
         self: torch.nn.TransformerEncoder,
@@ -38,7 +54,8 @@ def masks_unread(recorder: Recorder, *, gradients: bool) -> Iterator[None]:
         src_key_padding_mask: torch.Tensor | None = None,
         is_causal: bool | None = None,
     ) -> torch.Tensor:
-        recorder.gradients_matter |= src_key_padding_mask is not None
+        if src_key_padding_mask is not None:
+            padded()
         packs = src_key_padding_mask is not None and mask is None and _packs(self, src, gradients)
         if not packs or src_key_padding_mask is None:
             return encoder(self, src, mask, src_key_padding_mask, is_causal)
@@ -51,12 +68,10 @@ def masks_unread(recorder: Recorder, *, gradients: bool) -> Iterator[None]:
         return out if self.norm is None else self.norm(out)
 
     torch.nn.TransformerEncoder.forward = encode
-    transformer._detect_is_causal_mask = is_causal_mask
     try:
         yield
     finally:
         torch.nn.TransformerEncoder.forward = encoder
-        transformer._detect_is_causal_mask = detect
 
 
 def _packs(encoder: torch.nn.TransformerEncoder, src: torch.Tensor, gradients: bool) -> bool:

@@ -269,9 +269,7 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,
     **dict.fromkeys(SECOND_NAMES, _second_name),
-    **dict.fromkeys(
-        ("mul_", "__imul__", "addcmul_", "addcdiv_", "ldexp_", "logit_", "cumsum_", "cumprod_"), _checked
-    ),
+    **dict.fromkeys(("mul_", "__imul__", "addcmul_", "addcdiv_", "ldexp_", "logit_", "cumsum_", "cumprod_"), _checked),
     **dict.fromkeys(("relu6", "selu", "rrelu", "selu_", "rrelu_"), _in_place),
     **dict.fromkeys(
         (

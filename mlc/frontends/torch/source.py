@@ -92,7 +92,10 @@ class TorchSource:
     def capture_open(
         self, known: Sequence[Captured], args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext
     ) -> Captured | None:
-        """One capture for these arguments and all sizes seen so far; None where that cannot be."""
+        """One capture for these arguments and all sizes seen so far; None where no size varies.
+
+        UnsupportedError where the model cannot be captured so, whatever the sizes.
+        """
         from mlc.frontends.torch import exported, widen  # noqa: PLC0415 - torch.export takes 1.2 s to import
 
         example = widen.open_sizes(known, args, kwargs, list(positional_names(self.model)))
@@ -102,8 +105,8 @@ class TorchSource:
             program = exported.export(self.model, example.args, example.kwargs, example.dynamic_shapes)
             captured = exported.capture_exported(program, ctx, self.model)
             refuse(captured, args, kwargs)
-        except (UnsupportedError, ShapeError):
-            return None
+        except ShapeError as error:
+            raise UnsupportedError(error.message) from error
         return captured
 
     def bind(self, captured: Captured, run: Run, native: Native | None) -> Binding:

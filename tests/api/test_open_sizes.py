@@ -1,0 +1,60 @@
+"""Versions whose sizes are left open give what the others give; errors name the program they happen in."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import mlc
+from mlc.errors import ExecutionError
+
+
+@torch.no_grad()
+def test_padding_of_encoders_stays_zero_when_lengths_are_left_open():
+    torch.manual_seed(0)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2).eval()
+    compiled = mlc.compile(model)
+    for length in range(3, 14):
+        x = torch.randn(2, length, 16)
+        padding = torch.zeros(2, length, dtype=torch.bool)
+        padding[0, length - 1 :] = True
+        got, want = (m(x, src_key_padding_mask=padding) for m in (compiled, model))
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_model_that_cannot_be_opened_is_tried_once_and_in_silence(caplog: pytest.LogCaptureFixture):
+    model = nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bilinear")).eval()
+    compiled = mlc.compile(model)
+    with caplog.at_level(logging.ERROR, "torch"), pytest.warns(UserWarning, match="more than 8 versions"):
+        for i in range(10):
+            x = torch.randn(1, 3, 9 + 3 * i, 10 + 2 * i)
+            torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
+    assert "Traceback" not in caplog.text
+
+
+def test_classes_are_checked_at_every_call():
+    compiled = mlc.compile(lambda i: F.one_hot(i, 5))
+    i = torch.tensor([[1, 4], [0, 2]])
+    assert torch.equal(compiled(i), F.one_hot(i, 5))
+    for wrong in (torch.tensor([[1, 5], [0, 2]]), torch.tensor([[1, -1], [0, 2]])):
+        with pytest.raises(ExecutionError, match="out of range"):
+            compiled(wrong)
+
+
+def test_errors_name_the_line_of_the_program_at_hand(tmp_path: Path):
+    x, good, bad = torch.randn(7, 3), torch.tensor([1, 2]), torch.tensor([1, 20])
+    for name, lead in (("first.py", ""), ("second.py", "\n\n\n")):
+        file = tmp_path / name
+        file.write_text(f"{lead}\nf = lambda a, i: (a * 3)[i]\n")
+        space: dict[str, object] = {}
+        exec(compile(file.read_text(), str(file), "exec"), space)
+        compiled = mlc.compile(space["f"], cache_dir=tmp_path / "cache")
+        compiled(x, good)
+        with pytest.raises(ExecutionError, match=rf"{name}:{len(lead) + 2}"):
+            compiled(x, bad)
