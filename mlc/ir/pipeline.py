@@ -130,7 +130,7 @@ def pass_options(cls: type[ModulePass]) -> str:
 def pass_summary(cls: type[ModulePass]) -> str:
     """First line of the pass's docstring, or of its module's where the class has none of its own."""
     doc = cls.__doc__ or ""
-    if not doc or doc.startswith(f"{cls.__name__}("):  # what dataclass puts there
+    if not doc or doc.startswith((f"{cls.__name__}(", "See the module")):  # what dataclass puts there, or a reference
         doc = sys.modules[cls.__module__].__doc__ or ""
     lines = doc.strip().splitlines()
     return lines[0].strip() if lines else ""
