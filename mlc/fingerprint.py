@@ -1,6 +1,7 @@
 """What compiled code depends on besides the model: this compiler's sources, the target's pipeline and code generator.
 
-A changed compiler, or a changed pass of another package, never meets objects of an older one in the cache.
+A changed compiler, or a changed backend or pass of another package, never meets objects of an older one in the cache;
+a backend of another package never meets those of the CPU's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import platform
 import sys
 from functools import cache
+from importlib.metadata import files, packages_distributions
 from pathlib import Path
 
 import mlc
@@ -20,24 +22,40 @@ from mlc.ir.pipeline_table import CPU_PIPELINE, PRECISION_ROWS, Pipeline
 
 def fingerprint_of(backend: Backend, machine: MachineModel, pipeline: Pipeline) -> str:
     """One line that is part of every cache key."""
-    return (
-        f"mlc {mlc.__version__} {_digest(Path(__file__).parent)} {backend.fingerprint(machine)}{_additions(pipeline)}"
-    )
+    own = f"mlc {mlc.__version__} {_digest(Path(__file__).parent)} {backend.fingerprint(machine)}"
+    return f"{own}{_additions(backend, pipeline)}"
 
 
-def _additions(pipeline: Pipeline) -> str:
-    """The rows in order and the sources of the passes that are not mlc's; nothing for the CPU's own pipeline, whose
-    passes a start from the cache never imports."""
-    if any(pipeline == CPU_PIPELINE.at_precision(precision) for precision in PRECISION_ROWS):
+def _additions(backend: Backend, pipeline: Pipeline) -> str:
+    """The backend of another package, the rows in order, and the sources of every package that is not mlc's; nothing
+    for the CPU's own backend and pipeline, whose passes a start from the cache never imports."""
+    kind = type(backend)
+    standard = any(pipeline == CPU_PIPELINE.at_precision(precision) for precision in PRECISION_ROWS)
+    if standard and _package(kind) == "mlc":
         return ""
     rows = (*pipeline.module, *pipeline.kernels)
-    packages = {load_pass(row.pass_name).__module__.partition(".")[0] for row in rows} - {"mlc", "xdsl"}
-    text = [f"{row.pass_name} {sorted(row.options.items())}" for row in rows]
-    for name in sorted(packages):
-        file = getattr(sys.modules[name], "__file__", None)
-        paths = [Path(file)] if file else [Path(p) for p in getattr(sys.modules[name], "__path__", ())]
-        text += [_digest(p.parent) if p.name == "__init__.py" else _digest(p) for p in paths]
+    classes = [kind, *([] if standard else [load_pass(row.pass_name) for row in rows])]
+    text = [
+        f"{kind.__module__}.{kind.__qualname__}",
+        *(f"{row.pass_name} {sorted(row.options.items())}" for row in rows),
+    ]
+    for name in sorted({_package(c) for c in classes} - {"mlc", "xdsl"}):
+        text += [_digest(path) for path in _sources(name)]
     return " with " + hashlib.blake2b("\n".join(text).encode(), digest_size=16).hexdigest()
+
+
+def _package(cls: type) -> str:
+    return cls.__module__.partition(".")[0]
+
+
+def _sources(name: str) -> list[Path]:
+    """What a top-level package or module consists of, with the other modules of its distribution."""
+    file = getattr(sys.modules[name], "__file__", None)
+    paths = [Path(file)] if file else [Path(p) for p in getattr(sys.modules[name], "__path__", ())]
+    found = {p.parent if p.name == "__init__.py" else p for p in paths}
+    for distribution in packages_distributions().get(name, ()):
+        found |= {Path(str(f.locate())) for f in files(distribution) or () if f.suffix in (".py", ".so", ".pyd")}
+    return sorted(p for p in found if p.exists())
 
 
 @cache

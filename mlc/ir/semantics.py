@@ -183,7 +183,8 @@ def fail(op: Operation, message: str) -> NoReturn:
 
 
 def load_dialect_semantics(dialect: str) -> None:
-    """Import the semantics modules of one dialect: ours by their place, third parties' by entry point."""
+    """Import the semantics modules of one dialect: ours by their place, third parties' by entry point (for dialects of
+    their own: what ours mean is ours to say, and a package that does not load must not keep them from running)."""
     if dialect in _LOADED:
         return
     package_name = f"mlc.dialects.{dialect}"
@@ -196,9 +197,11 @@ def load_dialect_semantics(dialect: str) -> None:
         for info in sorted(pkgutil.iter_modules(getattr(package, "__path__", ())), key=lambda m: m.name):
             if info.name.startswith("semantics"):
                 importlib.import_module(f"{package_name}.{info.name}")
+        _LOADED.add(dialect)  # last: an interrupted load is done again
+        return
     for entry in plugins.found("mlc.semantics", dialect):
         plugins.load(entry)
-    _LOADED.add(dialect)  # last: an interrupted load is done again
+    _LOADED.add(dialect)
 
 
 def load_all_semantics() -> None:
