@@ -61,6 +61,18 @@ class MachineModel:
         return "avx512vnni" in self.features and self.vector_bits == 512
 
 
+_AVX512 = MachineModel(
+    name="x86-64-avx512",
+    arch="x86_64",
+    vector_bits=512,
+    vector_registers=32,
+    loads_per_cycle=1,
+    broadcast_load=True,
+    masks=True,
+    l2=1 << 20,
+    l3=16 << 20,
+    features=("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+)
 PRESETS: dict[str, MachineModel] = {
     m.name: m
     for m in (
@@ -81,33 +93,8 @@ PRESETS: dict[str, MachineModel] = {
             fma_per_cycle=2,
             features=("avx", "avx2", "fma"),
         ),
-        MachineModel(
-            name="x86-64-avx512",
-            arch="x86_64",
-            vector_bits=512,
-            vector_registers=32,
-            loads_per_cycle=1,
-            broadcast_load=True,
-            masks=True,
-            l2=1 << 20,
-            l3=16 << 20,
-            features=("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
-        ),
-        MachineModel(
-            name="x86-64-avx512-bf16",
-            arch="x86_64",
-            vector_bits=512,
-            vector_registers=32,
-            loads_per_cycle=1,
-            broadcast_load=True,
-            masks=True,
-            l2=1 << 20,
-            l3=16 << 20,
-            features=(
-                *("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
-                *("avx512vnni", "avx512bf16"),
-            ),
-        ),
+        _AVX512,
+        replace(_AVX512, name="x86-64-avx512-bf16", features=(*_AVX512.features, "avx512vnni", "avx512bf16")),
         MachineModel(
             name="aarch64-neon",
             arch="aarch64",

@@ -47,6 +47,7 @@ class GroupWriter:
         self.slots = 1
         self.hoisted: dict[tuple[Access, Point], SSAValue] = {}
         self.here: dict[tuple[Access, Point], SSAValue] = {}
+        self.streamed = self._streamed()
 
     def write(self) -> list[tuple[Access, Point]]:
         """Write the loops; returns what the points now hold in registers."""
@@ -260,6 +261,7 @@ class GroupWriter:
                     and operand.coeff(self.dims[-1]) == Size(self.plan.width * operand.group)
                     and isinstance(operand.root.type, MemRefType)
                     and isinstance(operand.element_type, AnyFloat | IntegerType)
+                    and operand.root.type.has_static_shape()
                 ):
                     size = max(1, operand.element_type.bitwidth // 8)
                     uses = {tuple(o for o in p.offsets if operand.coeff(o[0]) == ZERO) for p in self.points}
@@ -271,7 +273,7 @@ class GroupWriter:
     def _body(self, steps: list[Step], accs: list[SSAValue]) -> list[SSAValue]:
         current = dict(zip(self.keys, accs, strict=True))
         self.memory.loads = {}
-        self.memory.streamed = self._streamed()
+        self.memory.streamed = self.streamed
         for step in steps:
             if self.plan.contraction:
                 self.memory.loads = {}

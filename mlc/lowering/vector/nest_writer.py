@@ -32,8 +32,6 @@ HEAVY = 16  # instructions of a body that make many registers live for long: an 
 ROW_POINTS = 2  # points that one trip of a loop over rows works on, so that their chains of instructions overlap
 
 
-IN_STEP = 4
-
 FEW_TRIPS = 8  # parallel iterations: fewer leave threads waiting for each other
 
 
