@@ -26,6 +26,7 @@ import numpy as np
 from mlc import driver
 from mlc.backends.registry import load_backend
 from mlc.errors import MlcError, UnsupportedError, UsageError
+from mlc.ir.collector import collector_paused
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
 from mlc.ir.parsing import print_text
@@ -136,7 +137,7 @@ class CompiledModel:
         return self._compile_and_call(args, kwargs)
 
     def _compile_and_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with _compiling:
+        with _compiling, collector_paused():
             for _, call in self._calls:  # another thread may have compiled it in the meantime
                 out = call(args, kwargs)
                 if out is not self._miss:
@@ -158,7 +159,7 @@ class CompiledModel:
 
     def prepare(self, *args: Any, **kwargs: Any) -> None:
         """Compile for arguments like these without running the compiled code."""
-        with _compiling:
+        with _compiling, collector_paused():
             self._new_variant(args, kwargs)
 
     def _new_variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
