@@ -149,6 +149,8 @@ class _Checker:
         boxes = [list(a.get_values()) for a in (op.static_offsets, op.static_sizes, op.static_strides)]
         ty = op.source.type
         assert isinstance(ty, MemRefType)
+        if DYNAMIC_INDEX not in (*ty.get_shape(), *(n for box in boxes for n in box)):
+            return
         offsets, sizes, strides = (
             self._mixed(static, dynamic)
             for static, dynamic in zip(boxes, (op.offsets, op.sizes, op.strides), strict=True)
