@@ -181,3 +181,11 @@ def test_running_sums_are_held_in_a_wider_type(name: str, dtype: torch.dtype):
 def test_softmax_of_integers_without_elements(name: str):
     check(f"aten.{name}.int", torch.zeros(0, 3, dtype=torch.uint8), 1)
     check(f"aten.{name}.int", torch.zeros(3, 0, dtype=torch.int64), 1)
+
+
+@pytest.mark.parametrize("size", [1e18, 3e19, 1e30])
+@pytest.mark.parametrize("count", [4, 17, 256])
+def test_spread_of_huge_values_is_that_of_eager(size: float, count: int):
+    x = torch.randn(3, count).clamp(-2, 2) * size
+    check("aten.std.correction", x, [1], correction=1, reassociates=True)
+    check("aten.var_mean.correction", x, [1], correction=1, reassociates=True)
