@@ -56,6 +56,11 @@ REFUSED = {
     "nonzero": (lambda s, x: x.nonzero(), "size depends on the values of another: aten.nonzero"),
     "split": (lambda s, x: torch.tensor_split(x, x[0, :2].long(), dim=1), "tolist"),
     "mask": (lambda s, x: x[x > 0], "size depends on the values of another: aten.index.Tensor"),
+    "repeats": (
+        lambda s, x: x.repeat_interleave((x[:, 0] > 0).long() + 1, 0),
+        "size depends .*: aten.repeat_interleave",
+    ),
+    "classes": (lambda s, x: F.one_hot(x[0].long().abs()), "size depends on the values of another: aten.one_hot"),
     "equal": (lambda s, x: x if torch.equal(x, x) else -x, "aten.equal"),
     "unique": (lambda s, x: torch.unique(x), "unique"),
     "format": (lambda s, x: (f"{x.sum()}", x)[1], "prints or formats a tensor"),
@@ -98,6 +103,31 @@ def test_all_refusals_are_listed_at_once():
         capture(model, (V.abs(),), {}, make_context())
     for text in ("aten.is_nonzero", "aten.item", "aten.rand"):
         assert text in str(info.value)
+
+
+COUNTS = {
+    "read after it was changed": lambda s, x: (s.count.add_(1), x * int(s.count))[1],
+    "read before it is changed": lambda s, x: (x * int(s.count), s.count.add_(1))[0],
+    "computed from it": lambda s, x: (s.count.add_(1), x * int(s.count * 2))[1],
+    "a mask made of it": lambda s, x: (s.count.add_(1), x[torch.arange(4) > s.count])[1],
+    "classes": lambda s, x: (s.count.add_(1), F.one_hot(s.count))[1],
+    "repeats": lambda s, x: (s.count.add_(1), x.repeat_interleave(s.count, 0))[1],
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_python_may_not_read_a_buffer_that_each_call_changes(name: str):
+    model = Refused(COUNTS[name])
+    model.register_buffer("count", torch.tensor(1))
+    with pytest.raises(UnsupportedError, match="reads the value of the buffer 'count' in Python and also changes it"):
+        capture(model, (V.clone(),), {}, make_context())
+    assert int(model.get_buffer("count")) == 1
+
+
+def test_a_cumulative_average_of_batches_is_refused():
+    """Its factor is 1 / (number of calls), which Python computes."""
+    with pytest.raises(UnsupportedError, match=r"buffer '0\.num_batches_tracked' in Python and also changes it"):
+        capture(nn.Sequential(nn.BatchNorm1d(6, momentum=None)).train(), (V,), {}, make_context())
 
 
 def test_a_failing_model_names_its_line():

@@ -225,7 +225,7 @@ def _positions(rec: Recorder, indices: Sequence[torch.Tensor | None], loc: Locat
         if index is None or index.dtype not in (torch.bool, torch.uint8):
             positions.append(None if index is None else rec.value(index, loc))
         else:
-            rec.values_read.add(id(index))
+            rec.note_read(index)
             positions += [rec.emitter.small_literal(p.contiguous(), loc) for p in index.nonzero().unbind(1)]
     return positions
 

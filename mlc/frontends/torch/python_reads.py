@@ -82,7 +82,7 @@ class PythonReads(TorchFunctionMode):
         if entry.origin is Origin.INPUT or recorder.symbolic:
             recorder.problems.add(f"reads the value of a tensor in Python: {what}", recorder.places.here(), READS_VALUE)
         elif entry.origin is Origin.STATE:
-            recorder.values_read.add(id(tensor))
+            recorder.note_read(tensor)
         return tensor
 
 
