@@ -25,7 +25,7 @@ import numpy as np
 
 from mlc import driver
 from mlc.backends.registry import load_backend
-from mlc.errors import MlcError, UnsupportedError, UsageError
+from mlc.errors import InternalError, MlcError, UnsupportedError, UsageError
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
 from mlc.ir.parsing import print_text
@@ -133,7 +133,17 @@ class CompiledModel:
                 return out
         if self._source.is_recording(args, kwargs):  # inside the capture of another model: a part of that one
             return self._source.model(*args, **kwargs)
-        return self._compile_and_call(args, kwargs)
+        return self._told_once(self._compile_and_call, args, kwargs)
+
+    def _told_once(self, work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Do it; of an error show the user's own frames alone, unless `debug` is on or the fault is ours."""
+        try:
+            return work(args, kwargs)
+        except MlcError as error:
+            if self._options.debug or isinstance(error, InternalError):
+                raise
+            shown, cause = self._source.told(error)
+            raise shown from cause
 
     def _compile_and_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with _compiling:
@@ -158,6 +168,9 @@ class CompiledModel:
 
     def prepare(self, *args: Any, **kwargs: Any) -> None:
         """Compile for arguments like these without running the compiled code."""
+        self._told_once(self._prepare, args, kwargs)
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with _compiling:
             self._new_variant(args, kwargs)
 
@@ -185,7 +198,7 @@ class CompiledModel:
             warnings.warn(
                 f"more than {MAX_VARIANTS} versions of this model: the least used one makes room for the new one. "
                 + self._source.variation([v.captured for v in known]),
-                stacklevel=5,
+                stacklevel=6,
             )
         unused = [v for v in known if not v.binding.was_used]
         for version in known:

@@ -15,7 +15,7 @@ from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, Unsuppo
 from mlc.frontends.torch.arguments import check_call, check_initialised, check_leaves, leaf_names, positional_names
 from mlc.frontends.torch.binding import Binding, Run, refuse
 from mlc.frontends.torch.captured import Captured, TensorGuard, ValueGuard
-from mlc.frontends.torch.failures import raised_by_hand
+from mlc.frontends.torch.failures import raised_by_hand, told
 from mlc.frontends.torch.functional import is_wrapped
 from mlc.frontends.torch.quick_call import MISS, Native
 from mlc.frontends.torch.record import capture
@@ -127,6 +127,10 @@ class TorchSource:
                 f"{difference.message}; {error.message}", where=error.where, expected=expected, hint=error.hint
             )
         return error
+
+    def told(self, error: MlcError) -> tuple[MlcError, BaseException | None]:
+        """An error and its cause as the user is to read them."""
+        return told(error)
 
     def is_recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether these arguments are those of a model that is being captured right now."""
