@@ -83,6 +83,8 @@ def compile(
         raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
     from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
 
+    if isinstance(model, CompiledModel):
+        model = model._source.model
     source = TorchSource(model, dynamic_shapes)
     if dynamic_shapes is not None and example_inputs is None:
         raise UsageError("dynamic_shapes needs example_inputs", hint="mlc.compile(model, (x,), dynamic_shapes=...)")
@@ -106,7 +108,13 @@ class _Variant:
 
 
 class CompiledModel:
-    """A compiled model: call it like the model."""
+    """A compiled model: call it like the model.
+
+    What it does not have itself it answers for the model: `state_dict()`, `parameters()`, `config`; `eval()`, `train()`
+    and `to()` change the model and return the compiled one. Attributes set on it are set on the model. Methods of the
+    model other than `forward` run as they did before. It is no `torch.nn.Module`: a module that holds it does not list
+    its parameters.
+    """
 
     def __init__(self, source: TorchSource, options: Options) -> None:
         from mlc.frontends.torch import MISS  # noqa: PLC0415 - torch is an extra
@@ -123,6 +131,26 @@ class CompiledModel:
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles carry the model and the options; native code is made (or found in the cache) again."""
         return CompiledModel, (self._source, self._options)
+
+    def __repr__(self) -> str:
+        options = self._options
+        lines = [f"CompiledModel({self._source.name}, target={options.target!r}, precision={options.precision!r})"]
+        if not self._variants:
+            return f"{lines[0]}: nothing is compiled yet"
+        for number, variant in enumerate(reversed(self._variants)):
+            lines.append(f"  version {number}: {self._source.describe(variant.captured)}")
+        return "\n".join(lines)
+
+    def __getattr__(self, name: str) -> Any:
+        if "_source" not in self.__dict__:  # while it is being made
+            raise AttributeError(name)
+        return self._source.attribute(name, self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._source.model, name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run natively; compiles first when these shapes, dtypes, values or weights are new."""

@@ -237,7 +237,7 @@ def _recording_settings(compiling: _Flag) -> Iterator[None]:
     torch.compiler._is_compiling_flag = compiling
     python, legacy = random.getstate(), _numpy_random_state()
     try:
-        with below_autograd():
+        with below_autograd(), _without_dynamo():
             yield
     finally:
         torch.compiler._is_compiling_flag = flag
@@ -247,6 +247,17 @@ def _recording_settings(compiling: _Flag) -> Iterator[None]:
             "forward draws random numbers from Python or numpy: a compiled call repeats those of the capture",
             stacklevel=2,
         )
+
+
+@contextlib.contextmanager
+def _without_dynamo() -> Iterator[None]:
+    """Parts that `torch.compile` was applied to run as they are."""
+    if "torch._dynamo.eval_frame" not in sys.modules:  # nobody called it, and it takes seconds to import
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using `torch.compile.* global hooks on modules")
+        yield
 
 
 def _numpy_random_state() -> tuple[bytes, int] | None:
