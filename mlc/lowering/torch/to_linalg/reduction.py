@@ -340,8 +340,11 @@ def std_mean(c: Conversion, x: Tensor, *args: object) -> tuple[Tensor, Tensor]:
 
 
 def norm_over(c: Conversion, x: Tensor, order: Number, dims: Sequence[int], dtype: DType, *, keepdim: bool) -> Tensor:
-    """Vector p-norm."""
+    """Vector p-norm; of one element its size, which its square may have no room for."""
     t = dtype.compute
+    if order != 0 and count_of(c, x, dims) == 1:
+        sized = elementwise(c, [x], dtype, lambda b, v: b.abs(v, t))
+        return sized if keepdim else drop_dims(sized, dims)
     if order in (pymath.inf, -pymath.inf):
         sized = elementwise(c, [x], t, lambda b, v: b.abs(v, t))
         return cast(c, extreme(c, sized, dims, largest=order > 0, keepdim=keepdim), dtype)
