@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -74,6 +75,9 @@ REFUSED = {
     "strides of a transpose": (lambda s, x: (x.t() + 1).as_strided((2,), (1,)) * 2, "as_strided"),
     "tensor from outside": (lambda s, x: OUTSIDE.add_(x), "in place"),
     "gradient": (_grad, "autograd"),
+    "nested": (lambda s, x: torch.nested.nested_tensor([x, x]).to_padded_tensor(0.0), "makes a nested tensor"),
+    "jagged": (lambda s, x: torch.nested.as_nested_tensor([x], layout=torch.jagged), "makes a nested tensor"),
+    "complex number": (lambda s, x: (x * 1j).abs(), "the complex number 1j"),
     "device": (lambda s, x: x.to("meta"), "device 'meta'"),
     "sparse": (lambda s, x: x.to_sparse(), "dense"),
     "instance norm": (
@@ -91,6 +95,21 @@ def test_what_cannot_be_captured_is_refused_with_its_line(name: str):
     assert "test_record_refusals.py:" in str(info.value) or name in ("attribute", "list attribute")
     assert info.value.hint
     assert torch.equal(OUTSIDE, torch.zeros(4, 6))
+
+
+@pytest.mark.parametrize(
+    ("body", "way"),
+    [
+        (lambda s, x: x + torch.rand(6), "draw the numbers outside"),
+        (lambda s, x: torch.bernoulli(x.sigmoid()), "draw the numbers outside"),
+        (lambda s, x: F.dropout(x, 0.5), "training=False"),
+        (lambda s, x: nn.Dropout(0.5)(x), r"model\.eval\(\)"),
+    ],
+)
+def test_the_way_out_of_random_numbers_fits_where_they_come_from(body: Any, way: str):
+    with pytest.raises(UnsupportedError, match="random numbers") as info:
+        capture(Refused(body), (V,), {}, make_context())
+    assert info.value.hint and re.search(way, info.value.hint)
 
 
 def test_all_refusals_are_listed_at_once():

@@ -59,6 +59,11 @@ def is_random(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[s
     return all(given[s] for s in switches)
 
 
+def is_switched(func: torch._ops.OpOverload) -> bool:
+    """Whether this draws random numbers in training only."""
+    return op_name(func) in _RANDOM_WHEN
+
+
 def rule(*names: str) -> Callable[[Rule], Rule]:
     """Register a rule for these ops."""
 

@@ -32,7 +32,8 @@ CONTROL_FLOW = (
     "torch.cond works; write a loop as a Python loop of a fixed number of steps (torch.where keeps what is done), or "
     "run it outside of the model"
 )
-RANDOM = "call model.eval() before compiling, or draw the numbers outside and pass them as inputs"
+RANDOM = "draw the numbers outside of the model and pass them as inputs"
+TRAINING = "call model.eval() before compiling; where it is a function, pass training=False"
 KEEPS_STATE = "register it with register_buffer(), or return it and pass it back in"
 
 

@@ -28,7 +28,8 @@ from mlc.frontends.torch.arrays import element_type
 from mlc.frontends.torch.decompose import decomposition, may_differ
 from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
 from mlc.frontends.torch.functional import call_functionally
-from mlc.frontends.torch.normalise import NORMALISERS, is_random
+from mlc.frontends.torch.nested import NESTED, makes_nested
+from mlc.frontends.torch.normalise import NORMALISERS, is_random, is_switched
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import (
     CLASSES,
@@ -37,6 +38,7 @@ from mlc.frontends.torch.problems import (
     OUTPUT_SIZE,
     RANDOM,
     READS_VALUE,
+    TRAINING,
     Problems,
 )
 
@@ -201,7 +203,8 @@ class Recorder(TorchDispatchMode):
         inputs = [] if self._is_fresh(func, args) else [self.entry(t) for t in _tensors(args, kwargs)]
         origin = max((e.origin for e in inputs), default=Origin.MADE)
         if is_random(func, args, kwargs):
-            self.problems.add(f"draws random numbers: {op_name(func)}", location, RANDOM)
+            way = TRAINING if is_switched(func) else RANDOM
+            self.problems.add(f"draws random numbers: {op_name(func)}", location, way)
         result = func(*args, **kwargs)
         if func._schema.name.replace("::", ".").startswith(_UNINITIALISED):
             result.zero_()
@@ -420,8 +423,11 @@ def _storage(tensor: torch.Tensor) -> int:
 
 def refuse_exotic(tensor: torch.Tensor, what: str, problems: Problems, location: LocationAttr) -> None:
     """Refuse tensors that are not dense CPU tensors of a plain dtype."""
+    if tensor.device.type != "cpu" and makes_nested():
+        problems.fail("makes a nested tensor", location, NESTED)
     if tensor.device.type != "cpu":
         problems.fail(f"has {what} on device '{tensor.device}'", location, "keep model and inputs on the CPU")
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
-        problems.fail(f"has {what}, which is not a dense tensor ({tensor.layout})", location, "make it dense")
+        kind = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else str(tensor.layout)
+        problems.fail(f"has {what}, which is not a dense tensor ({kind})", location, "make it dense")
     element_type(tensor.dtype)
