@@ -166,6 +166,16 @@ def test_exotic_inputs_are_refused():
         capture(lambda x: x + 0, (V.to(torch.float8_e4m3fn),), {}, make_context())
 
 
+def test_a_cache_of_keys_and_values_names_both_ways():
+    class SomeCache:
+        def __init__(self, keys: torch.Tensor) -> None:
+            self.keys = keys
+
+    with pytest.raises(UnsupportedError, match="tensors inside of a SomeCache") as info:
+        capture(lambda x: SomeCache(x + 1), (V,), {}, make_context())
+    assert info.value.hint and "use_cache=False" in info.value.hint and "register_dynamic_cache" in info.value.hint
+
+
 def test_scripted_modules_are_refused():
     scripted = torch.jit.trace(nn.Linear(6, 2), (V,))
     with pytest.raises(UnsupportedError, match="TorchScript"):

@@ -173,7 +173,8 @@ def _output(rec: Recording, leaf: Any) -> Output:
             raise UnsupportedError(
                 f"forward returns tensors inside of a {type(leaf).__name__}, which a compiled model cannot build again",
                 expected="tensors in tuples, lists, dicts and named tuples",
-                hint="call the model with use_cache=False"
+                hint="call the model with use_cache=False, or let PyTorch know the class first: "
+                "transformers.integrations.executorch.register_dynamic_cache_export_support()"
                 if type(leaf).__name__.endswith("Cache")
                 else "return such a container, or register the class: torch.export.register_dataclass(Class)",
             )
