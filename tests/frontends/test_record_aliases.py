@@ -89,7 +89,7 @@ def test_buffers_that_change_are_written_back():
 
 
 def test_batch_norm_in_training_mode():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4, momentum=None)).train()
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4, momentum=0.3)).train()
     check(model, X)
 
 

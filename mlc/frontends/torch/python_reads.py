@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
+from mlc.frontends.torch.nested import NESTED, makes_nested
 from mlc.frontends.torch.problems import PRINTS, READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
@@ -67,6 +68,8 @@ class PythonReads(TorchFunctionMode):
             shown = name in ("__repr__", "__format__")
             what = f"prints or formats a tensor (Tensor.{name})" if shown else f"uses Tensor.{name}"
             recorder = self.recorder
+            if makes_nested():
+                recorder.problems.fail("makes a nested tensor", recorder.places.here(), NESTED)
             recorder.problems.fail(what, recorder.places.here(), PRINTS if shown else READS_VALUE)
         else:
             result = func(*args, **kwargs)
@@ -82,7 +85,7 @@ class PythonReads(TorchFunctionMode):
         if entry.origin is Origin.INPUT or recorder.symbolic:
             recorder.problems.add(f"reads the value of a tensor in Python: {what}", recorder.places.here(), READS_VALUE)
         elif entry.origin is Origin.STATE:
-            recorder.values_read.add(id(tensor))
+            recorder.note_read(tensor)
         return tensor
 
 

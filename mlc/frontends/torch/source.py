@@ -15,10 +15,11 @@ from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, Unsuppo
 from mlc.frontends.torch.arguments import check_call, check_initialised, check_leaves, leaf_names, positional_names
 from mlc.frontends.torch.binding import Binding, Run, refuse
 from mlc.frontends.torch.captured import Captured, TensorGuard, ValueGuard
-from mlc.frontends.torch.failures import raised_by_hand
+from mlc.frontends.torch.failures import raised_by_hand, told
 from mlc.frontends.torch.functional import is_wrapped
 from mlc.frontends.torch.quick_call import MISS, Native
 from mlc.frontends.torch.record import capture
+from mlc.frontends.torch.stand_in import attribute, unwrapped
 from mlc.ir.context import MlcContext
 
 __all__ = ["MISS", "Binding", "TorchSource"]
@@ -41,6 +42,7 @@ class TorchSource:
     """`model`: a module or a function of tensors, or an ExportedProgram. `dynamic_shapes`: as for torch.export."""
 
     def __init__(self, model: Any, dynamic_shapes: Any = None) -> None:
+        model = unwrapped(model)
         self.model = model
         self.dynamic_shapes = dynamic_shapes
         self.exported = type(model).__name__ == "ExportedProgram" and type(model).__module__.startswith("torch.export")
@@ -58,6 +60,15 @@ class TorchSource:
                 expected="for each argument a dict of its dynamic dimensions, in a tuple or by name",
                 hint='dynamic_shapes=({0: "batch"},) leaves the first size of the first argument open',
             )
+
+    @property
+    def name(self) -> str:
+        """What the user calls the model."""
+        return getattr(self.model, "__name__", type(self.model).__name__)
+
+    def attribute(self, name: str, compiled: Any) -> Any:
+        """What `compiled`, made from this, answers for the model."""
+        return attribute(self.model, name, compiled)
 
     @property
     def is_fixed(self) -> bool:
@@ -127,6 +138,10 @@ class TorchSource:
                 f"{difference.message}; {error.message}", where=error.where, expected=expected, hint=error.hint
             )
         return error
+
+    def told(self, error: MlcError) -> tuple[MlcError, BaseException | None]:
+        """An error and its cause as the user is to read them."""
+        return told(error)
 
     def is_recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether these arguments are those of a model that is being captured right now."""
