@@ -34,13 +34,16 @@ def key_of_nan(t: DType) -> int:
     return (1 << (key_bits(t) - 1)) - 1
 
 
-def order_keys(c: Conversion, x: Tensor, *, descending: bool) -> Tensor:
-    """The key of each element: smaller ones come first."""
+def order_keys(c: Conversion, x: Tensor, *, descending: bool, nan_last: bool = False) -> Tensor:
+    """The key of each element: smaller ones come first. `nan_last`: NaN has the largest key downwards too."""
     t, key = x.dtype, key_type(x.dtype)
 
     def fn(b: Body, v: SSAValue) -> SSAValue:
         found = _of_float(b, v, t) if t.is_float else b.cast(v, t, key)
-        return b.op(arith.XOrIOp, found, b.const(-1, key)) if descending else found
+        if not descending:
+            return found
+        found = b.op(arith.XOrIOp, found, b.const(-1, key))
+        return b.select(b.is_nan(v, t), b.const(key_of_nan(t), key), found) if nan_last and t.is_float else found
 
     return c.plain(elementwise(c, [x], key, fn, compute=t, returns=key))
 
