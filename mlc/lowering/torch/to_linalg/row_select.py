@@ -107,7 +107,7 @@ class RowSelection:
 
         def step(i: SSAValue, sum_: SSAValue) -> list[SSAValue]:
             fits = r.b.compare(kind, r.load(keys, i), than, key_type(self.t))
-            return [r.add(sum_, r.op(arith.ExtUIOp, fits, t.mlir))]
+            return [r.add(sum_, r.b.op(arith.ExtUIOp, fits, t.mlir))]
 
         return r.b.to_index(r.fold(count, [r.const(0, t)], step)[0])
 

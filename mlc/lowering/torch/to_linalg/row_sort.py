@@ -89,7 +89,7 @@ class RowOrder:
         def against(ahead: Callable[[SSAValue, SSAValue], SSAValue]) -> Callable[[SSAValue], None]:
             def all_with(j: SSAValue) -> None:
                 def one(i: SSAValue) -> None:
-                    r.store(before, r.add(r.load(before, i), r.op(arith.ExtUIOp, ahead(j, i), i64)), i)
+                    r.store(before, r.add(r.load(before, i), r.b.op(arith.ExtUIOp, ahead(j, i), i64)), i)
 
                 r.each(size, one)
 

@@ -56,8 +56,9 @@ def topk(
     d = x.dim(dim)
     if isinstance(k, int):
         c.need(x, [d], k)
+    n = x.shape[d]
     # of a short row, sorting costs no more than looking for the first few, unless they are very few
-    if isinstance(k, int) and k > 0 and not (isinstance(x.shape[d], int) and 8 * k > x.shape[d] <= SHORT):
+    if isinstance(k, int) and k > 0 and not (isinstance(n, int) and n <= SHORT and 8 * k > n):
         return first_of_rows(c, x, d, k, descending=largest)
     values, indices = sort_rows(c, x, d, descending=largest)
     return sliced(c, values, d, 0, k), sliced(c, indices, d, 0, k)
