@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules import container as nn_container
 
 from mlc.frontends.torch.captured_values import PLAIN
 
@@ -97,6 +98,11 @@ def is_library(module: str | None) -> bool:
     return "site-packages" in file or "dist-packages" in file
 
 
+def is_torchs_leaf(cls: type) -> bool:
+    """Whether a module class is one of PyTorch's that name their parameters and submodules one by one."""
+    return cls.__module__.partition(".")[0] == "torch" and cls.__module__ != nn_container.__name__
+
+
 def contents(cell: CellType) -> Any:
     """What a closure's variable holds; None while it holds nothing."""
     try:
@@ -161,8 +167,8 @@ class _Walk:
         table = vars(module)
         self._visit_class(type(module), depth)
         names = {"forward", *class_names(type(module)), *self.found.names}
-        torchs = type(module).__module__.partition(".")[0] == "torch"
-        kinds = (*PLAIN, FunctionType, BuiltinFunctionType, MethodType) if torchs else object
+        is_torchs = type(module).__module__.partition(".")[0] == "torch"
+        kinds = (*PLAIN, dict, FunctionType, BuiltinFunctionType, MethodType) if is_torchs else object
         self._visit_attributes(table, names, path, depth, kinds)
         for hook in [h for kind in HOOKS for h in getattr(module, kind).values()]:
             self.visit(hook, path, depth - 1)

@@ -25,9 +25,9 @@ import torch
 from torch.nn.modules import module as nn_module
 
 from mlc.frontends.torch.captured_values import PLAIN, same_value
-from mlc.frontends.torch.guard_code import Checks
-from mlc.frontends.torch.owned import HOOKS, TABLES, Owned, class_names, contents, owned
-from mlc.frontends.torch.samples import array_samples, samples
+from mlc.frontends.torch.guard_code import Checks, like
+from mlc.frontends.torch.owned import HOOKS, TABLES, Owned, class_names, contents, is_torchs_leaf, owned
+from mlc.frontends.torch.samples import Run, array_samples, read, samples
 
 _WIDTH = 1000
 _MISSING: Any = object()
@@ -82,6 +82,7 @@ class _Soft:
 
     slots: Sequence[_Slot]
     attributes: Sequence[_Attributes]
+    weights: Sequence[_Weight]
 
     def is_equal(self, space: dict[str, Any]) -> bool:
         """Whether values are equal and no attribute that code names was added; then that is what is expected next."""
@@ -91,8 +92,11 @@ class _Soft:
             all(map(same_value, (space[s.expected] for s in self.slots), now))
             and not any((a.table.keys() - a.had) & a.named for a in self.attributes)
             and not any(map(_own_hooks, _GLOBAL_HOOKS))
+            and all(_layout(w.tensor) == w.layout for w in self.weights)
         )
         if same:
+            if self.weights:
+                space["alike"] = like([w.tensor for w in self.weights])
             space.update(zip((s.expected for s in self.slots), now, strict=True))
             space.update(zip((a.count for a in self.attributes), sizes, strict=True))
         return same
@@ -100,24 +104,28 @@ class _Soft:
 
 @dataclass(frozen=True)
 class _Weight:
-    """A tensor whose values were used, and what tells of changes."""
+    """A tensor whose values were used, and what tells of changes. `alias` keeps the memory that `samples` are in."""
 
     tensor: torch.Tensor
+    alias: torch.Tensor
     version: int | None
     address: int
-    samples: Sequence[Any]
-    values: Sequence[int]
+    layout: tuple[Any, ...]
+    samples: Sequence[Run]
+    values: Sequence[bytes]
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> _Weight:
         found = samples(tensor)
-        return cls(tensor, _version(tensor), tensor.data_ptr(), found, [s.value for s in found])
+        layout = _layout(tensor)
+        return cls(tensor, tensor.detach(), _version(tensor), tensor.data_ptr(), layout, found, read(found))
 
     def is_same(self) -> bool:
         return (
             _version(self.tensor) == self.version
             and self.tensor.data_ptr() == self.address
-            and [s.value for s in self.samples] == self.values
+            and _layout(self.tensor) == self.layout
+            and read(self.samples) == self.values
         )
 
 
@@ -164,21 +172,29 @@ def _checks(mine: Owned, weights: Sequence[_Weight], steady: Steady | None) -> C
             soft.append(_Slot(container, key, expected))
 
     for weight in weights:
-        checks.weight(weight.tensor, weight.samples)
+        checks.weight(weight.tensor)
+    checks.memory([w.alias for w in weights], [run for w in weights for run in w.samples])
+    checks.layouts([w.tensor for w in weights])
+    checks.classes([*(m for _, m in mine.modules), *mine.objects])
     for _, module in mine.modules:
-        checks.attribute(module, "__class__", type(module))
         for table in _tables(module):
-            checks.size(table)
+            if len(table) < 2 or (is_torchs_leaf(type(module)) and not any(table is h for h in _hooks(module))):
+                checks.size(table)
+            else:
+                checks.order(table)
             for key in table:
                 slot(table, key)
     for table, key in _slots(mine, wanted, steady):
         slot(table, key)
     for _, container in mine.containers:
         if len(container) <= _WIDTH and (steady is None or steady.container(container)):
-            checks.size(container)
             if isinstance(container, set):
                 checks.items(container)
                 continue
+            if isinstance(container, dict) and len(container) > 1:
+                checks.order(container)
+            else:
+                checks.size(container)
             for key in list(container) if isinstance(container, dict) else range(len(container)):
                 slot(container, key)
     for cls in mine.classes:
@@ -190,20 +206,21 @@ def _checks(mine: Owned, weights: Sequence[_Weight], steady: Steady | None) -> C
     for owner, name in mine.slotted:
         checks.attribute(owner, name, getattr(owner, name))
     for array in mine.arrays:
-        checks.memory(array, array_samples(array))
+        checks.array(array)
+    checks.memory(mine.arrays, [run for array in mine.arrays for run in array_samples(array)])
     for cell in mine.cells:
         if cell != CellType() and _is_watched(contents(cell), wanted):
             soft.append(_Slot(cell, None, checks.cell(cell)))
     attributes: list[_Attributes] = []
     for thing in (*(m for _, m in mine.modules), *mine.objects):
         table = vars(thing)
-        count = checks.size(table, soft=True)
+        count = checks.soft_size(table)
         attributes.append(_Attributes(table, frozenset(table), _named(type(thing), mine.names), count))
     for hooks in _GLOBAL_HOOKS:
-        checks.size(hooks, soft=True)
+        checks.soft_size(hooks)
         for key in hooks:
             slot(hooks, key)
-    return checks.compiled(_Soft(soft, attributes).is_equal)
+    return checks.compiled(_Soft(soft, attributes, weights).is_equal)
 
 
 def _slots(mine: Owned, wanted: set[int], steady: Steady | None) -> list[tuple[dict[str, Any], str]]:
@@ -224,7 +241,11 @@ def _slots(mine: Owned, wanted: set[int], steady: Steady | None) -> list[tuple[d
 
 
 def _tables(module: torch.nn.Module) -> list[dict[Any, Any]]:
-    return [getattr(module, name) for name in (*TABLES, *HOOKS)]
+    return [*(getattr(module, name) for name in TABLES), *_hooks(module)]
+
+
+def _hooks(module: torch.nn.Module) -> list[dict[Any, Any]]:
+    return [getattr(module, name) for name in HOOKS]
 
 
 def _items(container: Any) -> list[Any]:
@@ -255,6 +276,10 @@ def _own_hooks(hooks: dict[int, Any]) -> list[Callable[..., Any]]:
 
 def _version(tensor: torch.Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
+
+
+def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tensor.dtype, tensor.shape, tensor.stride() if tensor.layout is torch.strided else ()
 
 
 def _is_watched(value: object, used: set[int]) -> bool:
