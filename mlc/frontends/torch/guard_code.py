@@ -16,17 +16,23 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from types import CellType
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import torch
 from torch._C._dynamo.guards import TensorGuards
 
+from mlc.frontends.torch.owned import CODE
 from mlc.frontends.torch.samples import Run, gathers
 
 _AT_ONCE = 64
+_LARGE = 1 << 14
+"""Items of a bytearray or array of Python's that are looked at."""
 _A_FEW = 12
 """Things up to which looking at each of them is faster than at all of them together."""
 
@@ -43,7 +49,14 @@ class Checks:
     """Collects checks. Those that are `soft` may fail for values that are equal after all."""
 
     def __init__(self) -> None:
-        self.space: dict[str, Any] = {"any": any, "globals": globals, "len": len, "map": map, "type": type}
+        self.space: dict[str, Any] = {
+            "any": any,
+            "bytes": bytes,
+            "globals": globals,
+            "len": len,
+            "map": map,
+            "type": type,
+        }
         self._hard: list[str] = []
         self._soft: list[str] = []
         self._empty: list[Any] = []
@@ -96,6 +109,34 @@ class Checks:
     def attribute(self, owner: Any, name: str, held: Any) -> None:
         """An attribute is this very object."""
         self._hard.append(f"{self._name('o', owner)}.{name} is {self._put('h', held)}")
+
+    def member(self, cls: type, name: str, held: Any) -> None:
+        """An attribute of a class, kept there or in a base as `held`, is still that."""
+        if isinstance(held, classmethod):
+            self._hard.append(f"{self._name('o', cls)}.{name}.__func__ is {self._put('h', held.__func__)}")
+        elif isinstance(held, CODE) or not hasattr(held, "__get__"):
+            self.attribute(cls, name, getattr(cls, name))
+        else:
+            self.slot(next(vars(base) for base in cls.__mro__ if name in vars(base)), name, soft=False)
+
+    def answer(self, function: Callable[[], Any]) -> None:
+        """A function says what it says now."""
+        self._hard.append(f"{self._name('f', function)}() == {self._put('k', function())}")
+
+    def variable(self, variable: ContextVar[Any]) -> None:
+        """A context variable holds this very object."""
+        self._hard.append(f"{self._name('v', variable)}.get(None) is {self._put('h', variable.get(None))}")
+
+    def alive(self, reference: ref[Any]) -> None:
+        """A weak reference still refers to something, unless it does not now."""
+        if reference() is not None:
+            self._hard.append(f"{self._name('r', reference)}() is not None")
+
+    def buffer(self, buffer: bytearray | array[Any]) -> None:
+        """The same bytes, of a large one the first."""
+        self.size(buffer)
+        first = f"{self._name('b', buffer)}[:{_LARGE}]"
+        self._hard.append(f"bytes({first}) == {self._put('k', bytes(buffer[:_LARGE]))}")
 
     def size(self, container: Any) -> None:
         """A container has as many items as now."""

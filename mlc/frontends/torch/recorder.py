@@ -101,6 +101,7 @@ class Recorder(TorchDispatchMode):
         self.values_read: set[int] = set()
         self.reads_layout = False
         self.asks_gradients = False
+        self.asked: list[tuple[torch.Tensor, str]] = []
         self.gradients_matter = False
         self._names = state_names
         self._entries: dict[int, Entry] = {}
