@@ -113,6 +113,7 @@ class Recorder(TorchDispatchMode):
         self.entries_read: list[Entry] = []
         self.reads_layout = False
         self.asks_gradients = False
+        self.asked: list[tuple[torch.Tensor, str]] = []
         self.gradients_matter = False
         self._names = state_names
         self._entries: dict[int, Entry] = {}
