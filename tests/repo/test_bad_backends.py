@@ -1,4 +1,4 @@
-"""A backend of another package that raises, or gives what its protocol does not say, is named with what it should do."""
+"""A backend of another package that raises, or breaks its protocol, is named with what it should have done."""
 
 from __future__ import annotations
 
