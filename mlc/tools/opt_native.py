@@ -48,7 +48,7 @@ def run_native(
     """Results of `@name`, then its memref arguments as they are after the call. `module` may be changed."""
     entry = next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = (*entry.function_type.inputs.data, *entry.function_type.outputs.data)
-    options = Options(target=target.name)
+    options = Options(target=target.name, debug="verify" if target.verify else "")
     if "num_inputs" in entry.attributes:
         return _run_lowered(module, ctx, entry, inputs, target, options)
     if any(isinstance(t, MemRefType) for t in types) or _is_below_tensors(module):
