@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from mlc.backends.llvm.compile import compile_ir
+from mlc.backends.llvm.codegen import compile_ir
 from mlc.backends.llvm.jit import load_objects
 from mlc.backends.llvm.target import function_attributes, host_machine
 from mlc.backends.machine import MachineModel

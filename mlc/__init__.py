@@ -30,7 +30,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`mlc.compile` and its result type, imported at first use: `import mlc` alone stays light."""
     if name in ("compile", "CompiledModel"):
-        from mlc import api  # noqa: PLC0415 - lazy on purpose
+        from mlc.ir.collector import collector_paused  # noqa: PLC0415 - lazy on purpose
+
+        with collector_paused():
+            from mlc import api  # noqa: PLC0415 - lazy on purpose
 
         return getattr(api, name)
     raise AttributeError(f"module 'mlc' has no attribute '{name}'")

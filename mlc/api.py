@@ -26,6 +26,7 @@ import numpy as np
 from mlc import driver
 from mlc.backends.registry import load_backend
 from mlc.errors import InternalError, MlcError, UnsupportedError, UsageError
+from mlc.ir.collector import collector_paused
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
 from mlc.ir.parsing import print_text
@@ -174,7 +175,7 @@ class CompiledModel:
             raise shown from cause
 
     def _compile_and_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with _compiling:
+        with _compiling, collector_paused():
             for _, call in self._calls:  # another thread may have compiled it in the meantime
                 out = call(args, kwargs)
                 if out is not self._miss:
@@ -199,7 +200,7 @@ class CompiledModel:
         self._told_once(self._prepare, args, kwargs)
 
     def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        with _compiling:
+        with _compiling, collector_paused():
             self._new_variant(args, kwargs)
 
     def _new_variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:

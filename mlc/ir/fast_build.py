@@ -7,17 +7,17 @@ whole instead: after every pass in the tests and under `--verify-each`. `mlc-opt
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from xdsl.ir import Attribute
 
+from mlc.ir.collector import collector_paused
+
 _lock = threading.Lock()
 _depth = 0
 _saved_post_init = Attribute.__post_init__
-_collector_was_on = False
 
 
 def _skip(self: Attribute) -> None:
@@ -27,19 +27,16 @@ def _skip(self: Attribute) -> None:
 @contextmanager
 def fast_build() -> Iterator[None]:
     """Switch attribute verification and the cycle collector off; nests, and may be entered by several threads."""
-    global _depth, _collector_was_on
+    global _depth
     with _lock:
         _depth += 1
         if _depth == 1:
-            _collector_was_on = gc.isenabled()
-            gc.disable()
             Attribute.__post_init__ = _skip  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        yield
+        with collector_paused():
+            yield
     finally:
         with _lock:
             _depth -= 1
             if _depth == 0:
                 Attribute.__post_init__ = _saved_post_init
-                if _collector_was_on:
-                    gc.enable()

@@ -13,7 +13,6 @@ import llvmlite
 import llvmlite.binding as llvm
 from xdsl.dialects.builtin import ModuleOp
 
-from mlc.backends.llvm import compile as codegen
 from mlc.backends.llvm.jit import NativeLibrary, load_objects
 from mlc.backends.llvm.target import feature_string, host_machine, triple, tune_cpu
 from mlc.backends.llvm.thread_pool import thread_pool
@@ -29,7 +28,7 @@ class CPUBackend:
     """Compiles for CPUs with LLVM. `opt_level` and `debug` hold for everything it compiles."""
 
     name: str = "cpu"
-    opt_level: int = codegen.DEFAULT.opt_level
+    opt_level: int = 2
     debug: bool = False
 
     def targets(self) -> Sequence[str]:
@@ -52,15 +51,21 @@ class CPUBackend:
 
     def compile_many(self, modules: Iterable[ModuleOp], machine: MachineModel) -> list[bytes]:
         """Object code of each module, in parallel."""
-        return codegen.compile_many(modules, machine, opt_level=self.opt_level, debug=self.debug)
+        from mlc.backends.llvm.compile import compile_many  # noqa: PLC0415 - not needed for code from the cache
+
+        return compile_many(modules, machine, opt_level=self.opt_level, debug=self.debug)
 
     def assembly(self, module: ModuleOp, machine: MachineModel) -> str:
         """Assembly text of a module."""
-        return codegen.assembly(module, machine, opt_level=self.opt_level)
+        from mlc.backends.llvm.compile import assembly  # noqa: PLC0415 - not needed for code from the cache
+
+        return assembly(module, machine, opt_level=self.opt_level)
 
     def llvm_ir(self, module: ModuleOp, machine: MachineModel) -> str:
         """LLVM IR text of a module."""
-        return codegen.llvm_ir(module, machine, debug=self.debug)
+        from mlc.backends.llvm.compile import llvm_ir  # noqa: PLC0415 - not needed for code from the cache
+
+        return llvm_ir(module, machine, debug=self.debug)
 
     def load(self, objects: Sequence[bytes]) -> NativeLibrary:
         """Link objects into this process."""

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mlc.backends.llvm.compile import compile_ir
+from mlc.backends.llvm.codegen import compile_ir
 from mlc.backends.llvm.jit import load_objects
 from mlc.backends.machine import MachineModel
 from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8

@@ -13,7 +13,7 @@ import functools
 import sys
 from pathlib import Path
 
-from mlc.backends.llvm.compile import CodegenOptions, compile_ir
+from mlc.backends.llvm.codegen import CodegenOptions, compile_ir
 from mlc.backends.llvm.jit import load_objects
 from mlc.backends.llvm.target import host_machine
 from mlc.runtime.threads import ThreadPool

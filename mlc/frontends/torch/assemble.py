@@ -43,6 +43,7 @@ class Recording:
     """What a run left behind. `leaves`: the inputs as the recorder knew them, `finals`: the tensors they ended as.
 
     `buffers`: (as recorded, the real one, final tensor). `outputs`: unwrapped leaves; an input itself is `Alias`.
+    `asked`: weights with the attributes that forward asked them for.
     """
 
     recorder: Recorder
@@ -57,6 +58,7 @@ class Recording:
     out_spec: pytree.TreeSpec
     symbols: tuple[Symbol, ...] = ()
     steady: Steady | None = None
+    asked: Sequence[tuple[torch.Tensor, str]] = ()
     gradients: bool | None = None
     results: list[SSAValue] = field(default_factory=list)
     # what holds an entry's value after a call, by id(entry)
@@ -93,7 +95,7 @@ def assemble(rec: Recording) -> Captured:
         inputs=tuple(inputs),
         outputs=outputs,
         mutations=tuple(mutations),
-        state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state], rec.steady),
+        state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state], rec.steady, rec.asked),
         symbols=rec.symbols,
         context=None if rec.model is None else Context.now(gradients=rec.gradients),
         keywords_in_order=callable(rec.model) and takes_any_keyword(rec.model),

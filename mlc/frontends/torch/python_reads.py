@@ -42,7 +42,7 @@ _AS_MEMORY = {
 
 
 _LAYOUT = {"stride", "is_contiguous", "storage_offset", "dim_order"}
-_GRADIENTS = {"requires_grad", "is_leaf", "grad_fn"}
+_GRADIENTS = {"requires_grad", "is_leaf", "grad_fn", "grad"}
 
 
 class PythonReads(TorchFunctionMode):
@@ -62,7 +62,7 @@ class PythonReads(TorchFunctionMode):
         if name in _LAYOUT:
             self.recorder.reads_layout = True
         elif name == "__get__" and getattr(func.__self__, "__name__", "") in _GRADIENTS:
-            self.recorder.asks_gradients = True
+            self._asks_gradients(args[0], func.__self__.__name__)
         handler = _HANDLERS.get(name)
         if handler is not None:
             result = handler(self, func, args, kwargs)
@@ -79,6 +79,13 @@ class PythonReads(TorchFunctionMode):
             result = self.lost.found(name, result, (args, kwargs))
         self.leaks.note(result)
         return result
+
+    def _asks_gradients(self, tensor: torch.Tensor, name: str) -> None:
+        """What a weight says is guarded; inputs that require gradients are refused where one is asked."""
+        if is_wrapped(tensor):
+            self.recorder.asks_gradients = True
+        else:
+            self.recorder.asked.append((tensor, name))
 
     def actual(self, tensor: torch.Tensor, what: str) -> torch.Tensor:
         """The tensor behind the wrapper, for a read of its value; refused where an input decides it."""

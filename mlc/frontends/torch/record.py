@@ -40,8 +40,9 @@ from mlc.frontends.torch.emit import Emitter, tensor_type
 from mlc.frontends.torch.failures import failure, limit_of
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
+from mlc.frontends.torch.named import class_names
 from mlc.frontends.torch.nn_transformer import masks_unread
-from mlc.frontends.torch.owned import class_names, owned
+from mlc.frontends.torch.owned import DEPTH, MANY, owned
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
@@ -158,6 +159,7 @@ class _Capture:
             out_leaves,
             out_spec,
             steady=self.steady,
+            asked=self.recorder.asked,
             gradients=self.gradients if self.recorder.gradients_matter else None,
         )
         return assemble(recording)
@@ -165,6 +167,12 @@ class _Capture:
     def _ask_for_mode(self) -> None:
         """Code that asks whether autograd is on gets the answer of a run without it."""
         mine = owned(self.model)
+        if mine.cut:
+            warnings.warn(
+                f"forward reaches more Python values than are followed ({MANY}, {DEPTH} deep): changes of the others "
+                "are not noticed",
+                stacklevel=2,
+            )
         self.recorder.gradients_matter = any(
             "is_grad_enabled" in names for names in (mine.names, *map(class_names, mine.classes))
         )

@@ -113,6 +113,7 @@ class Recorder(TorchDispatchMode):
         self.entries_read: list[Entry] = []
         self.reads_layout = False
         self.asks_gradients = False
+        self.asked: list[tuple[torch.Tensor, str]] = []
         self.gradients_matter = False
         self._names = state_names
         self._entries: dict[int, Entry] = {}
@@ -287,8 +288,8 @@ class Recorder(TorchDispatchMode):
         ]
         if not numbers:
             return name
-        scalar_form = name.removesuffix(".Tensor") + ".Scalar"
-        if numbers == [1] and name.endswith(".Tensor") and has_schema(scalar_form):
+        scalar_form = name.replace(".Tensor", ".Scalar") if ".Tensor" in name else f"{name}.Scalar"
+        if numbers == [1] and has_schema(scalar_form):
             same = [a.name for a in schema(scalar_form).arguments] == [a.name for a in wanted]
             if same:
                 return scalar_form

@@ -10,16 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from mlc.backends.llvm import (
-    CPU_BACKEND,
+from mlc.backends.llvm import CPU_BACKEND, host_machine, load_objects
+from mlc.backends.llvm.codegen import compile_ir
+from mlc.backends.llvm.compile import (
     assembly,
     compile_llvm_module,
     compile_many,
-    host_machine,
     llvm_ir,
-    load_objects,
+    optimized_ir,
 )
-from mlc.backends.llvm.compile import compile_ir, optimized_ir
 from mlc.backends.llvm.object_file import missing_symbols, read_symbols
 from mlc.backends.machine import PRESETS, preset
 from mlc.backends.registry import load_backend
@@ -192,7 +191,7 @@ llvm.func @f(%x: f32) -> f32 {
 def test_code_is_the_same_in_another_process():
     """No hash seed, address or time gets into the bytes."""
     script = (
-        "import hashlib; from mlc.backends.llvm.compile import compile_ir; from mlc.backends.llvm import host_machine\n"
+        "import hashlib; from mlc.backends.llvm.codegen import compile_ir; from mlc.backends.llvm import host_machine\n"
         "text = 'define i32 @f(i32 %x) { %y = mul i32 %x, 3 ret i32 %y }'\n"
         "print(hashlib.sha256(compile_ir(text, host_machine())).hexdigest())"
     )

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlc.backends.llvm import compile_llvm_module, llvm_ir, load_objects
+from mlc.backends.llvm import load_objects
+from mlc.backends.llvm.compile import compile_llvm_module, llvm_ir
 from mlc.errors import LimitError, MlcError, UnsupportedError
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text, print_text

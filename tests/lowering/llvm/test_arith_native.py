@@ -406,7 +406,7 @@ def test_ipowi(check, parse):
 
 
 def test_fast_math_flags_are_passed_on_and_no_others(parse, ctx):
-    from mlc.backends.llvm import llvm_ir
+    from mlc.backends.llvm.compile import llvm_ir
     from mlc.lowering.llvm.convert_to_llvm import ConvertToLLVM
 
     module = parse("""

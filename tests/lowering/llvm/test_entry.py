@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlc.backends.llvm import compile_llvm_module, load_objects
+from mlc.backends.llvm import load_objects
+from mlc.backends.llvm.compile import compile_llvm_module
 from mlc.errors import ExecutionError, UnsupportedError
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text, print_text

@@ -225,7 +225,7 @@ def test_refusals(parse, native):
 
 def test_displacements_share_one_base(parse, ctx):
     """Rows of a register tile differ in the displacement alone, and the base leaves the inner loop."""
-    from mlc.backends.llvm import assembly
+    from mlc.backends.llvm.compile import assembly
     from mlc.lowering.llvm.convert_to_llvm import ConvertToLLVM
 
     rows = "\n".join(
