@@ -109,7 +109,7 @@ class _Variant:
 
 
 class CompiledModel:
-    """A compiled model: call it like the model.
+    """A compiled model: call it like the model. Results are dense in row-major order, whatever strides eager's have.
 
     What it does not have itself it answers for the model: `state_dict()`, `parameters()`, `config`; `eval()`, `train()`
     and `to()` change the model and return the compiled one. Attributes set on it are set on the model. Methods of the

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import mlc
 from mlc.errors import UnsupportedError
@@ -122,3 +123,16 @@ def test_torch_compile_leaves_no_trace():
     done = subprocess.run([sys.executable, "-c", WITH_DYNAMO], capture_output=True, text=True, check=True)
     assert done.stdout == "torch.Size([2, 4])\n" * 3
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_tracers_that_would_keep_results_as_constants_are_refused(captures: list[Any], warm: bool):
+    compiled = mlc.compile(nn.Linear(4, 4))
+    with torch.no_grad():
+        if warm:
+            compiled(X)
+        with pytest.raises(UnsupportedError, match=r"inside of torch\.jit\.trace"):
+            torch.jit.trace(lambda x: compiled(x) * 2, (X,), check_trace=False)
+        with pytest.raises(UnsupportedError, match="inside of make_fx"):
+            make_fx(lambda x: compiled(x) * 2)(X)
+        assert compiled(X).shape == X.shape

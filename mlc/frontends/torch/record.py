@@ -193,6 +193,7 @@ class _Capture:
                 branches = both_branches(lambda what, way: self.problems.fail(what, self.places.here(), way))
                 with reads, masks, branches, self.places.following(), self.leaks.following():
                     out = self.model(*args, **kwargs)
+                reads.lost.check()
                 leaves, spec = pytree.tree_flatten(out, is_leaf=lambda v: isinstance(v, torch.Size))
                 del out
                 inner = {i: unwrap(w) for i, w in wrappers.items()}

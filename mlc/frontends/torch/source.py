@@ -12,7 +12,14 @@ import torch
 from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, UnsupportedError, UsageError
-from mlc.frontends.torch.arguments import check_call, check_initialised, check_leaves, leaf_names, positional_names
+from mlc.frontends.torch.arguments import (
+    check_call,
+    check_initialised,
+    check_leaves,
+    check_tracers,
+    leaf_names,
+    positional_names,
+)
 from mlc.frontends.torch.binding import Binding, Run, refuse
 from mlc.frontends.torch.captured import Captured, TensorGuard, ValueGuard
 from mlc.frontends.torch.failures import raised_by_hand, told
@@ -85,6 +92,7 @@ class TorchSource:
 
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
         """Capture for these arguments; weights go to `ctx.resources`."""
+        check_tracers()
         shapes = self.dynamic_shapes
         if shapes is None:
             shapes = marked_dynamic(args, kwargs)

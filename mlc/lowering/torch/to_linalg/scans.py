@@ -91,7 +91,7 @@ def cumprod(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
 @lowers("aten.logcumsumexp")
 def logcumsumexp(c: Conversion, x: Tensor, dim: int) -> Tensor:
     """A loop over slices, so that the exponentials of a slice are taken together."""
-    if x.rank == 0:
+    if x.rank == 0 or x.shape[x.dim(dim)] == 0:  # a loop over no slices holds one that does not exist
         return x
     d, t = x.dim(dim), x.dtype
     x = c.plain(x)
