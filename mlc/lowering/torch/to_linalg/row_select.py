@@ -61,13 +61,15 @@ class RowSelection:
             ],
         )  # fmt: skip
         if not self._long:
-            key_found, _ = self._halved(r, keys, key_bits(self.t), [least, most], all_, place)
+            # the count has trips of its own: LLVM takes loops apart whose inner one runs under a condition of the outer
+            steps = r.when(active, r.index(key_bits(self.t)))
+            key_found, _ = self._halved(r, keys, steps, [least, most], r.c.dims.value(self.n), place)
             return key_found, r.sub(place, self.count(r, keys, "lt", key_found, all_))
         r.each(all_, lambda i: r.store("left", r.load(keys, i), i))
 
         def round_(_: SSAValue, least: SSAValue, most: SSAValue, count: SSAValue, place: SSAValue) -> list[SSAValue]:
             open_ = r.b.compare("lt", least, most, key)
-            least, most = self._halved(r, "left", _HALVINGS, [least, most], count, place)
+            least, most = self._halved(r, "left", r.when(open_, r.index(_HALVINGS)), [least, most], count, place)
 
             def keep(i: SSAValue, to: SSAValue, below: SSAValue) -> list[SSAValue]:
                 here = r.load("left", i)
@@ -84,7 +86,13 @@ class RowSelection:
         return key_found, rank
 
     def _halved(
-        self, r: RowLoops, keys: str | SSAValue, steps: int, bounds: list[SSAValue], count: SSAValue, place: SSAValue
+        self,
+        r: RowLoops,
+        keys: str | SSAValue,
+        steps: SSAValue,
+        bounds: list[SSAValue],
+        count: SSAValue,
+        place: SSAValue,
     ) -> list[SSAValue]:
         """Smaller bounds of the key at `place` among `count` keys."""
         key = key_type(self.t)
@@ -92,7 +100,7 @@ class RowSelection:
         def step(_: SSAValue, least: SSAValue, most: SSAValue) -> list[SSAValue]:
             middle = r.add(least, r.op(arith.ShRUIOp, r.sub(most, least), r.const(1, key)))
             open_ = r.b.compare("lt", least, most, key)
-            enough = r.b.index_compare("gt", self.count(r, keys, "le", middle, r.when(open_, count)), place)
+            enough = r.b.index_compare("gt", self.count(r, keys, "le", middle, count), place)
             above = r.b.logical_and(open_, r.b.logical_not(enough))
             return [
                 r.b.select(above, r.add(middle, r.const(1, key)), least),
