@@ -70,6 +70,15 @@ def test_results_stay_what_they_were():
     assert len(before) <= KEPT
 
 
+def test_inputs_can_be_resized_after_a_call():
+    compiled = mlc.compile(lambda x: {"y": x.to(torch.float32) * 2})
+    for dtype in (torch.float32, torch.bfloat16, torch.bool, torch.uint8, torch.int64):
+        x = torch.ones(3, 4).to(dtype)
+        for given in (x, x.t(), x[:, ::2], torch.ones(0, 4).to(dtype)):
+            assert torch.equal(compiled(given)["y"], given.to(torch.float32) * 2)
+        assert x.resize_(5, 5).shape == (5, 5)
+
+
 def test_threads_have_memory_of_their_own():
     compiled = mlc.compile(Scale(), (torch.ones(512, 1024),))
     wrong: list[int] = []

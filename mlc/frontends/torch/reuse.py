@@ -22,7 +22,7 @@ _references = torch._C._storage_Use_Count  # pyright: ignore[reportAttributeAcce
 class _Block:
     """Memory, and what its counts of references are while nobody else has any."""
 
-    __slots__ = ("_alone", "_address", "_storage", "_tensor")
+    __slots__ = ("_address", "_alone", "_storage", "_tensor")
 
     def __init__(self, shape: Sequence[int], dtype: torch.dtype) -> None:
         with torch.inference_mode(False):
