@@ -181,12 +181,12 @@ class CompiledModel:
                 if out is not self._miss:
                     return out
             variant = self._new_variant(args, kwargs)
-            out = variant.binding(args, kwargs)
+            out = variant.binding.call(args, kwargs)
             for _ in range(RETRIES):
                 if out is not self._miss:
                     return out
                 variant = self._new_variant(args, kwargs)
-                out = variant.binding(args, kwargs)
+                out = variant.binding.call(args, kwargs)
             if out is not self._miss:
                 return out
         self._source.refuse(variant.captured, args, kwargs)

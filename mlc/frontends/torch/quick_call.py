@@ -29,7 +29,6 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
-from mlc.frontends.torch.arrays import REINTERPRETED
 from mlc.frontends.torch.captured import Captured, FromResult, TensorGuard
 from mlc.frontends.torch.captured_values import same_value
 from mlc.frontends.torch.reuse import LARGE, ReusedMemory
@@ -177,10 +176,9 @@ def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict
     for k, result in enumerate(results):
         spec = native.outputs[result.index]
         shape = spec.shape
-        if result.dtype not in REINTERPRETED and spec.dtype.itemsize * math.prod(shape) >= LARGE:
-            space[f"take{k}"] = ReusedMemory(shape, spec.dtype).take
-            space["from_numpy"] = torch.from_numpy
-            lines.append(f"o{k} = from_numpy(take{k}())")
+        if spec.dtype.itemsize * math.prod(shape) >= LARGE:
+            space[f"take{k}"] = ReusedMemory(shape, result.dtype).take
+            lines.append(f"o{k} = take{k}()")
             continue
         with torch.inference_mode(False), torch.no_grad():
             space[f"model{k}"] = torch.empty(shape, dtype=result.dtype, device="cpu")  # pyright: ignore[reportArgumentType]
