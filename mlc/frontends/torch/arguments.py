@@ -82,7 +82,7 @@ def check_call(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
 def check_tracers() -> None:
     """Refuse calls under a tracer of PyTorch's ops: it does not see native code and would keep results as constants."""
     tracer = None
-    if torch._C._get_tracing_state() is not None:
+    if torch._C._is_tracing():
         tracer = "torch.jit.trace"
     elif any(type(mode).__name__ == "ProxyTorchDispatchMode" for mode in _get_current_dispatch_mode_stack()):
         tracer = "make_fx or torch.export"
