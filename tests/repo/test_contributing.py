@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -118,3 +119,12 @@ def test_pass_in_the_pipeline_of_a_backend(tmp_path: Path):
     source.write_text(SQUARED, encoding="utf-8")
     code, out, err = opt(env, str(source), "--target=example", "--run", "--native")
     assert (code, err) == (0, "") and out == opt(env, str(source), "--run")[1]
+
+
+def test_campaigns_run_passes_of_other_packages(tmp_path: Path):
+    env = _installed(tmp_path, "example_package", "[xdsl.universe]\nexample = example_package:UNIVERSE\n")
+    assert "its package's own word, to be tested on 'linalg' programs" in opt(env, "--list-passes")[1]
+    run = [sys.executable, "-m", "fuzz", "--pass", "example-negate-twice", "--seconds", "6", "--seed", "1"]
+    run += ["--ledger", str(tmp_path / "ledger"), "--out", str(tmp_path / "finds")]
+    r = subprocess.run(run, capture_output=True, text=True, env=env, cwd=ROOT)
+    assert (r.returncode, r.stderr) == (0, "") and json.loads(r.stdout)["executions"] > 0
