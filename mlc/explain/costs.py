@@ -59,8 +59,9 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
                 _note(written, value, sizes)
         elif isinstance(op, WinogradConv2DOp):
             flops += _direct_flops(op)
-            for value in (op.input, op.filter):
-                _note(read, value, sizes)
+            _note(read, op.input, sizes)
+            _note(read, op.filter, sizes)
+            read[op.filter] = read[op.filter] // _shape(op.filter, {})[0] * op.positions()  # the others hardly ever
             _note(written, op.output, sizes)
         elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):
             points = trips(op) * _enclosing_points(op, sizes)
