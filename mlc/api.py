@@ -58,6 +58,7 @@ def compile(
     precision: str = "float32",
     num_threads: int | None = None,
     tune: bool = False,
+    winograd: bool = True,
     verbose: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
     debug: str = "",
@@ -67,14 +68,16 @@ def compile(
     With `example_inputs` (a tuple of arguments, a dict of keywords, or one tensor) it is compiled now, otherwise at
     the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again. After
     `MAX_VARIANTS` versions, sizes that vary are left open; otherwise the version used least makes room. With
-    `dynamic_shapes` (as for torch.export) one version serves all sizes it allows. The other arguments are those of
-    `mlc.options.Options`.
+    `dynamic_shapes` (as for torch.export) one version serves all sizes it allows. 3x3 convolutions are computed by
+    Winograd's filtering where that is faster; `winograd=False` computes all of them directly. The other
+    arguments are those of `mlc.options.Options`.
     """
     options = Options(
         target=target,
         precision=precision,
         num_threads=num_threads,
         tune=tune,
+        winograd=winograd,
         verbose=verbose,
         cache_dir=cache_dir,
         debug=debug,

@@ -77,6 +77,7 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
             done["f32"] += _winograd_flops(op)
             for value in (op.input, op.filter):
                 _note(read, value, sizes)
+            read[op.filter] = read[op.filter] // _shape(op.filter, {})[0] * op.positions()  # the others hardly ever
             _note(written, op.output, sizes)
         elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):
             points = trips(op) * _enclosing_points(op, sizes)
@@ -97,7 +98,8 @@ def _direct_flops(op: WinogradConv2DOp) -> int:
 
 def _winograd_flops(op: WinogradConv2DOp) -> int:
     """Multiply-adds between transformed tiles, and both transforms."""
-    positions, pieces, filters, depth, lanes = _shape(op.filter, {})
+    positions = op.positions()
+    _, pieces, filters, depth, lanes = _shape(op.filter, {})
     rows, columns = op.filterings()
     into = _both_ways(rows.input, columns.input) * pieces * depth
     back = _both_ways(rows.output, columns.output) * filters * lanes

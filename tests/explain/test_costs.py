@@ -81,10 +81,10 @@ func.func private @k(%table: memref<1000x8xf32>, %rows: memref<3xi64>, %out: mem
 """
 
 WINOGRAD = """
-func.func private @k(%x: memref<1x1x8x10x4xf32>, %u: memref<36x1x1x4x4xf32>, %y: memref<1x1x6x8x4xf32>,
+func.func private @k(%x: memref<1x1x8x10x4xf32>, %u: memref<45x1x1x4x4xf32>, %y: memref<1x1x6x8x4xf32>,
     %v: memref<36x1x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>) attributes {kernel} {
   "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 2>}
-    : (memref<1x1x8x10x4xf32>, memref<36x1x1x4x4xf32>, memref<1x1x6x8x4xf32>, memref<36x1x1x2x2x1x4xf32>,
+    : (memref<1x1x8x10x4xf32>, memref<45x1x1x4x4xf32>, memref<1x1x6x8x4xf32>, memref<36x1x1x2x2x1x4xf32>,
        memref<36x1x1x2x2x4xf32>) -> ()
   func.return
 }
