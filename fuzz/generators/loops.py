@@ -271,7 +271,7 @@ class LoopGenerator:
         self.features.append("for")
 
     def parallel(self, scope: Scope, depth: int) -> None:
-        """One or two parallel loops whose iterations change their own element."""
+        """One or two parallel loops whose iterations change their own element, some by way of a private buffer."""
         m = self.memory[0]
         dims = 2 if self.tape.chance(60) else 1
         names = [self.out.name() for _ in range(dims)]
@@ -280,6 +280,8 @@ class LoopGenerator:
         steps = [self.index_here(1), step][:dims]
         flat = ", ".join([*bounds[0], *bounds[1], *steps])
         segments = f"array<i32: {dims}, {dims}, {dims}, 0>"
+        mine, owned = "", f"memref<3x{self.element}>"
+        shared = self.out.value(f"memref.alloca() : {owned}") if self.tape.chance(40) else None
         self.out.emit(f'"scf.parallel"({flat}) <{{operandSegmentSizes = {segments}}}> ({{')
         self.out.emit(f"^bb0({', '.join(f'{n}: index' for n in names)}):")
         self.out.depth += 1
@@ -287,7 +289,14 @@ class LoopGenerator:
         where = f"{m.name}[{names[0]}, {names[1] if dims == 2 else self.index_here(1)}] : {m.type}"
         old = self.out.value(f"memref.load {where}")
         inner.scalars[self.element].append(old)
+        if shared is not None:
+            mine = self.out.value(f'"linalg_ext.private"({shared}) : ({owned}) -> {owned}')
+            self.out.emit(f"memref.store {old}, {mine}[{self.index_here(2)}] : {owned}")
         self.scalar(inner, 3)
+        if shared is not None:
+            inner.scalars[self.element].append(self.out.value(f"memref.load {mine}[{self.index_here(2)}] : {owned}"))
+            self.scalar(inner, 3)
+            self.features.append("private")
         self.out.emit(f"memref.store {inner.scalars[self.element][-1]}, {where}")
         self.out.emit("scf.reduce")
         self.out.depth -= 1

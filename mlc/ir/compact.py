@@ -14,10 +14,10 @@ from typing import Any
 
 from xdsl.dialects.builtin import DenseResourceAttr, ModuleOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
-from xdsl.parser import Parser
 
 from mlc.errors import ArtifactError, InternalError
 from mlc.ir.context import MlcContext
+from mlc.ir.parsing import LocatingParser
 
 
 def to_compact(module: ModuleOp) -> str:
@@ -84,9 +84,9 @@ class _Reader:
     def _attribute(text: str, ctx: MlcContext) -> Attribute:
         if text.startswith("@") and "@" in text[1:]:
             handle, _, kind = text[1:].rpartition("@")
-            found = Parser(ctx, kind).parse_attribute()
+            found = LocatingParser(ctx, kind, "").parse_attribute()
             return DenseResourceAttr.from_params(handle, found)  # pyright: ignore[reportArgumentType]
-        return Parser(ctx, text).parse_attribute()
+        return LocatingParser(ctx, text, "").parse_attribute()
 
     def block(self, data: list[Any]) -> Block:
         block = Block(arg_types=[self.attributes[t] for t in data[0]])

@@ -107,7 +107,7 @@ class Chunk:
             items += stored
         entry = claim_entry(module, v.entry_point) if v.mlc_pipeline or v.native else v.entry_point
         if v.bisect:
-            return report_bisect(bisect(module, ctx, items, entry, v.seed), items)
+            return report_bisect(bisect(module, ctx, items, entry, v.seed), items, module)
         tools = make_instruments(v, self.err, items, module, ctx, self.happened)
         try:
             run_pipeline(items, ctx, module, tools)

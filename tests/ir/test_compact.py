@@ -51,6 +51,24 @@ def test_weights_keep_their_names():
         assert "dense_resource<a.b>" in print_text(from_compact(to_compact(module), make_context()))
 
 
+@pytest.mark.parametrize("kind", ["f16", "bf16", "f32", "f64"])
+def test_numbers_without_decimal_text_come_back(kind: str):
+    inf, nan = {"f16": ("7C00", "7E01"), "bf16": ("7F80", "7FC1")}.get(kind, ("7F800000", "7FC00001"))
+    if kind == "f64":
+        inf, nan = "7FF0000000000000", "7FF8000000000001"
+    text = f"""func.func @f() -> tensor<3x{kind}> {{
+      %0 = arith.constant dense<0x{inf}> : tensor<3x{kind}>
+      %1 = arith.constant dense<[0x{inf}, 0x{nan}, -0.0]> : tensor<3x{kind}>
+      %2 = arith.constant 0x{inf} : {kind}
+      func.return %1 : tensor<3x{kind}>
+    }}"""
+    module = parse_text(text, make_context())
+    _forget_names(module)
+    again = from_compact(to_compact(module), make_context())
+    assert print_text(again, generic=True) == print_text(module, generic=True)
+    assert f"0x{inf}".lower() in print_text(again).lower()
+
+
 def test_what_cannot_be_read_or_stored_is_refused():
     for text in ("", "{", "{}", "[]", json.dumps({"attributes": ["f32"], "names": [], "block": [[3], []]})):
         with pytest.raises(ArtifactError, match="not a stored module"):

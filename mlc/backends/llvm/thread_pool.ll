@@ -1,10 +1,12 @@
 ; The worker threads of a process, and the loop that kernels hand to them. Linux; no C compiler is needed.
 ;
-;   void mlc_parallel_for(const team *, void (*body)(void *, int64_t, int64_t), void *context, int64_t count, int64_t grain)
+;   void mlc_parallel_for(const team *, void (*body)(void *, int64_t, int64_t, char *own), void *context, int64_t count,
+;                         int64_t grain)
 ;   void mlc_pool_stop(void)     ends the workers; loops are run by their callers from then on
 ;   void mlc_pool_reset(void)    forgets the workers: for the child after a fork, which has none of them
 ;
-; body(context, begin, end) runs the iterations begin to end of 0 to count. One loop is on offer at a time; a caller
+; body(context, begin, end, own) runs the iterations begin to end of 0 to count; `own`: memory of the thread for private
+; buffers, null for the caller, which has the context's. One loop is on offer at a time; a caller
 ; that finds the pool taken runs its loop alone. The caller always works. It waits for nobody but a worker in the
 ; middle of an iteration, and when that takes longer than it can explain, because the worker lost its core to another
 ; process, the pool rests for a while: a caller alone is slow once, a caller that waits is slow at every loop.
@@ -31,6 +33,9 @@
 @threads = internal global [4096 x i64] zeroinitializer, align 64
 
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_attr_init(ptr)
+declare i32 @pthread_attr_setstacksize(ptr, i64)
+declare i32 @pthread_attr_destroy(ptr)
 declare i32 @pthread_join(i64, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @pthread_mutex_lock(ptr)
@@ -87,7 +92,7 @@ no:
 }
 
 ; Run iterations until none is left, in ever smaller pieces; how many.
-define internal i64 @work() nounwind {
+define internal i64 @work(ptr %own) nounwind {
 start:
   %body = load ptr, ptr @body
   %context = load ptr, ptr @context
@@ -114,7 +119,7 @@ take:
   %mine = extractvalue { i64, i1 } %pair, 1
   br i1 %mine, label %run, label %try
 run:
-  call void %body(ptr %context, i64 %first, i64 %last)
+  call void %body(ptr %context, i64 %first, i64 %last, ptr %own)
   %done = add i64 %total, %size
   br label %look
 end:
@@ -124,6 +129,7 @@ end:
 ; A thread of the pool: look for an offer, sleep when there is none, join, work, leave.
 define internal ptr @worker(ptr %unused) nounwind {
 start:
+  %own = alloca [2097152 x i8], align 64           ; untouched pages cost nothing
   br label %idle
 idle:
   %soon = call i1 @spin(i1 false)
@@ -162,7 +168,7 @@ swap:
 run:
   %mode = load i64, ptr @float_mode
   call void @set_float_mode(i64 %mode)
-  call i64 @work()
+  call i64 @work(ptr %own)
   %before = atomicrmw sub ptr @offer, i64 1 seq_cst
   %last = icmp eq i64 %before, 1
   br i1 %last, label %tell, label %idle
@@ -184,6 +190,9 @@ define internal i64 @hire(i64 %wanted) nounwind {
 start:
   %all = alloca [128 x i8]
   %mine = alloca [128 x i8]
+  %attributes = alloca [128 x i8], align 16
+  call i32 @pthread_attr_init(ptr %attributes)
+  call i32 @pthread_attr_setstacksize(ptr %attributes, i64 8388608)
   call void @llvm.memset.p0.i64(ptr %all, i8 -1, i64 128, i1 false)
   call i32 @pthread_sigmask(i32 2, ptr %all, ptr %mine)
   br label %next
@@ -193,7 +202,7 @@ next:
   br i1 %short, label %make, label %end
 make:
   %slot = getelementptr [4096 x i64], ptr @threads, i64 0, i64 %have
-  %error = call i32 @pthread_create(ptr %slot, ptr null, ptr @worker, ptr null)
+  %error = call i32 @pthread_create(ptr %slot, ptr %attributes, ptr @worker, ptr null)
   %made = icmp eq i32 %error, 0
   br i1 %made, label %count, label %end
 count:
@@ -202,6 +211,7 @@ count:
   br label %next
 end:
   call i32 @pthread_sigmask(i32 2, ptr %mine, ptr null)
+  call i32 @pthread_attr_destroy(ptr %attributes)
   ret i64 %have
 }
 
@@ -277,7 +287,7 @@ quiet:
   call i32 @pthread_mutex_unlock(ptr @mutex)
   br label %own
 own:
-  %mine = call i64 @work()
+  %mine = call i64 @work(ptr null)
   %before = atomicrmw and ptr @offer, i64 65535 seq_cst
   %joined = and i64 %before, 65535
   %all = icmp eq i64 %joined, 0
@@ -321,7 +331,7 @@ end:
   store atomic i32 0, ptr @taken release, align 4
   ret void
 alone:
-  call void %body(ptr %context, i64 0, i64 %count)
+  call void %body(ptr %context, i64 0, i64 %count, ptr null)
   ret void
 }
 

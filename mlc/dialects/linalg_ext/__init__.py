@@ -1,4 +1,5 @@
-"""Ops on tensors and buffers for which MLIR has no word: Winograd convolution in a blocked layout. No passes.
+"""Ops on tensors and buffers for which MLIR has no word: Winograd convolution in a blocked layout, buffers private to
+the iterations of a parallel loop. No passes.
 
 In: nothing but xDSL's IRDL. Out: `LINALG_EXT`, the points and programs of the transforms (`winograd.py`), semantics.
 """
@@ -7,8 +8,9 @@ from __future__ import annotations
 
 from xdsl.ir import Dialect
 
+from mlc.dialects.linalg_ext.private_op import PrivateOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
 
-LINALG_EXT = Dialect("linalg_ext", [WinogradConv2DOp, WinogradFilterTransformOp], [])
+LINALG_EXT = Dialect("linalg_ext", [PrivateOp, WinogradConv2DOp, WinogradFilterTransformOp], [])
 
 __all__ = ["LINALG_EXT"]

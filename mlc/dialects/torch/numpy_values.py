@@ -149,9 +149,9 @@ class Call:
         """Inferred shape of a tensor result."""
         return self.results[number].shape
 
-    def common(self, *positions: int) -> np.dtype[Any]:
-        """Numpy dtype that arguments promote to."""
-        return numpy_dtype(result_type(self._types[p] for p in positions))
+    def common(self, *positions: int) -> Attribute:
+        """Element type that arguments promote to."""
+        return result_type(self._types[p] for p in positions)
 
     def argument_element(self, position: int) -> Attribute:
         """Element type of a tensor argument."""

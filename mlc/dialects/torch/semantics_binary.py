@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from xdsl.ir import Attribute
 
-from mlc.dialects.torch.numpy_values import Call, aten, wide
+from mlc.dialects.torch.numpy_values import Call, aten, numpy_dtype, round_to, wide
+from mlc.dialects.torch.types import bf16, f16
 
 
 def _divisor(b: np.ndarray) -> np.ndarray:
@@ -76,9 +78,6 @@ def _shift_right(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 _IN_RESULT: dict[str, Callable[[Any, Any], Any]] = {
-    "mul.Tensor": operator.mul,
-    "mul.Scalar": operator.mul,
-    "multiply.Tensor": operator.mul,
     "maximum": np.maximum,
     "minimum": np.minimum,
     "max.other": np.maximum,
@@ -90,8 +89,6 @@ _IN_RESULT: dict[str, Callable[[Any, Any], Any]] = {
     "remainder.Tensor": _same_sign_mod,
     "remainder.Scalar": _same_sign_mod,
     "remainder.Scalar_Tensor": _same_sign_mod,
-    "floor_divide": _floor_divide,
-    "floor_divide.Scalar": _floor_divide,
     "atan2": lambda a, b: np.arctan2(wide(a), wide(b)),
     "arctan2": lambda a, b: np.arctan2(wide(a), wide(b)),
     "hypot": lambda a, b: np.hypot(wide(a), wide(b)),
@@ -147,18 +144,31 @@ _IN_COMMON: dict[str, Callable[[Any, Any], Any]] = {
 
 def _in_result(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     def run(c: Call, a: Any, b: Any) -> Any:
-        dtype = c.dtype()
-        return fn(_cast(a, dtype), _cast(b, dtype))
+        return fn(_element(a, c.element()), _element(b, c.element()))
 
     return run
 
 
 def _in_common(fn: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     def run(c: Call, a: Any, b: Any) -> Any:
-        dtype = c.common(0, 1)
-        return fn(_cast(a, dtype), _cast(b, dtype))
+        common = c.common(0, 1)
+        return fn(_element(a, common), _element(b, common))
 
     return run
+
+
+def _element(value: Any, element: Attribute) -> np.ndarray:
+    """An operand in the common type, as ATen's kernels read it: numbers are rounded even to a half type."""
+    array = np.asarray(value)
+    half = element in (f16, bf16) and array.dtype.kind == "f"
+    return round_to(array, element) if half else array.astype(numpy_dtype(element))
+
+
+def _quotient_operands(c: Call, a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Half types divide in float32, and do not round a number that divides."""
+    left = _element(a, c.element())
+    dtype = np.dtype(np.float32) if left.dtype == np.float16 else left.dtype
+    return left.astype(dtype), _cast(b, dtype)
 
 
 def _cast(value: Any, dtype: np.dtype[Any]) -> np.ndarray:
@@ -236,24 +246,31 @@ def _scaled_sum(c: Call, a: Any, b: Any, alpha: Any, sign: int) -> Any:
     dtype = c.dtype()
     if dtype.kind == "b":
         return np.logical_or(a, np.logical_and(b, bool(alpha)))
-    left, right = _cast(a, dtype), _cast(b, dtype)
+    left, right = _element(a, c.element()), _element(b, c.element())
     if alpha != 1:
-        right = wide(right) * alpha if dtype.kind in "fc" else right * _cast(alpha, dtype)
+        factor = _element(alpha, c.element())
+        right = wide(right) * factor if dtype.kind in "fc" else right * factor
     return left + right if sign > 0 else left - right
 
 
 @aten("div.Tensor div.Scalar true_divide.Tensor true_divide.Scalar divide.Tensor")
 def div(c: Call, a: Any, b: Any) -> Any:
     """True division."""
-    dtype = c.dtype()
-    return _cast(a, dtype) / _cast(b, dtype)
+    left, right = _quotient_operands(c, a, b)
+    return left / right
+
+
+@aten("floor_divide floor_divide.Scalar")
+def floor_divide(c: Call, a: Any, b: Any) -> Any:
+    """Python's floor division."""
+    return _floor_divide(*_quotient_operands(c, a, b))
 
 
 @aten("div.Tensor_mode div.Scalar_mode")
 def div_mode(c: Call, a: Any, b: Any, mode: str | None) -> Any:
     """True, floor or truncating division."""
     dtype = c.dtype()
-    left, right = _cast(a, dtype), _cast(b, dtype)
+    left, right = _quotient_operands(c, a, b)
     if mode is None:
         return left / right
     _divisor(right)
@@ -263,6 +280,13 @@ def div_mode(c: Call, a: Any, b: Any, mode: str | None) -> Any:
         return np.trunc(left / right)
     quotient = np.abs(left) // np.abs(right) if dtype.kind == "i" else left // right
     return quotient if dtype.kind == "u" else np.where((left < 0) != (right < 0), -quotient, quotient)
+
+
+@aten("mul.Tensor mul.Scalar multiply.Tensor")
+def mul(c: Call, a: Any, b: Any) -> Any:
+    """a * b; half types multiply in float32, and do not round a number first."""
+    dtype = np.dtype(np.float32) if c.dtype() == np.float16 else c.dtype()
+    return _cast(a, dtype) * _cast(b, dtype)
 
 
 @aten("where.self where.ScalarOther where.ScalarSelf where.Scalar")

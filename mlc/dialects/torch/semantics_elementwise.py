@@ -201,9 +201,10 @@ def softshrink(_c: Call, x: np.ndarray, lambd: float = 0.5) -> Any:
 
 
 @aten("hardshrink")
-def hardshrink(_c: Call, x: np.ndarray, lambd: float = 0.5) -> Any:
-    """0 within [-lambda, lambda]."""
-    return np.where((x >= -lambd) & (x <= lambd), np.zeros((), x.dtype), x)
+def hardshrink(c: Call, x: np.ndarray, lambd: float = 0.5) -> Any:
+    """0 within [-lambda, lambda], a number of the dtype."""
+    bound = round_to(lambd, c.element())
+    return np.where((x >= -bound) & (x <= bound), np.zeros((), x.dtype), x)
 
 
 @aten("prelu _prelu_kernel")

@@ -22,6 +22,8 @@ from torch.utils import _pytree as pytree
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
+from mlc.frontends.torch.lost_views import LostViews
+from mlc.frontends.torch.nested import NESTED, makes_nested
 from mlc.frontends.torch.problems import PRINTS, READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
@@ -50,6 +52,7 @@ class PythonReads(TorchFunctionMode):
         super().__init__()
         self.recorder = recorder
         self.leaks = leaks
+        self.lost = LostViews(recorder.places, recorder.problems)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -67,10 +70,13 @@ class PythonReads(TorchFunctionMode):
             shown = name in ("__repr__", "__format__")
             what = f"prints or formats a tensor (Tensor.{name})" if shown else f"uses Tensor.{name}"
             recorder = self.recorder
+            if makes_nested():
+                recorder.problems.fail("makes a nested tensor", recorder.places.here(), NESTED)
             recorder.problems.fail(what, recorder.places.here(), PRINTS if shown else READS_VALUE)
         else:
             result = func(*args, **kwargs)
             result = wrap(result) if _made_of_weights(result, args, kwargs) else result
+            result = self.lost.found(name, result, (args, kwargs))
         self.leaks.note(result)
         return result
 
@@ -89,7 +95,7 @@ class PythonReads(TorchFunctionMode):
         if entry.origin is Origin.INPUT or recorder.symbolic:
             recorder.problems.add(f"reads the value of a tensor in Python: {what}", recorder.places.here(), READS_VALUE)
         elif entry.origin is Origin.STATE:
-            recorder.values_read.add(id(tensor))
+            recorder.note_read(tensor)
         return tensor
 
 
@@ -255,7 +261,25 @@ def _getitem(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...],
             continue
         rest.append(item)
         d += item is not None
-    return x[tuple(rest)] if rest else x
+    x = x[tuple(rest)] if rest else x
+    if is_wrapped(args[0]) and is_wrapped(x) and all(map(_is_basic, items)):
+        mode.lost.note("indexing by a tensor", args[0], x, replaced=True)
+    return x
+
+
+def _is_basic(item: Any) -> bool:
+    """Whether an item of an index leaves a view."""
+    return _is_number(item) or not isinstance(item, torch.Tensor | list | tuple)
+
+
+def _fill(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An expanded tensor is filled once per element of memory: functionalization would add up the copies."""
+    target = args[0]
+    part = target
+    for d, (n, step) in enumerate(zip(target.shape, target.stride(), strict=True)):
+        part = part.narrow(d, 0, 1) if step == 0 and n > 1 else part
+    func(part, *args[1:], **kwargs)
+    return target
 
 
 def _is_number(index: Any) -> bool:
@@ -272,6 +296,8 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "__deepcopy__": _deepcopy,
     "__getitem__": _getitem,
     "tensor_split": _tensor_split,
+    "fill_": _fill,
+    "zero_": _fill,
     "fill_diagonal_": _fill_diagonal,
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,

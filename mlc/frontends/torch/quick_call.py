@@ -91,6 +91,7 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
         "Tensor": torch.Tensor,
         "holds": captured.state.holds,
         "modes": torch._C._len_torch_dispatch_stack,
+        "tracing": torch._C._get_tracing_state,
         "autocast": torch._C._is_any_autocast_enabled,
         "default_dtype": torch.get_default_dtype,
         "wanted_default": captured.context and captured.context.default_dtype,
@@ -157,7 +158,8 @@ def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
         else:
             space[f"value{i}"] = guard.value
             lines += [f"if a{i} is not value{i} and not same_value(value{i}, a{i}):", "    return MISS"]
-    odd = ["modes()"]  # another model is being captured, or fake tensors are about
+    # another model is being captured, fake tensors are about, or a tracer follows PyTorch's ops
+    odd = ["modes() or tracing() is not None"]
     odd += [f"not {a}.is_contiguous() or {a}.is_neg() or not {a}.is_cpu" for a in tensors]
     odd += [f"{a}.requires_grad" for a in tensors] + ["forward_ad._current_level >= 0"]
     if captured.context is not None:

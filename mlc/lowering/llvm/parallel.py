@@ -3,7 +3,9 @@
     call @f(%c0, %n, %x, %y)   -->   if (team == null) f(0, n, x, y);
                                      else { context = {x, y}; team->parallel_for(team, f.range, context, n, grain); }
 
-    void f.range(void *context, int64_t begin, int64_t end) { f(begin, end, context->x, context->y); }
+    void f.range(void *context, int64_t begin, int64_t end, char *own) { f(begin, end, context->x, context->y); }
+
+A thread of the pool has `own` memory, the caller null: an argument marked `mlc.private` lies there, else in the context.
 
 A team is `{parallel_for, number of threads}`, the last argument of every kernel and of the entry; null runs alone and
 costs one comparison.
@@ -14,14 +16,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects import func, llvm
-from xdsl.dialects.builtin import IntegerAttr, IntegerType, SymbolRefAttr, VectorType, i1, i32, i64
+from xdsl.dialects.builtin import IntegerAttr, IntegerType, MemRefType, SymbolRefAttr, VectorType, i1, i32, i64
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
+from mlc.dialects.linalg_ext.private_op import private_bytes
+from mlc.dialects.llvm import ops as llvm_ops
+from mlc.lowering.llvm.arith_ops import NO_FASTMATH
 from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, ModuleState
 from mlc.lowering.llvm.linear import ZERO, Linear
 from mlc.lowering.llvm.types import PTR, element_bytes, parts
 
-PARALLEL = "parallel"
+PARALLEL, PRIVATE = "parallel", "mlc.private"
 _BYTE = IntegerType(8)
 _EQUAL = IntegerAttr(0, 64)
 _LINE = 64
@@ -119,25 +124,44 @@ def _call_pointer(b: FunctionBuilder, callee: SSAValue, args: Sequence[SSAValue]
 def range_function(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
     """`f.range` of a function marked `parallel`."""
     name = op.sym_name.data
-    region = Region(Block(arg_types=[PTR, i64, i64]))
+    region = Region(Block(arg_types=[PTR, i64, i64, PTR]))
     b = FunctionBuilder(region, state, returns_status=False)
     b.loc = op.location
     b.push(region.blocks[0])
-    context, begin, end = region.blocks[0].args
+    context, begin, end, own = region.blocks[0].args
     types = [part for arg in op.function_type.inputs.data[2:] for part in parts(arg)]
     offsets, _ = _layout(types)
     values = [
         b.emit(llvm.LoadOp, (_slot(b, context, offset),), ty, _access(ty))
         for offset, ty in zip(offsets, types, strict=True)
     ]
+    _take_own(b, op, values, own)
     _call(b, name, [begin, end, *values])
     b.add(llvm.ReturnOp.create(location=op.location))
     b.finish()
     made = llvm.FuncOp(
         range_name(name),
-        llvm.LLVMFunctionType([PTR, i64, i64]),
+        llvm.LLVMFunctionType([PTR, i64, i64, PTR]),
         linkage=llvm.LinkageAttr("internal"),
         body=region,
     )
     made.location = op.location
     return made
+
+
+def _take_own(b: FunctionBuilder, op: func.FuncOp, values: list[SSAValue], own: SSAValue) -> None:
+    """Put buffers in the thread's own memory in the place of those of private arguments, where it has such memory."""
+    given = op.arg_attrs.data[2:] if op.arg_attrs is not None else ()
+    at = place = 0
+    alone: SSAValue | None = None
+    for arg, attributes in zip(op.function_type.inputs.data[2:], given, strict=False):
+        if PRIVATE in attributes.data:
+            assert isinstance(arg, MemRefType)
+            if alone is None:
+                address = b.emit(llvm.PtrToIntOp, (own,), i64)
+                alone = b.emit(llvm.ICmpOp, (address, b.int_const(0)), i1, {"predicate": _EQUAL})
+            mine = _slot(b, own, place)
+            flags = {"fastmathFlags": NO_FASTMATH}
+            values[at] = b.emit(llvm_ops.SelectOp, (alone, values[at], mine), PTR, flags)
+            place += private_bytes(arg)
+        at += len(parts(arg))

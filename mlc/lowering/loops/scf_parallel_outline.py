@@ -10,7 +10,8 @@
 A call of a function marked `parallel = g` may be run as calls of parts of its range, in any order and at once, pieces of
 at least `g` iterations; run as it is, it means the same. convert-to-llvm hands such a call to the thread pool. Loops
 that return something, call or assert, or are less work than `min_cost` (cycles, see `cost.py`) stay for
-scf-parallel-to-for. Several parallel loops become one range as far as that gives enough iterations, the others
+scf-parallel-to-for. A buffer that iterations have privately (`linalg_ext.private`) becomes an argument marked
+`mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range as far as that gives enough iterations, the others
 `scf.for` inside; reductions are never split, so that results do not depend on the number of threads.
 
 Runs after expand-math, before scf-parallel-to-for. Preserves values bit for bit.
@@ -38,12 +39,14 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 
+from mlc.dialects.linalg_ext import PrivateOp
+from mlc.dialects.linalg_ext.private_op import MOST_BYTES, private_bytes
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.loops.cost import block_cost, constant_of, trip_count
 
-PARALLEL, MAY_ALIAS = "parallel", "mlc.may_alias"
+PARALLEL, MAY_ALIAS, PRIVATE = "parallel", "mlc.may_alias", "mlc.private"
 ENOUGH, FEW = 64, 8  # iterations that keep many threads evenly busy, and a few
 SMALL = 400  # cycles: below, finding out which iteration it is costs too much
 VIEWS = (
@@ -118,9 +121,18 @@ def _refusal(op: scf.ParallelOp) -> str:
         return "it returns a reduction"
     if any(inner.name in ("cf.assert", "func.call") for inner in op.walk()):
         return "an iteration may fail"
+    private = _private_ops(op)
+    if any(inner.source.uses.get_length() > 1 for inner in private):
+        return "the memory behind a private buffer is used besides"
+    if sum(private_bytes(inner.result.type) for inner in private) > MOST_BYTES:
+        return "its private buffers are larger than what a thread has for them"
     if any((step := constant_of(s)) is None or step < 1 for s in op.step):
         return "a step is not known"
     return ""
+
+
+def _private_ops(op: scf.ParallelOp) -> list[PrivateOp]:
+    return [inner for inner in op.body.block.ops if isinstance(inner, PrivateOp)]
 
 
 def _trips(op: scf.ParallelOp) -> list[tuple[int | None, int]]:
@@ -172,6 +184,7 @@ class _Outlined:
         self.cost = block_cost(op.body.block) * prod(trips[self.dims :])
         self.grain = max(1, -(-grain_cost // max(1, self.cost)))
         self.captured, self.repeated = _captured(op)
+        self.private = {inner.source: inner for inner in _private_ops(op)}
         self._call()
         self.function = self._function()
 
@@ -213,11 +226,14 @@ class _Outlined:
             FunctionType.from_lists([a.type for a in block.args], []),
             Region(block),
             StringAttr("private"),
-            arg_attrs=ArrayAttr([DictionaryAttr({}), DictionaryAttr({}), *map(_aliasing, self.captured)]),
+            arg_attrs=ArrayAttr([DictionaryAttr({}), DictionaryAttr({}), *map(self._about, self.captured)]),
         )
         made.attributes[PARALLEL] = IntegerAttr(self.grain, i64)
         made.location = self.op.location
         return made
+
+    def _about(self, value: SSAValue) -> DictionaryAttr:
+        return DictionaryAttr({PRIVATE: UnitAttr()}) if value in self.private else _aliasing(value)
 
     def _loops(self, at: _Writer, mapping: dict[SSAValue, SSAValue]) -> None:
         """The loop over the range, those over the dims that are not in it, and the body."""
@@ -249,8 +265,10 @@ class _Outlined:
         for position, arg in zip(positions, op.body.block.args, strict=True):
             mapping[arg] = position
             position.name_hint = arg.name_hint
+        for source, private in self.private.items():
+            mapping[private.result] = mapping[source]
         for inner in op.body.block.ops:
-            if not isinstance(inner, scf.ReduceOp):
+            if not isinstance(inner, scf.ReduceOp | PrivateOp):
                 at.block.add_op(inner.clone(mapping))
         for each in opened:
             each.do(scf.YieldOp())
@@ -274,6 +292,7 @@ def _captured(op: scf.ParallelOp) -> tuple[list[SSAValue], list[Operation]]:
     Views are repeated so that what is passed are whole buffers: two views of one buffer would no longer be known to be
     the same memory.
     """
+    private = {inner.source for inner in _private_ops(op)}
     inside: set[SSAValue] = set()
     used: dict[SSAValue, None] = {}
     for inner in op.walk():
@@ -296,7 +315,10 @@ def _captured(op: scf.ParallelOp) -> tuple[list[SSAValue], list[Operation]]:
             repeated[owner] = None
 
     for value in used:
-        visit(value)
+        if value in private:
+            passed[value] = None
+        else:
+            visit(value)
     return list(passed), list(repeated)
 
 

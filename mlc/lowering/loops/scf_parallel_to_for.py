@@ -19,6 +19,7 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import IndexType, ModuleOp
 from xdsl.ir import Block, Region, SSAValue
 
+from mlc.dialects.linalg_ext import PrivateOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass
@@ -67,6 +68,11 @@ def _serialise(op: scf.ParallelOp) -> None:
         new = loop.body.block.args[0]
         new.name_hint = iv.name_hint
         iv.replace_all_uses_with(new)
+    for o in list(body.ops):
+        if isinstance(o, PrivateOp):  # one iteration after the other may use the same memory
+            o.result.replace_all_uses_with(o.source)
+            o.detach()
+            o.erase()
     inner = loops[-1].body.block
     reduce = body.last_op
     assert isinstance(reduce, scf.ReduceOp)

@@ -1,6 +1,6 @@
 """Write a Winograd convolution as loops over blocks of tiles around structured ops.
 
-    linalg_ext.winograd_conv_2d           scf.for block of images, tile rows, tile columns {
+    linalg_ext.winograd_conv_2d           scf.parallel (or for) block of images, tile rows, tile columns {
       ins(%x, %u) outs(%y, %v, %m)          scf.parallel channels { scf.for tile {
     linalg.generic #relu outs(%y)   -->       linalg.generic ins(36 elements of %x) outs(36 of %v) } }  input transform
                                             scf.parallel position { scf.for piece of the channels {
@@ -16,9 +16,10 @@ Tests: tests/lowering/vector/expand_winograd.mlir
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, TypeVar
 
 from xdsl.dialects import arith, math, memref, scf
@@ -39,6 +40,7 @@ from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
+from mlc.dialects.linalg_ext.private_op import MOST_BYTES, PrivateOp, private_bytes
 from mlc.dialects.linalg_ext.winograd import run_both_ways
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.context import MlcContext
@@ -47,6 +49,8 @@ from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass
 
 _VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
+ENOUGH_BLOCKS = 6
+"""Blocks of tiles from which threads take whole blocks, rather than a share of every one."""
 OpT = TypeVar("OpT", bound=Operation)
 Offset = int | SSAValue
 
@@ -155,6 +159,7 @@ class _Expansion:
         self.grid = op.grid()
         self.block_size = tuple(op.block.get_values())
         assert op.parent is not None
+        self.tiles, self.products = op.tiles, op.products
         self.into: list[Block] = [op.parent]
         self.indices: dict[int, SSAValue] = {}
 
@@ -239,15 +244,8 @@ class _Expansion:
 
     def write(self) -> None:
         """All of it, before the op."""
-        images, tile_rows, tile_columns = self.grid
-        b = self.block_size
-        with (
-            self.loop(0, images, b[0]) as image,
-            self.loop(0, tile_rows, b[1]) as row,
-            self.loop(0, tile_columns, b[2]) as column,
-        ):
-            first = (image, row, column)
-            _, pieces, *_, per_piece, _ = shape_of(self.op.tiles)
+        with self.blocks() as first:
+            _, pieces, *_, per_piece, _ = shape_of(self.tiles)
             with (
                 self.loop(0, pieces, parallel=True) as piece,
                 self.loop(0, per_piece, parallel=True) as rest,
@@ -264,6 +262,47 @@ class _Expansion:
                 self.transform_output([0, filters, *within, 0], [at[0], filters, *at[1:], 0])
 
     @contextmanager
+    def blocks(self) -> Iterator[list[Offset]]:
+        """Loops over the blocks of tiles: image, tile row and tile column of each one's first tile.
+
+        Where there are enough of them they run in parallel, each with tiles and products of its own, and what is inside
+        stays on one thread: it is in one core's caches. Along dimensions where the last tile moves back over the one
+        before it, blocks run in order, so that it is the last that decides.
+        """
+        trips = [n // b for n, b in zip(self.grid, self.block_size, strict=True)]
+        apart = [True, *(n % f.tile == 0 for n, f in zip(self.op.extents(), (self.rows, self.columns), strict=True))]
+        side_by_side = [d for d in range(3) if apart[d] and trips[d] > 1]
+        kept = (self.op.tiles, self.op.products)
+        types = [v.type for v in kept if isinstance(v.type, MemRefType)]
+        dense = all(isinstance(t.layout, NoneAttr) for t in types)
+        many = prod(trips[d] for d in side_by_side) >= ENOUGH_BLOCKS
+        if not (many and dense and sum(map(private_bytes, types)) <= MOST_BYTES):
+            side_by_side = []
+        first: list[Offset] = [0, 0, 0]
+        with ExitStack() as stack:
+            if side_by_side:
+                bounds = [(self.grid[d], self.block_size[d]) for d in side_by_side]
+                for d, iv in zip(side_by_side, stack.enter_context(self.parallel(bounds)), strict=True):
+                    first[d] = iv
+                self.tiles, self.products = (self.put(PrivateOp(v)).result for v in kept)
+            for d in range(3):
+                if d not in side_by_side:
+                    first[d] = stack.enter_context(self.loop(0, self.grid[d], self.block_size[d]))
+            yield first
+
+    @contextmanager
+    def parallel(self, bounds: Sequence[tuple[int, int]]) -> Iterator[Sequence[SSAValue]]:
+        """Parallel loops from 0 to each bound by its step."""
+        body = Block(arg_types=[IndexType()] * len(bounds))
+        zeros = [self.index(0) for _ in bounds]
+        ends, steps = ([self.index(n) for n in each] for each in zip(*bounds, strict=True))
+        self.into.append(body)
+        yield body.args
+        self.put(scf.ReduceOp())
+        self.into.pop()
+        self.put(scf.ParallelOp(zeros, ends, steps, Region(body)))
+
+    @contextmanager
     def tile(self, first: Sequence[Offset]) -> Iterator[tuple[list[Offset], list[Offset]]]:
         """Loops over the tiles of the block at `first`: each within the block; its image, first row, first column."""
         images, rows, columns = self.block_size
@@ -276,9 +315,9 @@ class _Expansion:
     def transform_input(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
         """tiles[every position] = B x B^T for one tile of one block of channels."""
         lanes = shape_of(self.op.input)[4]
-        positions = shape_of(self.op.tiles)[0]
+        positions = shape_of(self.tiles)[0]
         x = self.view(self.op.input, source, [1, 1, self.rows.size, self.columns.size, lanes], (2, 3, 4))
-        v = self.view(self.op.tiles, dest, [positions, *[1] * 5, lanes], (0, 6))
+        v = self.view(self.tiles, dest, [positions, *[1] * 5, lanes], (0, 6))
         outs = [self.view(v, [p, 0], [1, lanes], (1,)) for p in range(positions)]
         maps = [
             AffineMap(1, 0, (AffineExpr.constant(i), AffineExpr.constant(j), AffineDimExpr(0)))
@@ -296,9 +335,9 @@ class _Expansion:
     def multiply(self) -> None:
         """products[position] = tiles[position] * filter[position], one piece of the channels after the other."""
         positions, pieces = shape_of(self.op.filter)[:2]
-        space = shape_of(self.op.products)[1:]
+        space = shape_of(self.products)[1:]
         with self.loop(0, positions, parallel=True) as position:
-            sums = self.view(self.op.products, [position, *[0] * 5], [1, *space], range(1, 6))
+            sums = self.view(self.products, [position, *[0] * 5], [1, *space], range(1, 6))
             if pieces == 1:
                 self.product(position, 0, sums)
                 return
@@ -317,15 +356,12 @@ class _Expansion:
 
     def scratch(self, shape: Sequence[int]) -> SSAValue:
         """Sums of one piece. Vectorised they live in registers and this goes away."""
-        op = memref.AllocaOp.get(f32, 64, list(shape))
-        op.location = self.location
-        self.into[0].insert_op_before(op, self.op)
-        return op.memref
+        return self.put(memref.AllocaOp.get(f32, 64, list(shape))).memref
 
     def product(self, position: Offset, piece: Offset, out: SSAValue) -> None:
         """out[f, t] = sum over the channels c of a piece of tiles[t, c] * filter[c, f]."""
-        sizes = shape_of(self.op.tiles)[2:], shape_of(self.op.filter)[2:]
-        tiles = self.view(self.op.tiles, [position, piece, *[0] * 5], [1, 1, *sizes[0]], range(2, 7))
+        sizes = shape_of(self.tiles)[2:], shape_of(self.op.filter)[2:]
+        tiles = self.view(self.tiles, [position, piece, *[0] * 5], [1, 1, *sizes[0]], range(2, 7))
         weights = self.view(self.op.filter, [position, piece, 0, 0, 0], [1, 1, *sizes[1]], range(2, 5))
         self.clear(out)
         d = [AffineDimExpr(i) for i in range(7)]  # filter block, image, row, column, filter lane; channel block, lane
@@ -343,9 +379,9 @@ class _Expansion:
     def transform_output(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
         """output = A products A^T and the epilogue, for one tile of one block of filters."""
         lanes = shape_of(self.op.output)[4]
-        positions = shape_of(self.op.products)[0]
+        positions = shape_of(self.products)[0]
         sizes = [1, 1, self.rows.tile, self.columns.tile, lanes]
-        m = self.view(self.op.products, source, [positions, *[1] * 4, lanes], (0, 5))
+        m = self.view(self.products, source, [positions, *[1] * 4, lanes], (0, 5))
         y = self.view(self.op.output, dest, sizes, (2, 3, 4))
         operands: dict[tuple[SSAValue, AffineMap], int] = {}
 

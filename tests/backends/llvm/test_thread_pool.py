@@ -15,18 +15,24 @@ from typing import Any
 import pytest
 
 from mlc.backends.llvm.thread_pool import thread_pool
+from mlc.dialects.linalg_ext.private_op import MOST_BYTES
 
 POOL = thread_pool()
-BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
 
 def parallel_for(threads: int, body: Callable[[int, int], Any], count: int, grain: int = 1) -> None:
     """Run `body(begin, end)` over 0 to `count` on the pool."""
+    with_own(threads, lambda begin, end, _: body(begin, end), count, grain)
+
+
+def with_own(threads: int, body: Callable[[int, int, int | None], Any], count: int, grain: int = 1) -> None:
+    """Run `body(begin, end, own memory)` over 0 to `count` on the pool."""
     assert POOL is not None
     team = POOL.team(threads)
     code = ctypes.cast(ctypes.c_void_p.from_address(team).value or 0, ctypes.c_void_p)
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, BODY, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(code.value)
-    run(team, BODY(lambda _, begin, end: body(begin, end)), None, count, grain)
+    run(team, BODY(lambda _, begin, end, own: body(begin, end, own)), None, count, grain)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
@@ -55,6 +61,28 @@ def test_workers_take_part():
             seen.clear()
             parallel_for(2, body, 2) if _rested() else time.sleep(0.1)
     assert second.is_set() and len(seen) == 2
+
+
+def test_workers_have_memory_of_their_own_and_the_caller_none():
+    """As much as private buffers may take, to the last byte, in whole cache lines."""
+    own: dict[int, int | None] = {}
+    both = threading.Event()
+
+    def body(begin: int, end: int, mine: int | None) -> None:
+        own[threading.get_native_id()] = mine
+        if mine is not None:
+            ctypes.memset(mine, 1, MOST_BYTES)
+        if len(own) > 1:
+            both.set()
+        both.wait(30)
+
+    for _ in range(100):
+        if not both.is_set():
+            own.clear()
+            with_own(2, body, 2) if _rested() else time.sleep(0.1)
+    assert own.pop(threading.get_native_id()) is None
+    (mine,) = own.values()
+    assert mine is not None and mine % 64 == 0
 
 
 def _rested() -> bool:

@@ -74,3 +74,44 @@ func.func @sum(%x: memref<64xf32>) -> f32 {
   }) : (index, index, index, f32) -> f32
   func.return %r : f32
 }
+
+// A private buffer is an argument that says so: a thread of the pool has its own in that place.
+
+// CHECK-LABEL: func.func private @own.parallel_0
+// CHECK-SAME: %[[P:[a-z0-9]*]]: memref<4xf32> {mlc.private}
+// CHECK-NOT: linalg_ext.private
+// CHECK: memref.store %{{.*}}, %[[P]]
+// CHECK-LABEL: func.func @own(
+// CHECK: func.call @own.parallel_0({{.*}}%s
+func.func @own(%x: memref<64xf32>, %s: memref<4xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c64 = arith.constant 64 : index
+  "scf.parallel"(%c0, %c64, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %p = "linalg_ext.private"(%s) : (memref<4xf32>) -> memref<4xf32>
+    %a = memref.load %x[%i] : memref<64xf32>
+    memref.store %a, %p[%c0] : memref<4xf32>
+    %b = memref.load %p[%c0] : memref<4xf32>
+    %d = arith.addf %b, %b : f32
+    memref.store %d, %x[%i] : memref<64xf32>
+    "scf.reduce"() : () -> ()
+  }) : (index, index, index) -> ()
+  func.return
+}
+
+// CHECK-LABEL: func.func @shared(
+// CHECK: "scf.parallel"
+func.func @shared(%x: memref<64xf32>, %s: memref<4xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c64 = arith.constant 64 : index
+  "scf.parallel"(%c0, %c64, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %p = "linalg_ext.private"(%s) : (memref<4xf32>) -> memref<4xf32>
+    %a = memref.load %s[%c1] : memref<4xf32>
+    memref.store %a, %p[%c0] : memref<4xf32>
+    "scf.reduce"() : () -> ()
+  }) : (index, index, index) -> ()
+  func.return
+}

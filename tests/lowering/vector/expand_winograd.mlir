@@ -4,7 +4,6 @@
 
 // Two rows of two tiles, one row at a time; three pieces of the channels; the epilogue goes into the output transform.
 // CHECK-LABEL: func.func private @whole_tiles
-// CHECK: %[[PART:.*]] = memref.alloca() {alignment = 64 : i64} : memref<1x1x1x2x4xf32>
 // CHECK: scf.for
 // CHECK: scf.parallel
 // CHECK: scf.for
@@ -13,6 +12,7 @@
 // CHECK-SAME: affine_map<(d0) -> (5, 5, d0)>
 // CHECK: math.fma
 // CHECK: scf.parallel
+// CHECK: %[[PART:.*]] = memref.alloca() {alignment = 64 : i64} : memref<1x1x1x2x4xf32>
 // CHECK: linalg.fill
 // CHECK: scf.for
 // CHECK: linalg.fill ins(%{{.*}}) outs(%[[PART]]
@@ -57,5 +57,21 @@ func.func private @last_tile_moves_back(%x: memref<1x1x8x10x4xf32>, %u: memref<3
     %r = arith.addf %old, %f : f32
     linalg.yield %r : f32
   }
+  func.return
+}
+
+// Enough blocks: threads take whole blocks, each with tiles and products of its own. Columns of which the last tile moves
+// back stay in order.
+
+// CHECK-LABEL: func.func private @many_blocks
+// CHECK: "scf.parallel"(%{{.*}}, %{{.*}}, %[[TWO:.*]], %[[SIX:.*]], %{{.*}}, %{{.*}})
+// CHECK: %[[V:.*]] = "linalg_ext.private"(%v)
+// CHECK: %[[M:.*]] = "linalg_ext.private"(%m)
+// CHECK: scf.for
+// CHECK: memref.subview %[[V]]
+// CHECK: memref.subview %[[M]]
+// CHECK: func.return
+func.func private @many_blocks(%x: memref<2x1x26x9x4xf32>, %u: memref<36x1x1x4x4xf32>, %y: memref<2x1x24x7x4xf32>, %v: memref<36x1x1x1x1x1x4xf32>, %m: memref<36x1x1x1x1x4xf32>) attributes {kernel} {
+  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 1>} : (memref<2x1x26x9x4xf32>, memref<36x1x1x4x4xf32>, memref<2x1x24x7x4xf32>, memref<36x1x1x1x1x1x4xf32>, memref<36x1x1x1x1x4xf32>) -> ()
   func.return
 }

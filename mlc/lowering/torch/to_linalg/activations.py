@@ -11,7 +11,7 @@ from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import DType
 from mlc.lowering.torch.to_linalg.elementwise import log1p_exp
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
-from mlc.lowering.torch.to_linalg.structured import elementwise
+from mlc.lowering.torch.to_linalg.structured import elementwise, rounded
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
 
 
@@ -86,6 +86,7 @@ def softsign(c: Conversion, x: Tensor) -> Tensor:
 @lowers("aten.hardshrink")
 def hardshrink(c: Conversion, x: Tensor, lambd: Number = 0.5) -> Tensor:
     t = c.out.compute
+    lambd = rounded(float(lambd), c.out)
 
     def fn(b: Body, v: SSAValue) -> SSAValue:
         inside = b.logical_and(

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 from mlc.dialects.arith.float_ops import RemfOp
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, DType, promote
-from mlc.lowering.torch.to_linalg.elementwise import cast
+from mlc.lowering.torch.to_linalg.elementwise import as_elements, cast
 from mlc.lowering.torch.to_linalg.promotion import result_type
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import Operand, elementwise
@@ -57,26 +57,20 @@ def rsub(c: Conversion, a: Operand, b: Operand, alpha: Number | Scalar = 1) -> T
     return _add_scaled(c, b, a, alpha, "sub")
 
 
-def _add_scaled(c: Conversion, a: Operand, b: Operand, alpha: Number | Scalar, name: str) -> Tensor:
+def _add_scaled(c: Conversion, a: Operand, b: Operand, alpha: Operand, name: str) -> Tensor:
     t = c.out.compute
     fn = _SIMPLE[name]
-    if not isinstance(alpha, Scalar) and alpha == 1:
+    a, b, alpha = as_elements(c, [a, b, alpha], c.out)
+    if isinstance(alpha, bool | int | float) and alpha == 1:
         return elementwise(c, [a, b], c.out, lambda body, x, y: fn(body, x, y, t))
     return elementwise(c, [a, b, alpha], c.out, lambda body, x, y, k: fn(body, x, body.mul(y, k, t), t))
 
 
-def _lower_simple(name: str, *ops: str) -> None:
-    fn = _SIMPLE[name]
-
-    def lower(c: Conversion, a: Operand, b: Operand) -> Tensor:
-        return elementwise(c, [a, b], c.out, lambda body, x, y: fn(body, x, y, c.out.compute))
-
-    lowers(*ops)(lower)
-
-
-_lower_simple("mul", "aten.mul.Tensor", "aten.mul.Scalar")
-_lower_simple("maximum", "aten.maximum", "aten.max.other")
-_lower_simple("minimum", "aten.minimum", "aten.min.other")
+@lowers("aten.mul.Tensor", "aten.mul.Scalar")
+def mul(c: Conversion, a: Operand, b: Operand) -> Tensor:
+    """A number on the right is not rounded to a half type first."""
+    (a,) = as_elements(c, [a], c.out)
+    return elementwise(c, [a, b], c.out, lambda body, x, y: body.mul(x, y, c.out.compute))
 
 
 @lowers(
@@ -158,7 +152,8 @@ def _comparison(kind: str) -> None:
     def lower(c: Conversion, a: Operand, b: Operand) -> Tensor:
         t = result_type([a, b])
         k = t.compute
-        return elementwise(c, [a, b], BOOL, lambda body, x, y: body.compare(kind, x, y, k), compute=k, returns=BOOL)
+        given = as_elements(c, [a, b], t)
+        return elementwise(c, given, BOOL, lambda body, x, y: body.compare(kind, x, y, k), compute=k, returns=BOOL)
 
     lowers(f"aten.{kind}.Tensor", f"aten.{kind}.Scalar")(lower)
 
@@ -184,7 +179,8 @@ _logic("logical_xor", arith.XOrIOp)
 
 def _float_binary(names: tuple[str, ...], fn: Binary) -> None:
     def lower(c: Conversion, a: Operand, b: Operand) -> Tensor:
-        return elementwise(c, [a, b], c.out, lambda body, x, y: fn(body, x, y, c.out.compute))
+        given = as_elements(c, [a, b], c.out)
+        return elementwise(c, given, c.out, lambda body, x, y: fn(body, x, y, c.out.compute))
 
     lowers(*names)(lower)
 
@@ -226,6 +222,8 @@ def _hypot(body: Body, x: SSAValue, y: SSAValue, t: DType) -> SSAValue:
     return body.select(infinite, inf, length)
 
 
+_float_binary(("aten.maximum", "aten.max.other"), _SIMPLE["maximum"])
+_float_binary(("aten.minimum", "aten.min.other"), _SIMPLE["minimum"])
 _float_binary(("aten.fmax",), _ignoring_nan(False))
 _float_binary(("aten.fmin",), _ignoring_nan(True))
 _float_binary(("aten.atan2",), lambda b, x, y, t: b.op(math.Atan2Op, x, y))

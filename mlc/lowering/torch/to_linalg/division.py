@@ -8,13 +8,15 @@ from xdsl.ir import SSAValue
 from mlc.dialects.arith.float_ops import RemfOp
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import DType
-from mlc.lowering.torch.to_linalg.elementwise import cast
+from mlc.lowering.torch.to_linalg.elementwise import as_elements, cast
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import Operand, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
 
 @lowers("aten.div.Tensor", "aten.div.Scalar")
 def div(c: Conversion, a: Operand, b: Operand) -> Tensor:
+    """A number that divides is not rounded to a half type first; one that is divided is. So with the roundings."""
+    (a,) = as_elements(c, [a], c.out)
     return elementwise(c, [a, b], c.out, lambda body, x, y: body.divf(x, y))
 
 
@@ -38,6 +40,7 @@ def floor_divide(c: Conversion, a: Operand, b: Operand) -> Tensor:
 
 def _rounded_div(c: Conversion, a: Operand, b: Operand, *, floor: bool) -> Tensor:
     t = c.out.compute
+    (a,) = as_elements(c, [a], c.out)
 
     def fn(body: Body, x: SSAValue, y: SSAValue) -> SSAValue:
         if t.is_float:
@@ -58,7 +61,7 @@ def _checked_divisor(
     c: Conversion, body: Body, given: Operand, y: SSAValue, t: DType
 ) -> tuple[SSAValue, SSAValue | None]:
     """`y` made safe to divide by: zero fails as in eager; -1 (which overflows) is replaced by 1 and told apart."""
-    if isinstance(given, int) and given not in (0, -1):
+    if isinstance(given, int) and given % (1 << t.bits) not in (0, (1 << t.bits) - 1):  # as the type holds it
         return y, None
     body.check(body.compare("ne", y, body.const(0, t), t), c.message("division by zero"))
     if t.kind != "i":
@@ -101,6 +104,7 @@ def fmod(c: Conversion, a: Operand, b: Operand) -> Tensor:
 
 def _remainder(c: Conversion, a: Operand, b: Operand, *, python: bool) -> Tensor:
     t = c.out.compute
+    a, b = as_elements(c, [a, b], c.out)
 
     def fn(body: Body, x: SSAValue, y: SSAValue) -> SSAValue:
         if t.is_float:
@@ -123,6 +127,7 @@ def power(c: Conversion, a: Operand, b: Operand) -> Tensor:
     t = c.out.compute
     if isinstance(b, Tensor) and b.splat is not None and b.rank == 0:
         b = b.splat
+    a, b = as_elements(c, [a, b], c.out)
     if isinstance(b, bool | int | float) and isinstance(a, Tensor):
         if b == 0:
             return c.full(a.shape, c.out, 1)

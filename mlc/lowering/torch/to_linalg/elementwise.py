@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math as pymath
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from xdsl.dialects import arith, math
 from xdsl.ir import Operation, SSAValue
@@ -11,8 +11,8 @@ from xdsl.ir import Operation, SSAValue
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, DType
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
-from mlc.lowering.torch.to_linalg.structured import elementwise, rounded
-from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
+from mlc.lowering.torch.to_linalg.structured import Operand, elementwise, rounded
+from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor
 
 Unary = Callable[[Body, SSAValue, DType], SSAValue]
 
@@ -328,6 +328,22 @@ def cast(c: Conversion, x: Tensor, dtype: DType) -> Tensor:
     if x.splat is not None:
         return c.full(x.shape, dtype, x.splat if not dtype.is_int else int(x.splat))
     return elementwise(c, [x], dtype, lambda b, v: v, compute=x.dtype, returns=x.dtype)
+
+
+def as_elements(c: Conversion, operands: Sequence[Operand], dtype: DType) -> list[Operand]:
+    """Numbers and 0-d tensors beside a half tensor as elements of `dtype`: most of ATen's kernels compute in float32
+    but read every operand in the common type, so that `x == 0.3` asks whether x is 0.3 rounded to it."""
+    if dtype.compute == dtype:
+        return list(operands)
+    return [_as_element(c, x, dtype) for x in operands]
+
+
+def _as_element(c: Conversion, x: Operand, dtype: DType) -> Operand:
+    if isinstance(x, Tensor):
+        return cast(c, x, dtype) if x.rank == 0 else x
+    if not isinstance(x, Scalar):
+        return rounded(x, dtype)
+    return Scalar(c.cast_scalar(Scalar(c.cast_scalar(x, dtype), dtype), dtype.compute), dtype.compute)
 
 
 @lowers(
