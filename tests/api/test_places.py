@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import operator
 import threading
 import weakref
 from array import array
@@ -261,6 +262,8 @@ class Named(nn.Module):
 READS: dict[str, Callable[[Any], float]] = {
     "vars": lambda m: vars(m)["s1"],
     "__dict__": lambda m: m.__dict__["s1"],
+    "__getattribute__": lambda m: object.__getattribute__(m, "s1"),
+    "attrgetter": lambda m: operator.attrgetter("s1")(m),
     "constant": lambda m: getattr(m, "s1"),  # noqa: B009
     "default": lambda m: getattr(m, "s1", m.read),
     "f-string": lambda m: getattr(m, f"s{len('1')}"),
@@ -278,6 +281,24 @@ def test_attributes_whose_names_are_computed(read: str, captures: list[Any]):
     assert torch.equal(compiled(V), model(V))
     model.s1 = 3.0
     assert torch.equal(compiled(V), model(V)) and len(captures) == 2
+
+
+class Store:
+    """Answers for a dict that no code names."""
+
+    def __init__(self, **held: float) -> None:
+        self.__dict__["_held"] = held
+
+    def __getattr__(self, name: str) -> float:
+        return self.__dict__["_held"][name]
+
+
+def test_an_object_that_answers_for_a_dict(captures: list[Any]):
+    store = Store(scale=2.0)
+    compiled = mlc.compile(lambda x: x * store.scale)
+    assert torch.equal(compiled(V), V * 2)
+    store._held["scale"] = 3.0
+    assert torch.equal(compiled(V), V * 3) and len(captures) == 2
 
 
 def test_attributes_of_functions_and_replaced_defaults(captures: list[Any]):

@@ -18,6 +18,7 @@ import torch
 _LIBRARIES = ("torch", "numpy", "torchvision", "mlc", "builtins", "functools")
 _SETUP = {"__init__", "extra_repr", "reset_parameters", "__repr__", "__setstate__", "__getstate__"}
 _ASKS = {"getattr", "hasattr"}
+_READS_ANY = {"vars", "__dict__", "__getattr__", "__getattribute__", "attrgetter", "getattr_static"}
 
 
 def code_names(functions: Iterable[FunctionType]) -> set[str]:
@@ -39,7 +40,7 @@ def asked_names(function: FunctionType) -> set[str]:
 def computes_names(function: FunctionType) -> bool:
     """Whether attributes are read whose names are not written in its code: getattr(self, name), vars(self)."""
     for code in _codes([function.__code__]):
-        if "vars" in code.co_names or "__dict__" in code.co_names:
+        if not _READS_ANY.isdisjoint(code.co_names):
             return True
         if not _ASKS.isdisjoint(code.co_names) and _computed(list(dis.get_instructions(code))):
             return True
