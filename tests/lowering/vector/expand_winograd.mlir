@@ -89,7 +89,7 @@ func.func private @last_tile_moves_back(%x: memref<1x1x8x10x4xf32>, %u: memref<4
 // CHECK: memref.subview %[[V]]
 // CHECK: memref.subview %[[M]]
 // CHECK: func.return
-func.func private @many_blocks(%x: memref<2x1x26x9x4xf32>, %u: memref<36x1x1x4x4xf32>, %y: memref<2x1x24x7x4xf32>, %v: memref<36x1x1x1x1x1x4xf32>, %m: memref<36x1x1x1x1x4xf32>) attributes {kernel} {
-  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 1>} : (memref<2x1x26x9x4xf32>, memref<36x1x1x4x4xf32>, memref<2x1x24x7x4xf32>, memref<36x1x1x1x1x1x4xf32>, memref<36x1x1x1x1x4xf32>) -> ()
+func.func private @many_blocks(%x: memref<2x1x26x9x4xf32>, %u: memref<45x1x1x4x4xf32>, %y: memref<2x1x24x7x4xf32>, %v: memref<36x1x1x1x1x1x4xf32>, %m: memref<36x1x1x1x1x4xf32>) attributes {kernel} {
+  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 1>} : (memref<2x1x26x9x4xf32>, memref<45x1x1x4x4xf32>, memref<2x1x24x7x4xf32>, memref<36x1x1x1x1x1x4xf32>, memref<36x1x1x1x1x4xf32>) -> ()
   func.return
 }
