@@ -11,7 +11,7 @@ from torch import nn
 from torch._higher_order_ops.while_loop import while_loop
 
 import mlc
-from mlc.errors import UnsupportedError
+from mlc.errors import ExecutionError, UnsupportedError
 from mlc.frontends.torch import capture
 from mlc.ir.context import make_context
 from tests.frontends.replay import recorded
@@ -60,6 +60,27 @@ def test_both_branches_are_in_the_program(model: Callable[..., Any]):
     made = recorded(model, V)
     for x in (V, -V, V - 0.9):
         torch.testing.assert_close(made((x,), {}), model(x), equal_nan=True)
+
+
+def _looks_up(x: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
+    return torch.cond(i.sum() > 9, lambda x, i: x[i] * 2, lambda x, i: x[i - 9] + i.view(2, 1) // (i[1:] - 4), (x, i))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("first", [[3, 2], [10, 11]])
+def test_what_is_wrong_in_the_branch_not_taken_does_not_matter(first: list[int]):
+    def model(x: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
+        return _looks_up(x, i) + torch.cond(i[0] > 6, lambda i: i % (i - 3), lambda i: i + 1, (i,)).sum()
+
+    x = torch.rand(12, 3)
+    compiled = mlc.compile(model)
+    for i in (first, [10, 11], [3, 2], [10, 4], [12, -3]):
+        given = torch.tensor(i)
+        torch.testing.assert_close(compiled(x, given), model(x, given))
+    with pytest.raises(ExecutionError, match="index out of range"):
+        compiled(x, torch.tensor([12, 11]))
+    with pytest.raises(ExecutionError, match=r"the model itself failed .* out of bounds"):
+        mlc.compile(model)(x, torch.tensor([12, 11]))
 
 
 def test_with_open_sizes():

@@ -40,6 +40,17 @@ def test_views_of_outputs_share_memory():
     assert out[1].data_ptr() == out[0].data_ptr()
 
 
+def test_views_returned_before_what_they_are_views_of():
+    def model(x: torch.Tensor) -> Any:
+        y = x * 2
+        return y.detach(), y.t(), [y, x + 1]
+
+    out = check(model, V)((V,), {})
+    assert out[0].data_ptr() == out[1].data_ptr() == out[2][0].data_ptr()
+    out[0][0, 0] = 7
+    same([out[1][0, 0], out[2][0][0, 0], out[2][1]], [torch.tensor(7.0)] * 2 + [V + 1])
+
+
 def test_returned_parameters_are_the_parameters():
     model = nn.Linear(6, 2)
     model.forward = lambda x: (model.weight, F.linear(x, model.weight))  # pyright: ignore
