@@ -181,3 +181,17 @@ def test_running_sums_are_held_in_a_wider_type(name: str, dtype: torch.dtype):
 def test_softmax_of_integers_without_elements(name: str):
     check(f"aten.{name}.int", torch.zeros(0, 3, dtype=torch.uint8), 1)
     check(f"aten.{name}.int", torch.zeros(3, 0, dtype=torch.int64), 1)
+
+
+@pytest.mark.parametrize("order", [2, 1, 0, 3, 0.5, -1, math.inf])
+def test_the_norm_of_one_element_is_its_magnitude(order: float) -> None:
+    x = torch.tensor([[1e30], [1e-30], [-3.0], [math.nan], [-math.inf], [-0.0], [1e-42]])
+    check("aten.linalg_vector_norm", x, order, [1])
+    check("aten.linalg_vector_norm", x, order, [1], True)
+    check("aten.linalg_vector_norm", x[:1], order)
+    check("aten.linalg_vector_norm", x[0, 0], order)
+    check("aten.norm.ScalarOpt_dim", x[:4], order, [1], True)
+
+
+def test_cosine_similarity_of_one_element() -> None:
+    check("aten.cosine_similarity", torch.tensor([[1e30], [-2.0]]), torch.tensor([[3e30], [3.0]]))

@@ -271,6 +271,7 @@ def conv_transpose(
     groups: int,
     dilation: Sequence[int],
 ) -> Tensor:
+    c.need(x, range(x.rank - weight.rank + 2, x.rank))
     return convolution_of(c, x, weight, bias, stride, padding, dilation, groups, True, output_padding)
 
 

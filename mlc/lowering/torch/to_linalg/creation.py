@@ -288,11 +288,16 @@ def strided_place(b: Body, at: Sequence[SSAValue], steps: Sequence[int], first: 
     return place
 
 
+def diagonal_length(c: Conversion, x: Tensor, a: int, b: int, offset: int) -> Dim:
+    """How many elements the diagonal of two dimensions has."""
+    rows, columns = (c.dims.sub(x.shape[a], max(-offset, 0)), c.dims.sub(x.shape[b], max(offset, 0)))
+    return c.dims.maximum(c.dims.minimum(rows, columns), 0)
+
+
 @lowers("aten.diagonal", "aten.diagonal_copy")
 def diagonal(c: Conversion, x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     a, b = x.dim(dim1), x.dim(dim2)
-    rows, columns = (c.dims.sub(x.shape[a], max(-offset, 0)), c.dims.sub(x.shape[b], max(offset, 0)))
-    length = c.dims.maximum(c.dims.minimum(rows, columns), 0)
+    length = diagonal_length(c, x, a, b, offset)
     rest = [d for d in range(x.rank) if d not in (a, b)]
 
     def at(body: Body, i: list[SSAValue]) -> list[SSAValue]:

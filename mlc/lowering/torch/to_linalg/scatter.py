@@ -9,7 +9,7 @@ from xdsl.dialects import arith, tensor
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.creation import need_strided, strided_place
+from mlc.lowering.torch.to_linalg.creation import diagonal_length, need_strided, strided_place
 from mlc.lowering.torch.to_linalg.dims import Dim, mlir_shape
 from mlc.lowering.torch.to_linalg.dtypes import DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
@@ -71,6 +71,9 @@ def select_scatter(c: Conversion, x: Tensor, source: Tensor, dim: int, index: In
 def diagonal_scatter(c: Conversion, x: Tensor, source: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     a, b = x.dim(dim1), x.dim(dim2)
     rest = [d for d in range(x.rank) if d not in (a, b)]
+    sizes = [*(x.shape[d] for d in rest), diagonal_length(c, x, a, b, offset)]
+    for size, given in zip(sizes, source.shape, strict=True):
+        c.demand(size, "eq", given, "what is written has not the diagonal's sizes")
     read = c.plain(cast(c, source, x.dtype)).value
 
     def step(body: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
