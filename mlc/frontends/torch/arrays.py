@@ -83,6 +83,28 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
+class _Memory:
+    """What numpy asks for an array on a tensor's memory; the array keeps it, and with it the tensor."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        kind = np.dtype(np.uint16) if tensor.dtype is torch.bfloat16 else _TO_NUMPY[tensor.dtype]
+        self.tensor = tensor
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": kind.str,
+            "shape": tuple(tensor.shape),
+            "strides": tuple(n * kind.itemsize for n in tensor.stride()),
+            "data": (tensor.data_ptr(), False),
+        }
+
+
+def borrowed(tensor: torch.Tensor) -> np.ndarray:
+    """`to_numpy` for the length of a call: `Tensor.numpy` would forbid the caller to resize the tensor ever after."""
+    if tensor.is_conj() or tensor.is_neg():
+        return to_numpy(tensor)
+    return np.asarray(_Memory(tensor))
+
+
 REINTERPRETED = (torch.bfloat16, torch.uint8)
 """Dtypes that compiled code hands over as the bits of another one."""
 
@@ -117,3 +139,4 @@ _FROM_NUMPY: dict[np.dtype[Any], torch.dtype] = {
         torch.complex128,
     )
 }
+_TO_NUMPY = {dtype: kind for kind, dtype in _FROM_NUMPY.items()}

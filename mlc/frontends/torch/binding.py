@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, ShapeError, UnsupportedError
 from mlc.frontends.torch.arguments import check_leaves, describe_value, refusal
-from mlc.frontends.torch.arrays import from_numpy, numpy_dtype, to_numpy
+from mlc.frontends.torch.arrays import borrowed, from_numpy, numpy_dtype, to_numpy
 from mlc.frontends.torch.captured import (
     Alias,
     Captured,
@@ -103,7 +103,7 @@ class Binding:
                 asks = torch.is_grad_enabled() or captured.asks_gradients
                 if leaf.requires_grad and asks and type(source) is int:
                     raise _needs_grad(name)
-                arrays.append(to_numpy(leaf))
+                arrays.append(borrowed(leaf))
             else:
                 as_numpy = True
                 arrays.append(leaf)
