@@ -92,3 +92,21 @@ def test_divisors_beyond_the_range_of_the_type() -> None:
     for n in (2**32 - 1, 2**32 + 2):
         check("aten.floor_divide.Scalar", x, n)
         check("aten.remainder.Scalar", x, n)
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("x", [torch.tensor([[70000.0, -70000.0, 2049.0]]), torch.tensor([[70000, -70000, 2049]])], ids=str)
+def test_what_is_summed_in_a_half_type_is_converted_first(x: torch.Tensor, dtype: torch.dtype) -> None:
+    check("aten.sum", x, dtype, reassociates=True)
+    check("aten.sum.dim_IntList", x[:, 2:], [1], False, dtype)
+    check("aten.softmax.int", x, 1, dtype, reassociates=True)
+    check("aten.log_softmax.int", x[:, 2:].expand(1, 4).contiguous(), 1, dtype, reassociates=True)
+
+
+def test_roots_of_float16_are_powers() -> None:
+    x = torch.tensor([-torch.inf, -0.0, 0.0, 4.0, -1.0, torch.inf, torch.nan])
+    for dtype in (*HALVES, torch.float32):
+        for exponent in (0.5, -0.5):
+            check("aten.pow.Tensor_Scalar", x.to(dtype), exponent)
+            got, want = mlc.compile(torch.pow)(x.to(dtype), exponent), x.to(dtype) ** exponent
+            torch.testing.assert_close(1 / got, 1 / want, equal_nan=True)  # tells -0 from 0

@@ -338,6 +338,11 @@ def as_elements(c: Conversion, operands: Sequence[Operand], dtype: DType) -> lis
     return [_as_element(c, x, dtype) for x in operands]
 
 
+def in_half(c: Conversion, x: Tensor, dtype: DType) -> Tensor:
+    """`x` in the half type that a `dtype` argument asks for: eager converts before it sums. Nothing for other types."""
+    return cast(c, x, dtype) if dtype.compute != dtype else x
+
+
 def as_divisor(c: Conversion, x: Operand, dtype: DType) -> Operand:
     """The second operand of a product or quotient: numbers and 0-d tensors keep their digits there."""
     return _as_element(c, x, dtype) if dtype.compute != dtype and isinstance(x, Tensor) and x.rank else x

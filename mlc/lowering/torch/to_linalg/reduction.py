@@ -12,7 +12,7 @@ from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, I64, DType
-from mlc.lowering.torch.to_linalg.elementwise import cast
+from mlc.lowering.torch.to_linalg.elementwise import cast, in_half
 from mlc.lowering.torch.to_linalg.registry import Conversion, dims_of, lowers
 from mlc.lowering.torch.to_linalg.structured import elementwise, reduce
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
@@ -53,6 +53,7 @@ def sum_(c: Conversion, x: Tensor, dims: Dims = None, keepdim: bool = False, *_:
         keepdim = False
         if dims == []:
             return x
+    x = in_half(c, x, c.out)
     return sum_over(c, x, dims_of(x, dims), c.out, keepdim=keepdim)
 
 
