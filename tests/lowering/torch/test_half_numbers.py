@@ -110,3 +110,12 @@ def test_roots_of_float16_are_powers() -> None:
             check("aten.pow.Tensor_Scalar", x.to(dtype), exponent)
             got, want = mlc.compile(torch.pow)(x.to(dtype), exponent), x.to(dtype) ** exponent
             torch.testing.assert_close(1 / got, 1 / want, equal_nan=True)  # tells -0 from 0
+
+
+def test_the_dialect_means_the_same() -> None:
+    x, edges = torch.tensor([[70000.0, -70000.0, 2049.0]]), torch.tensor([-torch.inf, -0.0, 4.0, -1.0])
+    for dtype in HALVES:
+        check_semantics("aten.sum", (x, dtype))
+        check_semantics("aten.softmax.int", (x, 1, dtype))
+        for exponent in (0.5, -0.5, 2.0):
+            check_semantics("aten.pow.Tensor_Scalar", (edges.to(dtype), exponent))
