@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 from mlc.dialects.arith.float_ops import RemfOp
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import DType
-from mlc.lowering.torch.to_linalg.elementwise import as_elements, cast
+from mlc.lowering.torch.to_linalg.elementwise import as_divisor, as_elements, cast
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import Operand, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
@@ -16,7 +16,7 @@ from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
 @lowers("aten.div.Tensor", "aten.div.Scalar")
 def div(c: Conversion, a: Operand, b: Operand) -> Tensor:
     """A number that divides is not rounded to a half type first; one that is divided is. So with the roundings."""
-    (a,) = as_elements(c, [a], c.out)
+    (a,), b = as_elements(c, [a], c.out), as_divisor(c, b, c.out)
     return elementwise(c, [a, b], c.out, lambda body, x, y: body.divf(x, y))
 
 
@@ -40,7 +40,7 @@ def floor_divide(c: Conversion, a: Operand, b: Operand) -> Tensor:
 
 def _rounded_div(c: Conversion, a: Operand, b: Operand, *, floor: bool) -> Tensor:
     t = c.out.compute
-    (a,) = as_elements(c, [a], c.out)
+    (a,), b = as_elements(c, [a], c.out), as_divisor(c, b, c.out)
 
     def fn(body: Body, x: SSAValue, y: SSAValue) -> SSAValue:
         if t.is_float:
