@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from fuzz.campaign import campaign, targets
+from fuzz.campaign import campaign, contract_of, targets
+from mlc.errors import MlcError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,15 +20,20 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m fuzz", description="Random programs against every pass's contract."
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long in all")
-    parser.add_argument("--pass", dest="passes", action="append", default=[], help="only this pass (may be repeated)")
+    parser.add_argument(
+        "--pass", dest="passes", action="append", default=[], help="only this pass, of any package (may be repeated)"
+    )
     parser.add_argument("--seed", type=int, default=None, help="seed of the tapes; the time by default")
     parser.add_argument("--ledger", type=Path, default=Path("fuzz-ledger.jsonl"), help="JSON lines are appended here")
     parser.add_argument("--out", type=Path, default=Path("fuzz-finds"), help="reduced finds are written here")
     options = parser.parse_args(argv)
     known = list(targets())
-    unknown = [name for name in options.passes if name not in known]
-    if unknown:
-        parser.error(f"no pass {', '.join(unknown)}; known: {', '.join(known)}")
+    for name in options.passes:
+        if name not in known:
+            try:
+                contract_of(name)
+            except MlcError as e:
+                parser.error(f"no pass {name}: {e}; known: {', '.join(known)}, and those of other packages")
     seed = int(time.time()) if options.seed is None else options.seed
     tallies = campaign(options.passes or known, options.seconds, seed, options.out)
     lines = [tally.line(name, seed) for name, tally in tallies.items()]

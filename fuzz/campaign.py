@@ -15,6 +15,7 @@ from fuzz.corpus import save_tape, tapes_of
 from fuzz.profiles import PROFILES
 from fuzz.reduce import reduce_tape, reproducer
 from fuzz.tape import Tape
+from mlc.errors import UsageError
 from mlc.ir.contract import Contract
 from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import load_pass, make_pass
@@ -34,6 +35,20 @@ def targets() -> dict[str, Contract]:
         assert issubclass(cls, MlcPass)
         found[name] = cls.contract
     return {**found, **UPSTREAM}
+
+
+def contract_of(name: str) -> Contract:
+    """The contract of any registered pass, of another package too; `UsageError` where nothing can be drawn for it."""
+    contract = targets().get(name)
+    if contract is None:
+        cls = load_pass(name)
+        if not issubclass(cls, MlcPass):
+            raise UsageError(f"pass '{name}' has no contract", expected="a subclass of mlc.ir.passes.MlcPass")
+        contract = cls.contract
+    if contract.profile not in PROFILES:
+        message = f"the contract of pass '{name}' names profile '{contract.profile}'"
+        raise UsageError(message, expected=f"one of: {', '.join(PROFILES)}")
+    return contract
 
 
 def run_tape(name: str, contract: Contract, data: bytes, *, thorough: bool) -> tuple[Program, Outcome, dict[str, Any]]:
@@ -77,7 +92,7 @@ class Tally:
 
 def campaign(names: Iterable[str], seconds: float, seed: int, out: Path) -> dict[str, Tally]:
     """Share `seconds` among the passes, round by round; finds are reduced and written to `out`."""
-    contracts = {name: contract for name, contract in targets().items() if name in set(names)}
+    contracts = {name: contract_of(name) for name in dict.fromkeys(names)}
     tallies = {name: Tally() for name in contracts}
     rng = random.Random(seed)
     stored = {name: tapes_of(name) for name in contracts}

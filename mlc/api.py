@@ -25,7 +25,7 @@ import numpy as np
 
 from mlc import driver
 from mlc.backends.registry import load_backend
-from mlc.errors import MlcError, UnsupportedError, UsageError
+from mlc.errors import InternalError, MlcError, UnsupportedError, UsageError
 from mlc.ir.collector import collector_paused
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
@@ -58,6 +58,7 @@ def compile(
     precision: str = "float32",
     num_threads: int | None = None,
     tune: bool = False,
+    winograd: bool = True,
     verbose: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
     debug: str = "",
@@ -67,14 +68,16 @@ def compile(
     With `example_inputs` (a tuple of arguments, a dict of keywords, or one tensor) it is compiled now, otherwise at
     the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again. After
     `MAX_VARIANTS` versions, sizes that vary are left open; otherwise the version used least makes room. With
-    `dynamic_shapes` (as for torch.export) one version serves all sizes it allows. The other arguments are those of
-    `mlc.options.Options`.
+    `dynamic_shapes` (as for torch.export) one version serves all sizes it allows. 3x3 convolutions are computed by
+    Winograd's filtering where that is faster; `winograd=False` computes all of them directly. The other
+    arguments are those of `mlc.options.Options`.
     """
     options = Options(
         target=target,
         precision=precision,
         num_threads=num_threads,
         tune=tune,
+        winograd=winograd,
         verbose=verbose,
         cache_dir=cache_dir,
         debug=debug,
@@ -84,6 +87,8 @@ def compile(
         raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
     from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
 
+    if isinstance(model, CompiledModel):
+        model = model._source.model
     source = TorchSource(model, dynamic_shapes)
     if dynamic_shapes is not None and example_inputs is None:
         raise UsageError("dynamic_shapes needs example_inputs", hint="mlc.compile(model, (x,), dynamic_shapes=...)")
@@ -107,7 +112,13 @@ class _Variant:
 
 
 class CompiledModel:
-    """A compiled model: call it like the model."""
+    """A compiled model: call it like the model. Results are dense in row-major order, whatever strides eager's have.
+
+    What it does not have itself it answers for the model: `state_dict()`, `parameters()`, `config`; `eval()`, `train()`
+    and `to()` change the model and return the compiled one. Attributes set on it are set on the model. Methods of the
+    model other than `forward` run as they did before. It is no `torch.nn.Module`: a module that holds it does not list
+    its parameters.
+    """
 
     def __init__(self, source: TorchSource, options: Options) -> None:
         from mlc.frontends.torch import MISS  # noqa: PLC0415 - torch is an extra
@@ -125,6 +136,26 @@ class CompiledModel:
         """Copies and pickles carry the model and the options; native code is made (or found in the cache) again."""
         return CompiledModel, (self._source, self._options)
 
+    def __repr__(self) -> str:
+        options = self._options
+        lines = [f"CompiledModel({self._source.name}, target={options.target!r}, precision={options.precision!r})"]
+        if not self._variants:
+            return f"{lines[0]}: nothing is compiled yet"
+        for number, variant in enumerate(reversed(self._variants)):
+            lines.append(f"  version {number}: {self._source.describe(variant.captured)}")
+        return "\n".join(lines)
+
+    def __getattr__(self, name: str) -> Any:
+        if "_source" not in self.__dict__:  # while it is being made
+            raise AttributeError(name)
+        return self._source.attribute(name, self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._source.model, name, value)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run natively; compiles first when these shapes, dtypes, values or weights are new."""
         for binding, call in self._calls:
@@ -134,7 +165,17 @@ class CompiledModel:
                 return out
         if self._source.is_recording(args, kwargs):  # inside the capture of another model: a part of that one
             return self._source.model(*args, **kwargs)
-        return self._compile_and_call(args, kwargs)
+        return self._told_once(self._compile_and_call, args, kwargs)
+
+    def _told_once(self, work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Do it; of an error show the user's own frames alone, unless `debug` is on or the fault is ours."""
+        try:
+            return work(args, kwargs)
+        except MlcError as error:
+            if self._options.debug or isinstance(error, InternalError):
+                raise
+            shown, cause = self._source.told(error)
+            raise shown from cause
 
     def _compile_and_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with _compiling, collector_paused():
@@ -143,12 +184,12 @@ class CompiledModel:
                 if out is not self._miss:
                     return out
             variant = self._new_variant(args, kwargs)
-            out = variant.binding(args, kwargs)
+            out = variant.binding.call(args, kwargs)
             for _ in range(RETRIES):
                 if out is not self._miss:
                     return out
                 variant = self._new_variant(args, kwargs)
-                out = variant.binding(args, kwargs)
+                out = variant.binding.call(args, kwargs)
             if out is not self._miss:
                 return out
         self._source.refuse(variant.captured, args, kwargs)
@@ -159,6 +200,9 @@ class CompiledModel:
 
     def prepare(self, *args: Any, **kwargs: Any) -> None:
         """Compile for arguments like these without running the compiled code."""
+        self._told_once(self._prepare, args, kwargs)
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with _compiling, collector_paused():
             self._new_variant(args, kwargs)
 
@@ -186,7 +230,7 @@ class CompiledModel:
             warnings.warn(
                 f"more than {MAX_VARIANTS} versions of this model: the least used one makes room for the new one. "
                 + self._source.variation([v.captured for v in known]),
-                stacklevel=5,
+                stacklevel=6,
             )
         unused = [v for v in known if not v.binding.was_used]
         for version in known:

@@ -33,7 +33,7 @@ from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache
 from mlc.runtime.executable import Executable, NativeCode, TensorSpec, aligned
 from mlc.signature import assertion_messages, signature_of
-from mlc.tuning.choices import Choices
+from mlc.tuning.choices import DIRECT, Choices
 
 InputsFor = Callable[[Sequence[TensorSpec]], list[np.ndarray]]
 """Makes inputs for these signatures."""
@@ -98,6 +98,11 @@ class Builder:
 
     def __post_init__(self) -> None:
         self.weights = set(self.ctx.resources)
+
+    @property
+    def default(self) -> Choices:
+        """What is settled before anything is measured."""
+        return Choices() if self.options.winograd else DIRECT
 
     def build(self, choices: Choices, phases: Phases, *, keep_parts: bool = False) -> Built:
         """Every pass of the table; object code from the cache or made now. `keep_parts`: also as they were before."""
@@ -170,7 +175,9 @@ class Builder:
 
         with phases.phase("tune"):
             search = Search(trial, inputs)
-            best = search.run(alternatives.layouts(self.ctx.machine), alternatives.kernels(self.ctx.machine))
+            tiles = alternatives.WINOGRAD_TILES if self.options.winograd else ()
+            machine = self.ctx.machine
+            best = search.run(alternatives.layouts(machine), alternatives.kernels(machine), tiles, self.default)
         if self.options.verbose:
             print("\n".join(f"  tuned: {line}" for line in search.log), file=sys.stderr)
         return best.bundle, best.executable

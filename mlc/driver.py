@@ -153,7 +153,8 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
     cache = open_cache(options)
     with phases.phase("hash"):
         tuned = f"tuned for {options.num_threads} threads" if inputs else ""
-        text = f"{fingerprint}\n{options.precision} {options.debug} {tuned}\n{print_text(module)}"
+        direct = "" if options.winograd else "direct"
+        text = f"{fingerprint}\n{options.precision} {options.debug} {tuned} {direct}\n{print_text(module)}"
         key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         stored = cache.get(key) if cache else None
         bundle = Bundle.from_bytes(stored) if stored is not None else None
@@ -167,7 +168,7 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
         if inputs is not None:
             bundle, executable = builder.tuned(inputs, phases)
         else:
-            built = builder.build(Choices(), phases)
+            built = builder.build(builder.default, phases)
             bundle, executable = built.bundle, link(built.bundle, built.functions, ctx, backend, phases)
         if cache:
             cache.put(key, bundle.to_bytes())

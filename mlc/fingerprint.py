@@ -7,17 +7,28 @@ a backend of another package never meets those of the CPU's.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import platform
 import sys
+from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import files, packages_distributions
+from importlib.metadata import Distribution, distribution, files, packages_distributions
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import mlc
+from mlc.backends.foreign import ForeignBackend
 from mlc.backends.machine import MachineModel
 from mlc.backends.registry import Backend
+from mlc.ir import plugins
 from mlc.ir.pipeline import load_pass
 from mlc.ir.pipeline_table import CPU_PIPELINE, PRECISION_ROWS, Pipeline
+
+GROUPS = ("mlc.backends", "xdsl.universe", "mlc.semantics")
+CODE = (".py", ".so", ".pyd", ".dylib", ".dll", ".ll")
+"""Suffixes of what runs while a model is compiled, or becomes part of it (`libx.so.1` has one too)."""
 
 
 def fingerprint_of(backend: Backend, machine: MachineModel, pipeline: Pipeline) -> str:
@@ -29,7 +40,7 @@ def fingerprint_of(backend: Backend, machine: MachineModel, pipeline: Pipeline) 
 def _additions(backend: Backend, pipeline: Pipeline) -> str:
     """The backend of another package, the rows in order, and the sources of every package that is not mlc's; nothing
     for the CPU's own backend and pipeline, whose passes a start from the cache never imports."""
-    kind = type(backend)
+    kind = type(backend.backend if isinstance(backend, ForeignBackend) else backend)
     standard = any(pipeline == CPU_PIPELINE.at_precision(precision) for precision in PRECISION_ROWS)
     if standard and _package(kind) == "mlc":
         return ""
@@ -49,20 +60,38 @@ def _package(cls: type) -> str:
 
 
 def _sources(name: str) -> list[Path]:
-    """What a top-level package or module consists of, with the other modules of its distribution."""
+    """What a top-level package or module consists of, with the other files of its distribution."""
     file = getattr(sys.modules[name], "__file__", None)
     paths = [Path(file)] if file else [Path(p) for p in getattr(sys.modules[name], "__path__", ())]
-    found = {p.parent if p.name == "__init__.py" else p for p in paths}
-    for distribution in packages_distributions().get(name, ()):
-        found |= {Path(str(f.locate())) for f in files(distribution) or () if f.suffix in (".py", ".so", ".pyd")}
+    found = {p.parent if p.name.startswith("__init__.") else p for p in paths}
+    brought = {e.dist.name for group in GROUPS for e in plugins.found(group) if e.dist and plugins.owner(e) == name}
+    for package in {*packages_distributions().get(name, ()), *brought}:
+        found |= {Path(str(f.locate())) for f in files(package) or () if f.suffix in CODE}
+        found |= _editable(distribution(package))
     return sorted(p for p in found if p.exists())
+
+
+def _editable(package: Distribution) -> set[Path]:
+    """The project folder of an editable install, whose list of files has none of its sources."""
+    text = package.read_text("direct_url.json")
+    given = json.loads(text) if text else {}
+    if not given.get("dir_info", {}).get("editable"):
+        return set()
+    return {Path(url2pathname(urlparse(given["url"]).path))}
 
 
 @cache
 def _digest(root: Path) -> str:
-    """Hash of the Python files at or below `root`, by name, size and time."""
+    """Hash of the code at or below `root`, by name, size and time."""
     h = hashlib.blake2b(platform.python_version().encode(), digest_size=16)
-    for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+    for path in sorted(_code_below(root)) if root.is_dir() else [root]:
         stat = path.stat()
         h.update(f"{path.relative_to(root.parent)} {stat.st_size} {stat.st_mtime_ns}".encode())
     return h.hexdigest()
+
+
+def _code_below(root: Path) -> Iterator[Path]:
+    """Files of code, not those of an environment or a tool that keeps itself in the folder."""
+    for folder, inner, names in os.walk(root):
+        inner[:] = [n for n in inner if not n.startswith(".") and n not in ("__pycache__", "site-packages")]
+        yield from (Path(folder, n) for n in names if any(s in CODE for s in Path(n).suffixes))

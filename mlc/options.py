@@ -27,6 +27,7 @@ class Options:
     `target`: "native" (this machine) or the name of a machine model. `precision`: arithmetic of float32 models.
     `num_threads`: threads of each call; None for what `mlc.set_num_threads` says, else one per available core.
     `tune`: measure other layouts, tiles and vector widths while building and keep the fastest; takes longer.
+    `winograd`: 3x3 convolutions may use Winograd's minimal filtering; False computes all of them directly.
     `verbose`: print a table of phases. `cache_dir`: where compiled kernels are kept, "" for no disk cache, None for
     the user's cache directory. `debug`: "bounds" checks every access, "verify" runs the verifier after each pass.
     """
@@ -35,6 +36,7 @@ class Options:
     precision: str = "float32"
     num_threads: int | None = None
     tune: bool = False
+    winograd: bool = True
     verbose: bool = False
     cache_dir: str | os.PathLike[str] | None = None
     debug: str = ""
@@ -44,7 +46,7 @@ class Options:
             raise UsageError(f"target is {self.target!r}", expected='"native" or the name of a machine model')
         _choice("precision", self.precision, PRECISIONS)
         _choice("debug", self.debug, DEBUG_MODES)
-        for name in ("tune", "verbose"):
+        for name in ("tune", "winograd", "verbose"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is {getattr(self, name)!r}", expected="True or False")
         if self.tune and self.debug == "bounds":

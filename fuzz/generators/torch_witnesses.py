@@ -183,13 +183,23 @@ class TorchWitnesses(TorchGenerator):
                 self.keep(*self.call("scatter.src", x, 1, self.whole(order), self.weight([rows, columns])))
 
     def sorts(self) -> None:
-        """Sorted rows, the largest few."""
-        x = self.filled(2)
+        """Sorted rows, the largest few, single places of the order, running extremes; some rows are long."""
+        x = self.weight([2, self.tape.pick((9, 17, 140))]) if self.tape.chance(40) else self.filled(2)
         columns = self.shape(x)[1]
-        if self.tape.chance(50):
-            self.keep(self.call("sort", x, self.tape.pick((1, 0, -1)), self.tape.chance(50))[0])
-        else:
-            self.keep(self.call("topk", x, self.tape.between(1, columns), 1, self.tape.chance(60), True)[0])
+        match self.tape.below(5):
+            case 0:
+                (found, _) = self.call("sort", x, self.tape.pick((1, 0, -1)), self.tape.chance(50))
+            case 1:
+                (found, _) = self.call("topk", x, self.tape.between(1, columns), 1, self.tape.chance(60), True)
+            case 2:
+                (found, _) = self.call("kthvalue", x, self.tape.between(1, columns), 1, True)
+            case 3:
+                (found, _) = self.call(self.tape.pick(("median.dim", "nanmedian.dim")), x, 1, True)
+            case _:
+                (found, _) = self.call(self.tape.pick(("cummax", "cummin")), x, self.tape.pick((1, 0)))
+        if columns > max(SIZES):  # other steps take short rows
+            (found,) = self.call("slice.Tensor", found, 1, 0, min(columns, self.shape(found)[1], 8), 1)
+        self.keep(found)
 
     def cells(self) -> None:
         """One step of a recurrent layer."""

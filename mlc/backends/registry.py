@@ -15,6 +15,7 @@ from typing import Protocol
 
 from xdsl.dialects.builtin import ModuleOp
 
+from mlc.backends.foreign import ForeignBackend, target_names
 from mlc.backends.machine import MachineModel
 from mlc.errors import PluginError, UsageError
 from mlc.ir import plugins
@@ -94,19 +95,23 @@ class Registry:
         """Take in one entry point, or remember why not."""
         try:
             backend = plugins.load(entry)
+            if isinstance(backend, type):
+                raise TypeError(f"it is the class {backend.__name__}, expected an instance: {backend.__name__}()")
             missing = [name for name in _PROTOCOL if not hasattr(backend, name)]
             if missing:
                 raise TypeError(f"it lacks {', '.join(missing)} of mlc.backends.registry.Backend")
-            targets = list(backend.targets())
+            targets = target_names(backend.targets())
             taken = [t for t in targets if t in self._owners]
             if taken:
                 texts = [f"target '{t}' belongs to {plugins.package_of(self._owners[t])}" for t in taken]
                 raise UsageError("; ".join(texts))
-        except Exception as e:
+        except (Exception, SystemExit) as e:
             error = plugins.failure(entry, e)
             error.__cause__ = e if error is not e else e.__cause__
             self.broken.append(error)
             return
+        if not plugins.is_own(entry):
+            backend = ForeignBackend(backend, plugins.package_of(entry))
         self.targets.update(dict.fromkeys(targets, backend))
         self._owners.update(dict.fromkeys(targets, entry))
 
@@ -137,9 +142,10 @@ def load_backend(target: str) -> Backend:
     known, broken = registry().targets, registry().broken
     expected = f"one of: {', '.join(known)}"
     near = difflib.get_close_matches(target, known, n=1)
-    if near or not broken:
-        hint = f"did you mean '{near[0]}'?" if near else None
-        raise UsageError(f"unknown target '{target}'", expected=expected, hint=hint)
+    meant = f"did you mean '{near[0]}'?" if near else None
+    if not broken:
+        raise UsageError(f"unknown target '{target}'", expected=expected, hint=meant)
     causes = "\n    ".join(e.message for e in broken)
     message = f"no backend for target '{target}'; left out:\n    {causes}"
-    raise PluginError(message, expected=expected, hint=broken[0].hint) from broken[0].__cause__
+    hint = "; or: ".join(h for h in (meant, broken[0].hint) if h)
+    raise PluginError(message, expected=expected, hint=hint) from broken[0].__cause__

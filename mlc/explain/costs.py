@@ -2,29 +2,40 @@
 
     linalg.generic #matmul ins(%a, %b : memref<4x8xf32>, memref<8x2xf32>) outs(%c : memref<4x2xf32>)
  -->
-    Cost(flops=128, bytes=224)
+    Cost(flops=128, bytes=224, done={"f32": 128})
 
 A float op of a body counts once per point of the iteration space (a fused multiply-add twice, whatever `exp` costs
 once). Each argument's bytes count once per kernel where it is read and once where it is written, as if caches were
 perfect; a table read by index counts one element per access. Ops in an `scf.for` with known bounds count per trip. A
-Winograd convolution counts the operations of the direct one, which is what the model asks for.
+Winograd convolution counts the operations of the direct one, which is what the model asks for, and products of bytes
+count like those of floats; `done` holds what the kernel really does, by the arithmetic that it does it in.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import AffineMapAttr, AnyFloat, IntegerAttr, MemRefType, VectorType
+from xdsl.dialects.builtin import (
+    AffineMapAttr,
+    AnyFloat,
+    IntegerAttr,
+    IntegerType,
+    MemRefType,
+    VectorType,
+    bf16,
+    f64,
+)
 from xdsl.dialects.func import FuncOp
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
-from mlc.dialects.linalg_ext.winograd import TAPS
+from mlc.dialects.linalg_ext.winograd import TAPS, Program
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.values import byte_size
 
@@ -35,10 +46,11 @@ _FREE = (arith.ConstantOp, arith.SelectOp, arith.CmpfOp, arith.TruncFOp, arith.E
 
 @dataclass(frozen=True)
 class Cost:
-    """`flops`: float operations; `bytes`: least traffic between the kernel and memory."""
+    """`flops`: float operations; `bytes`: least traffic between the kernel and memory; `done`: operations by kind."""
 
     flops: int
     bytes: int
+    done: Mapping[str, int]
 
 
 def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
@@ -46,11 +58,14 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
     read: dict[SSAValue, int] = {}
     written: dict[SSAValue, int] = {}
     flops = 0
+    done: Counter[str] = Counter()
     for op in kernel.walk():
         if isinstance(op, LinalgStructuredOperation):
-            times = trips(op)
-            points = prod(_extents(op, sizes))
-            flops += times * points * _body_flops(op)
+            points = trips(op) * prod(_extents(op, sizes))
+            for inner in op.body.walk():
+                if count := points * _flops(inner):
+                    flops += count
+                    done[_kind(inner)] += count
             for value in op.inputs:
                 _note(read, value, sizes)
             for value in op.outputs:
@@ -59,8 +74,10 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
                 _note(written, value, sizes)
         elif isinstance(op, WinogradConv2DOp):
             flops += _direct_flops(op)
+            done["f32"] += _winograd_flops(op)
             for value in (op.input, op.filter):
                 _note(read, value, sizes)
+            read[op.filter] = read[op.filter] // _shape(op.filter, {})[0] * op.positions()  # the others hardly ever
             _note(written, op.output, sizes)
         elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):
             points = trips(op) * _enclosing_points(op, sizes)
@@ -71,12 +88,28 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
             written[op.memref] = max(written.get(op.memref, 0), points * byte_size(op.memref.type.element_type))
     arguments = set(kernel.body.block.args)
     traffic = sum(n for side in (read, written) for v, n in side.items() if _root(v) in arguments)
-    return Cost(flops, traffic)
+    return Cost(flops, traffic, done)
 
 
 def _direct_flops(op: WinogradConv2DOp) -> int:
     _, channels, _, _, lanes = _shape(op.input, {})
     return trips(op) * 2 * TAPS * TAPS * channels * lanes * _size_of(op.output, {})
+
+
+def _winograd_flops(op: WinogradConv2DOp) -> int:
+    """Multiply-adds between transformed tiles, and both transforms."""
+    positions = op.positions()
+    _, pieces, filters, depth, lanes = _shape(op.filter, {})
+    rows, columns = op.filterings()
+    into = _both_ways(rows.input, columns.input) * pieces * depth
+    back = _both_ways(rows.output, columns.output) * filters * lanes
+    return trips(op) * prod(op.grid()) * (2 * positions * pieces * depth * filters * lanes + into + back)
+
+
+def _both_ways(rows: Program, columns: Program) -> int:
+    """Operations of the rows' program down every column, then of the columns' along every row of what that gives."""
+    once = [sum(2 if step.kind == "fma" else 1 for step in program.steps) for program in (rows, columns)]
+    return once[0] * columns.inputs + once[1] * len(rows.outputs)
 
 
 def _note(side: dict[SSAValue, int], value: SSAValue, sizes: Sizes) -> None:
@@ -113,20 +146,43 @@ def _extents(op: LinalgStructuredOperation, sizes: Sizes) -> list[int]:
     return extents
 
 
-def _body_flops(op: LinalgStructuredOperation) -> int:
-    return sum(_flops(o) for o in op.body.walk())
-
-
 def _flops(op: Operation) -> int:
-    if not op.results or isinstance(op, _FREE) or not _is_float(op.results[0].type):
+    if not op.results or isinstance(op, _FREE):
         return 0
+    if not _is_float(op.results[0].type):
+        return int(_adds_products(op, IntegerType(8)))
     if op.name == "math.fma":
         return 2
     return int(op.name.startswith(("arith.", "math.")))
 
 
+def _kind(op: Operation) -> str:
+    """The arithmetic that a counted op is done in, where the machine has it: a key of `Limits.flops_of`."""
+    if not _is_float(op.results[0].type):
+        return "int8"
+    if _adds_products(op, bf16):
+        return "bf16"
+    return "f64" if _element(op.results[0].type) == f64 else "f32"
+
+
+def _adds_products(op: Operation, of: Attribute) -> bool:
+    """Whether this is part of a sum of products of such numbers, widened: the product, or the addition."""
+    if isinstance(op, arith.AddfOp | arith.AddiOp):
+        return any(
+            isinstance(v.owner, arith.MulfOp | arith.MuliOp) and _adds_products(v.owner, of) for v in op.operands
+        )
+    return isinstance(op, arith.MulfOp | arith.MuliOp) and all(
+        isinstance(v.owner, arith.ExtFOp | arith.ExtSIOp | arith.ExtUIOp) and v.owner.operands[0].type == of
+        for v in op.operands
+    )
+
+
+def _element(t: Attribute) -> Attribute:
+    return t.element_type if isinstance(t, VectorType) else t
+
+
 def _is_float(t: Attribute) -> bool:
-    return isinstance(t.element_type if isinstance(t, VectorType) else t, AnyFloat)
+    return isinstance(_element(t), AnyFloat)
 
 
 def _is_read(op: LinalgStructuredOperation, output: SSAValue) -> bool:

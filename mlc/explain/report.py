@@ -29,13 +29,14 @@ RUNS = 9
 
 @dataclass
 class KernelRow:
-    """All calls of one kernel. `seconds`, `flops` and `bytes` are sums over its calls; None: not measured."""
+    """All calls of one kernel. `seconds`, `flops`, `bytes` and `done` are sums over its calls; None: not measured."""
 
     name: str
     calls: int = 0
     where: dict[str, None] = field(default_factory=dict)
     flops: int = 0
     bytes: int = 0
+    done: Counter[str] = field(default_factory=Counter)
     seconds: float | None = None
     remarks: Counter[str] = field(default_factory=Counter)
 
@@ -44,14 +45,23 @@ class KernelRow:
         self.calls += calls
         self.flops += cost.flops * calls
         self.bytes += cost.bytes * calls
+        self.done.update({kind: n * calls for kind, n in cost.done.items()})
         if seconds is not None:
             self.seconds = (self.seconds or 0.0) + seconds
 
     def limit_share(self, limits: Limits) -> float | None:
-        """Part of what one core could do: the larger of its share of the FMA limit and of the bandwidth limit."""
+        """Part of what one core could do: the larger of its share of the arithmetic limit and of the bandwidth limit.
+
+        The latter is none for a kernel that moves data faster than memory could, out of the caches.
+        """
         if not self.seconds:
             return None
-        return max(self.flops / limits.flops, self.bytes / limits.bandwidth) / self.seconds
+        arithmetic = limits.seconds(self.done)
+        return (arithmetic if self.is_cached(limits) else max(arithmetic, self.bytes / limits.bandwidth)) / self.seconds
+
+    def is_cached(self, limits: Limits) -> bool:
+        """Whether its data came faster than memory could give it."""
+        return bool(self.seconds) and self.bytes / limits.bandwidth > (self.seconds or 0.0)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mlc.backends.llvm.limits import Limits
 from mlc.explain.report import KernelRow, Report
 
 NAME_WIDTH = 56
@@ -39,8 +40,20 @@ def cells(report: Report, row: KernelRow) -> tuple[str, ...]:
         f"{100 * row.seconds / total:.1f} %",
         f"{row.flops / row.seconds / 1e9:.1f}",
         f"{row.bytes / row.seconds / 1e9:.1f}",
-        f"{100 * (share or 0):.0f} %",
+        _of_limit(share or 0.0, cached=row.is_cached(report.limits)),
     )
+
+
+def _of_limit(share: float, *, cached: bool) -> str:
+    if not cached:
+        return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f} % (cached)" if share >= 0.005 else "cached"
+
+
+def limits_text(limits: Limits) -> str:
+    """`118 GFLOP/s, bf16 230 GFLOP/s, 15 GB/s`."""
+    dots = [f"{kind} {rate / 1e9:.0f} GFLOP/s" for kind, rate in limits.dots.items()]
+    return ", ".join([f"{limits.flops / 1e9:.0f} GFLOP/s", *dots, f"{limits.bandwidth / 1e9:.0f} GB/s"])
 
 
 def places(row: KernelRow, most: int) -> str:
@@ -66,8 +79,9 @@ def _foot(report: Report) -> list[str]:
     flops = sum(r.flops for r in report.rows)
     return [
         f"all kernels: {seconds * 1e3:.3f} ms, {flops / seconds / 1e9:.1f} GFLOP/s",
-        f"limits of one core: {limits.flops / 1e9:.0f} GFLOP/s, {limits.bandwidth / 1e9:.0f} GB/s (copy); "
-        "data that stays in the caches moves faster",
+        f"limits of one core: {limits_text(limits)} (copy)",
+        "of limit: by the arithmetic really done, less than MFLOP says in a Winograd convolution; cached: data came",
+        "faster than memory gives it, so that arithmetic alone counts",
     ]
 
 

@@ -86,7 +86,7 @@ def _checked(entry: EntryPoint, kind: str, name: str, factory: Factory, base: ty
             thing = factory()
             if not (isinstance(thing, base) or (isinstance(thing, type) and issubclass(thing, base))):
                 raise TypeError(f"it gives {thing!r}")
-        except Exception as e:
+        except (Exception, SystemExit) as e:
             raise plugins.failure(entry, e, f"{kind} '{name}'") from e
         return thing
 

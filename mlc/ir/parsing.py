@@ -80,26 +80,12 @@ def check_text(text: str, name: str, limits: Limits) -> None:
             raise LimitError(f"integer type of {tok.lstrip('siu')[:20]} bits", where=f"{name}:{line}", expected=width)
 
 
-_SPLAT = re.compile(r"dense<[^\[\]<>]{0,200}>\s*:\s*(?:tensor|vector|memref)<((?:\d{1,30}x)+)")
-
-
-def check_splats(text: str, name: str, limits: Limits) -> None:
-    """Refuse a splat literal whose elements would fill memory: the parser writes all of them out."""
-    for m in _SPLAT.finditer(text):
-        count = math.prod(int(d) for d in m.group(1).split("x")[:-1])
-        if count > limits.splat_elements:
-            line = text.count("\n", 0, m.start()) + 1
-            raise LimitError(
-                f"a splat of {count} elements", where=f"{name}:{line}", expected=f"at most {limits.splat_elements}",
-                hint="fill a tensor with linalg.fill, or name the data with dense_resource",
-            )  # fmt: skip
-
-
 class LocatingParser(Parser):
     """Gives an op that has no `loc(...)` of its own its place in the text, as `mlir-opt` does."""
 
-    def __init__(self, ctx: MlcContext, text: str, name: str) -> None:
+    def __init__(self, ctx: MlcContext, text: str, name: str, limits: Limits = Limits()) -> None:
         super().__init__(ctx, text, name)
+        self._length, self._limits, self._splats = len(text), limits, 0
         self._file = StringAttr(name)
         self._op_start = 0
         self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
@@ -150,6 +136,23 @@ class LocatingParser(Parser):
         self.parse_punctuation(":")
         self.parse_comma_separated_list(self.Delimiter.BRACES, entry)
 
+    def _parse_dense_literal_type(self) -> Any:
+        """As xDSL's, but a splat must not fill memory: all its elements are written out. A literal that is none has
+        more text than elements."""
+        at = self.position
+        type = super()._parse_dense_literal_type()
+        count = math.prod(type.get_shape())
+        if count > self._length:
+            self._splats += count
+        if self._splats > self._limits.splat_elements:
+            line = bisect_right(self._starts, at)
+            what = f"a splat of {count} elements" if count == self._splats else f"splats of {self._splats} elements"
+            raise LimitError(
+                what, where=f"{self._file.data}:{line}", expected=f"at most {self._limits.splat_elements}",
+                hint="fill a tensor with linalg.fill, or name the data with dense_resource",
+            )  # fmt: skip
+        return type
+
     def _parse_tensor_literal_element(self) -> AttrParser._TensorLiteralElement:
         """As xDSL's, but a float's bits in hexadecimal are bits: `dense<0xFF800000> : tensor<f32>` is -inf."""
         text = self._current_token.text
@@ -191,13 +194,12 @@ def parse_text(
     Blobs of the text go into `ctx.resources`, its external resources into `ctx.external`.
     """
     check_text(text, name, limits)
-    check_splats(text, name, limits)
     text = hoist_aliases(text)
     blob_table(ctx).clear()
     parser: LocatingParser | None = None
     try:
         ctx.external.clear()
-        parser = LocatingParser(ctx, text, name)
+        parser = LocatingParser(ctx, text, name, limits)
         empty = implicit_module and parser.at_end()
         module = ModuleOp([]) if empty else parser.parse_module(implicit_module)
         if isinstance(module.location, UnknownLoc):  # wrapped around top-level ops

@@ -52,13 +52,17 @@ Item = ModulePass | OpPipeline
 
 @dataclass
 class Instruments:
-    """What happens around each pass. `timing` collects (anchors around the pass, pass name, seconds)."""
+    """What happens around each pass. `timing` collects (anchors around the pass, pass name, seconds).
+
+    `verify_foreign`: also without `verify_each`, what a pass of another package left is verified: else the next pass
+    would be blamed for it."""
 
     verify_each: bool = True
     before: Hook | None = None
     after: Hook | None = None
     failed: Hook | None = None
     timing: list[tuple[tuple[str, ...], str, float]] = field(default_factory=list)
+    verify_foreign: bool = True
 
 
 def pass_names() -> list[str]:
@@ -197,11 +201,20 @@ def _alone(op: Operation) -> Iterator[ModuleOp]:
         raise InternalError(f"a nested pass replaced '{op.name}' itself or put something beside it")
 
 
+def is_foreign(p: ModulePass) -> bool:
+    """Whether the pass is another package's."""
+    return _owner(p) not in plugins.OWN
+
+
+def _owner(p: ModulePass) -> str:
+    return type(p).__module__.partition(".")[0]
+
+
 def _whom_to_tell(p: ModulePass) -> str:
     """Where a failure of the pass belongs."""
-    owner = type(p).__module__.partition(".")[0]
+    owner = _owner(p)
     what = "mlc-opt --mlir-pass-pipeline-crash-reproducer=FILE writes what shows it"
-    return f"please report it; {what}" if owner in plugins.OWN else f"the pass comes from package '{owner}'; {what}"
+    return f"please report it; {what}" if not is_foreign(p) else f"the pass comes from package '{owner}'; {what}"
 
 
 def _run_pass(p: ModulePass, ctx: MlcContext, op: Operation, tools: Instruments, anchors: tuple[str, ...]) -> None:
@@ -212,7 +225,8 @@ def _run_pass(p: ModulePass, ctx: MlcContext, op: Operation, tools: Instruments,
         with _alone(op) as module:
             p.apply(ctx, module)
         done = time.perf_counter()
-        if tools.verify_each:
+        verify = tools.verify_each or (tools.verify_foreign and is_foreign(p))
+        if verify:
             if isinstance(op, ModuleOp) and not anchors:
                 verify_module(op, ctx)
             else:
@@ -221,19 +235,19 @@ def _run_pass(p: ModulePass, ctx: MlcContext, op: Operation, tools: Instruments,
         if tools.failed is not None:
             tools.failed(p, op)
         if isinstance(e, VerifyError):
-            raise InternalError(f"pass '{p.name}' left invalid IR: {e}") from e
+            raise InternalError(f"pass '{p.name}' left invalid IR: {e}", hint=_whom_to_tell(p)) from e
         raise
     except (VerifyException, DiagnosticException) as e:
         if tools.failed is not None:
             tools.failed(p, op)
-        raise InternalError(f"pass '{p.name}' failed: {e}") from e
-    except Exception as e:
+        raise InternalError(f"pass '{p.name}' failed: {e}", hint=_whom_to_tell(p)) from e
+    except (Exception, SystemExit) as e:
         if tools.failed is not None:
             tools.failed(p, op)
         text = "out of stack" if isinstance(e, RecursionError) else f"{type(e).__name__}: {e}"
         raise InternalError(f"pass '{p.name}' failed: {text}", hint=_whom_to_tell(p)) from e
     tools.timing.append((anchors, p.name, done - start))
-    if tools.verify_each:
+    if verify:
         tools.timing.append((anchors, "(verifier)", time.perf_counter() - done))
     if tools.after is not None:
         tools.after(p, op)

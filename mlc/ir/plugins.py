@@ -9,30 +9,40 @@ gets the error; `mlc-opt --debug` shows the traceback of its cause. Tests: `test
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+import re
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any
 
-from mlc.errors import MlcError, PluginError
+from mlc.errors import MlcError, PluginError, UsageError
 
 OWN = ("xdsl", "mlc")
 """Top-level modules whose entry points are built in, in order."""
+UNREADABLE = "(unreadable)"
+"""Name in place of the entry points of a package that lists them wrongly."""
 
 
 def is_own(entry: EntryPoint) -> bool:
     """Whether it is mlc's or xDSL's."""
-    return _owner(entry) in OWN
+    return owner(entry) in OWN
 
 
 def found(group: str, name: str | None = None) -> list[EntryPoint]:
-    """Entry points of a group (of one name): built-in ones first, then by name and package."""
-    entries = entry_points(group=group) if name is None else entry_points(group=group, name=name)
-    return sorted(set(entries), key=lambda e: (_rank(e), e.name, package_of(e), e.value))
+    """Entry points of a group (of one name): built-in ones first, then by name and package. A package whose list of
+    them cannot be read stands there with one that `load` refuses."""
+    try:
+        entries = list(entry_points(group=group))
+    except Exception:  # of any package, in no order: each is read on its own to keep the others
+        entries = [e for d in distributions() for e in _of_package(d, group)]
+    return sorted(
+        {e for e in entries if name is None or e.name in (name, UNREADABLE)},
+        key=lambda e: (_rank(e), e.name, package_of(e), e.value),
+    )
 
 
 def package_of(entry: EntryPoint) -> str:
     """Name and version of the package that brought it."""
     dist = entry.dist
-    return f"{dist.name} {dist.version}" if dist is not None else _owner(entry)
+    return f"{dist.name} {dist.version}" if dist is not None else owner(entry)
 
 
 def described(entry: EntryPoint) -> str:
@@ -42,18 +52,33 @@ def described(entry: EntryPoint) -> str:
 
 def load(entry: EntryPoint) -> Any:
     """The object it names. Whatever goes wrong is a `PluginError` whose cause is the original exception."""
+    if entry.name == UNREADABLE:
+        raise failure(entry, UsageError("its entry_points.txt cannot be read, expected lines: name = module:object"))
+    if re.fullmatch(r"[\w.]+\s*(:\s*[\w.]+\s*)?(\[.*\])?", entry.value) is None:
+        raise failure(entry, UsageError(f"'{entry.value}' names no object, expected module:object"))
     try:
         return entry.load()
-    except Exception as e:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:  # an import can end the program, or raise a kind of its own
         raise failure(entry, e) from e
-    except SystemExit as e:
-        raise failure(entry, RuntimeError("its import ended the program")) from e
 
 
-def failure(entry: EntryPoint, cause: Exception, what: str = "") -> PluginError:
+def _of_package(package: Distribution, group: str) -> list[EntryPoint]:
+    try:
+        return [e for e in package.entry_points if e.group == group]
+    except Exception:
+        unreadable = EntryPoint(UNREADABLE, package.name, group)
+        vars(unreadable)["dist"] = package
+        return [unreadable]
+
+
+def failure(entry: EntryPoint, cause: BaseException, what: str = "") -> PluginError:
     """The error that names package, entry point and cause."""
     if isinstance(cause, PluginError):
         return cause
+    if isinstance(cause, SystemExit):
+        cause = RuntimeError("it ended the program")
     text = cause.message if isinstance(cause, MlcError) else f"{type(cause).__name__}: {cause}".rstrip(": ")
     return PluginError(
         f"{what + ' of ' if what else ''}{described(entry)}: {text}",
@@ -68,10 +93,11 @@ def again(error: PluginError) -> PluginError:
     return copy
 
 
-def _owner(entry: EntryPoint) -> str:
+def owner(entry: EntryPoint) -> str:
+    """The top-level module it names."""
     return entry.value.partition(":")[0].partition(".")[0].strip()
 
 
 def _rank(entry: EntryPoint) -> int:
-    owner = _owner(entry)
-    return OWN.index(owner) if owner in OWN else len(OWN)
+    name = owner(entry)
+    return OWN.index(name) if name in OWN else len(OWN)

@@ -57,6 +57,10 @@ class Domain(Protocol):
         """The value as numpy floats, for printing and comparing."""
         ...
 
+    def looked_at(self, value: Value) -> np.ndarray:
+        """The value as numpy floats whose bits decide what follows."""
+        ...
+
     def float1(self, name: str, a: Value, t: Attribute) -> Value:
         """neg abs sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh
         atanh erf cbrt ceil floor trunc round roundeven."""

@@ -2,7 +2,7 @@
 
 xDSL verifies each op's definition and types; it does not check that a value is defined before it is used, that a
 `dense_resource` has the size its type says, or that called functions exist with the called type. All of that is
-checked here; errors name the op and its source line.
+checked here, and the rules of `op_rules`; errors name the op and its source line.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from xdsl.utils.exceptions import VerifyException
 from mlc.errors import VerifyError
 from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
+from mlc.ir.op_rules import problem
 
 
 def verify_module(module: ModuleOp, ctx: MlcContext | None = None) -> None:
@@ -44,6 +45,8 @@ def verify_op(root: Operation, ctx: MlcContext | None = None) -> None:
         raise _located(root, str(e).strip()) from None
     except RecursionError:
         raise VerifyError("the IR is nested too deeply to verify") from None
+    except Exception as e:  # some of xDSL's own checks raise what they like
+        raise _located(root, str(e).strip() or type(e).__name__) from None
     for region in root.regions:
         _verify_region(region, set())
     if ctx is None:
@@ -93,6 +96,9 @@ def _verify_region(region: Region, visible: set[SSAValue]) -> None:
             for operand in op.operands:
                 if operand not in visible:
                     raise _fail(op, f"uses {_name(operand)} where it is not defined yet")
+            told = problem(op)
+            if told is not None:
+                raise _fail(op, told)
             if op is not last and op.has_trait(IsTerminator, value_if_unregistered=False):
                 raise _fail(op, "a terminator must be the last op of its block")
             for inner in op.regions:

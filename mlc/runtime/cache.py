@@ -70,7 +70,7 @@ class DiskCache:
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, _MAGIC + self._sign(key, payload) + payload)
+            write_whole(path, _MAGIC + self._sign(key, payload) + payload, private=True)
         except OSError:
             return
         self._written += len(payload)

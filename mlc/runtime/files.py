@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
+import stat
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path`; a reader sees the old file or all of the new one. Raises OSError."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent)
+def write_whole(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write `data` to `path`; a reader sees the old file or all of the new one. Raises OSError.
+
+    Its mode is that of the old file, else what the umask gives; or nobody else may read it (`private`).
+    """
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    fd = os.open(temporary, flags, 0o600 if private else 0o666)
     try:
         with os.fdopen(fd, "wb") as f:
             f.write(data)
+        if not private and path.exists():
+            os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

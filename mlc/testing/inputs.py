@@ -17,8 +17,11 @@ from mlc.testing.program import Program
 
 Kind = Literal["normal", "edge", "integers"]
 
-EDGES = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-38, 3.4e38, -3.4e38, 0.5, 2.5)
+EDGES = (-0.0, 0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45, -1e-38, 3.4e38, -3.4e38, 0.5, 2.5)
+"""Minus zero twice: it alone tells `x + 0.0` from `x`."""
 INT_EDGES = (0, 1, -1, 2, 127, -128)
+DENSITIES = (0.15, 0.15, 0.6)
+"""Share of edges among the elements of an array: few, so that sums stay numbers, or so many that each one comes up."""
 DYNAMIC_SIZES = (3, 1, 5, 0)
 
 
@@ -68,22 +71,25 @@ def _input(program: Program, k: int, t: Attribute, kind: Kind, size: int, rng: n
 def values(
     shape: tuple[int, ...], e: Attribute, kind: Kind, rng: np.random.Generator, limits: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Elements of a type: floats by kind, ints small with a few edges, bools."""
+    """Elements of a type: floats by kind, ints small with the ends of their range among the edges, bools."""
     dtype = dtype_of(e)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(np.bool_)
     if dtype.kind in "iu":
         if limits is not None:
             return rng.integers(limits[0], limits[1] + 1, shape).astype(dtype)
-        out = rng.integers(-9, 10, shape)
+        out = rng.integers(-9, 10, shape).astype(dtype)
         if kind == "edge" and isinstance(e, IntegerType):
-            out = np.where(rng.random(shape) < 0.2, rng.choice(INT_EDGES, shape), out)
-        return out.astype(dtype)
+            ends = np.iinfo(dtype)
+            edges = [n for n in (*INT_EDGES, ends.min, ends.max) if ends.min <= n <= ends.max]
+            chosen = rng.choice(np.array(edges, dtype), shape)
+            out = np.where(rng.random(shape) < rng.choice(DENSITIES), chosen, out)
+        return out
     if kind == "integers":
         return rng.integers(-3, 4, shape).astype(dtype)
     out = rng.standard_normal(shape) * np.exp2(rng.integers(-2, 3, shape))
     if kind == "edge":
-        out = np.where(rng.random(shape) < 0.15, rng.choice(EDGES, shape), out)
+        out = np.where(rng.random(shape) < rng.choice(DENSITIES), rng.choice(EDGES, shape), out)
     with np.errstate(over="ignore"):
         return np.asarray(out, dtype=dtype)
 

@@ -20,7 +20,9 @@ from mlc.errors import UsageError
 from mlc.runtime.cache import DiskCache, default_directory
 from mlc.tools.command import run_command
 
-_UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", 1):
+    _UNITS |= {_letter: 1000**_power, f"{_letter}B": 1000**_power, f"{_letter}IB": 1024**_power}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,10 +31,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `500MB`, `2GiB` or `4096`."""
+    """Bytes of `500MB`, `500M`, `2GiB` or `4096`."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if found is None or found[2].upper() not in _UNITS:
-        raise UsageError(f"size '{text}'", expected="a number with a unit: 500MB, 2GiB")
+        raise UsageError(f"size '{text}'", expected="a number with a unit: 500MB, 500M, 2GiB")
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 

@@ -53,8 +53,15 @@ def build_parser() -> argparse.ArgumentParser:
     r.add_argument("--native", action="store_true", help="with --run: compile and execute natively")
     r.add_argument("--entry-point", default="forward", metavar="FUNC")
     r.add_argument("--inputs", metavar="FILE", help="an .npz file with arg0, arg1, … (random by --seed otherwise)")
-    r.add_argument("--seed", type=int, default=0, metavar="N")
+    r.add_argument("--seed", type=_natural, default=0, metavar="N")
     return p
+
+
+def _natural(text: str) -> int:
+    """A whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 on")
+    return int(text)
 
 
 def _pipeline_flags(g: argparse._ArgumentGroup) -> None:

@@ -26,7 +26,14 @@ from mlc.testing.program import Discard, Program
 from mlc.testing.reduce_ir import count_ops, reduce_program
 from mlc.testing.upstream import UPSTREAM
 
-SEEDS = 4
+SETS, SETS_OF_SMALL, SMALL = 8, 32, 100
+"""Sets of inputs that are tried: with many, each edge value (minus zero, infinities, the ends of integers) comes up in
+most places; programs of up to `SMALL` ops run fast enough for more."""
+
+
+def tried(module: ModuleOp) -> int:
+    """Sets of inputs for a program."""
+    return SETS_OF_SMALL if count_ops(module) <= SMALL else SETS
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ def _culprit(index: int, p: ModulePass, finding: Finding, program: Program) -> C
 
 def _failure(p: ModulePass, program: Program) -> Finding | None:
     """What is wrong after `p`, over several seeds of inputs; None too when the program itself cannot run."""
-    for seed in range(program.seed, program.seed + SEEDS):
+    for seed in range(program.seed, program.seed + tried(program.module)):
         probe = program.copy()
         probe.seed = seed
         try:
@@ -140,11 +147,12 @@ def _rewrites(p: ModulePass, program: Program) -> tuple[str, ...]:
     )
 
 
-def report(culprit: Culprit | None, items: Sequence[Item]) -> str:
-    """The answer as text; the reduced program is ready to be a test."""
+def report(culprit: Culprit | None, items: Sequence[Item], module: ModuleOp) -> str:
+    """The answer for `module` as text; the reduced program is ready to be a test."""
     passes = steps(items)
     if culprit is None:
-        return f"// bisect: none of the {len(passes)} passes changes the meaning of this file\n"
+        sets = f"tried on {tried(module)} sets of inputs"
+        return f"// bisect: none of the {len(passes)} passes changes the meaning of this file ({sets})\n"
     blamed = culprit.blamed
     pipeline = pipeline_text([blamed.item() if isinstance(blamed, NestedPass) else blamed])
     lines = [

@@ -6,13 +6,13 @@ import os
 import select
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from mlc.errors import LimitError, ParseError, UsageError
 from mlc.ir.parsing import Limits
+from mlc.runtime.files import write_whole
 
 FIFO_WAIT = 60.0  # seconds for the first byte
 
@@ -70,20 +70,6 @@ def write_text(name: str | None, text: str, out: TextIO) -> None:
         if target.exists() and not target.is_file():
             target.write_text(text, encoding="utf-8")
             return
-        fd, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}")
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as f:
-                f.write(text)
-            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_whole(target, text.encode())
     except (OSError, ValueError) as e:
         raise UsageError(f"cannot write '{name}': {getattr(e, 'strerror', None) or e}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -54,7 +54,8 @@ def make_instruments(
             err.write(f"note: a reproducer has been written to '{crash}': mlc-opt --run-reproducer {crash}\n")
         dumps.failed(p, op)
 
-    return Instruments(v.verify_each, before, dumps.after if dumps.wanted else None, failed)
+    after = dumps.after if dumps.wanted else None
+    return Instruments(v.verify_each, before, after, failed, verify_foreign=v.verify_each)
 
 
 def _around(p: ModulePass, op: Operation) -> Item:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from xdsl.dialects import memref, tensor
+from xdsl.dialects import memref, scf, tensor
 from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
     FunctionType,
     IndexType,
     IntegerType,
@@ -32,6 +33,7 @@ from mlc.driver import compile_module
 from mlc.errors import UnsupportedError
 from mlc.ir.compact import to_compact
 from mlc.ir.context import MlcContext
+from mlc.ir.locations import format_location
 from mlc.ir.values import is_float
 from mlc.module_parts import constant_names
 from mlc.options import Options
@@ -46,13 +48,60 @@ def run_native(
     """Results of `@name`, then its memref arguments as they are after the call. `module` may be changed."""
     entry = next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
     types = (*entry.function_type.inputs.data, *entry.function_type.outputs.data)
-    options = Options(target=target.name)
+    options = Options(target=target.name, debug="verify" if target.verify else "")
     if "num_inputs" in entry.attributes:
         return _run_lowered(module, ctx, entry, inputs, target, options)
-    if any(isinstance(t, MemRefType) for t in types):
+    if any(isinstance(t, MemRefType) for t in types) or _is_below_tensors(module):
         return _run_in_place(module, ctx, entry, inputs, target, options)
+    _refuse_blocks_and_calls(module)
+    if _accesses_depend_on_values(module):
+        options = Options(target=target.name, debug="bounds")
     _scalars_as_tensors(module, entry)
     return compile_module(module, ctx, options).run(list(inputs))
+
+
+_INTERPRET = "without --native the interpreter runs it"
+
+
+def _refuse_blocks_and_calls(module: ModuleOp) -> None:
+    """What tensors have no way down for: branches between blocks, and functions that other functions call."""
+    for op in module.walk():
+        where = format_location(op.location) or None
+        if op.successors:
+            raise UnsupportedError(
+                f"'{op.name}' in a function of tensors", where=where, expected="scf.if, scf.for or scf.while",
+                hint=_INTERPRET,
+            )  # fmt: skip
+        if isinstance(op, CallOp):
+            name = op.callee.root_reference.data
+            called = next((f for f in module.ops if _symbol(f) == name), None)
+            if called is not None and "kernel" not in called.attributes:
+                raise UnsupportedError(
+                    f"a call of @{name}, a function of tensors", where=where, expected="one function", hint=_INTERPRET
+                )
+
+
+def _accesses_depend_on_values(module: ModuleOp) -> bool:
+    """Whether an element or a slice outside of a tensor can be asked for, which nobody has checked. What comes from
+    the torch level is lowered with its checks."""
+    ops = list(module.walk())
+    if any(op.name.startswith("torch") for op in ops):
+        return False
+    types = [v.type for op in ops for v in (*op.operands, *op.results)]
+    indexed = any(isinstance(op, tensor.ExtractOp | tensor.InsertOp | scf.ForOp) for op in ops)
+    sliced = any(isinstance(op, tensor.ExtractSliceOp | tensor.InsertSliceOp) and op.offsets for op in ops)
+    return indexed or sliced or any(isinstance(t, TensorType) and DYNAMIC_INDEX in t.get_shape() for t in types)
+
+
+def _is_below_tensors(module: ModuleOp) -> bool:
+    """Whether there are branches, calls or buffers and no tensor: what the way down from tensors does not know."""
+    arguments = (a for op in module.walk() for r in op.regions for b in r.blocks for a in b.args)
+    results = (r for op in module.walk() for r in op.results)
+    types = [v.type for v in (*arguments, *results)]
+    if any(isinstance(t, TensorType) for t in types):
+        return False
+    lower = any(op.successors or isinstance(op, CallOp) for op in module.walk())
+    return lower or any(isinstance(t, MemRefType) for t in types)
 
 
 def _is_scalar(t: Attribute) -> bool:
@@ -104,7 +153,7 @@ def _run_in_place(
         raise UnsupportedError(
             f"@{name} takes buffers and gives {', '.join(foreign)}",
             expected="scalar results, or none, for a native run",
-            hint="without --native the interpreter runs it",
+            hint=_INTERPRET,
         )
     _results_as_buffers(module, entry)
     loops, rest = target.pipeline.kernel_rows(bounds=True)
@@ -153,9 +202,7 @@ def _refuse_calls(module: ModuleOp, entry: FuncOp) -> None:
     """The signature of the entry is about to change."""
     name = entry.sym_name.data
     if any(isinstance(op, CallOp) and op.callee.root_reference.data == name for op in module.walk()):
-        raise UnsupportedError(
-            f"@{name} is called by the module itself", hint="without --native the interpreter runs it"
-        )
+        raise UnsupportedError(f"@{name} is called by the module itself", hint=_INTERPRET)
 
 
 def _symbol(op: Operation) -> str | None:

@@ -32,6 +32,7 @@ from mlc.tools.opt_reports import statistics_report, timing_report, write_remark
 from mlc.tools.opt_reproducer import read_reproducer
 from mlc.tools.opt_run import claim_entry, format_results, make_inputs, run
 from mlc.tools.opt_target import Target, table_passes, target_of
+from mlc.universe import PASSES
 
 TEXT_WEIGHTS = 1 << 16  # bytes of a weight that is written into the text although it did not come from there
 
@@ -107,7 +108,7 @@ class Chunk:
             items += stored
         entry = claim_entry(module, v.entry_point) if v.mlc_pipeline or v.native else v.entry_point
         if v.bisect:
-            return report_bisect(bisect(module, ctx, items, entry, v.seed), items)
+            return report_bisect(bisect(module, ctx, items, entry, v.seed), items, module)
         tools = make_instruments(v, self.err, items, module, ctx, self.happened)
         try:
             run_pipeline(items, ctx, module, tools)
@@ -169,7 +170,9 @@ def _promise(name: str, cls: type[ModulePass]) -> str:
     contract = cls.contract if issubclass(cls, MlcPass) else UPSTREAM.get(name)
     if contract is None:
         return "upstream's, not verified by mlc"
-    text = f"contract: {type(contract.preserves).__name__}, property-tested on '{contract.profile}' programs"
+    own = name in PASSES or name in UPSTREAM
+    tested = "property-tested on" if own else "its package's own word, to be tested on"
+    text = f"contract: {type(contract.preserves).__name__}, {tested} '{contract.profile}' programs"
     return f"{text}; rules: {', '.join(contract.rules)}" if contract.rules else text
 
 

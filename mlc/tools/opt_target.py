@@ -20,10 +20,11 @@ CPU = "cpu"
 
 @dataclass(frozen=True)
 class Target:
-    """A target by name, with its backend."""
+    """A target by name, with its backend. `verify`: verify after each pass of a native run too."""
 
     name: str
     backend: Backend
+    verify: bool = True
 
     @property
     def machine(self) -> MachineModel:
@@ -44,7 +45,7 @@ def target_of(v: argparse.Namespace) -> Target:
             raise UsageError(f"--mlc-pipeline={v.mlc_pipeline} and --target={v.target}", expected="one target")
         name = v.mlc_pipeline
     try:
-        return Target(name, load_backend(name))
+        return Target(name, load_backend(name), v.verify_each)
     except UsageError as e:
         if v.mlc_pipeline == name:
             raise UsageError(e.message, expected=f"{CPU}, or {e.expected}", hint=e.hint) from None

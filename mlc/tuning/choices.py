@@ -50,6 +50,10 @@ class Choices:
         return cls(data["module"], data["kernels"])
 
 
+DIRECT = Choices(module={"linalg-winograd-conv2d": {"tile": 0}})
+"""What `winograd=False` settles."""
+
+
 def _with_options(rows: tuple[Row, ...], options: PassOptions) -> tuple[Row, ...]:
     if not options:
         return rows

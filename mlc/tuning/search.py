@@ -52,11 +52,17 @@ class Search:
         self._inputs: list[np.ndarray] = []
         self.log: list[str] = []
 
-    def run(self, layouts: Sequence[PassOptions], kernels: Sequence[PassOptions]) -> Trial:
-        """The build to keep."""
-        base = self._trial(Choices())
+    def run(
+        self,
+        layouts: Sequence[PassOptions],
+        kernels: Sequence[PassOptions],
+        tiles: Sequence[int] = WINOGRAD_TILES,
+        default: Choices | None = None,
+    ) -> Trial:
+        """The build to keep. `tiles`: of 3x3 convolutions. `default`: what holds whatever is measured."""
+        base = self._trial(default or Choices())
         best = self._layouts(base, layouts)
-        best = self._convolutions(best)
+        best = self._convolutions(best, tiles)
         best = self._kernels(best, kernels)
         if best is not base and not self.is_faster(best, base):
             self.log.append("the whole is no faster than the default, which is kept")
@@ -71,14 +77,14 @@ class Search:
                 best = trial
         return best
 
-    def _convolutions(self, before: Trial) -> Trial:
+    def _convolutions(self, before: Trial, tiles: Sequence[int]) -> Trial:
         """The fastest tile for each 3x3 convolution, counted by the kernels that compute it."""
         now = _by_layer(before)
         if not now:
             return before
         taken: dict[str, int] = {}
         fastest = dict(now)
-        for tile in WINOGRAD_TILES:
+        for tile in tiles:
             trial = self._trial(Choices(module={**before.choices.module, WINOGRAD: {"tile": tile}}))
             for layer, seconds in _by_layer(trial).items():
                 if self._note(f"{layer} in tiles of {tile}", seconds, fastest.get(layer, 0.0)):

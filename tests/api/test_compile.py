@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,41 @@ def test_errors_of_the_model_are_quoted(captures: list[Any]):
     with pytest.raises(ExecutionError, match="shapes cannot be multiplied") as info:
         mlc.compile(nn.Sequential(nn.Linear(6, 5), nn.Linear(6, 6)))(V)
     assert "report" not in str(info.value)
+
+
+def test_an_error_of_the_model_is_told_once(captures: list[Any]):
+    """One traceback of the user's frames and one of the call; a second run only to see whose fault it is."""
+    runs: list[bool] = []
+
+    def model(x: torch.Tensor, by_hand: bool) -> torch.Tensor:
+        runs.append(by_hand)
+        if by_hand:
+            raise ValueError("no")
+        return x @ x
+
+    for by_hand, count in ((True, 1), (False, 2)):
+        runs.clear()
+        with pytest.raises(ExecutionError) as info:
+            mlc.compile(model)(V, by_hand)
+        assert len(runs) == count
+        lines = traceback.format_exception(info.value)
+        assert sum(line.startswith("Traceback") for line in lines) == 2
+        assert not any("frontends" in line or "_ops.py" in line for line in lines)
+    with pytest.raises(UnsupportedError) as info:
+        mlc.compile(lambda x: x * float(x.sum()))(V)
+    assert not any("frontends" in line for line in traceback.format_exception(info.value))
+    with pytest.raises(UnsupportedError) as info:
+        mlc.compile(lambda x: x * float(x.sum()), debug="verify")(V)
+    assert any("frontends" in line for line in traceback.format_exception(info.value))
+
+
+def test_a_model_that_fails_while_compiling_is_tried_as_if_it_were_not(captures: list[Any]):
+    def model(x: torch.Tensor) -> torch.Tensor:
+        if torch.compiler.is_compiling():
+            raise RuntimeError("this way is broken")
+        return x + 1
+
+    assert torch.equal(mlc.compile(model)(V), V + 1)
 
 
 def test_a_fault_of_the_recorder_is_told_as_such(captures: list[Any], monkeypatch: pytest.MonkeyPatch):

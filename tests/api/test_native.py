@@ -144,3 +144,11 @@ def test_copies_and_pickles_compile_again():
         model.weight.zero_()
     for twin in (copied, pickle.loads(pickle.dumps(copied))):
         torch.testing.assert_close(twin(x), want)
+
+
+@pytest.mark.parametrize("norm", [lambda x: F.layer_norm(x, (64,)), lambda x: F.group_norm(x, 4)])
+def test_normalisation_of_huge_values_is_nan_and_never_zero(norm: Any, cache_dir: Path):
+    x = torch.randn(2, 8, 64)
+    compiled = mlc.compile(norm, (x,), cache_dir=cache_dir, num_threads=1)
+    assert compiled(x * 1e30).isnan().all()
+    torch.testing.assert_close(compiled(x * 1e17), norm(x * 1e17), rtol=1e-4, atol=1e-5)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -78,6 +79,8 @@ def _replaced_forward(m: Gain) -> None:
 
 CHANGES: dict[str, Callable[[Gain], object]] = {
     "data": _other_memory,
+    "data transposed": lambda m: setattr(m.lin.weight, "data", m.lin.weight.data.T),
+    "data stepped over": lambda m: setattr(m.shift, "data", torch.ones(12)[::2]),
     "data in place": lambda m: m.lin.weight.data.mul_(2.0),
     "data clamped": lambda m: m.lin.weight.data.clamp_(-0.3, 0.3),
     "half of data": _magnitude_pruning,
@@ -124,6 +127,68 @@ def test_writes_behind_the_version_counter_in_every_dtype(dtype: torch.dtype, ca
         assert torch.equal(compiled(x), x * weight)
     weight.data.copy_(torch.tensor([[1, 0, 0], [0, 1, 0]]))
     assert torch.equal(compiled(x), x * weight) and len(captures) == 2
+
+
+@pytest.mark.parametrize("view", [lambda w: w.data[:2], lambda w: w.data[:, :1], lambda w: w.data[:1].expand(4, 4)])
+def test_other_sizes_and_strides_of_the_same_memory(view: Callable[[Any], torch.Tensor], captures: list[Any]):
+    model = nn.Linear(4, 4, bias=False)
+    compiled, x = mlc.compile(model), torch.randn(3, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
+        address = model.weight.data_ptr()
+        model.weight.data = view(model.weight)
+        assert model.weight.data_ptr() == address
+        x = x[:, : model.weight.shape[1]].clone()
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_modes_and_gradients_that_nobody_asks_for_are_no_change(captures: list[Any]):
+    model = Gain().eval()
+    compiled = mlc.compile(model)
+    for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad, torch.inference_mode):
+        with mode():
+            compiled(V)
+    model.requires_grad_(False)
+    torch.testing.assert_close(compiled(V), model(V))
+    assert len(captures) == 1
+
+
+STRIDED: dict[str, Callable[[Any], Any]] = {
+    "whole": lambda base: base[0],
+    "transposed": lambda base: base[0].reshape(4, 16).T,
+    "stepped over": lambda base: base.reshape(-1)[::5],
+    "columns": lambda base: base[:, 5],
+    "large": lambda base: base.reshape(-1)[:200],
+    "large transposed": lambda base: base.T,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Casting complex values")
+@pytest.mark.parametrize("name", STRIDED)
+@pytest.mark.parametrize("kind", ["tensor", "float32", "complex64", "longdouble", "object", "U8", "int8"])
+def test_writes_to_arrays_and_to_memory_with_gaps(name: str, kind: str, captures: list[Any]):
+    base = np.arange(1.0, 257).reshape(4, 64).astype("float32" if kind == "tensor" else kind)
+    held = STRIDED[name](base)
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        return x * (weight if kind == "tensor" else torch.from_numpy(held.astype("float32")))
+
+    weight = STRIDED[name](torch.from_numpy(base)) if kind == "tensor" else torch.zeros(0)
+    compiled, x = mlc.compile(program), torch.ones(())
+    assert torch.equal(compiled(x), program(x))
+    if "large" in name:
+        held[...] = np.ones_like(held)
+    else:
+        held[(3,) * held.ndim] = 0
+    assert torch.equal(compiled(x), program(x)) and len(captures) == 2
+
+
+def test_arrays_of_another_shape(captures: list[Any]):
+    held = np.arange(6.0)
+    compiled = mlc.compile(lambda x: x * torch.from_numpy(held.copy()))
+    assert compiled(torch.ones(())).shape == (6,)
+    held.shape = (2, 3)
+    assert compiled(torch.ones(())).shape == (2, 3)
 
 
 def test_equal_values_and_strangers_are_no_change(captures: list[Any]):

@@ -52,16 +52,16 @@ class Parts(nn.Module):
         super().__init__()
         self.body = nn.Sequential(nn.Linear(6, 6, bias=False), nn.ReLU())
         self.layers = nn.ModuleList([nn.Linear(6, 6)])
-        self.heads = nn.ModuleDict({"a": nn.Linear(6, 6)})
+        self.heads = nn.ModuleDict({"a": nn.Linear(6, 6), "b": nn.Linear(6, 6)})
         self.weights = nn.ParameterList([torch.ones(6)])
-        self.named = nn.ParameterDict({"a": torch.ones(6)})
+        self.named = nn.ParameterDict({"a": torch.ones(6), "b": torch.full((6,), 2.0)})
         self.norm: nn.Module | None = None
         self.register_buffer("shift", None)
         self.register_parameter("scale", None)
         self.act = F.relu
         self.part = functools.partial(torch.clamp, min=-1.0)
         self.factors = [1.0, 2.0]
-        self.table = {"x": 1.0}
+        self.table = {"x": 1.0, "y": 2.0}
         self.chosen = {1, 2}
         self.steps = [self._step]
         self.config = SimpleNamespace(size=1.0, sizes=[1.0])
@@ -80,8 +80,10 @@ class Parts(nn.Module):
         for head in self.heads.values():
             x = x + head(x)
         for weight in (*self.weights, *self.named.values()):
-            x = x * weight
-        for size in (*self.factors, *self.table.values(), self.config.size, *self.config.sizes, *self.chosen):
+            x = torch.sin(x) * weight
+        for size in self.table.values():
+            x = torch.sin(x) * size
+        for size in (*self.factors, self.config.size, *self.config.sizes, *self.chosen):
             x = x * size
         for step in self.steps:
             x = step(x)
@@ -109,6 +111,11 @@ def _reparametrized(m: Parts) -> None:
     nn.utils.parametrize.register_parametrization(m.layers[0], "weight", nn.Tanh())
 
 
+def _first_last(table: dict[str, Any]) -> None:
+    key = next(iter(table))
+    table[key] = table.pop(key)
+
+
 def _list_attribute(m: Parts) -> None:
     m.factors[1] = 7.0
 
@@ -126,9 +133,14 @@ CHANGES: dict[str, Callable[[Parts], object]] = {
     "del of a Sequential": lambda m: m.body.__delitem__(1),
     "ModuleList.append": lambda m: m.layers.append(nn.Linear(6, 6)),
     "ModuleList assignment": lambda m: m.layers.__setitem__(0, nn.Linear(6, 6)),
-    "ModuleDict key": lambda m: m.heads.update({"b": nn.Linear(6, 6)}),
+    "ModuleDict key": lambda m: m.heads.update({"c": nn.Linear(6, 6)}),
+    "order of a Sequential": lambda m: _first_last(m.body._modules),
+    "order of a ModuleDict": lambda m: m.heads.update({"a": m.heads.pop("a")}),
+    "order of a ParameterDict": lambda m: m.named.update({"a": m.named.pop("a")}),
+    "order of a dict": lambda m: _first_last(m.table),
+    "order of hooks": lambda m: _first_last(m.body[0]._forward_hooks),
     "ParameterList": lambda m: m.weights.append(torch.full((6,), 2.0)),
-    "ParameterDict": lambda m: m.named.update({"b": torch.full((6,), 2.0)}),
+    "ParameterDict": lambda m: m.named.update({"c": torch.full((6,), 2.0)}),
     "bias where None was": lambda m: setattr(m.body[0], "bias", nn.Parameter(torch.ones(6))),
     "buffer where None was": lambda m: setattr(m, "shift", torch.ones(6)),
     "parameter where None was": lambda m: setattr(m, "scale", nn.Parameter(torch.full((6,), 2.0))),
@@ -146,7 +158,7 @@ CHANGES: dict[str, Callable[[Parts], object]] = {
     "item of a list": _list_attribute,
     "longer list": lambda m: m.factors.append(2.0),
     "value of a dict": lambda m: m.table.update(x=3.0),
-    "key of a dict": lambda m: m.table.update(y=3.0),
+    "key of a dict": lambda m: m.table.update(z=3.0),
     "set": lambda m: m.chosen.add(3),
     "function in a list": lambda m: m.steps.append(_double),
     "module in a list": lambda m: m.hidden.__setitem__(0, nn.Tanh()),
@@ -168,6 +180,7 @@ CHANGES: dict[str, Callable[[Parts], object]] = {
 def test_changes_of_the_structure_are_noticed(change: str, captures: list[Any]):
     model = Parts().eval()
     model.body[0].register_forward_hook(lambda module, args, out: out + 1)
+    model.body[0].register_forward_hook(lambda module, args, out: out * 2)
     compiled = mlc.compile(model)
     with torch.no_grad():
         torch.testing.assert_close(compiled(V), model(V))

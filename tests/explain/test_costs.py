@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from xdsl.dialects.func import FuncOp
 
-from mlc.explain.costs import Cost, kernel_cost
+from mlc.dialects.linalg_ext.winograd import filtering, run_both_ways
+from mlc.explain.costs import Cost, Sizes, kernel_cost
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
 
@@ -24,6 +25,33 @@ func.func private @k(%a: memref<4x8xf32>, %b: memref<8x2xf32>, %c: memref<4x2xf3
   func.return
 }
 """
+
+WIDENED = """
+func.func private @k(%a: memref<4x8x{in}>, %b: memref<8x2x{in}>, %c: memref<4x2x{out}>) attributes {kernel} {
+  linalg.generic {indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (k, n)>,
+      affine_map<(m, n, k) -> (m, n)>], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%a, %b : memref<4x8x{in}>, memref<8x2x{in}>) outs(%c : memref<4x2x{out}>) {
+  ^bb0(%x: {in}, %y: {in}, %s: {out}):
+    %v = arith.{ext} %x : {in} to {out}
+    %w = arith.{ext} %y : {in} to {out}
+    %p = arith.{mul} %v, %w : {out}
+    %t = arith.{add} %s, %p : {out}
+    linalg.yield %t : {out}
+  }
+  func.return
+}
+"""
+
+
+def _widened(**words: str) -> str:
+    text = WIDENED
+    for name, word in words.items():
+        text = text.replace("{" + name.strip("_") + "}", word)
+    return text
+
+
+MATMUL_BF16 = _widened(in_="bf16", out="f32", ext="extf", mul="mulf", add="addf")
+MATMUL_INT8 = _widened(in_="i8", out="i32", ext="extsi", mul="muli", add="addi")
 
 ELEMENTWISE = """
 func.func private @k(%a: memref<?xf32>, %b: memref<?xf32>) attributes {kernel} {
@@ -53,10 +81,10 @@ func.func private @k(%table: memref<1000x8xf32>, %rows: memref<3xi64>, %out: mem
 """
 
 WINOGRAD = """
-func.func private @k(%x: memref<1x1x8x10x4xf32>, %u: memref<36x1x1x4x4xf32>, %y: memref<1x1x6x8x4xf32>,
+func.func private @k(%x: memref<1x1x8x10x4xf32>, %u: memref<45x1x1x4x4xf32>, %y: memref<1x1x6x8x4xf32>,
     %v: memref<36x1x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>) attributes {kernel} {
   "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 2>}
-    : (memref<1x1x8x10x4xf32>, memref<36x1x1x4x4xf32>, memref<1x1x6x8x4xf32>, memref<36x1x1x2x2x1x4xf32>,
+    : (memref<1x1x8x10x4xf32>, memref<45x1x1x4x4xf32>, memref<1x1x6x8x4xf32>, memref<36x1x1x2x2x1x4xf32>,
        memref<36x1x1x2x2x4xf32>) -> ()
   func.return
 }
@@ -79,18 +107,53 @@ func.func private @k(%a: memref<6xf32>) attributes {kernel} {
 """
 
 
+class Counting:
+    """Arithmetic of a transform that counts its operations."""
+
+    done = 0
+
+    def add(self, a: int, b: int) -> int:
+        self.done += 1
+        return 0
+
+    sub = add
+
+    def mul(self, factor: float, a: int) -> int:
+        self.done += 1
+        return 0
+
+    def fma(self, factor: float, a: int, b: int) -> int:
+        self.done += 2
+        return 0
+
+
+def _transforms(tile: int) -> int:
+    """Operations of both transforms of one tile of one channel."""
+    on, found = Counting(), filtering(tile)
+    run_both_ways(found.input, found.input, [[0] * found.size] * found.size, on)
+    run_both_ways(found.output, found.output, [[0] * found.size] * found.size, on)
+    return on.done
+
+
+DONE = 4 * (2 * 36 * 4 * 4 + 4 * _transforms(4))
+
+
 @pytest.mark.parametrize(
     ("text", "open_sizes", "cost"),
     [
-        (MATMUL, None, Cost(2 * 4 * 2 * 8, 4 * (4 * 8 + 8 * 2 + 4 * 2))),  # the destination is filled, not read
-        (ELEMENTWISE, 100, Cost(3 * 100, 4 * 200)),
-        (GATHER, None, Cost(0, 3 * 8 + 2 * 4 * 3 * 8)),  # what is looked up counts, not the table
-        (LOOP, None, Cost(5 * 6, 2 * 4 * 6)),
-        (WINOGRAD, None, Cost(2 * 9 * 4 * 6 * 8 * 4, 4 * (8 * 10 * 4 + 36 * 4 * 4 + 6 * 8 * 4))),
+        # the destination is filled, not read
+        (MATMUL, None, Cost(2 * 4 * 2 * 8, 4 * (4 * 8 + 8 * 2 + 4 * 2), {"f32": 2 * 4 * 2 * 8})),
+        (MATMUL_BF16, None, Cost(2 * 4 * 2 * 8, 2 * (4 * 8 + 8 * 2) + 4 * 4 * 2 * 2, {"bf16": 2 * 4 * 2 * 8})),
+        (MATMUL_INT8, None, Cost(2 * 4 * 2 * 8, 4 * 8 + 8 * 2 + 4 * 4 * 2 * 2, {"int8": 2 * 4 * 2 * 8})),
+        (ELEMENTWISE, 100, Cost(3 * 100, 4 * 200, {"f32": 3 * 100})),
+        (ELEMENTWISE.replace("f32", "f64"), 100, Cost(3 * 100, 8 * 200, {"f64": 3 * 100})),
+        (GATHER, None, Cost(0, 3 * 8 + 2 * 4 * 3 * 8, {})),  # what is looked up counts, not the table
+        (LOOP, None, Cost(5 * 6, 2 * 4 * 6, {"f32": 5 * 6})),
+        (WINOGRAD, None, Cost(2 * 9 * 4 * 6 * 8 * 4, 4 * (8 * 10 * 4 + 36 * 4 * 4 + 6 * 8 * 4), {"f32": DONE})),
     ],
 )
 def test_costs(text: str, open_sizes: int | None, cost: Cost):
     module = parse_text(text, make_context())
     kernel = next(op for op in module.ops if isinstance(op, FuncOp))
-    sizes = {a: (open_sizes,) for a in kernel.body.block.args} if open_sizes else {}
+    sizes: Sizes = {a: (open_sizes,) for a in kernel.body.block.args} if open_sizes else {}
     assert kernel_cost(kernel, sizes) == cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from torch import nn
 from torch.export import Dim
 
 import mlc
+from mlc.backends.llvm.limits import Limits, measure_limits
+from mlc.backends.llvm.target import host_machine
 from mlc.errors import UsageError
-from mlc.explain import make_report
+from mlc.explain import KernelRow, Report, make_report, table
 
 
 class Model(nn.Module):
@@ -54,6 +57,30 @@ def test_profile_times_every_call_and_leaves_results_alone(compiled: mlc.Compile
     for row in report.rows:
         assert row.name[:40] in text
     assert torch.equal(compiled(x), before)
+
+
+def test_shares_of_the_limit_are_by_what_is_really_done():
+    limits = Limits(flops=100.0, bandwidth=10.0, dots={"bf16": 200.0})
+    winograd = KernelRow("winograd", flops=400, bytes=5, done=Counter(f32=100), seconds=2.0)
+    assert winograd.limit_share(limits) == 0.5 and not winograd.is_cached(limits)
+    dots = KernelRow("matmul", flops=200, bytes=1, done=Counter(bf16=200), seconds=2.0)
+    assert dots.limit_share(limits) == 0.5
+    doubles = KernelRow("matmul", flops=50, bytes=1, done=Counter(f64=50), seconds=2.0)
+    assert doubles.limit_share(limits) == 0.5
+    copied = KernelRow("copy", bytes=16, seconds=2.0)
+    assert copied.limit_share(limits) == 0.8
+    cached = KernelRow("add", flops=20, bytes=100, done=Counter(f32=20), seconds=2.0)
+    assert cached.limit_share(limits) == 0.1 and cached.is_cached(limits)
+    shown = table(Report([winograd, cached, KernelRow("copy", bytes=99, seconds=2.0)], Counter(), limits))
+    assert [line.split("  ")[-1].strip() for line in shown.splitlines()[1:4]] == ["50 %", "10 % (cached)", "cached"]
+    assert "bf16 0 GFLOP/s" in shown
+
+
+def test_limits_of_narrow_products_are_measured_where_the_machine_has_them():
+    machine = host_machine()
+    limits = measure_limits(machine)
+    assert set(limits.dots) == {k for k, has in (("bf16", machine.dot_bf16), ("int8", machine.dot_int8)) if has}
+    assert all(rate > 1e8 for rate in limits.dots.values())
 
 
 def test_calls_in_loops_count_per_trip():

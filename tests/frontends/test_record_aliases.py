@@ -89,7 +89,7 @@ def test_buffers_that_change_are_written_back():
 
 
 def test_batch_norm_in_training_mode():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4, momentum=None)).train()
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4, momentum=0.3)).train()
     check(model, X)
 
 
@@ -162,3 +162,67 @@ def test_gradients_are_refused():
         binding((V.clone().requires_grad_(),), {})
     with torch.no_grad():
         same(binding((V.clone().requires_grad_(),), {}), V * 2)
+
+
+UNANNOUNCED = {
+    "atleast_2d": torch.atleast_2d,
+    "type_as": lambda y: y.type_as(y),
+    "sum_to_size": lambda y: y.sum_to_size(*y.shape),
+    "einsum": lambda y: torch.einsum("ij->ij", y),
+    "broadcast_tensors": lambda y: torch.broadcast_tensors(y, torch.zeros(6))[0],
+}
+
+
+@pytest.mark.parametrize("name", UNANNOUNCED)
+def test_ops_that_return_their_input_share_its_changes(name: str):
+    op = UNANNOUNCED[name]
+
+    def changes_the_result(x: torch.Tensor) -> Any:
+        y = x + 1
+        op(y).mul_(2)
+        return y
+
+    def changes_the_input(x: torch.Tensor) -> Any:
+        y = op(x)
+        x.mul_(2)
+        return y + 1
+
+    check(changes_the_result, V)
+    check(changes_the_input, V)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        torch.atleast_3d,
+        lambda y: torch.einsum("ij->ji", y),
+        lambda y: torch.broadcast_tensors(y, torch.zeros(2, 4, 6))[0][0],
+        lambda y: y[torch.tensor(1)],
+    ],
+)
+def test_views_that_nobody_announces_may_not_be_changed(op: Any):
+    def model(x: torch.Tensor) -> Any:
+        y = x + 1
+        op(y).mul_(2)
+        return y
+
+    with pytest.raises(UnsupportedError, match="shares memory with another") as info:
+        recorded(model, V)
+    assert "test_record_aliases.py:" in str(info.value) and "clone" in (info.value.hint or "")
+    check(lambda x: op(x + 1) * 2, V)
+
+
+def test_changes_put_back_by_a_tensor_index_and_fills_of_expanded_tensors():
+    def put_back(x: torch.Tensor) -> Any:
+        y = x + 1
+        y[torch.tensor(1)] += 5
+        return y
+
+    def filled(x: torch.Tensor) -> Any:
+        y, z = x[0] + 1, x[0] + 2
+        y.expand(3, 6).fill_(7)
+        z.expand(3, 6).zero_()
+        return y, z
+
+    check(put_back, V)
+    check(filled, V)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -56,6 +57,11 @@ REFUSED = {
     "nonzero": (lambda s, x: x.nonzero(), "size depends on the values of another: aten.nonzero"),
     "split": (lambda s, x: torch.tensor_split(x, x[0, :2].long(), dim=1), "tolist"),
     "mask": (lambda s, x: x[x > 0], "size depends on the values of another: aten.index.Tensor"),
+    "repeats": (
+        lambda s, x: x.repeat_interleave((x[:, 0] > 0).long() + 1, 0),
+        "size depends .*: aten.repeat_interleave",
+    ),
+    "classes": (lambda s, x: F.one_hot(x[0].long().abs()), "size depends on the values of another: aten.one_hot"),
     "equal": (lambda s, x: x if torch.equal(x, x) else -x, "aten.equal"),
     "unique": (lambda s, x: torch.unique(x), "unique"),
     "format": (lambda s, x: (f"{x.sum()}", x)[1], "prints or formats a tensor"),
@@ -69,6 +75,9 @@ REFUSED = {
     "strides of a transpose": (lambda s, x: (x.t() + 1).as_strided((2,), (1,)) * 2, "as_strided"),
     "tensor from outside": (lambda s, x: OUTSIDE.add_(x), "in place"),
     "gradient": (_grad, "autograd"),
+    "nested": (lambda s, x: torch.nested.nested_tensor([x, x]).to_padded_tensor(0.0), "makes a nested tensor"),
+    "jagged": (lambda s, x: torch.nested.as_nested_tensor([x], layout=torch.jagged), "makes a nested tensor"),
+    "complex number": (lambda s, x: (x * 1j).abs(), "the complex number 1j"),
     "device": (lambda s, x: x.to("meta"), "device 'meta'"),
     "sparse": (lambda s, x: x.to_sparse(), "dense"),
     "instance norm": (
@@ -88,6 +97,21 @@ def test_what_cannot_be_captured_is_refused_with_its_line(name: str):
     assert torch.equal(OUTSIDE, torch.zeros(4, 6))
 
 
+@pytest.mark.parametrize(
+    ("body", "way"),
+    [
+        (lambda s, x: x + torch.rand(6), "draw the numbers outside"),
+        (lambda s, x: torch.bernoulli(x.sigmoid()), "draw the numbers outside"),
+        (lambda s, x: F.dropout(x, 0.5), "training=False"),
+        (lambda s, x: nn.Dropout(0.5)(x), r"model\.eval\(\)"),
+    ],
+)
+def test_the_way_out_of_random_numbers_fits_where_they_come_from(body: Any, way: str):
+    with pytest.raises(UnsupportedError, match="random numbers") as info:
+        capture(Refused(body), (V,), {}, make_context())
+    assert info.value.hint and re.search(way, info.value.hint)
+
+
 def test_all_refusals_are_listed_at_once():
     def model(x: torch.Tensor) -> torch.Tensor:
         if x.sum() > 0:
@@ -98,6 +122,31 @@ def test_all_refusals_are_listed_at_once():
         capture(model, (V.abs(),), {}, make_context())
     for text in ("aten.is_nonzero", "aten.item", "aten.rand"):
         assert text in str(info.value)
+
+
+COUNTS = {
+    "read after it was changed": lambda s, x: (s.count.add_(1), x * int(s.count))[1],
+    "read before it is changed": lambda s, x: (x * int(s.count), s.count.add_(1))[0],
+    "computed from it": lambda s, x: (s.count.add_(1), x * int(s.count * 2))[1],
+    "a mask made of it": lambda s, x: (s.count.add_(1), x[torch.arange(4) > s.count])[1],
+    "classes": lambda s, x: (s.count.add_(1), F.one_hot(s.count))[1],
+    "repeats": lambda s, x: (s.count.add_(1), x.repeat_interleave(s.count, 0))[1],
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_python_may_not_read_a_buffer_that_each_call_changes(name: str):
+    model = Refused(COUNTS[name])
+    model.register_buffer("count", torch.tensor(1))
+    with pytest.raises(UnsupportedError, match="reads the value of the buffer 'count' in Python and also changes it"):
+        capture(model, (V.clone(),), {}, make_context())
+    assert int(model.get_buffer("count")) == 1
+
+
+def test_a_cumulative_average_of_batches_is_refused():
+    """Its factor is 1 / (number of calls), which Python computes."""
+    with pytest.raises(UnsupportedError, match=r"buffer '0\.num_batches_tracked' in Python and also changes it"):
+        capture(nn.Sequential(nn.BatchNorm1d(6, momentum=None)).train(), (V,), {}, make_context())
 
 
 def test_a_failing_model_names_its_line():
@@ -115,6 +164,16 @@ def test_exotic_inputs_are_refused():
         capture(lambda x: x, (object(),), {}, make_context())
     with pytest.raises(DTypeError, match="float8"):
         capture(lambda x: x + 0, (V.to(torch.float8_e4m3fn),), {}, make_context())
+
+
+def test_a_cache_of_keys_and_values_names_both_ways():
+    class SomeCache:
+        def __init__(self, keys: torch.Tensor) -> None:
+            self.keys = keys
+
+    with pytest.raises(UnsupportedError, match="tensors inside of a SomeCache") as info:
+        capture(lambda x: SomeCache(x + 1), (V,), {}, make_context())
+    assert info.value.hint and "use_cache=False" in info.value.hint and "register_dynamic_cache" in info.value.hint
 
 
 def test_scripted_modules_are_refused():

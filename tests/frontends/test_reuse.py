@@ -14,22 +14,37 @@ from mlc.frontends.torch.reuse import KEPT, ReusedMemory
 
 
 def test_memory_comes_back_when_the_last_reference_ends():
-    memory = ReusedMemory((4, 8), np.dtype(np.float32))
-    a = memory.take()
-    first = a.ctypes.data
-    b = memory.take()
-    assert b.ctypes.data != first
-    tensor = torch.from_numpy(a)
-    view, storage = tensor[1:].t(), tensor.untyped_storage()
-    del a, tensor
-    assert memory.take().ctypes.data != first
+    memory = ReusedMemory((4, 8), torch.float32)
+    tensor = memory.take()
+    first = tensor.data_ptr()
+    other = memory.take()
+    assert other.data_ptr() != first and tensor._base is None and tensor._version == 0
+    view, storage, array = tensor[1:].t(), tensor.untyped_storage(), tensor.numpy()
+    del tensor
+    assert memory.take().data_ptr() != first
     del view
-    assert memory.take().ctypes.data != first
+    assert memory.take().data_ptr() != first
     del storage
-    assert first in {x.ctypes.data for x in [memory.take() for _ in range(3)]}
+    assert memory.take().data_ptr() != first
+    del array
+    assert first in {x.data_ptr() for x in [memory.take() for _ in range(3)]}
     many = [memory.take() for _ in range(6)]
+    assert len({x.data_ptr() for x in many}) == 6
     del many
-    assert len(memory._free) == KEPT
+    assert len(memory._blocks) == KEPT
+
+
+def test_results_can_be_resized():
+    compiled = mlc.compile(Scale())
+    x = torch.ones(512, 1024)
+    for _ in range(4):
+        y = compiled(x)
+        assert torch.equal(y.resize_(1024, 1024)[:512], x * 2)
+        z = compiled(x)
+        z.untyped_storage().resize_(0)
+        out = compiled(x)
+        assert torch.equal(torch.add(torch.ones(600, 1024), 1, out=out), torch.full((600, 1024), 2.0))
+        assert torch.equal(compiled(x), x * 2)
 
 
 class Scale(nn.Module):
@@ -53,6 +68,15 @@ def test_results_stay_what_they_were():
     gc.collect()
     before = {compiled(torch.ones(512, 1024)).data_ptr() for _ in range(5)}
     assert len(before) <= KEPT
+
+
+def test_inputs_can_be_resized_after_a_call():
+    compiled = mlc.compile(lambda x: {"y": x.to(torch.float32) * 2})
+    for dtype in (torch.float32, torch.bfloat16, torch.bool, torch.uint8, torch.int64):
+        x = torch.ones(3, 4).to(dtype)
+        for given in (x, x.t(), x[:, ::2], torch.ones(0, 4).to(dtype)):
+            assert torch.equal(compiled(given)["y"], given.to(torch.float32) * 2)
+        assert x.resize_(5, 5).shape == (5, 5)
 
 
 def test_threads_have_memory_of_their_own():

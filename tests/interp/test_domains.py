@@ -281,6 +281,14 @@ def test_bounds_are_zero_for_exact_work_and_follow_functions():
     assert d.ambiguous
 
 
+def test_bits_of_numbers_with_a_bound_say_nothing():
+    d = BoundDomain()
+    two, three = d.constant(np.float32(2), f32), d.constant(np.float32(3), f32)
+    assert d.looked_at(two) == np.float32(2) and not d.ambiguous
+    d.looked_at(d.float2("div", two, three, f32))
+    assert d.ambiguous
+
+
 def test_integers_notice_what_is_not_exact():
     d = IntegersDomain()
     d.float2("mul", np.float32(3000), np.float32(5000), f32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,10 +14,33 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 ALL = re.findall(r"```python(?: usage)?\n(.*?)```", TEXT, re.DOTALL)
 DEFINITIONS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
+PROPERTY = """
+from mlc.testing.oracle import check
+from mlc.testing.program import finish
+from mlc.ir.contract import Reassociates
+
+for preserves, domains in ((Bitwise(), {"ieee"}), (Reassociates("any order"), {"bound", "integers"})):
+    seen = set()
+    for seed in range(6):
+        ctx = make_context()
+        ctx.load_dialect(EXAMPLE)
+        contract = replace(ExampleLowerSquaredRelu.contract, preserves=preserves)
+        outcome = check(ExampleLowerSquaredRelu, contract, finish(parse_text(TEXT, ctx), ctx=ctx, seed=seed))
+        assert outcome.changed and outcome.finding is None, outcome.finding
+        seen |= set(outcome.domains)
+    assert domains <= seen, seen
+"""
+"""The example's op and pass under the same check as mlc's, in every domain it has a meaning in."""
+SQUARED = """func.func @forward(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
+  %0 = example.squared_relu %x : tensor<2x8xf32> -> tensor<2x8xf32>
+  func.return %0 : tensor<2x8xf32>
+}
+"""
+
 
 def test_examples_run():
-    assert len(ALL) == 10 and len(DEFINITIONS) == 6
-    r = subprocess.run([sys.executable, "-c", "\n".join(ALL)], capture_output=True, text=True)
+    assert len(ALL) == 11 and len(DEFINITIONS) == 7
+    r = subprocess.run([sys.executable, "-c", "\n".join([*ALL, PROPERTY])], capture_output=True, text=True)
     assert r.returncode == 0, r.stderr[-3000:]
 
 
@@ -92,3 +116,15 @@ def test_pass_in_the_pipeline_of_a_backend(tmp_path: Path):
     assert code == 0 and out.count("arith.negf") == 1 and "dropped a pair of negations" in err
     code, out, err = opt(env, str(source), "--target=example", "--run", "--native")
     assert (code, err) == (0, "") and out == opt(env, str(source), "--run")[1]
+    source.write_text(SQUARED, encoding="utf-8")
+    code, out, err = opt(env, str(source), "--target=example", "--run", "--native")
+    assert (code, err) == (0, "") and out == opt(env, str(source), "--run")[1]
+
+
+def test_campaigns_run_passes_of_other_packages(tmp_path: Path):
+    env = _installed(tmp_path, "example_package", "[xdsl.universe]\nexample = example_package:UNIVERSE\n")
+    assert "its package's own word, to be tested on 'linalg' programs" in opt(env, "--list-passes")[1]
+    run = [sys.executable, "-m", "fuzz", "--pass", "example-negate-twice", "--seconds", "6", "--seed", "1"]
+    run += ["--ledger", str(tmp_path / "ledger"), "--out", str(tmp_path / "finds")]
+    r = subprocess.run(run, capture_output=True, text=True, env=env, cwd=ROOT)
+    assert (r.returncode, r.stderr) == (0, "") and json.loads(r.stdout)["executions"] > 0

@@ -67,6 +67,18 @@ LIMITS = {
     "nesting": ("func.func @f() " + "{" * 5000, "nesting"),
     "attribute nesting": ("func.func @f() attributes {a = " + "[" * 5000, "nesting"),
     "splat": ("func.func @f() { %0 = arith.constant dense<0.0> : tensor<1000000000000xf32>\n func.return }", "splat"),
+    "splat of an alias": (
+        "!t = tensor<100000x100000xf32>\nfunc.func @f() { %0 = arith.constant dense<1.0> : !t\n func.return }",
+        "a splat of 10000000000 elements",
+    ),
+    "splat behind a comment": (
+        "func.func @f() { %0 = arith.constant dense<1.0> : // x\n tensor<100000x100000xf32>\n func.return }",
+        "a splat of 10000000000 elements",
+    ),
+    "many splats": (
+        "func.func @f() {" + " arith.constant dense<1> : tensor<6000000xi8>\n" * 3 + " func.return }",
+        "splats of 18000000 elements",
+    ),
     "wide integer": ("func.func @f(%a: i4294967296) { func.return }", "expected: at most 4096 bits"),
     "wide array": ("func.func @f() attributes {a = array<i99999999999999: 0>} { func.return }", "integer type"),
     "long number": ("func.func @f() { %0 = arith.constant " + "9" * 5000 + " : i32\n func.return }", "digits"),
@@ -74,6 +86,7 @@ LIMITS = {
 
 USAGE = {
     "misspelt pass": (["--cze"], "--cse"),
+    "negative seed": (["--run", "--seed=-1"], "from 0 on"),
     "misspelt pass in a pipeline": (["--pass-pipeline=builtin.module(canonicalise)"], "canonicalize"),
     "pipeline without an end": (["--pass-pipeline=builtin.module(cse"], "expected: ')'"),
     "pipeline with a hole": (["--pass-pipeline=builtin.module(cse,,cse)"], "column 20"),

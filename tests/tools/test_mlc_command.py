@@ -51,4 +51,11 @@ def test_wrong_calls_are_usage_errors(args: tuple[str, ...], tmp_path: Path):
 
 
 def test_sizes():
-    assert [parse_size(t) for t in ("4096", "1.5KB", "2GiB")] == [4096, 1500, 2 << 30]
+    assert [parse_size(t) for t in ("4096", "1.5KB", "2GiB", "1M", "3 g", "1T")] == [
+        4096,
+        1500,
+        2 << 30,
+        10**6,
+        3 * 10**9,
+        10**12,
+    ]

@@ -140,3 +140,142 @@ def test_a_target_by_name(tmp_path: Path):
     assert code == 2 and "expected: one of: native, x86-64-sse2" in err and "did you mean 'x86-64-sse2'" in err
     code, _, err = opt(tmp_path, text, "--mlc-pipeline=native", "--target=x86-64-sse2")
     assert code == 2 and "expected: one target" in err
+
+
+BRANCHES = """func.func private @helper(%a: i32) -> i32 {
+  %c1 = arith.constant 1 : i32
+  cf.br ^loop(%a, %c1 : i32, i32)
+^loop(%n: i32, %acc: i32):
+  %zero = arith.constant 0 : i32
+  %c = arith.cmpi sle, %n, %zero : i32
+  cf.cond_br %c, ^exit(%acc : i32), ^body
+^body:
+  %acc1 = arith.muli %acc, %n : i32
+  %n1 = arith.subi %n, %c1 : i32
+  cf.br ^loop(%n1, %acc1 : i32, i32)
+^exit(%r: i32):
+  func.return %r : i32
+}
+func.func @forward() -> i32 {
+  %c7 = arith.constant 7 : i32
+  %r = func.call @helper(%c7) : (i32) -> i32
+  func.return %r : i32
+}
+"""
+GLOBAL = """memref.global "private" constant @a : memref<2xf32> = dense<[1.5, 2.5]>
+func.func @forward() -> f32 {
+  %c1 = arith.constant 1 : index
+  %0 = memref.get_global @a : memref<2xf32>
+  %1 = memref.load %0[%c1] : memref<2xf32>
+  func.return %1 : f32
+}
+"""
+
+
+@pytest.mark.parametrize(("text", "value"), [(BRANCHES, "5040"), (GLOBAL, "2.5")], ids=["branches", "global"])
+def test_functions_without_tensors(text: str, value: str, tmp_path: Path):
+    native = opt(tmp_path, text, "--run", "--native")
+    assert native == opt(tmp_path, text, "--run")
+    assert native[0] == 0 and native[1].endswith(f"\n{value}\n")
+
+
+BRANCH_ON_TENSORS = """func.func @forward(%x: tensor<4xf32>, %p: i1) -> tensor<4xf32> {
+  cf.cond_br %p, ^a, ^a
+^a:
+  func.return %x : tensor<4xf32>
+}
+"""
+CALL_ON_TENSORS = """func.func private @h(%x: tensor<4xf32>) -> tensor<4xf32> {
+  func.return %x : tensor<4xf32>
+}
+func.func @forward(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %y = func.call @h(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  func.return %y : tensor<4xf32>
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (BRANCH_ON_TENSORS, ":2: unsupported: 'cf.cond_br' in a function"),
+        (CALL_ON_TENSORS, ":5: unsupported: a call of"),
+    ],
+)
+def test_what_tensors_have_no_way_down_for_is_named(text: str, told: str, tmp_path: Path):
+    code, _, err = opt(tmp_path, text, "--run", "--native", "--entry-point=forward")
+    assert code == 1 and told in err and "the interpreter runs it" in err
+
+
+OUTSIDE = {
+    "extract": (
+        """func.func @forward(%x: tensor<2x6xf32>, %c: f32, %n: index) -> f32 {
+  %0 = tensor.extract %x[%n, %n] : tensor<2x6xf32>
+  func.return %0 : f32
+}""",
+        100000000000,
+    ),
+    "extract_slice": (
+        """func.func @forward(%x: tensor<2x6xf32>, %c: f32, %n: index) -> tensor<2x3xf32> {
+  %0 = tensor.extract_slice %x[0, %n] [2, 3] [1, 1] : tensor<2x6xf32> to tensor<2x3xf32>
+  func.return %0 : tensor<2x3xf32>
+}""",
+        4,
+    ),
+    "insert_slice": (
+        """func.func @forward(%x: tensor<2x6xf32>, %c: f32, %n: index) -> tensor<2x6xf32> {
+  %e = tensor.empty() : tensor<1x3xf32>
+  %y = linalg.fill ins(%c : f32) outs(%e : tensor<1x3xf32>) -> tensor<1x3xf32>
+  %0 = tensor.insert_slice %y into %x[%n, 0] [1, 3] [1, 1] : tensor<1x3xf32> into tensor<2x6xf32>
+  func.return %0 : tensor<2x6xf32>
+}""",
+        10000000,
+    ),
+    "cast": (
+        """func.func @forward(%x: tensor<?x6xf32>, %c: f32, %n: index) -> tensor<300x6xf32> {
+  %0 = tensor.cast %x : tensor<?x6xf32> to tensor<300x6xf32>
+  %1 = linalg.exp ins(%0 : tensor<300x6xf32>) outs(%0 : tensor<300x6xf32>) -> tensor<300x6xf32>
+  func.return %1 : tensor<300x6xf32>
+}""",
+        2,
+    ),
+    "step": (
+        """func.func @forward(%x: tensor<2x6xf32>, %c: f32, %n: index) -> f32 {
+  %c0 = arith.constant 0 : index
+  %c9 = arith.constant 9 : index
+  %0 = scf.for %i = %c0 to %c9 step %n iter_args(%s = %c) -> (f32) {
+    %a = arith.addf %s, %c : f32
+    scf.yield %a : f32
+  }
+  func.return %0 : f32
+}""",
+        0,
+    ),
+    "buffer cast": (
+        """func.func @forward(%x: memref<?xf32>, %c: f32, %n: index) {
+  %v = memref.cast %x : memref<?xf32> to memref<1000000xf32>
+  memref.store %c, %v[%n] : memref<1000000xf32>
+  func.return
+}""",
+        999999,
+    ),
+    "subview": (
+        """func.func @forward(%x: memref<4xf32>, %c: f32, %n: index) {
+  %c9 = arith.constant 99999 : index
+  %v = memref.subview %x[0] [%n] [1] : memref<4xf32> to memref<?xf32, strided<[1]>>
+  memref.store %c, %v[%c9] : memref<?xf32, strided<[1]>>
+  func.return
+}""",
+        100000,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_elements_outside_are_an_error_not_other_memory(case: str, tmp_path: Path):
+    text, n = OUTSIDE[case]
+    x = np.zeros(4, np.float32) if "memref" in text.partition("\n")[0] else np.zeros((2, 6), np.float32)
+    arguments = {"arg0": x, "arg1": np.float32(1), "arg2": np.int64(n)}
+    code, _, err = opt(tmp_path, text, "--run", "--native", **arguments)
+    assert code == 1 and ("outside of its memory" in err or "step that is not positive" in err), err
+    assert opt(tmp_path, text, "--run", **arguments)[0] == 1

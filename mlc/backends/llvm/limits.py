@@ -1,17 +1,18 @@
 """What one core can do at most, measured: multiply-adds on registers, and copying memory.
 
-    limits = measure_limits(host_machine())     # Limits(flops=1.17e11, bandwidth=2.3e10)
+    limits = measure_limits(host_machine())     # Limits(flops=1.17e11, bandwidth=2.3e10, dots={"bf16": 2.3e11})
 
 The loop over multiply-adds has as many independent accumulators as the registers hold, so that neither latency nor
-loads hold it back: what it reaches is the FMA limit that shares are given of.
+loads hold it back: what it reaches is the FMA limit that shares are given of. Sums of products of bf16 and of bytes
+have limits of their own where the machine has an instruction for them.
 """
 
 from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -19,7 +20,9 @@ import numpy as np
 from mlc.backends.llvm.codegen import compile_ir
 from mlc.backends.llvm.jit import load_objects
 from mlc.backends.machine import MachineModel
+from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8
 
+Step = Callable[[int, str, str], tuple[str, str]]
 TRIPS = 100_000
 COPY_BYTES = 64 << 20
 TRIES = 7
@@ -27,10 +30,19 @@ TRIES = 7
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one core: float32 operations per second, bytes read and written per second by a large copy."""
+    """Of one core: float32 operations per second, bytes read and written per second by a large copy.
+
+    `dots`: operations per second in sums of products of narrower types, by type.
+    """
 
     flops: float
     bandwidth: float
+    dots: Mapping[str, float] = field(default_factory=dict)
+
+    def seconds(self, done: Mapping[str, int]) -> float:
+        """The least time for so many operations of each kind (f32, f64, bf16, int8)."""
+        rates = {"f64": self.flops / 2, **self.dots}
+        return sum(n / rates.get(kind, self.flops) for kind, n in done.items())
 
 
 @lru_cache
@@ -38,12 +50,22 @@ def measure_limits(machine: MachineModel) -> Limits:
     """Measure this machine, best of several tries; takes about a tenth of a second."""
     lanes = machine.lanes(32)
     accumulators = max(4, machine.vector_registers - 4)
-    library = load_objects([compile_ir(_fma_loop(lanes, accumulators, fused=machine.fma), machine)])
-    run = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64, ctypes.c_float)(library.address("fma_loop"))
-    flops = 2 * TRIPS * accumulators * lanes / _best(lambda: run(TRIPS, 0.5))
     source = np.ones(COPY_BYTES, np.uint8)
     target = np.empty_like(source)
-    return Limits(flops, 2 * COPY_BYTES / _best(lambda: np.copyto(target, source)))
+    bandwidth = 2 * COPY_BYTES / _best(lambda: np.copyto(target, source))
+
+    def rate(products: int, text: str) -> float:
+        library = load_objects([compile_ir(text, machine)])
+        run = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64, ctypes.c_float)(library.address("fma_loop"))
+        return 2 * products * TRIPS * accumulators * lanes / _best(lambda: run(TRIPS, 0.5))
+
+    dots: dict[str, float] = {}
+    if machine.dot_bf16:
+        dots["bf16"] = rate(2, _loop(lanes, accumulators, "float", f"<{2 * lanes} x bfloat>", _dot(DOT_BF16)))
+    if machine.dot_int8:
+        dots["int8"] = rate(4, _loop(lanes, accumulators, "i32", f"<{4 * lanes} x i8>", _dot(DOT_UI8)))
+    step = _fused if machine.fma else _multiplied_and_added
+    return Limits(rate(1, _loop(lanes, accumulators, "float", f"<{lanes} x float>", step)), bandwidth, dots)
 
 
 def _best(fn: Callable[[], object]) -> float:
@@ -55,26 +77,46 @@ def _best(fn: Callable[[], object]) -> float:
     return best
 
 
-def _fma_loop(lanes: int, accumulators: int, *, fused: bool) -> str:
-    """`float fma_loop(i64 trips, float x)`: every accumulator becomes acc * x + x, `trips` times; returns their sum."""
-    vector = f"<{lanes} x float>"
+def _fused(k: int, vector: str, factor: str) -> tuple[str, str]:
+    call = f"  %b{k} = call {vector} @llvm.fma({vector} %a{k}, {factor} %x, {factor} %x)"
+    return call, f"declare {vector} @llvm.fma({vector}, {vector}, {vector})"
+
+
+def _multiplied_and_added(k: int, vector: str, factor: str) -> tuple[str, str]:
+    return f"  %m{k} = fmul {vector} %a{k}, %x\n  %b{k} = fadd {vector} %m{k}, %x", ""
+
+
+def _dot(intrinsic: str) -> Step:
+    def step(k: int, vector: str, factor: str) -> tuple[str, str]:
+        name = intrinsic.format(bits=32 * int(vector[1:].split()[0]))
+        call = f"  %b{k} = call {vector} @{name}({vector} %a{k}, {factor} %x, {factor} %x)"
+        return call, f"declare {vector} @{name}({vector}, {factor}, {factor})"
+
+    return step
+
+
+def _loop(lanes: int, accumulators: int, element: str, factor: str, step: Step) -> str:
+    """`float fma_loop(i64 trips, float x)`: every accumulator becomes acc * x + x, `trips` times; returns their sum.
+
+    `step` writes the k-th of these, and what it declares; `factor` is the type of x as it takes it.
+    """
+    vector = f"<{lanes} x {element}>"
+    bits = f"<{lanes} x i32>"
     numbers = range(accumulators)
-    phis = [f"  %a{k} = phi {vector} [ splat (float {float(k)}), %entry ], [ %b{k}, %loop ]" for k in numbers]
-    if fused:
-        steps = [f"  %b{k} = call {vector} @llvm.fma({vector} %a{k}, {vector} %x, {vector} %x)" for k in numbers]
-    else:
-        steps = [
-            f"  %m{k} = fmul {vector} %a{k}, %x\n  %b{k} = fadd {vector} %m{k}, %x"
-            for k in numbers
-        ]  # fmt: skip
-    sums = [f"  %s{k} = fadd {vector} {f'%s{k - 1}' if k else 'zeroinitializer'}, %b{k}" for k in numbers]
+    zero = "0.0" if element == "float" else "0"
+    phis = [f"  %a{k} = phi {vector} [ splat ({element} {zero}), %entry ], [ %b{k}, %loop ]" for k in numbers]
+    steps, declared = zip(*(step(k, vector, factor) for k in numbers), strict=True)
+    add = "fadd" if element == "float" else "add"
+    sums = [f"  %s{k} = {add} {vector} {f'%s{k - 1}' if k else 'zeroinitializer'}, %b{k}" for k in numbers]
     return "\n".join(
         [
-            f"declare {vector} @llvm.fma({vector}, {vector}, {vector})",
+            declared[0],
             "define float @fma_loop(i64 %trips, float %value) {",
             "entry:",
-            f"  %one = insertelement {vector} poison, float %value, i64 0",
-            f"  %x = shufflevector {vector} %one, {vector} poison, <{lanes} x i32> zeroinitializer",
+            "  %bits = bitcast float %value to i32",
+            f"  %one = insertelement {bits} poison, i32 %bits, i64 0",
+            f"  %all = shufflevector {bits} %one, {bits} poison, <{lanes} x i32> zeroinitializer",
+            f"  %x = bitcast {bits} %all to {factor}",
             "  br label %loop",
             "loop:",
             "  %i = phi i64 [ 0, %entry ], [ %next, %loop ]",
@@ -86,7 +128,8 @@ def _fma_loop(lanes: int, accumulators: int, *, fused: bool) -> str:
             "done:",
             *sums,
             f"  %r = extractelement {vector} %s{accumulators - 1}, i64 0",
-            "  ret float %r",
+            f"  %f = bitcast {element} %r to float",
+            "  ret float %f",
             "}",
         ]
     )

@@ -131,11 +131,12 @@ def bitcast(op: Operation, args: Args, run: Runner) -> Results:
 
 def reinterpret(op: Operation, a: Any, source: Any, target: Any, run: Runner) -> Any:
     """The same bits as another type of the same width."""
-    if run.domain.name not in ("ieee", "integers") and is_float(source) != is_float(target):
-        fail(op, f"bits of floats have no meaning in the {run.domain.name} domain")
-    x = np.asarray(a)
-    bits = _to_bits(x, source)
-    return _from_bits(bits, target)[()]
+    domain = run.domain
+    if domain.name == "field" and is_float(source) != is_float(target):
+        fail(op, f"bits of floats have no meaning in the {domain.name} domain")
+    looked_at = is_float(source) and not is_float(target)
+    found = _from_bits(_to_bits(domain.looked_at(a) if looked_at else np.asarray(a), source), target)[()]
+    return domain.constant(found, target) if is_float(target) and not is_float(source) else found
 
 
 def _to_bits(x: np.ndarray, t: Any) -> np.ndarray:

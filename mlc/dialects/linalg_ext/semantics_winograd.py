@@ -1,4 +1,7 @@
-"""Reference semantics of Winograd convolution: its own arithmetic, step by step, in whatever domain runs it."""
+"""Reference semantics of Winograd convolution: its own arithmetic, step by step, in whatever domain runs it.
+
+Blocks of outputs that are not within the limit are those of the direct convolution. Only IEEE numbers have such: in
+exact arithmetic both are the same."""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType, f32, f64
 from xdsl.ir import Attribute, Operation
 
-from mlc.dialects.linalg_ext.winograd import Filtering, run_both_ways
+from mlc.dialects.linalg_ext.winograd import LIMIT, TAPS, Filtering, run_both_ways
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
@@ -62,16 +65,18 @@ def filter_transform(op: Operation, args: Args, run: Runner) -> Results:
     if run.domain.name == "ieee":
         out = _rounded_once(matrix / divisors[:, None], taps)
     else:
-        out = _exactly(run.domain, matrix, divisors, taps)
+        out = np.concatenate([_exactly(run.domain, matrix, divisors, taps), taps])
     return (out.reshape(positions, pieces, blocks, depth, lanes),)
 
 
 def _rounded_once(matrix: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """`matrix` times `taps` in float64, in pieces that stay in the cache."""
-    out = np.empty((matrix.shape[0], taps.shape[1]), dtype=np.float32)
+    """`matrix` times `taps` in float64, in pieces that stay in the cache; then the taps themselves."""
+    transformed = matrix.shape[0]
+    out = np.empty((transformed + taps.shape[0], taps.shape[1]), dtype=np.float32)
     for start in range(0, taps.shape[1], _PIECE):
         piece = slice(start, start + _PIECE)
-        out[:, piece] = matrix @ taps[:, piece].astype(np.float64)
+        out[:transformed, piece] = matrix @ taps[:, piece].astype(np.float64)
+        out[transformed:, piece] = taps[:, piece]
     return out
 
 
@@ -111,7 +116,9 @@ def convolve(op: WinogradConv2DOp, x: Any, u: Any, domain: Domain) -> Any:
     tops, lefts = _starts(tile_rows, rows.tile, height), _starts(tile_columns, columns.tile, width)
     grid = [[x[:, :, tops + i][:, :, :, lefts + j] for j in range(columns.size)] for i in range(rows.size)]
     v = np.stack([a for row in run_both_ways(rows.input, columns.input, grid, on) for a in row])
-    positions, pieces, filters, depth, lanes = u.shape
+    positions = op.positions()
+    u, direct_filters = u[:positions], u[positions:]
+    _, pieces, filters, depth, lanes = u.shape
     # position, piece, depth, image, tile row, tile column
     v = v.transpose(0, 2, 5, 1, 3, 4).reshape(positions, pieces, depth, 1, images, tile_rows, tile_columns, 1)
     total = None
@@ -125,11 +132,41 @@ def convolve(op: WinogradConv2DOp, x: Any, u: Any, domain: Domain) -> Any:
     assert total is not None
     products = [[total[i * columns.size + j] for j in range(columns.size)] for i in range(rows.size)]
     out = run_both_ways(rows.output, columns.output, products, on)
+    beyond = _beyond(op, out, domain)  # image, tile row, tile column
+    direct = _directly(x, direct_filters, domain) if beyond.any() else None
     y = np.empty((images, filters, height, width, lanes), dtype=out[0][0].dtype)
     for row, column in product(range(tile_rows), range(tile_columns)):
         for i, j in product(range(rows.tile), range(columns.tile)):
-            y[:, :, tops[row] + i, lefts[column] + j] = out[i][j][:, :, row, column].transpose(1, 0, 2)
+            at = (slice(None), slice(None), tops[row] + i, lefts[column] + j)
+            y[at] = out[i][j][:, :, row, column].transpose(1, 0, 2)
+            if direct is not None:
+                y[at] = np.where(beyond[:, row, column, None, None], direct[at], y[at])
     return y
+
+
+def _beyond(op: WinogradConv2DOp, out: Any, domain: Domain) -> np.ndarray:
+    """Which tiles are in a block with an output that is NaN or beyond the limit."""
+    grid = op.grid()
+    if domain.name != "ieee":
+        return np.zeros(grid, bool)
+    within = np.all([np.abs(a) <= LIMIT for row in out for a in row], axis=(0, 1, 5))
+    by_block = [n for size, part in zip(grid, op.block.get_values(), strict=True) for n in (size // part, part)]
+    blocks = within.reshape(by_block).all(axis=(1, 3, 5), keepdims=True)
+    return ~np.broadcast_to(blocks, by_block).reshape(grid)
+
+
+def _directly(x: Any, f: Any, domain: Domain) -> Any:
+    """The direct convolution of a blocked image with filters that are laid out as transformed ones are."""
+    _, pieces, filters, depth, lanes = f.shape
+    images, _, height, width, in_lanes = x.shape
+    height, width = height - TAPS + 1, width - TAPS + 1
+    total: Any = np.float32(0)
+    for channel, i, j in product(range(pieces * depth), range(TAPS), range(TAPS)):
+        pixels = x[:, channel // in_lanes, i : i + height, j : j + width, channel % in_lanes]
+        taps = f[TAPS * i + j, channel // depth, :, channel % depth]
+        term = domain.float2("mul", pixels[:, None, :, :, None], taps[:, None, None], f32)
+        total = domain.float2("add", total, term, f32)
+    return total
 
 
 def _starts(tiles: int, tile: int, extent: int) -> np.ndarray:

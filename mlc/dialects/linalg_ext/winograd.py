@@ -17,6 +17,8 @@ from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 TAPS = 3
+LIMIT = 2.0**32
+"""Outputs up to here are taken: rounding is relative to the largest input of a tile, whatever output it lands in."""
 POINTS: dict[int, tuple[Fraction, ...]] = {
     2: (Fraction(0), Fraction(1), Fraction(-1)),
     4: (Fraction(0), Fraction(11, 16), Fraction(-11, 16), Fraction(3, 2), Fraction(-3, 2)),

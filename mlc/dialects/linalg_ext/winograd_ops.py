@@ -1,9 +1,9 @@
 """Winograd convolution on blocked channels.
 
     %u = "linalg_ext.winograd_filter_transform"(%w) {tile = array<i64: 4, 4>, depth = 32 : i64, lanes = 16 : i64}
-        : (tensor<64x32x3x3xf32>) -> tensor<36x1x4x32x16xf32>
+        : (tensor<64x32x3x3xf32>) -> tensor<45x1x4x32x16xf32>
     %y, %v, %m = "linalg_ext.winograd_conv_2d"(%x, %u, %o, %t, %p) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 14>}
-        : (tensor<1x2x58x58x16xf32>, tensor<36x1x4x32x16xf32>,                                              ins
+        : (tensor<1x2x58x58x16xf32>, tensor<45x1x4x32x16xf32>,                                              ins
            tensor<1x4x56x56x16xf32>, tensor<36x1x1x1x14x2x16xf32>, tensor<36x4x1x1x14x16xf32>)             outs
         -> (tensor<1x4x56x56x16xf32>, tensor<36x1x1x1x14x2x16xf32>, tensor<36x4x1x1x14x16xf32>)
 
@@ -11,9 +11,13 @@
 transformed inputs and products lie in the last two destinations; what those results hold afterwards is not specified.
 Where the output is no multiple of a tile, the last tile moves back and overlaps the one before it (and decides).
 `depth`: input channels summed before the sum is added to what came before (sums in pieces round less).
+The transforms mix the inputs of a tile, so that one NaN, infinity or huge number would spoil outputs that it has nothing
+to do with. Blocks with an output that is NaN or beyond `LIMIT` are computed directly, from the filters as they were, and
+have what the direct convolution has.
 
     x  image, channels / lanes, rows, columns, lanes      two rows and columns more than the output has
-    u  position, channels / depth, filters / lanes, depth, lanes                position: of the transform, 36 or so
+    u  position, channels / depth, filters / lanes, depth, lanes                position: of the transform, 36 or so, and
+                                                                                the 9 of the filters as they were
     y  image, filters / lanes, rows, columns, lanes
     v  position, channels / depth, image, tile row, tile column, depth / lanes, lanes                   of one block
     m  position, filters / lanes, image, tile row, tile column, lanes                                   of one block
@@ -64,7 +68,8 @@ def _filterings(tile: DenseArrayBase[IntegerType]) -> tuple[Filtering, Filtering
 
 @irdl_op_definition
 class WinogradFilterTransformOp(IRDLOperation):
-    """G w G^T of every 3x3 filter, computed in float64 and rounded once, in the layout that the convolution reads."""
+    """G w G^T of every 3x3 filter, computed in float64 and rounded once, then w, in the layout that the convolution
+    reads."""
 
     name = "linalg_ext.winograd_filter_transform"
 
@@ -80,7 +85,7 @@ class WinogradFilterTransformOp(IRDLOperation):
         attr = DenseArrayBase.from_list(i64, list(tile))
         filters, channels = _shape(filter, "filter", 4)[:2]
         by_rows, by_columns = _filterings(attr)
-        shape = [by_rows.size * by_columns.size, channels // depth, filters // lanes, depth, lanes]
+        shape = [by_rows.size * by_columns.size + TAPS * TAPS, channels // depth, filters // lanes, depth, lanes]
         super().__init__(
             operands=[filter],
             attributes={"tile": attr, "depth": IntegerAttr(depth, i64), "lanes": IntegerAttr(lanes, i64)},
@@ -99,7 +104,7 @@ class WinogradFilterTransformOp(IRDLOperation):
             raise VerifyException(f"expected filters of {TAPS}x{TAPS}, got {taps}")
         if depth <= 0 or lanes <= 0 or channels % depth or filters % lanes:
             raise VerifyException("expected depth to divide the channels and lanes the filters")
-        wanted = (by_rows.size * by_columns.size, channels // depth, filters // lanes, depth, lanes)
+        wanted = (by_rows.size * by_columns.size + TAPS * TAPS, channels // depth, filters // lanes, depth, lanes)
         if _shape(self.result, "result", 5) != wanted:
             raise VerifyException(f"expected a result of shape {list(wanted)}")
 
@@ -145,17 +150,22 @@ class WinogradConv2DOp(IRDLOperation):
         by_rows, by_columns = self.filterings()
         return _shape(self.output, "output", 5)[0], -(-rows // by_rows.tile), -(-columns // by_columns.tile)
 
-    def verify_(self) -> None:
+    def positions(self) -> int:
+        """Positions of a transformed tile."""
         by_rows, by_columns = self.filterings()
+        return by_rows.size * by_columns.size
+
+    def verify_(self) -> None:
+        positions = self.positions()
         images, channels, height, width, lanes = _shape(self.input, "input", 5)
-        positions, pieces, filters, depth, filter_lanes = _shape(self.filter, "filter", 5)
+        filter_positions, pieces, filters, depth, filter_lanes = _shape(self.filter, "filter", 5)
         grid = self.grid()
         block = tuple(self.block.get_values())
         if len(block) != 3 or any(b <= 0 or n % b for b, n in zip(block, grid, strict=True)):
             raise VerifyException(f"expected a block that divides the tiles {list(grid)}, got {list(block)}")
         if any(n < t for n, t in zip(self.extents(), self._tiles(), strict=True)):
             raise VerifyException("expected an output no smaller than a tile")
-        if positions != by_rows.size * by_columns.size or depth % lanes or pieces * depth != channels * lanes:
+        if filter_positions != positions + TAPS * TAPS or depth % lanes or pieces * depth != channels * lanes:
             raise VerifyException("the filter's positions or channels do not fit tile and input")
         if (height, width) != tuple(n + TAPS - 1 for n in self.extents()):
             raise VerifyException("expected an input of two rows and columns more than the output")

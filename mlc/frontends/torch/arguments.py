@@ -19,6 +19,7 @@ import torch
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from mlc.errors import DTypeError, MlcError, UnsupportedError, UsageError
 from mlc.frontends.torch.arrays import ELEMENT_TYPES, numpy_dtype
@@ -76,6 +77,19 @@ def check_call(model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
             expected=describe_signature(model),
             hint=f"did you mean '{near[0]}'?" if near else None,
         ) from None
+
+
+def check_tracers() -> None:
+    """Refuse calls under a tracer of PyTorch's ops: it does not see native code and would keep results as constants."""
+    tracer = None
+    if torch._C._is_tracing():
+        tracer = "torch.jit.trace"
+    elif any(type(mode).__name__ == "ProxyTorchDispatchMode" for mode in _get_current_dispatch_mode_stack()):
+        tracer = "make_fx or torch.export"
+    if tracer is not None:
+        raise UnsupportedError(
+            f"a compiled model is called inside of {tracer}", hint="trace the model that it was compiled from"
+        )
 
 
 def check_initialised(model: Callable[..., Any]) -> None:

@@ -84,25 +84,25 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 class _Memory:
-    """What numpy asks for an array on a tensor's memory; the array keeps it, and with it the tensor."""
+    """Keeps a tensor as long as an array on its memory lives."""
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        kind = np.dtype(np.uint16) if tensor.dtype is torch.bfloat16 else _TO_NUMPY[tensor.dtype]
+    def __init__(self, tensor: torch.Tensor, array_type: np.dtype[Any]) -> None:
         self.tensor = tensor
         self.__array_interface__ = {
-            "version": 3,
-            "typestr": kind.str,
-            "shape": tuple(tensor.shape),
-            "strides": tuple(n * kind.itemsize for n in tensor.stride()),
             "data": (tensor.data_ptr(), False),
+            "shape": tuple(tensor.shape),
+            "strides": tuple(s * array_type.itemsize for s in tensor.stride()),
+            "typestr": array_type.str,
+            "version": 3,
         }
 
 
 def borrowed(tensor: torch.Tensor) -> np.ndarray:
-    """`to_numpy` for the length of a call: `Tensor.numpy` would forbid the caller to resize the tensor ever after."""
-    if tensor.is_conj() or tensor.is_neg():
+    """`to_numpy` for the length of a call: `Tensor.numpy` would keep the tensor from being resized ever after."""
+    array_type = _NUMPY_DTYPES.get(tensor.dtype)
+    if array_type is None or not tensor.data_ptr() or tensor.is_conj() or tensor.is_neg():
         return to_numpy(tensor)
-    return np.asarray(_Memory(tensor))
+    return np.asarray(_Memory(tensor, array_type))
 
 
 REINTERPRETED = (torch.bfloat16, torch.uint8)
@@ -139,4 +139,4 @@ _FROM_NUMPY: dict[np.dtype[Any], torch.dtype] = {
         torch.complex128,
     )
 }
-_TO_NUMPY = {dtype: kind for kind, dtype in _FROM_NUMPY.items()}
+_NUMPY_DTYPES = {dtype: array_type for array_type, dtype in _FROM_NUMPY.items()} | {torch.bfloat16: np.dtype(np.uint16)}

@@ -10,13 +10,13 @@ import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch.utils import _pytree as pytree
 from xdsl.dialects import func
 from xdsl.dialects.builtin import UNKNOWN_LOC, FunctionType, ModuleOp
-from xdsl.ir import Block, BlockArgument, OpResult, Region, SSAValue
+from xdsl.ir import Block, BlockArgument, Operation, OpResult, Region, SSAValue
 
 from mlc.errors import UnsupportedError
 from mlc.frontends.torch.arguments import takes_any_keyword
@@ -43,6 +43,7 @@ class Recording:
     """What a run left behind. `leaves`: the inputs as the recorder knew them, `finals`: the tensors they ended as.
 
     `buffers`: (as recorded, the real one, final tensor). `outputs`: unwrapped leaves; an input itself is `Alias`.
+    `asked`: weights with the attributes that forward asked them for.
     """
 
     recorder: Recorder
@@ -57,6 +58,7 @@ class Recording:
     out_spec: pytree.TreeSpec
     symbols: tuple[Symbol, ...] = ()
     steady: Steady | None = None
+    asked: Sequence[tuple[torch.Tensor, str]] = ()
     gradients: bool | None = None
     results: list[SSAValue] = field(default_factory=list)
     # what holds an entry's value after a call, by id(entry)
@@ -82,6 +84,7 @@ def assemble(rec: Recording) -> Captured:
             _make_input(rec, entry, recorded)
             inputs.append(real)
             mutations.append(_written(rec, real, entry.name, recorded, final))
+            _check_reads(rec, entry)
     outputs = tuple(_output(rec, leaf) for leaf in rec.outputs)
     state = [e.kept for e in recorder.externals if e.kept is not None and _is_used(recorder, e)]
     return Captured(
@@ -92,7 +95,7 @@ def assemble(rec: Recording) -> Captured:
         inputs=tuple(inputs),
         outputs=outputs,
         mutations=tuple(mutations),
-        state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state], rec.steady),
+        state=StateGuard.of(rec.model, [recorder.real_of(t) for t in state], rec.steady, rec.asked),
         symbols=rec.symbols,
         context=None if rec.model is None else Context.now(gradients=rec.gradients),
         keywords_in_order=callable(rec.model) and takes_any_keyword(rec.model),
@@ -116,11 +119,7 @@ def _written(rec: Recording, target: int | torch.Tensor, name: str, old: torch.T
 def _check_buffer(rec: Recording, name: str, recorded: torch.Tensor, real: torch.Tensor) -> None:
     problems = rec.recorder.problems
     if id(recorded) in rec.recorder.values_read:
-        problems.fail(
-            f"reads the value of the buffer '{name}' in Python and also changes it",
-            UNKNOWN_LOC,
-            "keep the value in tensors",
-        )
+        _refuse_read(rec, name)
     storage = real.untyped_storage().data_ptr()
     for other in rec.recorder.externals:
         held = rec.recorder.real_of(other.kept) if other.kept is not None else None
@@ -130,6 +129,27 @@ def _check_buffer(rec: Recording, name: str, recorded: torch.Tensor, real: torch
                 UNKNOWN_LOC,
                 "give each its own memory",
             )
+
+
+def _check_reads(rec: Recording, buffer: Entry) -> None:
+    """Refuse reads in Python of what is computed from a buffer that changes with every call."""
+    found = [e.value for e in rec.recorder.entries_read if e.value is not None]
+    seen = set(found)
+    while found:
+        value = found.pop()
+        if value is buffer.value:
+            _refuse_read(rec, buffer.name)
+        new = [v for v in value.owner.operands if v not in seen] if isinstance(value.owner, Operation) else []
+        seen.update(new)
+        found += new
+
+
+def _refuse_read(rec: Recording, name: str) -> NoReturn:
+    rec.recorder.problems.fail(
+        f"reads the value of the buffer '{name}' in Python and also changes it",
+        UNKNOWN_LOC,
+        "keep the value in tensors (torch.where, torch.index_select), or count outside of the model",
+    )
 
 
 def _make_input(rec: Recording, entry: Entry, recorded: torch.Tensor) -> None:
@@ -155,7 +175,8 @@ def _output(rec: Recording, leaf: Any) -> Output:
             raise UnsupportedError(
                 f"forward returns tensors inside of a {type(leaf).__name__}, which a compiled model cannot build again",
                 expected="tensors in tuples, lists, dicts and named tuples",
-                hint="call the model with use_cache=False"
+                hint="call the model with use_cache=False, or let PyTorch know the class first: "
+                "transformers.integrations.executorch.register_dynamic_cache_export_support()"
                 if type(leaf).__name__.endswith("Cache")
                 else "return such a container, or register the class: torch.export.register_dataclass(Class)",
             )

@@ -16,7 +16,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, ShapeError, UnsupportedError
-from mlc.frontends.torch.arguments import check_leaves, describe_value, refusal
+from mlc.frontends.torch.arguments import check_leaves, check_tracers, describe_value, refusal
 from mlc.frontends.torch.arrays import borrowed, from_numpy, numpy_dtype, to_numpy
 from mlc.frontends.torch.captured import (
     Alias,
@@ -60,6 +60,7 @@ class Binding:
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on these arguments, or MISS."""
+        check_tracers()
         context = self.captured.context
         leaves = self._leaves(args, kwargs)
         if leaves is None or not self._fits(leaves) or (context is not None and not context.holds()):

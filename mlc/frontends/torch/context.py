@@ -5,9 +5,27 @@ with torch.autocast("cpu"): compiled(x)     is another program than     compiled
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+
+SETTINGS: dict[str, Callable[[], Any]] = {
+    f.__name__: f
+    for f in (
+        torch.are_deterministic_algorithms_enabled,
+        torch.get_deterministic_debug_mode,
+        torch.get_float32_matmul_precision,
+        torch.get_num_interop_threads,
+        torch.get_num_threads,
+        torch.initial_seed,
+        torch.is_anomaly_enabled,
+        torch.is_deterministic_algorithms_warn_only_enabled,
+        torch.is_inference_mode_enabled,
+    )
+}
+"""Settings that no op depends on: they count where the program's code names the functions that tell them."""
 
 
 @dataclass(frozen=True)

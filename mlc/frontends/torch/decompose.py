@@ -46,6 +46,8 @@ def may_differ(func: torch._ops.OpOverload) -> bool:
     return not func._can_decompose() or op_name(func) == "aten.one_hot"
 
 
-def _one_hot(index: torch.Tensor, num_classes: int) -> torch.Tensor:
+def _one_hot(index: torch.Tensor, num_classes: int = -1) -> torch.Tensor:
     """As eager has it, which checks the classes at every call; PyTorch's own definition for tracing does not."""
+    if num_classes == -1:
+        num_classes = int(index.max()) + 1
     return index.new_zeros((*index.shape, num_classes)).scatter(-1, index.unsqueeze(-1), 1)

@@ -41,6 +41,7 @@ from mlc.frontends.torch.arrays import (
     element_type,
     to_numpy,
 )
+from mlc.ir.locations import format_location
 from mlc.ir.resources import ResourceStore
 
 _INLINE_ELEMENTS = 16
@@ -115,6 +116,12 @@ class Emitter:
             return self._list(value, type, location)
         if type is not None and type.kind == "float" and isinstance(value, int):
             value = float(value)
+        if isinstance(value, complex):
+            raise UnsupportedError(
+                f"this model computes with the complex number {value}",
+                where=format_location(location) or None,
+                hint="compute the real and the imaginary part apart, and join them by torch.complex(real, imaginary)",
+            )
         return self.constant(value)
 
     def constant(self, value: Any) -> SSAValue:

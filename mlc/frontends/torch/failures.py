@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlc.errors import ExecutionError, MlcError, UnsupportedError
+from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, UnsupportedError
 from mlc.frontends.torch.arguments import describe_signature
 from mlc.frontends.torch.places import is_users_file
 from mlc.frontends.torch.problems import CONTROL_FLOW, READS_VALUE
@@ -58,12 +58,15 @@ def failure(
         except Exception as eager:
             error = eager
         else:
-            return UnsupportedError(
+            ours = UnsupportedError(
                 f"this model runs in eager on ({given}), but recording it failed: "
                 f"{type(error).__name__}: {_first_line(error)}",
                 where=f"{file}:{line}" if file else None,
-                hint="please report this; compile the parts of the model around that line",
+                hint='please report this with the traceback that mlc.compile(model, debug="verify") shows; '
+                "compile the parts of the model around that line",
             )
+            ours.__cause__ = error
+            return ours
     file, line = line_of(error)
     failed = ExecutionError(
         f"the model itself failed on ({given}): {type(error).__name__}: {_first_line(error)}",
@@ -73,6 +76,19 @@ def failure(
     )
     failed.__cause__ = error
     return failed
+
+
+def told(error: MlcError) -> tuple[MlcError, BaseException | None]:
+    """An error and its cause as the user is to read them: the user's own frames, and none of how mlc came to know."""
+    cause: BaseException | None = error
+    while isinstance(cause, MlcError):
+        cause = cause.__cause__ if isinstance(error, ExecutionError | ShapeError | DTypeError) else None
+    if cause is not None:
+        at = cause.__traceback__
+        while at is not None and not is_users_file(at.tb_frame.f_code.co_filename):
+            at = at.tb_next
+        cause = cause.with_traceback(at or cause.__traceback__)
+    return error.with_traceback(None), cause
 
 
 def raised_by_hand(error: BaseException | None) -> bool:

@@ -59,6 +59,11 @@ def is_random(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[s
     return all(given[s] for s in switches)
 
 
+def is_switched(func: torch._ops.OpOverload) -> bool:
+    """Whether this draws random numbers in training only."""
+    return op_name(func) in _RANDOM_WHEN
+
+
 def rule(*names: str) -> Callable[[Rule], Rule]:
     """Register a rule for these ops."""
 
@@ -225,7 +230,7 @@ def _positions(rec: Recorder, indices: Sequence[torch.Tensor | None], loc: Locat
         if index is None or index.dtype not in (torch.bool, torch.uint8):
             positions.append(None if index is None else rec.value(index, loc))
         else:
-            rec.values_read.add(id(index))
+            rec.note_read(index)
             positions += [rec.emitter.small_literal(p.contiguous(), loc) for p in index.nonzero().unbind(1)]
     return positions
 

@@ -23,12 +23,17 @@ DATA_SIZE = (
     "keep sizes fixed (torch.where or a product with the mask in place of x[mask], topk(k) in place of nonzero), or "
     "compute it before the call"
 )
+OUTPUT_SIZE = (
+    "say how many there will be: repeat_interleave(..., output_size=n); each call checks that the repeats sum to n"
+)
+CLASSES = "say how many there are: one_hot(x, num_classes=n)"
 PRINTS = "leave it out, or print only `if not torch.compiler.is_compiling()`"
 CONTROL_FLOW = (
     "torch.cond works; write a loop as a Python loop of a fixed number of steps (torch.where keeps what is done), or "
     "run it outside of the model"
 )
-RANDOM = "call model.eval() before compiling, or draw the numbers outside and pass them as inputs"
+RANDOM = "draw the numbers outside of the model and pass them as inputs"
+TRAINING = "call model.eval() before compiling; where it is a function, pass training=False"
 KEEPS_STATE = "register it with register_buffer(), or return it and pass it back in"
 
 

@@ -22,6 +22,8 @@ from torch.utils import _pytree as pytree
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
+from mlc.frontends.torch.lost_views import LostViews
+from mlc.frontends.torch.nested import NESTED, makes_nested
 from mlc.frontends.torch.problems import PRINTS, READS_VALUE
 from mlc.frontends.torch.recorder import Origin, Recorder
 
@@ -40,7 +42,7 @@ _AS_MEMORY = {
 
 
 _LAYOUT = {"stride", "is_contiguous", "storage_offset", "dim_order"}
-_GRADIENTS = {"requires_grad", "is_leaf", "grad_fn"}
+_GRADIENTS = {"requires_grad", "is_leaf", "grad_fn", "grad"}
 
 
 class PythonReads(TorchFunctionMode):
@@ -50,6 +52,7 @@ class PythonReads(TorchFunctionMode):
         super().__init__()
         self.recorder = recorder
         self.leaks = leaks
+        self.lost = LostViews(recorder.places, recorder.problems)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -59,7 +62,7 @@ class PythonReads(TorchFunctionMode):
         if name in _LAYOUT:
             self.recorder.reads_layout = True
         elif name == "__get__" and getattr(func.__self__, "__name__", "") in _GRADIENTS:
-            self.recorder.asks_gradients = True
+            self._asks_gradients(args[0], func.__self__.__name__)
         handler = _HANDLERS.get(name)
         if handler is not None:
             result = handler(self, func, args, kwargs)
@@ -67,12 +70,22 @@ class PythonReads(TorchFunctionMode):
             shown = name in ("__repr__", "__format__")
             what = f"prints or formats a tensor (Tensor.{name})" if shown else f"uses Tensor.{name}"
             recorder = self.recorder
+            if makes_nested():
+                recorder.problems.fail("makes a nested tensor", recorder.places.here(), NESTED)
             recorder.problems.fail(what, recorder.places.here(), PRINTS if shown else READS_VALUE)
         else:
             result = func(*args, **kwargs)
             result = wrap(result) if _made_of_weights(result, args, kwargs) else result
+            result = self.lost.found(name, result, (args, kwargs))
         self.leaks.note(result)
         return result
+
+    def _asks_gradients(self, tensor: torch.Tensor, name: str) -> None:
+        """What a weight says is guarded; inputs that require gradients are refused where one is asked."""
+        if is_wrapped(tensor):
+            self.recorder.asks_gradients = True
+        else:
+            self.recorder.asked.append((tensor, name))
 
     def actual(self, tensor: torch.Tensor, what: str) -> torch.Tensor:
         """The tensor behind the wrapper, for a read of its value; refused where an input decides it."""
@@ -82,7 +95,7 @@ class PythonReads(TorchFunctionMode):
         if entry.origin is Origin.INPUT or recorder.symbolic:
             recorder.problems.add(f"reads the value of a tensor in Python: {what}", recorder.places.here(), READS_VALUE)
         elif entry.origin is Origin.STATE:
-            recorder.values_read.add(id(tensor))
+            recorder.note_read(tensor)
         return tensor
 
 
@@ -248,7 +261,25 @@ def _getitem(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...],
             continue
         rest.append(item)
         d += item is not None
-    return x[tuple(rest)] if rest else x
+    x = x[tuple(rest)] if rest else x
+    if is_wrapped(args[0]) and is_wrapped(x) and all(map(_is_basic, items)):
+        mode.lost.note("indexing by a tensor", args[0], x, replaced=True)
+    return x
+
+
+def _is_basic(item: Any) -> bool:
+    """Whether an item of an index leaves a view."""
+    return _is_number(item) or not isinstance(item, torch.Tensor | list | tuple)
+
+
+def _fill(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An expanded tensor is filled once per element of memory: functionalization would add up the copies."""
+    target = args[0]
+    part = target
+    for d, (n, step) in enumerate(zip(target.shape, target.stride(), strict=True)):
+        part = part.narrow(d, 0, 1) if step == 0 and n > 1 else part
+    func(part, *args[1:], **kwargs)
+    return target
 
 
 def _is_number(index: Any) -> bool:
@@ -265,6 +296,8 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "__deepcopy__": _deepcopy,
     "__getitem__": _getitem,
     "tensor_split": _tensor_split,
+    "fill_": _fill,
+    "zero_": _fill,
     "fill_diagonal_": _fill_diagonal,
     "batch_norm": _batch_norm,
     "instance_norm": _instance_norm,

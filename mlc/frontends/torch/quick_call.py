@@ -29,7 +29,6 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
-from mlc.frontends.torch.arrays import REINTERPRETED
 from mlc.frontends.torch.captured import Captured, FromResult, TensorGuard
 from mlc.frontends.torch.captured_values import same_value
 from mlc.frontends.torch.reuse import LARGE, ReusedMemory
@@ -92,6 +91,7 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
         "Tensor": torch.Tensor,
         "holds": captured.state.holds,
         "modes": torch._C._len_torch_dispatch_stack,
+        "tracing": torch._C._is_tracing,
         "autocast": torch._C._is_any_autocast_enabled,
         "default_dtype": torch.get_default_dtype,
         "wanted_default": captured.context and captured.context.default_dtype,
@@ -158,7 +158,8 @@ def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
         else:
             space[f"value{i}"] = guard.value
             lines += [f"if a{i} is not value{i} and not same_value(value{i}, a{i}):", "    return MISS"]
-    odd = ["modes()"]  # another model is being captured, or fake tensors are about
+    # another model is being captured, fake tensors are about, or a tracer follows PyTorch's ops
+    odd = ["modes() or tracing()"]
     odd += [f"not {a}.is_contiguous() or {a}.is_neg() or not {a}.is_cpu" for a in tensors]
     odd += [f"{a}.requires_grad" for a in tensors] + ["forward_ad._current_level >= 0"]
     if captured.context is not None:
@@ -175,10 +176,9 @@ def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict
     for k, result in enumerate(results):
         spec = native.outputs[result.index]
         shape = spec.shape
-        if result.dtype not in REINTERPRETED and spec.dtype.itemsize * math.prod(shape) >= LARGE:
-            space[f"take{k}"] = ReusedMemory(shape, spec.dtype).take
-            space["from_numpy"] = torch.from_numpy
-            lines.append(f"o{k} = from_numpy(take{k}())")
+        if spec.dtype.itemsize * math.prod(shape) >= LARGE:
+            space[f"take{k}"] = ReusedMemory(shape, result.dtype).take
+            lines.append(f"o{k} = take{k}()")
             continue
         with torch.inference_mode(False), torch.no_grad():
             space[f"model{k}"] = torch.empty(shape, dtype=result.dtype, device="cpu")  # pyright: ignore[reportArgumentType]

@@ -40,8 +40,9 @@ from mlc.frontends.torch.emit import Emitter, tensor_type
 from mlc.frontends.torch.failures import failure, limit_of
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
+from mlc.frontends.torch.named import class_names
 from mlc.frontends.torch.nn_transformer import masks_unread
-from mlc.frontends.torch.owned import class_names, owned
+from mlc.frontends.torch.owned import DEPTH, MANY, owned
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 from mlc.frontends.torch.python_reads import PythonReads
@@ -54,29 +55,52 @@ from mlc.ir.context import MlcContext
 def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
     """Run `model` once on real inputs and record it; weights go to `ctx.resources`."""
     known = set(ctx.resources)
+    ended = _attempt(model, args, kwargs, ctx, compiling=True)
+    if isinstance(ended, Captured):
+        return ended
+    if (limit := limit_of(ended.error)) is not None:
+        raise limit from ended.error
+    for name in set(ctx.resources) - known:
+        ctx.resources.drop(name)
+    if ended.asked:
+        with contextlib.suppress(MlcError):
+            again = _attempt(model, args, kwargs, ctx, compiling=False)
+            if isinstance(again, Captured):
+                return again
+    raise failure(model, ended.args_given, ended.kwargs_given, ended.given, ended.error)
+
+
+def _attempt(
+    model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext, *, compiling: bool
+) -> Captured | _RunFailed:
     try:
-        return _Capture(model, ctx, compiling=True).run(tuple(args), dict(kwargs))
+        return _Capture(model, ctx, compiling=compiling).run(tuple(args), dict(kwargs))
     except _RunFailed as failed:
-        if (limit := limit_of(failed.error)) is not None:
-            raise limit from failed.error
-        for name in set(ctx.resources) - known:
-            ctx.resources.drop(name)
-        try:
-            return _Capture(model, ctx, compiling=False).run(tuple(args), dict(kwargs))
-        except (_RunFailed, MlcError):
-            told = failure(model, failed.args_given, failed.kwargs_given, failed.given, failed.error)
-    raise told
+        return failed
 
 
 class _RunFailed(Exception):
-    """The model raised `error` when it was run; `given` describes the arguments."""
+    """The model raised `error` when it was run; `given` describes the arguments; `asked` whether it is compiled."""
 
-    def __init__(self, error: Exception, given: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, error: Exception, given: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, asked: bool
+    ) -> None:
         super().__init__(given)
         self.error = error
         self.given = given
         self.args_given = args
         self.kwargs_given = kwargs
+        self.asked = asked
+
+
+class _Flag(int):
+    """What `torch.compiler.is_compiling()` returns: a truth value that notes whether a model decides by it."""
+
+    asked = False
+
+    def __bool__(self) -> bool:
+        self.asked |= sys._getframe(1).f_code.co_filename != torch.nn.modules.module.__file__
+        return self == 1
 
 
 class _Capture:
@@ -84,7 +108,7 @@ class _Capture:
 
     def __init__(self, model: Callable[..., Any], ctx: MlcContext, *, compiling: bool) -> None:
         self.model = model
-        self.compiling = compiling
+        self.compiling = _Flag(compiling)
         self.block = Block()
         self.places = Places(model)
         self.problems = Problems()
@@ -118,7 +142,8 @@ class _Capture:
             wrapped = [wrappers.get(i, v) for i, v in enumerate(leaves)]
             ended = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
         if isinstance(ended, Exception):
-            raise _RunFailed(ended, self.given, *pytree.tree_unflatten(leaves, in_spec)) from ended
+            given_again = pytree.tree_unflatten(leaves, in_spec)
+            raise _RunFailed(ended, self.given, *given_again, asked=self.compiling.asked)
         out_leaves, out_spec, inner = ended
         if not self.block.args and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
             self.problems.fail("neither takes nor returns a tensor", UNKNOWN_LOC, "call it without compiling")
@@ -134,6 +159,7 @@ class _Capture:
             out_leaves,
             out_spec,
             steady=self.steady,
+            asked=self.recorder.asked,
             gradients=self.gradients if self.recorder.gradients_matter else None,
         )
         return assemble(recording)
@@ -141,6 +167,12 @@ class _Capture:
     def _ask_for_mode(self) -> None:
         """Code that asks whether autograd is on gets the answer of a run without it."""
         mine = owned(self.model)
+        if mine.cut:
+            warnings.warn(
+                f"forward reaches more Python values than are followed ({MANY}, {DEPTH} deep): changes of the others "
+                "are not noticed",
+                stacklevel=2,
+            )
         self.recorder.gradients_matter = any(
             "is_grad_enabled" in names for names in (mine.names, *map(class_names, mine.classes))
         )
@@ -161,7 +193,8 @@ class _Capture:
                 branches = both_branches(lambda what, way: self.problems.fail(what, self.places.here(), way))
                 with reads, masks, branches, self.places.following(), self.leaks.following():
                     out = self.model(*args, **kwargs)
-                leaves, spec = pytree.tree_flatten(out)
+                reads.lost.check()
+                leaves, spec = pytree.tree_flatten(out, is_leaf=lambda v: isinstance(v, torch.Size))
                 del out
                 inner = {i: unwrap(w) for i, w in wrappers.items()}
                 by_wrapper = {id(w): i for i, w in wrappers.items()}
@@ -201,19 +234,19 @@ def _refuse_scripted(model: object) -> None:
 
 
 @contextlib.contextmanager
-def _recording_settings(compiling: bool) -> Iterator[None]:
+def _recording_settings(compiling: _Flag) -> Iterator[None]:
     """No autograd, no fused encoder fast path, and an eye on Python's and numpy's random numbers.
 
     `torch.compiler.is_compiling()` is `compiling` meanwhile: libraries ask it before they branch on a tensor's value
     (transformers looks whether an attention mask masks anything), and take the way that needs no such look. That way
-    is broken in some models (T5's relatives without a mask), so a run that fails is tried once more without.
+    is broken in some models (T5's relatives without a mask), so a run that asks and fails is tried once more without.
     """
     fast, flag = torch.backends.mha.get_fastpath_enabled(), torch.compiler._is_compiling_flag
     torch.backends.mha.set_fastpath_enabled(False)
     torch.compiler._is_compiling_flag = compiling
     python, legacy = random.getstate(), _numpy_random_state()
     try:
-        with below_autograd():
+        with below_autograd(), _without_dynamo():
             yield
     finally:
         torch.compiler._is_compiling_flag = flag
@@ -223,6 +256,17 @@ def _recording_settings(compiling: bool) -> Iterator[None]:
             "forward draws random numbers from Python or numpy: a compiled call repeats those of the capture",
             stacklevel=2,
         )
+
+
+@contextlib.contextmanager
+def _without_dynamo() -> Iterator[None]:
+    """Parts that `torch.compile` was applied to run as they are."""
+    if "torch._dynamo.eval_frame" not in sys.modules:  # nobody called it, and it takes seconds to import
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using `torch.compile.* global hooks on modules")
+        yield
 
 
 def _numpy_random_state() -> tuple[bytes, int] | None:

@@ -28,12 +28,23 @@ from mlc.frontends.torch.arrays import element_type
 from mlc.frontends.torch.decompose import decomposition, may_differ
 from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
 from mlc.frontends.torch.functional import call_functionally
-from mlc.frontends.torch.normalise import NORMALISERS, is_random
+from mlc.frontends.torch.nested import NESTED, makes_nested
+from mlc.frontends.torch.normalise import NORMALISERS, is_random, is_switched
 from mlc.frontends.torch.places import Places
-from mlc.frontends.torch.problems import CONTROL_FLOW, DATA_SIZE, RANDOM, READS_VALUE, Problems
+from mlc.frontends.torch.problems import (
+    CLASSES,
+    CONTROL_FLOW,
+    DATA_SIZE,
+    OUTPUT_SIZE,
+    RANDOM,
+    READS_VALUE,
+    TRAINING,
+    Problems,
+)
 
 FOLD_LIMIT = 4 << 20
 _ABOUT_TYPES = ("aten::result_type", "aten::sym_")
+_DATA_SIZED = "makes a tensor whose size depends on the values of another: {}"
 _UNINITIALISED = ("aten.empty", "aten.new_empty")
 
 
@@ -99,8 +110,10 @@ class Recorder(TorchDispatchMode):
         self.externals: list[Entry] = []
         self._literals: dict[tuple[Any, ...], SSAValue] = {}
         self.values_read: set[int] = set()
+        self.entries_read: list[Entry] = []
         self.reads_layout = False
         self.asks_gradients = False
+        self.asked: list[tuple[torch.Tensor, str]] = []
         self.gradients_matter = False
         self._names = state_names
         self._entries: dict[int, Entry] = {}
@@ -145,6 +158,11 @@ class Recorder(TorchDispatchMode):
         """Whether a tensor's elements may differ from call to call, as far as is known while recording."""
         return self.symbolic or self.entry(tensor).origin is Origin.INPUT
 
+    def note_read(self, tensor: torch.Tensor) -> None:
+        """The capture rests on the value of this tensor, which no input decides."""
+        self.values_read.add(id(tensor))
+        self.entries_read.append(self.entry(tensor))
+
     def real_of(self, tensor: torch.Tensor) -> torch.Tensor:
         """The weight that a fake tensor stands for; a real tensor itself."""
         return self.real.get(id(tensor), tensor)
@@ -180,11 +198,14 @@ class Recorder(TorchDispatchMode):
         if func._schema.is_mutable and func.namespace != "profiler":
             self._refuse_mutation(func, args, kwargs, location)
         if (definition := decomposition(func)) is not None:
+            if op_name(func) == "aten.one_hot" and self._shape_depends(func, args, kwargs):
+                self.problems.fail(_DATA_SIZED.format(op_name(func)), location, CLASSES)
             return self._taken_apart(func, definition, args, kwargs)
         inputs = [] if self._is_fresh(func, args) else [self.entry(t) for t in _tensors(args, kwargs)]
         origin = max((e.origin for e in inputs), default=Origin.MADE)
         if is_random(func, args, kwargs):
-            self.problems.add(f"draws random numbers: {op_name(func)}", location, RANDOM)
+            way = TRAINING if is_switched(func) else RANDOM
+            self.problems.add(f"draws random numbers: {op_name(func)}", location, way)
         result = func(*args, **kwargs)
         if func._schema.name.replace("::", ".").startswith(_UNINITIALISED):
             result.zero_()
@@ -346,18 +367,20 @@ class Recorder(TorchDispatchMode):
         """Refuse what makes Python depend on values: numbers and flags read, shapes that depend on data."""
         reads = isinstance(result, bool | int | float | complex) and bool(list(_tensors(args, kwargs)))
         reads = reads and not func._schema.name.startswith(_ABOUT_TYPES)
-        sizes = torch.Tag.dynamic_output_shape in func.tags and self._shape_depends(func, args, kwargs)
+        name = op_name(func)
+        sized = torch.Tag.dynamic_output_shape in func.tags or name == "aten.repeat_interleave.self_Tensor"
+        sizes = sized and self._shape_depends(func, args, kwargs)
         if not reads and not sizes:
             return
         if origin is Origin.INPUT or self.symbolic:
-            name = op_name(func)
             if sizes:
-                what = f"makes a tensor whose size depends on the values of another: {name}"
-                self.problems.add(what, location, DATA_SIZE)
+                way = OUTPUT_SIZE if name.startswith("aten.repeat_interleave") else DATA_SIZE
+                self.problems.add(_DATA_SIZED.format(name), location, way)
             else:
                 self.problems.add(f"reads the value of a tensor in Python: {name}", location, READS_VALUE)
         elif origin is Origin.STATE:
-            self.values_read.update(id(t) for t in _tensors(args, kwargs))
+            for tensor in _tensors(args, kwargs):
+                self.note_read(tensor)
 
     def _shape_depends(self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         name = op_name(func)
@@ -365,7 +388,12 @@ class Recorder(TorchDispatchMode):
             masks = [t for t in args[1] if t is not None and t.dtype in (torch.bool, torch.uint8)]
             return any(self.entry(t).origin is Origin.INPUT for t in masks) and name == "aten.index.Tensor"
         if name == "aten.one_hot":
-            return bind(func, args, kwargs)[1] == -1
+            return bind(func, args, kwargs)[1] == -1 and self.depends_on_inputs(args[0])
+        if name == "aten.repeat_interleave.self_Tensor":
+            origin = self.entry(args[1]).origin
+            if kwargs.get("output_size") is None and origin is Origin.STATE:
+                self.note_read(args[1])
+            return kwargs.get("output_size") is None and origin is Origin.INPUT
         return name != "aten.repeat_interleave.Tensor" or kwargs.get("output_size") is None
 
 
@@ -396,8 +424,11 @@ def _storage(tensor: torch.Tensor) -> int:
 
 def refuse_exotic(tensor: torch.Tensor, what: str, problems: Problems, location: LocationAttr) -> None:
     """Refuse tensors that are not dense CPU tensors of a plain dtype."""
+    if tensor.device.type != "cpu" and makes_nested():
+        problems.fail("makes a nested tensor", location, NESTED)
     if tensor.device.type != "cpu":
         problems.fail(f"has {what} on device '{tensor.device}'", location, "keep model and inputs on the CPU")
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
-        problems.fail(f"has {what}, which is not a dense tensor ({tensor.layout})", location, "make it dense")
+        kind = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else str(tensor.layout)
+        problems.fail(f"has {what}, which is not a dense tensor ({kind})", location, "make it dense")
     element_type(tensor.dtype)

@@ -1,47 +1,70 @@
 """Memory of large results, used again: fresh pages from the system cost as much as filling them several times over.
 
 memory = ReusedMemory(shape, dtype)
-array = memory.take()        # goes back to `memory` when the last reference to this object ends
+tensor = memory.take()        # its memory is free again when nothing refers to it: no view, storage or array either
 """
 
 from __future__ import annotations
 
-import weakref
+import sys
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
+import torch
 
 LARGE = 1 << 20
 """Bytes from which it pays; the C library keeps smaller blocks itself."""
-KEPT = 2
-"""Blocks kept: the result of a call is often dropped only after the next call has returned."""
+KEPT = 3
+"""Blocks remembered: the result of a call is often dropped only after the next call has returned."""
+
+_references = torch._C._storage_Use_Count  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Block:
+    """Memory, and what its counts of references are while nobody else has any."""
+
+    __slots__ = ("_address", "_alone", "_storage", "_tensor")
+
+    def __init__(self, shape: Sequence[int], dtype: torch.dtype) -> None:
+        with torch.inference_mode(False):
+            self._tensor = torch.empty(shape, dtype=dtype, device="cpu")
+        self._storage = self._tensor.untyped_storage()
+        self._address = self._storage._cdata
+        self._alone = self._state()
+
+    def _state(self) -> tuple[int, int, int]:
+        """References from tensors, and of Python, to the storage, and its size: somebody may have resized it."""
+        return _references(self._address), sys.getrefcount(self._storage), self._storage.nbytes()
+
+    def is_free(self) -> bool:
+        return self._state() == self._alone
+
+    def lend(self) -> torch.Tensor:
+        return self._tensor.data
 
 
 class ReusedMemory:
-    """Hands out uninitialised arrays of one shape and dtype.
+    """Hands out uninitialised tensors of one shape and dtype."""
 
-    Only for arrays that stay inside an object which owns them (as `torch.from_numpy` does): numpy lets a slice refer
-    past the array it was taken from, and such a slice would not keep the memory from being used again.
-    """
-
-    def __init__(self, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+    def __init__(self, shape: Sequence[int], dtype: torch.dtype) -> None:
         self._shape, self._dtype = tuple(shape), dtype
-        self._free: list[np.ndarray] = []
-        self._lent: dict[int, tuple[weakref.ref[np.ndarray], np.ndarray]] = {}  # by the id of the reference
+        self._blocks: list[_Block] = []
 
-    def take(self) -> np.ndarray:
-        """An array of its own."""
-        try:
-            block = self._free.pop()
-        except IndexError:
-            block = np.empty(self._shape, self._dtype)
-        array = block.view()
-        ref = weakref.ref(array, self._back)
-        self._lent[id(ref)] = (ref, block)
-        return array
-
-    def _back(self, ref: weakref.ref[np.ndarray]) -> None:
-        _, block = self._lent.pop(id(ref))
-        if len(self._free) < KEPT:
-            self._free.append(block)
+    def take(self) -> torch.Tensor:
+        """A tensor of its own."""
+        busy: list[_Block] = []
+        found = None
+        while found is None and self._blocks:
+            try:
+                block = self._blocks.pop(0)  # so that no other thread looks at it meanwhile
+            except IndexError:
+                break
+            if block.is_free():
+                found = block
+            else:
+                busy.append(block)
+        found = found or _Block(self._shape, self._dtype)
+        tensor = found.lend()
+        self._blocks[:0] = busy
+        self._blocks.append(found)
+        del self._blocks[:-KEPT]
+        return tensor

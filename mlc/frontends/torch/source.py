@@ -12,13 +12,21 @@ import torch
 from torch.utils import _pytree as pytree
 
 from mlc.errors import DTypeError, ExecutionError, MlcError, ShapeError, UnsupportedError, UsageError
-from mlc.frontends.torch.arguments import check_call, check_initialised, check_leaves, leaf_names, positional_names
+from mlc.frontends.torch.arguments import (
+    check_call,
+    check_initialised,
+    check_leaves,
+    check_tracers,
+    leaf_names,
+    positional_names,
+)
 from mlc.frontends.torch.binding import Binding, Run, refuse
 from mlc.frontends.torch.captured import Captured, TensorGuard, ValueGuard
-from mlc.frontends.torch.failures import raised_by_hand
+from mlc.frontends.torch.failures import raised_by_hand, told
 from mlc.frontends.torch.functional import is_wrapped
 from mlc.frontends.torch.quick_call import MISS, Native
 from mlc.frontends.torch.record import capture
+from mlc.frontends.torch.stand_in import attribute, unwrapped
 from mlc.ir.context import MlcContext
 
 __all__ = ["MISS", "Binding", "TorchSource"]
@@ -41,6 +49,7 @@ class TorchSource:
     """`model`: a module or a function of tensors, or an ExportedProgram. `dynamic_shapes`: as for torch.export."""
 
     def __init__(self, model: Any, dynamic_shapes: Any = None) -> None:
+        model = unwrapped(model)
         self.model = model
         self.dynamic_shapes = dynamic_shapes
         self.exported = type(model).__name__ == "ExportedProgram" and type(model).__module__.startswith("torch.export")
@@ -60,6 +69,15 @@ class TorchSource:
             )
 
     @property
+    def name(self) -> str:
+        """What the user calls the model."""
+        return getattr(self.model, "__name__", type(self.model).__name__)
+
+    def attribute(self, name: str, compiled: Any) -> Any:
+        """What `compiled`, made from this, answers for the model."""
+        return attribute(self.model, name, compiled)
+
+    @property
     def is_fixed(self) -> bool:
         """One capture serves all calls: other shapes are wrong, not new."""
         return self.exported or self.dynamic_shapes is not None
@@ -74,6 +92,7 @@ class TorchSource:
 
     def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
         """Capture for these arguments; weights go to `ctx.resources`."""
+        check_tracers()
         shapes = self.dynamic_shapes
         if shapes is None:
             shapes = marked_dynamic(args, kwargs)
@@ -127,6 +146,10 @@ class TorchSource:
                 f"{difference.message}; {error.message}", where=error.where, expected=expected, hint=error.hint
             )
         return error
+
+    def told(self, error: MlcError) -> tuple[MlcError, BaseException | None]:
+        """An error and its cause as the user is to read them."""
+        return told(error)
 
     def is_recording(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether these arguments are those of a model that is being captured right now."""

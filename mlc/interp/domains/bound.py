@@ -3,7 +3,8 @@
 Two programs that are equal over the reals must then differ by at most the sum of their bounds, whatever their order of
 additions or contraction to fma. The bound grows as the standard model says: |fl(x op y) - (x op y)| <= u |fl(x op y)|
 + eta per inexact op, plus what the operands' bounds make of it. `ambiguous` is set when a comparison or a conversion to
-int could have gone either way within the bounds; the run then says nothing.
+int could have gone either way within the bounds, or when the bits of an inexact number are looked at; the run then says
+nothing.
 """
 
 from __future__ import annotations
@@ -75,6 +76,11 @@ class BoundDomain:
         return out
 
     def to_ieee(self, value: Value, t: Attribute) -> np.ndarray:
+        return np.asarray(value["v"])
+
+    def looked_at(self, value: Value) -> np.ndarray:
+        if np.any(np.asarray(value["e"]) > 0):
+            self.ambiguous = True
         return np.asarray(value["v"])
 
     def float1(self, name: str, a: Value, t: Attribute) -> Value:

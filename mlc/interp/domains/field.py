@@ -120,6 +120,9 @@ class FieldDomain:
     def _neg(self, a: Any) -> Any:
         return np.where(a == NAN, NAN, np.negative(a))
 
+    def looked_at(self, value: Value) -> np.ndarray:
+        raise TypeError("residues have no bits")
+
     def float1(self, name: str, a: Value, t: Attribute) -> Value:
         if name == "neg":
             return self._neg(a)[()]

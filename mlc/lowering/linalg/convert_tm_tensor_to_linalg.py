@@ -3,7 +3,8 @@
     %y, %acc = tm_tensor.scan dimension(0)     %y = scf.for %i … iter_args(%t = %y0, %a = %acc0) {
       inclusive(true) ins(%x) outs(…)    -->     %v = body(extract %t[%i - 1], extract %x[%i]) … tensor.insert }
 
-What: scan, scatter, sort and topk become loops in the order of their semantics, attention five generics (scores,
+What: scan, scatter and topk become loops in the order of their semantics, sort a merge sort where its region orders
+wholly (`sort_loops`), otherwise the loops of its semantics, attention five generics (scores,
 maximum, exponentials, sum, weighted sum).
 Runs after: convert-torch-to-linalg (which makes none of them: files bring them). Runs before: linalg-decompose-named-ops.
 Tests: tests/lowering/linalg/convert_tm_tensor_to_linalg.mlir, tests/lowering/linalg/test_tm_tensor.py
@@ -26,6 +27,7 @@ from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At, Body, element_type
+from mlc.lowering.linalg.sort_loops import MergeSort, compared, no_nan
 from mlc.lowering.linalg.structure import dims_map, shape_of
 
 Values = list[SSAValue]
@@ -164,7 +166,20 @@ def _sort(op: Operation, at: At) -> Values:
     d = op.dimension.value.data
     sizes = _sizes(at, op.outputs[0])
     pairs = _op(at, arith.SubiOp(sizes[d], at.index(1)))
-    loops = [*sizes[:d], *sizes[d + 1 :], sizes[d], pairs]
+    starts = list(op.outputs)
+    rounds = sizes[d]
+    key = compared(op)
+    if key is not None:
+
+        def keep(inner: At, i: Values, j: Values) -> SSAValue:
+            return _call(inner, op.body.block, [_extract(inner, t, k) for t in op.outputs for k in (i, j)])
+
+        sorts = no_nan(at, starts[key], sizes, _loops)
+        starts = MergeSort(at, d, sizes, _loops).run(at, starts, sorts, keep)
+        if not isinstance(element_type(op.outputs[key]), AnyFloat):
+            return starts
+        rounds = _op(at, arith.SelectOp(sorts, at.index(0), rounds))
+    loops = [*sizes[:d], *sizes[d + 1 :], rounds, pairs]
 
     def step(inner: At, i: Values, carried: Values) -> Values:
         rows, j = i[:-2], i[-1]
@@ -179,7 +194,7 @@ def _sort(op: Operation, at: At) -> Values:
             out.append(_insert(inner, back, _insert(inner, front, t, here), next_))
         return out
 
-    return _loops(at, loops, list(op.outputs), step)
+    return _loops(at, loops, starts, step)
 
 
 def _topk(op: Operation, at: At) -> Values:

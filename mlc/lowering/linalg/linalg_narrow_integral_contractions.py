@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import FloatAttr, ModuleOp, f32, i8, i32
+from xdsl.dialects.builtin import DYNAMIC_INDEX, FloatAttr, ModuleOp, f32, i8, i32
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, MatmulOp, TransposeOp, YieldOp
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -27,6 +27,7 @@ from mlc.ir.contract import Contract, WithinUlp
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At, Body
 from mlc.lowering.linalg.linalg_pack_matmul import is_plain
+from mlc.lowering.linalg.product_operands import LIMIT, SMALLEST
 from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, identity_map, nested_blocks, shape_of
 
 
@@ -65,6 +66,11 @@ class _Narrowing:
     def product(self, op: MatmulOp) -> None:
         """Make `op` a product of integers where it is one of quantised matrices."""
         if not is_plain(op) or not all(_is_quantised(v) for v in op.inputs) or _filled_with(op.outputs[0]) != 0:
+            return
+        terms = shape_of(op.inputs[1])[0]
+        if terms == DYNAMIC_INDEX or terms > LIMIT:
+            reason = f"{terms if terms != DYNAMIC_INDEX else 'any number of'} products in a sum, i32 holds {LIMIT}"
+            self.ctx.remarks.missed(self.pass_name, op, "stays a product of floats", reason=reason)
             return
         at, out = At(op), op.outputs[0]
         inputs = [self._narrow(at, v) for v in op.inputs]
@@ -116,7 +122,7 @@ def _is_quantised(value: SSAValue) -> bool:
     if largest is None or len(largest.inputs) != 1 or largest.inputs[0] is not x:
         return False
     start = _filled_with(largest.outputs[0])
-    if start is None or not start > 0 or not largest.body.block.args[1].uses:
+    if start is None or not start >= SMALLEST or not largest.body.block.args[1].uses:
         return False
     line = steps.indexing_maps.data[1]
     return (

@@ -31,7 +31,7 @@ from mlc.ir.contract import Contract, Narrows
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At, Body
 from mlc.lowering.linalg.linalg_pack_matmul import transposed
-from mlc.lowering.linalg.product_operands import KEPT, LIMIT, obstacle
+from mlc.lowering.linalg.product_operands import KEPT, LIMIT, SMALLEST, obstacle
 from mlc.lowering.linalg.structure import (
     dims_map,
     erase_dead,
@@ -41,7 +41,6 @@ from mlc.lowering.linalg.structure import (
     shape_of,
 )
 
-SMALLEST = 2.0**-119  # 127 divided by it is finite
 _STEPS = 127.0
 
 

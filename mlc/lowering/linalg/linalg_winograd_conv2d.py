@@ -13,7 +13,8 @@ transforms and larger filters. `tile`: -1 chooses, 0 keeps all convolutions dire
 `layers`: tiles of single layers, which go before `tile`: "1x64x64x56x56=0,1x128x128x28x28=2" (images, channels,
 filters, output rows, output columns), as tuning finds them.
 `depth`: channels summed before the sum is added to that of the channels before, at most (short sums round less).
-Infinities in a tile make its outputs NaN, in all of the tile rather than where the filter reaches.
+The filters as they were are kept beside the transformed: blocks of tiles with NaN, infinite or huge values are computed
+directly.
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which takes the transformed
 filters out of the model).
 Preserves: the same polynomial of inputs and weights, with exact coefficients; rounding as its own arithmetic gives it.
@@ -32,7 +33,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
 from mlc.dialects.linalg.relayout_ops import PackOp
-from mlc.dialects.linalg_ext.winograd import POINTS, TAPS
+from mlc.dialects.linalg_ext.winograd import POINTS, TAPS, filtering
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
 from mlc.errors import UsageError
 from mlc.ir.context import MlcContext
@@ -170,7 +171,8 @@ class _Rewriter:
         assert isinstance(pack, PackOp)
         depth = depth_of(channels, shape_of(op.inputs[0])[4], self.depth)
         transformed = at.add(WinogradFilterTransformOp(pack.source, choice.tile, depth, lanes)).result
-        positions, pieces = shape_of(transformed)[:2]
+        pieces = shape_of(transformed)[1]
+        positions = filtering(choice.tile[0]).size * filtering(choice.tile[1]).size
         in_lanes = shape_of(op.inputs[0])[4]
         outs = [
             at.empty([images, filters, rows, columns, lanes], f32),

@@ -15,6 +15,9 @@ KEPT = ("linalg.conv", "linalg.depthwise", "linalg.batch_matmul")
 LIMIT = (2**31 - 1) // (255 * 127)
 """Products of 8-bit integers, one of them unsigned, that an i32 can sum."""
 
+SMALLEST = 2.0**-119
+"""From where the largest element of a line counts, at least: 127 divided by it is finite."""
+
 
 def obstacle(op: MatmulOp, columns: int) -> str:
     """Why `op` stays as it is, or nothing; `columns`: the least that pay."""

@@ -11,8 +11,9 @@
     %v = vector.load …
 
 What: indices are compared with the sizes of the memref; where that is a flat view of another one
-(`memref.reinterpret_cast`, whose sizes say nothing), with the memory of the one it was made of. For
-`mlc.compile(debug="bounds")`; no part of the ordinary pipeline. Runs at the loops level, before convert-to-llvm; after
+(`memref.reinterpret_cast`, whose sizes say nothing), with the memory of the one it was made of. A view that is not
+known to lie inside (`memref.subview`, `memref.cast`, `memref.expand_shape`) is checked where it is made, and a step that
+is not known to be positive before its `scf.for`. For `mlc.compile(debug="bounds")`; no part of the ordinary pipeline. Runs at the loops level, before convert-to-llvm; after
 it every access of `memref.load/store` and `vector.load/store` is checked. Preserves values bit for bit.
 Tests: tests/lowering/loops/check_bounds.mlir, tests/lowering/loops/test_check_bounds.py
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from xdsl.dialects import arith, cf, memref, vector
+from xdsl.dialects import arith, cf, memref, scf, vector
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     IndexType,
@@ -38,6 +39,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
+from mlc.lowering.loops.cost import constant_of
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,19 @@ class CheckBounds(MlcPass):
         level_out="loops",
         preserves=Bitwise(),
         profile="loops",
-        establishes=("no load or store leaves its memory",),
+        establishes=("no load or store leaves its memory, no view its buffer",),
         idempotent=False,
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for op in list(module.walk()):
+            if isinstance(op, memref.SubviewOp | memref.CastOp | memref.ExpandShapeOp | scf.ForOp):
+                fault = "a step that is not positive" if isinstance(op, scf.ForOp) else "outside of its memory"
+                checker = _Checker(op, _message(op, fault))
+                checker.check_view()
+                if checker.conditions:
+                    ctx.remarks.applied(self.name, op, f"checks {op.name}")
+                continue
             access = _access(op)
             if access is None:
                 continue
@@ -64,10 +73,13 @@ class CheckBounds(MlcPass):
                     self.name, op, f"{op.name} not checked", reason="a flat view of a memref with an offset"
                 )
                 continue
-            where = format_location(op.location)
-            message = f"{op.name} outside of its memory" + (f" at {where}" if where else "")
-            _Checker(op, message).check(*access)
+            _Checker(op, _message(op, "outside of its memory")).check(*access)
             ctx.remarks.applied(self.name, op, f"checks {op.name}")
+
+
+def _message(op: Operation, fault: str) -> str:
+    where = format_location(op.location)
+    return f"{op.name} {'with ' if isinstance(op, scf.ForOp) else ''}{fault}" + (f" at {where}" if where else "")
 
 
 def _access(op: Operation) -> tuple[SSAValue, Sequence[SSAValue], Sequence[int]] | None:
@@ -114,6 +126,66 @@ class _Checker:
         else:
             for dim, (index, extent) in enumerate(zip(indices, extents, strict=True)):
                 self._within(index, extent, self._constant(0), self._size(ref, dim))
+        self._assert()
+
+    def check_view(self) -> None:
+        """Assert that a view lies in what it is a view of, or that a loop's step is positive, unless that is known."""
+        match self.op:
+            case memref.SubviewOp():
+                self._box(self.op)
+            case memref.CastOp():
+                self._same_sizes(self.op)
+            case memref.ExpandShapeOp():
+                self._same_count(self.op)
+            case scf.ForOp():
+                step = constant_of(self.op.step)
+                if step is None or step <= 0:
+                    self._at_least(self.op.step, self._constant(1))
+            case _:
+                raise AssertionError(self.op.name)
+        self._assert()
+
+    def _box(self, op: memref.SubviewOp) -> None:
+        boxes = [list(a.get_values()) for a in (op.static_offsets, op.static_sizes, op.static_strides)]
+        ty = op.source.type
+        assert isinstance(ty, MemRefType)
+        if DYNAMIC_INDEX not in (*ty.get_shape(), *(n for box in boxes for n in box)):
+            return
+        offsets, sizes, strides = (
+            self._mixed(static, dynamic)
+            for static, dynamic in zip(boxes, (op.offsets, op.sizes, op.strides), strict=True)
+        )
+        for dim, known in enumerate(zip(ty.get_shape(), *boxes, strict=True)):
+            if DYNAMIC_INDEX not in known:  # the verifier has looked at it
+                continue
+            self._at_least(offsets[dim], self._constant(0))
+            self._at_least(sizes[dim], self._constant(0))
+            last = self._product(self._add(arith.SubiOp(sizes[dim], self._constant(1))), strides[dim])
+            end = self._sum(self._sum(offsets[dim], last), self._constant(1))
+            self.conditions.append(self._compare("sle", end, self._size(op.source, dim)))
+
+    def _same_sizes(self, op: memref.CastOp) -> None:
+        source, result = op.source.type, op.dest.type
+        assert isinstance(source, MemRefType) and isinstance(result, MemRefType)
+        for dim, (old, new) in enumerate(zip(source.get_shape(), result.get_shape(), strict=True)):
+            if old == DYNAMIC_INDEX != new:
+                self.conditions.append(self._compare("eq", self._size(op.source, dim), self._constant(new)))
+
+    def _same_count(self, op: memref.ExpandShapeOp) -> None:
+        ty = op.src.type
+        assert isinstance(ty, MemRefType)
+        shape = self._mixed(op.static_output_shape.get_values(), op.output_shape)
+        for dim, (group, size) in enumerate(zip(op.reassociation.data, ty.get_shape(), strict=False)):
+            parts = [shape[int(i.value.data)] for i in group.data]
+            if size != DYNAMIC_INDEX and all(constant_of(n) is not None for n in parts):
+                continue
+            count = self._constant(1)
+            for n in parts:
+                self._at_least(n, self._constant(0))
+                count = self._product(count, n)
+            self.conditions.append(self._compare("eq", count, self._size(op.src, dim)))
+
+    def _assert(self) -> None:
         if not self.conditions:
             return
         ok = self.conditions[0]

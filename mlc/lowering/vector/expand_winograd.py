@@ -6,9 +6,12 @@
                                             scf.parallel position { scf.for piece of the channels {
                                               fill(%part), linalg.generic #product, %m[position] += %part } }
                                             scf.parallel filters { scf.for tile {
-                                              linalg.generic ins(36 of %m) outs(16 of %y) } } }         output transform
-                                                                                                      and #relu
+                                              linalg.generic ins(36 of %m) outs(16 of %y) } }           output transform
+                                            scf.if (sum of all outputs' squares beyond 2^64 or NaN) {   and #relu
+                                              linalg.generic #convolution ins(%x, %u) outs(%y) } }      directly
 The elementwise op that follows in place is taken into the output transform, once per output of a tile.
+One NaN, infinity or huge input spoils outputs of its tile that it has nothing to do with: a block with such outputs is
+computed again, directly. The output transform adds up squares (from one: no subnormal sums) before the elementwise op.
 Runs after bufferize (it works on buffers). Runs before vectorize-structured, which makes register tiles of all of it.
 Tests: tests/lowering/vector/expand_winograd.mlir
 """
@@ -25,6 +28,8 @@ from typing import Any, TypeVar
 from xdsl.dialects import arith, math, memref, scf
 from xdsl.dialects.builtin import (
     AffineMapAttr,
+    ArrayAttr,
+    DenseArrayBase,
     FloatAttr,
     IndexType,
     IntegerAttr,
@@ -33,7 +38,9 @@ from xdsl.dialects.builtin import (
     ModuleOp,
     NoneAttr,
     StridedLayoutAttr,
+    UnitAttr,
     f32,
+    i64,
 )
 from xdsl.dialects.linalg.attrs import IteratorTypeAttr
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp, YieldOp
@@ -41,18 +48,17 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.dialects.linalg_ext.private_op import MOST_BYTES, PrivateOp, private_bytes
-from mlc.dialects.linalg_ext.winograd import run_both_ways
+from mlc.dialects.linalg_ext.winograd import LIMIT, TAPS, run_both_ways
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass
+from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, element_type, shape_of
 
 _VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
 ENOUGH_BLOCKS = 6
 """Blocks of tiles from which threads take whole blocks, rather than a share of every one."""
-OpT = TypeVar("OpT", bound=Operation)
-Offset = int | SSAValue
 
 
 @dataclass(frozen=True)
@@ -103,144 +109,17 @@ def _epilogue(op: WinogradConv2DOp) -> GenericOp | None:
     return after
 
 
-class _Values:
-    """Builds the arithmetic of a body."""
-
-    def __init__(self, types: Sequence[Attribute], location: LocationAttr) -> None:
-        self.block, self.location = Block(arg_types=types), location
-        self.constants: dict[float, SSAValue] = {}
-
-    def put(self, op: Operation) -> Any:
-        op.location = self.location
-        self.block.add_op(op)
-        return op.results[0] if op.results else None
-
-    def constant(self, value: float) -> SSAValue:
-        if value not in self.constants:
-            self.constants[value] = self.put(arith.ConstantOp(FloatAttr(value, f32)))
-        return self.constants[value]
-
-    def add(self, a: SSAValue, b: SSAValue) -> SSAValue:
-        return self.put(arith.AddfOp(a, b))
-
-    def sub(self, a: SSAValue, b: SSAValue) -> SSAValue:
-        return self.put(arith.SubfOp(a, b))
-
-    def mul(self, factor: float, a: SSAValue) -> SSAValue:
-        return self.put(arith.MulfOp(self.constant(factor), a))
-
-    def fma(self, factor: float, a: SSAValue, b: SSAValue) -> SSAValue:
-        return self.put(math.FmaOp(self.constant(factor), a, b))
-
-    def inline(self, body: Block, arguments: Sequence[SSAValue]) -> SSAValue:
-        """What `body` yields for `arguments`."""
-        known: dict[SSAValue, SSAValue] = dict(zip(body.args, arguments, strict=True))
-        last = body.last_op
-        for op in body.ops:
-            if op is not last:
-                copy = op.clone(known)
-                known.update(zip(op.results, copy.results, strict=True))
-                self.block.add_op(copy)
-        assert last is not None
-        return known.get(last.operands[0], last.operands[0])
-
-    def end(self, results: Sequence[SSAValue]) -> None:
-        """Yield."""
-        self.put(YieldOp(*results))
-
-
-class _Expansion:
+class _Expansion(LoopWriter):
     """One convolution with its epilogue."""
 
     def __init__(self, op: WinogradConv2DOp, epilogue: GenericOp | None) -> None:
+        location = op.location if epilogue is None else fuse_locations([op.location, epilogue.location])
+        super().__init__(op, epilogue or op, location)
         self.op, self.epilogue = op, epilogue
-        self.location = op.location if epilogue is None else fuse_locations([op.location, epilogue.location])
         self.rows, self.columns = op.filterings()
         self.grid = op.grid()
         self.block_size = tuple(op.block.get_values())
-        assert op.parent is not None
         self.tiles, self.products = op.tiles, op.products
-        self.into: list[Block] = [op.parent]
-        self.indices: dict[int, SSAValue] = {}
-
-    # Building
-
-    def put(self, op: OpT) -> OpT:
-        op.location = self.location
-        if len(self.into) == 1:
-            self.into[0].insert_op_before(op, self.epilogue or self.op)
-        else:
-            self.into[-1].add_op(op)
-        return op
-
-    def index(self, value: int) -> SSAValue:
-        if value not in self.indices:
-            op = arith.ConstantOp(IntegerAttr(value, IndexType()))
-            op.location = self.location
-            self.into[0].insert_op_before(op, self.op)
-            self.indices[value] = op.result
-        return self.indices[value]
-
-    @contextmanager
-    def loop(self, low: int, high: int, step: int = 1, *, parallel: bool = False) -> Iterator[Offset]:
-        """A loop from `low` to `high` by `step`; no loop where there is one trip."""
-        if high - low <= step:
-            yield low
-            return
-        body = Block(arg_types=[IndexType()])
-        bounds = self.index(low), self.index(high), self.index(step)
-        self.into.append(body)
-        yield body.args[0]
-        self.put(scf.ReduceOp() if parallel else scf.YieldOp())
-        self.into.pop()
-        if parallel:
-            self.put(scf.ParallelOp([bounds[0]], [bounds[1]], [bounds[2]], Region(body)))
-        else:
-            self.put(scf.ForOp(*bounds, [], Region(body)))
-
-    def times(self, value: Offset, factor: int) -> Offset:
-        if isinstance(value, int):
-            return value * factor
-        return value if factor == 1 else self.put(arith.MuliOp(value, self.index(factor))).result
-
-    def plus(self, a: Offset, b: Offset) -> Offset:
-        if isinstance(a, int) and isinstance(b, int):
-            return a + b
-        a, b = (v if isinstance(v, SSAValue) else self.index(v) for v in ((b, a) if isinstance(a, int) else (a, b)))
-        return a if b is self.indices.get(0) else self.put(arith.AddiOp(a, b)).result
-
-    def start(self, tile: Offset, size: int, extent: int) -> Offset:
-        """First row (or column) of a tile of `size`: the last tile of an `extent` that is no multiple moves back."""
-        first = self.times(tile, size)
-        if extent % size == 0:
-            return first
-        last = extent - size
-        return min(first, last) if isinstance(first, int) else self.put(arith.MinSIOp(first, self.index(last))).result
-
-    def view(self, source: SSAValue, offsets: Sequence[Offset], sizes: Sequence[int], keep: Sequence[int]) -> SSAValue:
-        """The box of `source` at `offsets`; only the dimensions `keep`, all others are of one element."""
-        ty = source.type
-        assert isinstance(ty, MemRefType)
-        strides = [s for s in ty.get_strides() or () if s is not None]
-        begin: int | None = ty.layout.get_offset() if isinstance(ty.layout, StridedLayoutAttr) else 0
-        for offset, stride in zip(offsets, strides, strict=True):
-            begin = begin + offset * stride if begin is not None and isinstance(offset, int) else None
-        layout = StridedLayoutAttr(
-            [strides[d] for d in keep],
-            NoneAttr() if begin is None else begin,  # pyright: ignore[reportArgumentType]
-        )
-        result = MemRefType(ty.element_type, [sizes[d] for d in keep], layout, ty.memory_space)
-        return self.put(memref.SubviewOp.get(source, list(offsets), list(sizes), [1] * len(sizes), result)).result
-
-    def generic(
-        self, ins: Sequence[SSAValue], outs: Sequence[SSAValue], maps: Sequence[AffineMap], parallel: int, body: Block
-    ) -> None:
-        """A `linalg.generic` whose first `parallel` loops are that and the others reductions."""
-        loops = maps[0].num_dims
-        kinds = [IteratorTypeAttr.parallel()] * parallel + [IteratorTypeAttr.reduction()] * (loops - parallel)
-        self.put(GenericOp(list(ins), list(outs), Region(body), [AffineMapAttr(m) for m in maps], kinds, []))
-
-    # The convolution
 
     def write(self) -> None:
         """All of it, before the op."""
@@ -260,6 +139,16 @@ class _Expansion:
                 self.tile(first) as (within, at),
             ):
                 self.transform_output([0, filters, *within, 0], [at[0], filters, *at[1:], 0])
+            with self.unless_within_limit():
+                self.convolve_directly(first)
+
+    def start(self, tile: Offset, size: int, extent: int) -> Offset:
+        """First row (or column) of a tile of `size`: the last tile of an `extent` that is no multiple moves back."""
+        first = self.times(tile, size)
+        if extent % size == 0:
+            return first
+        last = extent - size
+        return min(first, last) if isinstance(first, int) else self.put(arith.MinSIOp(first, self.index(last))).result
 
     @contextmanager
     def blocks(self) -> Iterator[list[Offset]]:
@@ -291,18 +180,6 @@ class _Expansion:
             yield first
 
     @contextmanager
-    def parallel(self, bounds: Sequence[tuple[int, int]]) -> Iterator[Sequence[SSAValue]]:
-        """Parallel loops from 0 to each bound by its step."""
-        body = Block(arg_types=[IndexType()] * len(bounds))
-        zeros = [self.index(0) for _ in bounds]
-        ends, steps = ([self.index(n) for n in each] for each in zip(*bounds, strict=True))
-        self.into.append(body)
-        yield body.args
-        self.put(scf.ReduceOp())
-        self.into.pop()
-        self.put(scf.ParallelOp(zeros, ends, steps, Region(body)))
-
-    @contextmanager
     def tile(self, first: Sequence[Offset]) -> Iterator[tuple[list[Offset], list[Offset]]]:
         """Loops over the tiles of the block at `first`: each within the block; its image, first row, first column."""
         images, rows, columns = self.block_size
@@ -315,7 +192,7 @@ class _Expansion:
     def transform_input(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
         """tiles[every position] = B x B^T for one tile of one block of channels."""
         lanes = shape_of(self.op.input)[4]
-        positions = shape_of(self.tiles)[0]
+        positions = self.op.positions()
         x = self.view(self.op.input, source, [1, 1, self.rows.size, self.columns.size, lanes], (2, 3, 4))
         v = self.view(self.tiles, dest, [positions, *[1] * 5, lanes], (0, 6))
         outs = [self.view(v, [p, 0], [1, lanes], (1,)) for p in range(positions)]
@@ -323,18 +200,18 @@ class _Expansion:
             AffineMap(1, 0, (AffineExpr.constant(i), AffineExpr.constant(j), AffineDimExpr(0)))
             for i, j in product(range(self.rows.size), range(self.columns.size))
         ]
-        on = _Values([f32] * 2 * positions, self.location)
+        on = Arithmetic([f32] * 2 * positions, self.location)
         on.end(_flat(run_both_ways(self.rows.input, self.columns.input, self._grid(on), on)))
         self.generic([x] * positions, outs, [*maps, *[AffineMap.identity(1)] * positions], 1, on.block)
 
-    def _grid(self, on: _Values) -> list[Sequence[SSAValue]]:
+    def _grid(self, on: Arithmetic) -> list[Sequence[SSAValue]]:
         """The first arguments of a body as the positions of a tile."""
         width = self.columns.size
         return [on.block.args[i * width : (i + 1) * width] for i in range(self.rows.size)]
 
     def multiply(self) -> None:
         """products[position] = tiles[position] * filter[position], one piece of the channels after the other."""
-        positions, pieces = shape_of(self.op.filter)[:2]
+        positions, pieces = self.op.positions(), shape_of(self.op.filter)[1]
         space = shape_of(self.products)[1:]
         with self.loop(0, positions, parallel=True) as position:
             sums = self.view(self.products, [position, *[0] * 5], [1, *space], range(1, 6))
@@ -345,7 +222,7 @@ class _Expansion:
             self.clear(sums)
             with self.loop(0, pieces) as piece:
                 self.product(position, piece, part)
-                on = _Values([f32, f32], self.location)
+                on = Arithmetic([f32, f32], self.location)
                 on.end([on.add(on.block.args[1], on.block.args[0])])
                 self.generic([part], [sums], [AffineMap.identity(5)] * 2, 5, on.block)
 
@@ -371,7 +248,7 @@ class _Expansion:
             AffineMap(7, 0, (d[0], channel, d[4])),
             AffineMap(7, 0, tuple(d[:5])),
         ]
-        on = _Values([f32] * 3, self.location)
+        on = Arithmetic([f32] * 3, self.location)
         term = on.put(arith.MulfOp(on.block.args[0], on.block.args[1]))
         on.end([on.add(on.block.args[2], term)])
         self.generic([tiles, weights], [out], maps, 5, on.block)
@@ -379,7 +256,7 @@ class _Expansion:
     def transform_output(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
         """output = A products A^T and the epilogue, for one tile of one block of filters."""
         lanes = shape_of(self.op.output)[4]
-        positions = shape_of(self.products)[0]
+        positions = self.op.positions()
         sizes = [1, 1, self.rows.tile, self.columns.tile, lanes]
         m = self.view(self.products, source, [positions, *[1] * 4, lanes], (0, 5))
         y = self.view(self.op.output, dest, sizes, (2, 3, 4))
@@ -406,26 +283,119 @@ class _Expansion:
             here = [*(AffineExpr.constant(k) for k in (0, 0, i, j)), lane]
             arguments.append([operand(value, *(here[d] for d in dims)) for value, dims in boxes])
         inputs = [v for v, _ in operands]
-        on = _Values([element_type(v) for v in (*inputs, *outs)], self.location)
+        outs.append(self.view(m, [0, 0], [1, lanes], (1,)))  # the squares: the products are read for the last time here
+        on = Arithmetic([element_type(v) for v in (*inputs, *outs)], self.location)
         results = _flat(run_both_ways(self.rows.output, self.columns.output, self._grid(on), on))
+        squares = on.constant(1.0)
+        for value in results:
+            squares = on.square_and_add(value, squares)
         if self.epilogue is not None:
             body = self.epilogue.body.block
             for k, numbers in enumerate(arguments):
                 results[k] = on.inline(body, [*(on.block.args[n] for n in numbers), results[k]])
-        on.end(results)
+        on.end([*results, squares])
         self.generic(inputs, outs, [*(m for _, m in operands), *[AffineMap.identity(1)] * len(outs)], 1, on.block)
+
+    @contextmanager
+    def unless_within_limit(self) -> Iterator[None]:
+        """What to do when an output of the block is NaN or huge, by the sums of squares left in the first products."""
+        squares = self.view(self.products, [0] * 6, [1, *shape_of(self.products)[1:]], range(1, 6))
+        total = self.put(memref.AllocaOp.get(f32, 64, []))
+        self.clear(total.memref)
+        on = Arithmetic([f32, f32], self.location)
+        on.end([on.add(on.block.args[1], on.block.args[0])])
+        self.generic([squares], [total.memref], [AffineMap.identity(5), AffineMap(5, 0, ())], 0, on.block)
+        found = self.put(memref.LoadOp.get(total.memref, [])).res
+        # scaled so that it is infinite beyond the limit: exact domains have no order, and never take the branch
+        scale = self.put(arith.ConstantOp(FloatAttr(2.0**128 / LIMIT**2, f32))).result
+        scaled = self.put(arith.MulfOp(found, scale)).result
+        infinity = self.put(arith.ConstantOp(FloatAttr(float("inf"), f32))).result
+        beyond = self.put(arith.CmpfOp(scaled, infinity, "ueq")).result
+        self.into.append(Block())
+        yield
+        self.put(scf.YieldOp())
+        then = Region(self.into.pop())
+        self.put(scf.IfOp(beyond, [], then))
+
+    def convolve_directly(self, first: Sequence[Offset]) -> None:
+        """output = the direct convolution and the epilogue, for the tiles of the block at `first`, row by row."""
+        _, pieces, filter_blocks, depth, lanes = shape_of(self.op.filter)
+        _, channels, _, _, in_lanes = shape_of(self.op.input)
+        per_piece, width = depth // in_lanes, self.columns.tile
+        # column, filter lane; piece of the channels, tap row, tap column, channel block in the piece, channel lane
+        d = [AffineDimExpr(i) for i in range(7)]
+        maps = [
+            AffineMap(7, 0, (d[2] * per_piece + d[5], d[3], d[0] + d[4], d[6])),
+            AffineMap(7, 0, (d[3], d[4], d[2], d[5], d[6], d[1])),
+            AffineMap(7, 0, (d[0], d[1])),
+        ]
+        with (
+            self.loop(0, filter_blocks) as filters,
+            self.tile(first) as (_, at),
+            self.loop(0, self.rows.tile) as i,
+        ):
+            taps = self.view(
+                self.op.filter,
+                [self.op.positions(), 0, filters, 0, 0],
+                [TAPS * TAPS, pieces, 1, depth, lanes],
+                (0, 1, 3, 4),
+            )
+            taps = self.split(taps, {0: (TAPS, TAPS), 2: (per_piece, in_lanes)})
+            row = self.plus(at[1], i)
+            dest, sizes = [at[0], filters, row, at[2], 0], [1, 1, 1, width, lanes]
+            window = [1, channels, TAPS, width + TAPS - 1, in_lanes]
+            x = self.view(self.op.input, [at[0], 0, row, at[2], 0], window, range(1, 5))
+            y = self.view(self.op.output, dest, sizes, (3, 4))
+            self.clear(y)
+            on = Arithmetic([f32] * 3, self.location)
+            term = on.put(arith.MulfOp(on.block.args[0], on.block.args[1]))
+            on.end([on.add(on.block.args[2], term)])
+            self.generic([x, taps], [y], maps, 2, on.block, cold=True)
+            if self.epilogue is not None:
+                self.epilogue_of_row(y, dest, sizes)
+
+    def split(self, source: SSAValue, dims: dict[int, tuple[int, int]]) -> SSAValue:
+        """`source` with each of `dims` as two."""
+        ty = source.type
+        assert isinstance(ty, MemRefType) and isinstance(ty.layout, StridedLayoutAttr)
+        shape: list[int] = []
+        strides: list[int] = []
+        groups: list[list[int]] = []
+        for k, (n, stride) in enumerate(zip(ty.get_shape(), ty.get_strides() or (), strict=True)):
+            assert stride is not None
+            outer, inner = dims.get(k, (n, 0))
+            groups.append([len(shape), len(shape) + 1] if k in dims else [len(shape)])
+            shape += [outer, inner] if k in dims else [outer]
+            strides += [stride * inner, stride] if k in dims else [stride]
+        layout = StridedLayoutAttr(strides, ty.layout.offset)
+        result = MemRefType(ty.element_type, shape, layout, ty.memory_space)
+        op = memref.ExpandShapeOp.build(
+            operands=[source, []],
+            result_types=[result],
+            properties={
+                "reassociation": ArrayAttr(ArrayAttr(IntegerAttr(k, i64) for k in group) for group in groups),
+                "static_output_shape": DenseArrayBase.from_list(i64, shape),
+            },
+        )
+        return self.put(op).result
+
+    def epilogue_of_row(self, y: SSAValue, dest: Sequence[Offset], sizes: Sequence[int]) -> None:
+        """The epilogue on the part `y` of the output at `dest`."""
+        assert self.epilogue is not None
+        zero = AffineExpr.constant(0)
+        places = [zero, zero, zero, AffineDimExpr(0), AffineDimExpr(1)]
+        inputs: list[SSAValue] = []
+        maps: list[AffineMap] = []
+        for value, attr in zip(self.epilogue.inputs, self.epilogue.indexing_maps.data, strict=False):
+            dims = [e.position for e in attr.data.results if isinstance(e, AffineDimExpr)]
+            if isinstance(value.type, MemRefType):
+                value = self.view(value, [dest[k] for k in dims], [sizes[k] for k in dims], range(len(dims)))
+            inputs.append(value)
+            maps.append(AffineMap(2, 0, tuple(places[k] for k in dims)))
+        on = Arithmetic([element_type(v) for v in (*inputs, y)], self.location)
+        on.end([on.inline(self.epilogue.body.block, on.block.args)])
+        self.generic(inputs, [y], [*maps, AffineMap.identity(2)], 2, on.block)
 
 
 def _flat(grid: Sequence[Sequence[SSAValue]]) -> list[SSAValue]:
     return [value for row in grid for value in row]
-
-
-def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """Shape of a memref."""
-    assert isinstance(value.type, MemRefType)
-    return tuple(value.type.get_shape())
-
-
-def element_type(value: SSAValue) -> Attribute:
-    """Element type of a memref, the type itself of a scalar."""
-    return value.type.element_type if isinstance(value.type, MemRefType) else value.type

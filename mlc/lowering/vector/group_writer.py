@@ -16,7 +16,7 @@ from xdsl.ir import SSAValue
 
 from mlc.lowering.vector.bodies import Combiner, combiners, evaluate
 from mlc.lowering.vector.emitter import Index
-from mlc.lowering.vector.schedule import reduction_order, unroll
+from mlc.lowering.vector.schedule import COLD, reduction_order, unroll
 from mlc.lowering.vector.sizes import ZERO, Size
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.tile import At, Point, Segment, Step
@@ -84,6 +84,9 @@ class GroupWriter:
         per_step = len(self.points) * ops
         if self.plan.contraction:
             per_step = len(self.points) + 2 * len({p.offsets[:-1] for p in self.points}) + 2
+        if any(COLD in s.op.attributes for s in self.stages):
+            self.whole, self.steps = [], 1
+            return
         self.whole, self.steps = unroll(self.nest, self.dims, per_step, self.writer.variants)
         known = all(self.combiners[i] is not None for i in self.numbers if self.nest.stages[i].reduction)
         if reducing and known:

@@ -27,6 +27,7 @@ from mlc.lowering.vector.space import Access, Refusal, Stage
 from mlc.lowering.vector.target import Target
 
 DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
+COLD = "mlc.cold"  # on a structured op that seldom runs: its code is to be short
 OPS_BUDGET = 120  # vector ops in one unrolled reduction body: more costs compile time and gains nothing measurable
 _EXPANDED = frozenset((*SINGLE, *DOUBLE))
 MATH_WEIGHT = 20  # instructions of a polynomial, about

@@ -113,3 +113,19 @@ func.func @forward(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %b = tensor.insert_slice %s into %a[%n, 0] [2, 4] [1, 1] : tensor<2x4xf32> into tensor<?x4xf32>
   return %b : tensor<?x4xf32>
 }
+
+// A kernel that takes and gives no tensors (a check that is left of a lookup whose result nobody wants) is called as it is.
+
+// CHECK-LABEL: func.func @checked
+// CHECK: func.call @only_checks() : () -> ()
+// CHECK: func.func private @only_checks() attributes {kernel}
+// CHECK: cf.assert
+func.func @checked(%x: tensor<4xf32>) -> tensor<4xf32> {
+  func.call @only_checks() : () -> ()
+  func.return %x : tensor<4xf32>
+}
+func.func private @only_checks() attributes {kernel} {
+  %ok = arith.constant true
+  cf.assert %ok, "never"
+  func.return
+}

@@ -2,6 +2,8 @@
 // RUN: mlc-opt --verify-roundtrip %s | filecheck %s --check-prefix=TEXT
 // RUN: mlc-opt %s --run --entry-point=topk | filecheck %s --check-prefix=VALUE
 // RUN: mlc-opt %s --run --native --entry-point=topk | filecheck %s --check-prefix=VALUE
+// RUN: mlc-opt %s --run --entry-point=sort | filecheck %s --check-prefix=SORT
+// RUN: mlc-opt %s --run --native --entry-point=sort | filecheck %s --check-prefix=SORT
 // RUN: not mlc-opt %s --run --entry-point=out_of_range 2>&1 | filecheck %s --check-prefix=RANGE
 // RUN: not mlc-opt %s --run --native --entry-point=out_of_range 2>&1 | filecheck %s --check-prefix=RANGE
 
@@ -55,4 +57,37 @@ func.func @out_of_range(%x: tensor<3xf32>) -> tensor<3xf32> {
 func.func @attention(%q: tensor<1x4x8xf32>, %k: tensor<1x6x8xf32>, %m: tensor<1x4x6xf32>, %o: tensor<1x4x8xf32>) -> tensor<1x4x8xf32> {
   %0 = tm_tensor.attention ins(%q, %k, %k, %m : tensor<1x4x8xf32>, tensor<1x6x8xf32>, tensor<1x6x8xf32>, tensor<1x4x6xf32>) outs(%o : tensor<1x4x8xf32>) -> tensor<1x4x8xf32>
   return %0 : tensor<1x4x8xf32>
+}
+
+// A region that orders wholly: a merge sort of places, and the passes of a bubble sort for rows with a NaN.
+// CHECK-LABEL: func.func @sort
+// CHECK: arith.cmpf ord
+// CHECK: math.ctlz
+// CHECK: arith.shli
+// CHECK: arith.cmpf ole
+// CHECK: arith.subi
+// SORT: [1. 2. 2. 5.]
+// SORT: [3 0 2 1]
+func.func @sort() -> (tensor<4xf32>, tensor<4xi64>) {
+  %x = arith.constant dense<[2.0, 5.0, 2.0, 1.0]> : tensor<4xf32>
+  %i = arith.constant dense<[0, 1, 2, 3]> : tensor<4xi64>
+  %0:2 = tm_tensor.sort dimension(0) outs(%x, %i : tensor<4xf32>, tensor<4xi64>) {
+  ^bb0(%a: f32, %b: f32, %c: i64, %d: i64):
+    %1 = arith.cmpf ole, %a, %b : f32
+    tm_tensor.yield %1 : i1
+  } -> tensor<4xf32>, tensor<4xi64>
+  return %0#0, %0#1 : tensor<4xf32>, tensor<4xi64>
+}
+
+// A strict order swaps equal elements at every pass: only the passes give what it means.
+// CHECK-LABEL: func.func @strict
+// CHECK-NOT: math.ctlz
+// CHECK: arith.cmpf olt
+func.func @strict(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = tm_tensor.sort dimension(0) outs(%x : tensor<4xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %1 = arith.cmpf olt, %a, %b : f32
+    tm_tensor.yield %1 : i1
+  } -> tensor<4xf32>
+  return %0 : tensor<4xf32>
 }

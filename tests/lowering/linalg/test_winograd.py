@@ -125,6 +125,94 @@ def test_narrower_vectors(target: str):
     np.testing.assert_allclose(y, wanted, atol=1e-5)
 
 
+SPOILERS = [np.nan, np.inf, -np.inf, 3e38, 1e37, -1e15]
+
+
+def spoiled(shape: tuple[int, ...], value: float) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs with `value` in one pixel, filters, bias, and the direct convolution in float32, term by term."""
+    (x, r), weights, bias, _ = data(*shape)
+    n, c, f, h, w = shape
+    x[n - 1, c // 2, h // 2, w // 3] = value
+    weights[f // 2] = 0  # infinity times zero is NaN
+    p = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    y = np.zeros((n, f, h, w), np.float32)
+    with np.errstate(all="ignore"):
+        for k in range(c):
+            for i in range(3):
+                for j in range(3):
+                    y += p[:, k, i : i + h, j : j + w][:, None] * weights[:, k, i, j][:, None, None]
+        y = np.maximum(y + bias[:, None, None] + r, 0)
+    return [x, r], weights, bias, y
+
+
+def assert_same(y: np.ndarray, wanted: np.ndarray, value: float) -> None:
+    """NaN and infinities in the same places; elsewhere as far apart as sums of such numbers are."""
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(wanted))
+    np.testing.assert_array_equal(np.isinf(y), np.isinf(wanted))
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5)
+    assert np.count_nonzero(np.abs(wanted) < 100) > wanted.size // 4, "the test is about outputs beside the spoiled ones"
+    assert np.isnan(wanted).any() == (not np.isfinite(value))
+
+
+@pytest.mark.parametrize("value", SPOILERS)
+@pytest.mark.parametrize("tile", [4, 2])
+def test_one_pixel_spoils_only_what_it_reaches_interpreted(tile: int, value: float):
+    shape = (1, 8, 16, 7, 10)
+    inputs, weights, bias, wanted = spoiled(shape, value)
+    ctx = context(weights, bias)
+    module = parse_text(program(*shape), ctx)
+    names = [
+        row.pass_name for row in MODULE_ROWS if row.level != "torch" and row.pass_name != "convert-torch-to-linalg"
+    ]
+    options: dict[str, dict[str, object]] = {
+        "linalg-block-layouts": {"block": 8},
+        "linalg-winograd-conv2d": {"tile": tile, "tiles": 1},
+    }
+    run_pipeline([make_pass(name, options.get(name, {})) for name in names], ctx, module)
+    (y,) = run_module(module, "forward", inputs, resources=ctx.resources)
+    assert_same(y, wanted, value)
+    make_pass("expand-winograd", {}).apply(ctx, module)
+    (z,) = run_module(module, "forward", inputs, resources=ctx.resources)
+    assert_same(z, wanted, value)
+
+
+@pytest.mark.parametrize("target", ["native", "x86-64-avx2"])
+@pytest.mark.parametrize("shape", [(1, 64, 32, 14, 14), (1, 192, 64, 7, 9), (3, 64, 64, 6, 6)], ids=str)
+def test_one_pixel_spoils_only_what_it_reaches(shape: tuple[int, ...], target: str):
+    _, weights, bias, _ = spoiled(shape, 1.0)
+    ctx = context(weights, bias)
+    compiled = compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir="", target=target))
+    assert "applied" in [r.kind for r in ctx.remarks if r.pass_name == "expand-winograd"]
+    assert not [r for r in ctx.remarks if r.pass_name == "vectorize-structured" and r.kind == "missed"]
+    for value in SPOILERS:
+        inputs, _, _, wanted = spoiled(shape, value)
+        (y,) = compiled.run(inputs)
+        assert_same(y, wanted, value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e37])
+def test_filters_of_any_value(value: float):
+    shape = (1, 64, 32, 14, 14)
+    inputs, weights, bias, _ = data(*shape)
+    weights[3, 5, 1, 1] = value
+    p = np.pad(inputs[0], ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(p, (3, 3), axis=(2, 3))
+    with np.errstate(all="ignore"):
+        y = np.einsum("nchwij,fcij->nfhw", windows, weights) + bias[:, None, None] + inputs[1]
+    ctx = context(weights, bias)
+    compiled = compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir=""))
+    np.testing.assert_allclose(compiled.run(inputs)[0], np.maximum(y, 0), rtol=1e-4, atol=1e-4)
+
+
+def test_switched_off():
+    shape = (1, 64, 32, 14, 14)
+    inputs, weights, bias, wanted = data(*shape)
+    ctx = context(weights, bias)
+    compiled = compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir="", winograd=False))
+    assert "winograd" not in compiled.ir("kernels")
+    np.testing.assert_allclose(compiled.run(inputs)[0], wanted, atol=1e-5)
+
+
 def test_a_refusal_says_why():
     inputs, weights, bias, _ = data(1, 8, 8, 2, 3)
     ctx = context(weights, bias)

@@ -32,3 +32,22 @@ func.func @view(%x: memref<2x3xf32, strided<[16, 1], offset: ?>>, %i: index) -> 
   %v = memref.load %flat[%i] : memref<100xf32, strided<[1], offset: ?>>
   func.return %v : f32
 }
+
+// Views that are known to lie inside are left alone; others are checked where they are made.
+
+// CHECK: func.func @slice
+// CHECK-NEXT: memref.subview
+// CHECK: cf.assert %{{.*}}, "memref.subview outside of its memory at model.py:9"
+// CHECK-NEXT: memref.subview
+// CHECK: cf.assert %{{.*}}, "memref.cast outside of its memory at
+// CHECK-NEXT: memref.cast
+// CHECK: cf.assert %{{.*}}, "scf.for with a step that is not positive at
+// CHECK-NEXT: scf.for
+func.func @slice(%x: memref<8xf32>, %y: memref<?xf32>, %i: index) {
+  %a = memref.subview %x[4] [4] [1] : memref<8xf32> to memref<4xf32, strided<[1], offset: 4>>
+  %b = memref.subview %x[%i] [4] [1] : memref<8xf32> to memref<4xf32, strided<[1], offset: ?>> loc("model.py":9:0)
+  %c = memref.cast %y : memref<?xf32> to memref<8xf32>
+  scf.for %j = %i to %i step %i {
+  }
+  func.return
+}

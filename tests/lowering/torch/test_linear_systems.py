@@ -59,6 +59,7 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("cosine_similarity", (U, U[0, :1], -1)),
     ("cosine_similarity", (torch.tensor(2.0), torch.tensor(-3.0), 0)),
     ("cosine_similarity", (torch.zeros(2, 3), U[0, :2])),
+    ("cosine_similarity", (torch.zeros(2, 3).half(), U[0, :2].half())),
     ("native_batch_norm", (U, None, None, None, None, True, 0.1, 1e-5)),
 ]
 

@@ -14,6 +14,7 @@ torch.manual_seed(0)
 X = torch.randn(2, 3, 4)
 Y = torch.randn(2, 6, 4, 5)
 NANS = torch.tensor([[1.0, math.nan, 3.0], [math.inf, 2.0, -math.inf], [0.0, -0.0, 5.0]])
+HUGE_AND_TINY = torch.tensor([[1e30], [-1e-30], [-3.0], [math.nan], [-math.inf]])
 INTS = torch.tensor([[3, -1, 7], [2**40, 5, 5]])
 BITS = torch.tensor([[True, False], [True, True]])
 W6, B6, M6, V6 = torch.randn(6), torch.randn(6), torch.randn(6), torch.rand(6) + 0.5
@@ -137,6 +138,9 @@ EXACT: list[tuple[str, tuple[Any, ...]]] = [
     ("sum.dim_IntList", (INTS.int(), [0])),
     ("prod", (INTS,)),
     ("count_nonzero", (NANS,)),
+    *(("linalg_vector_norm", (HUGE_AND_TINY, order, [1], True)) for order in (2, 1, 3.5, -2, 0, math.inf)),
+    ("linalg_vector_norm", (HUGE_AND_TINY[:1], 2)),
+    ("norm.ScalarOpt_dim", (HUGE_AND_TINY[None], 3, [0, 2])),
     ("cumsum", (INTS, 1)),
     ("cumsum", (BITS, 0)),
     ("sort", (X,)),
@@ -181,6 +185,14 @@ def test_running_sums_are_held_in_a_wider_type(name: str, dtype: torch.dtype):
 def test_softmax_of_integers_without_elements(name: str):
     check(f"aten.{name}.int", torch.zeros(0, 3, dtype=torch.uint8), 1)
     check(f"aten.{name}.int", torch.zeros(3, 0, dtype=torch.int64), 1)
+
+
+@pytest.mark.parametrize("size", [1e18, 3e19, 1e30])
+@pytest.mark.parametrize("count", [4, 17, 256])
+def test_spread_of_huge_values_is_that_of_eager(size: float, count: int):
+    x = torch.randn(3, count).clamp(-2, 2) * size
+    check("aten.std.correction", x, [1], correction=1, reassociates=True)
+    check("aten.var_mean.correction", x, [1], correction=1, reassociates=True)
 
 
 @pytest.mark.parametrize("order", [2, 1, 0, 3, 0.5, -1, math.inf])

@@ -23,11 +23,26 @@
 // CHECK: scf.for
 // CHECK: memref.subview %{{.*}} [1, 1, 4, 4, 4] {{.*}} to memref<4x4x4xf32
 // CHECK: linalg.generic
+// CHECK-COUNT-16: math.fma %[[Y:.*]], %[[Y]],
 // CHECK-COUNT-16: arith.maximumf
+// The squares of all outputs tell whether the block is computed again, directly, with the epilogue.
+// CHECK: linalg.generic
+// CHECK-SAME: outs(%[[TOTAL:.*]] : memref<f32>)
+// CHECK: %[[SUM:.*]] = memref.load %[[TOTAL]][]
+// CHECK: %[[SCALED:.*]] = arith.mulf %[[SUM]],
+// CHECK: %[[BEYOND:.*]] = arith.cmpf ueq, %[[SCALED]],
+// CHECK: scf.if %[[BEYOND]]
+// CHECK: memref.subview %{{.*}}[36, 0,
+// CHECK: memref.expand_shape
+// CHECK: linalg.fill
+// CHECK: linalg.generic
+// CHECK-SAME: attrs = {mlc.cold}
+// CHECK: linalg.generic
+// CHECK: arith.maximumf
 // CHECK-NOT: linalg.generic
 // CHECK: func.return
-func.func private @whole_tiles(%x: memref<1x3x10x10x4xf32>, %u: memref<36x3x1x4x4xf32>, %b: memref<1x4xf32>, %y: memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>, %v: memref<36x3x1x1x2x1x4xf32>, %m: memref<36x1x1x1x2x4xf32>) attributes {kernel} {
-  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 2>} : (memref<1x3x10x10x4xf32>, memref<36x3x1x4x4xf32>, memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>, memref<36x3x1x1x2x1x4xf32>, memref<36x1x1x1x2x4xf32>) -> ()
+func.func private @whole_tiles(%x: memref<1x3x10x10x4xf32>, %u: memref<45x3x1x4x4xf32>, %b: memref<1x4xf32>, %y: memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>, %v: memref<36x3x1x1x2x1x4xf32>, %m: memref<36x1x1x1x2x4xf32>) attributes {kernel} {
+  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 2>} : (memref<1x3x10x10x4xf32>, memref<45x3x1x4x4xf32>, memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>, memref<36x3x1x1x2x1x4xf32>, memref<36x1x1x1x2x4xf32>) -> ()
   linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel"]} ins(%b : memref<1x4xf32>) outs(%y : memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>) {
   ^bb0(%bias: f32, %old: f32):
     %s = arith.addf %old, %bias : f32
@@ -45,10 +60,13 @@ func.func private @whole_tiles(%x: memref<1x3x10x10x4xf32>, %u: memref<36x3x1x4x
 // CHECK-COUNT-2: linalg.generic
 // CHECK: arith.minsi %{{.*}}, %[[LAST]]
 // CHECK-COUNT-2: linalg.generic
+// CHECK: scf.if
+// CHECK: arith.minsi %{{.*}}, %[[LAST]]
+// CHECK-COUNT-2: linalg.generic
 // CHECK-NOT: linalg.generic
 // CHECK: func.return
-func.func private @last_tile_moves_back(%x: memref<1x1x8x10x4xf32>, %u: memref<36x1x1x4x4xf32>, %y: memref<1x1x6x8x4xf32>, %v: memref<36x1x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>) attributes {kernel} {
-  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 2>} : (memref<1x1x8x10x4xf32>, memref<36x1x1x4x4xf32>, memref<1x1x6x8x4xf32>, memref<36x1x1x2x2x1x4xf32>, memref<36x1x1x2x2x4xf32>) -> ()
+func.func private @last_tile_moves_back(%x: memref<1x1x8x10x4xf32>, %u: memref<45x1x1x4x4xf32>, %y: memref<1x1x6x8x4xf32>, %v: memref<36x1x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>) attributes {kernel} {
+  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 2>} : (memref<1x1x8x10x4xf32>, memref<45x1x1x4x4xf32>, memref<1x1x6x8x4xf32>, memref<36x1x1x2x2x1x4xf32>, memref<36x1x1x2x2x4xf32>) -> ()
   linalg.generic {indexing_maps = [#id], iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel"]} outs(%y : memref<1x1x6x8x4xf32>) {
   ^bb0(%old: f32):
     %i = linalg.index 4 : index
@@ -71,7 +89,7 @@ func.func private @last_tile_moves_back(%x: memref<1x1x8x10x4xf32>, %u: memref<3
 // CHECK: memref.subview %[[V]]
 // CHECK: memref.subview %[[M]]
 // CHECK: func.return
-func.func private @many_blocks(%x: memref<2x1x26x9x4xf32>, %u: memref<36x1x1x4x4xf32>, %y: memref<2x1x24x7x4xf32>, %v: memref<36x1x1x1x1x1x4xf32>, %m: memref<36x1x1x1x1x4xf32>) attributes {kernel} {
-  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 1>} : (memref<2x1x26x9x4xf32>, memref<36x1x1x4x4xf32>, memref<2x1x24x7x4xf32>, memref<36x1x1x1x1x1x4xf32>, memref<36x1x1x1x1x4xf32>) -> ()
+func.func private @many_blocks(%x: memref<2x1x26x9x4xf32>, %u: memref<45x1x1x4x4xf32>, %y: memref<2x1x24x7x4xf32>, %v: memref<36x1x1x1x1x1x4xf32>, %m: memref<36x1x1x1x1x4xf32>) attributes {kernel} {
+  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 1>} : (memref<2x1x26x9x4xf32>, memref<45x1x1x4x4xf32>, memref<2x1x24x7x4xf32>, memref<36x1x1x1x1x1x4xf32>, memref<36x1x1x1x1x4xf32>) -> ()
   func.return
 }

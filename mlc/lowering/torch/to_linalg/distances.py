@@ -7,7 +7,7 @@ from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.binary import binary
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.dtypes import I64
+from mlc.lowering.torch.to_linalg.dtypes import F16, I64
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.indexing import take
 from mlc.lowering.torch.to_linalg.reduction import norm_over, power_norm
@@ -45,6 +45,8 @@ def pdist(c: Conversion, x: Tensor, order: Number = 2) -> Tensor:
 def cosine_similarity(c: Conversion, a: Tensor, b: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The sum of products of both sides, each divided by its length, which counts as `eps` at least."""
     t = c.out.compute
+    if c.out is F16:
+        eps = float(np.float16(eps))  # eager's lengths are of this type, in which the usual 1e-8 is zero
     shape = broadcast_shape(c, [a.shape, b.shape])
     if not shape:  # numbers are as rows of one element
         shape = (1,)

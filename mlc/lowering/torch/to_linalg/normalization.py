@@ -1,6 +1,8 @@
 """Normalisations and softmax.
 
 Row statistics are reductions; scale and shift are one elementwise op over rows, so that it fuses with its neighbours.
+Where a variance leaves the type's range (values beyond about 1e18), eager's layer and group norm give 0 or NaN, by the
+way their sums are split; here it is NaN. Its batch and instance norm give 0, and so do these.
 """
 
 from __future__ import annotations
@@ -21,14 +23,16 @@ from mlc.lowering.torch.to_linalg.structured import elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor
 
 
-def _inverse_deviation(c: Conversion, variance: Tensor, eps: float) -> Tensor:
+def _inverse_deviation(c: Conversion, variance: Tensor, eps: float, *, finite: bool = False) -> Tensor:
+    """1 / sqrt(variance + eps); `finite`: as sqrt(v) / v, which is NaN and not 0 where v has left the type's range."""
     t = variance.dtype
-    return elementwise(
-        c,
-        [variance],
-        t,
-        lambda b, v: b.divf(b.const(1.0, t), b.op(math.SqrtOp, b.add(v, b.const(eps, t), t))),
-    )
+
+    def fn(b: Body, v: SSAValue) -> SSAValue:
+        shifted = b.add(v, b.const(eps, t), t)
+        root = b.op(math.SqrtOp, shifted)
+        return b.divf(root, shifted) if finite else b.divf(b.const(1.0, t), root)
+
+    return elementwise(c, [variance], t, fn)
 
 
 def normalized(
@@ -60,7 +64,7 @@ def native_layer_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     dims = list(range(x.rank - len(shape), x.rank))
     variance, mean = moments(c, x, dims, x.dtype.compute, 0, keepdim=True)
-    inverse = _inverse_deviation(c, variance, eps)
+    inverse = _inverse_deviation(c, variance, eps, finite=True)
     return normalized(c, x, mean, inverse, weight, bias, x.dtype), cast(c, mean, x.dtype), cast(c, inverse, x.dtype)
 
 
@@ -201,14 +205,21 @@ def batch_norm_no_stats(
 
 
 def _group_norm(
-    c: Conversion, x: Tensor, groups: Dim, weight: Tensor | None, bias: Tensor | None, eps: float
+    c: Conversion,
+    x: Tensor,
+    groups: Dim,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    *,
+    finite: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, *spatial = x.shape
     each = c.dims.floordiv(channels, groups)
     split = c.viewed(x, (batch, groups, each, *spatial))
     dims = list(range(2, split.rank))
     variance, mean = moments(c, split, dims, x.dtype.compute, 0, keepdim=True)
-    inverse = _inverse_deviation(c, variance, eps)
+    inverse = _inverse_deviation(c, variance, eps, finite=finite)
     affine = [None if p is None else c.viewed(p, (1, groups, each, *(1,) * len(spatial))) for p in (weight, bias)]
     out = normalized(c, split, mean, inverse, affine[0], affine[1], x.dtype)
     flat = (batch, groups)
@@ -261,7 +272,7 @@ def instance_norm(
         return batch_norm_of(c, x, weight, bias, mean, variance, eps)
     if x.shape[1] == 0:  # no channels, no groups
         return x
-    return _group_norm(c, x, x.shape[1], weight, bias, eps)[0]
+    return _group_norm(c, x, x.shape[1], weight, bias, eps, finite=False)[0]  # 0 there in eager, as for batch_norm
 
 
 # -- softmax -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
 from mlc.lowering.torch.to_linalg.dims import Dim
-from mlc.lowering.torch.to_linalg.dtypes import BOOL, I64, DType
+from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast, in_half
 from mlc.lowering.torch.to_linalg.registry import Conversion, dims_of, lowers
 from mlc.lowering.torch.to_linalg.structured import elementwise, reduce
@@ -248,27 +248,42 @@ def count_nonzero(c: Conversion, x: Tensor, dims: Dims = None) -> Tensor:
 
 
 def moments(
-    c: Conversion, x: Tensor, dims: Sequence[int], t: DType, correction: Number, *, keepdim: bool
+    c: Conversion,
+    x: Tensor,
+    dims: Sequence[int],
+    t: DType,
+    correction: Number,
+    *,
+    keepdim: bool,
+    sums: DType | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Variance and mean over `dims`, in `t`, in two passes."""
+    """Variance and mean over `dims`, in `t`, in two passes; squares are summed and divided in `sums` (`t`)."""
     average = mean_over(c, x, dims, t, keepdim=True)
+    wide = sums or t
 
     def squares(b: Body, v: SSAValue, m: SSAValue, acc: SSAValue) -> SSAValue:
-        gap = b.sub(b.cast(v, x.dtype, t), m, t)
-        return b.add(acc, b.mul(gap, gap, t), t)
+        gap = b.cast(b.sub(b.cast(v, x.dtype, t), m, t), t, wide)
+        return b.add(acc, b.mul(gap, gap, wide), wide)
 
-    (total,) = reduce(c, [x, average], dims, t, 0, squares, keepdim=keepdim)
-    n = as_number(c, count_of(c, x, dims), t)
+    (total,) = reduce(c, [x, average], dims, wide, 0, squares, keepdim=keepdim)
+    n = as_number(c, count_of(c, x, dims), wide)
 
     def divided(b: Body, v: SSAValue) -> SSAValue:
         if isinstance(n, SSAValue):
-            left = b.maximum(b.sub(n, b.const(correction, t), t), b.const(0, t), t)
+            left = b.maximum(b.sub(n, b.const(correction, wide), wide), b.const(0, wide), wide)
         else:
-            left = b.const(max(n - correction, 0), t)
+            left = b.const(max(n - correction, 0), wide)
         return b.divf(v, left)
 
-    variance = elementwise(c, [total], t, divided)
+    variance = elementwise(c, [total], wide, divided)
     return variance, average if keepdim else drop_dims(average, dims)
+
+
+def _spread(
+    c: Conversion, x: Tensor, dims: Sequence[int], correction: Number, *, keepdim: bool
+) -> tuple[Tensor, Tensor]:
+    """Variance, its squares summed in float64 as eager does (those of 1e19 are no float32), and mean."""
+    return moments(c, x, dims, x.dtype.compute, correction, keepdim=keepdim, sums=F64)
 
 
 def _variance_args(c: Conversion, x: Tensor, args: Sequence[object]) -> tuple[list[int], Number, bool]:
@@ -290,33 +305,36 @@ def _variance_args(c: Conversion, x: Tensor, args: Sequence[object]) -> tuple[li
 @lowers("aten.var", "aten.var.dim", "aten.var.correction")
 def var(c: Conversion, x: Tensor, *args: object) -> Tensor:
     dims, correction, keepdim = _variance_args(c, x, args)
-    return cast(c, moments(c, x, dims, x.dtype.compute, correction, keepdim=keepdim)[0], c.out)
+    return cast(c, _spread(c, x, dims, correction, keepdim=keepdim)[0], c.out)
 
 
 @lowers("prims.var")
-def primitive_var(c: Conversion, x: Tensor, dims: Sequence[int] | None, correction: Number | None = 1, *_: object) -> Tensor:
-    return cast(c, moments(c, x, dims_of(x, dims), x.dtype.compute, 1 if correction is None else correction, keepdim=False)[0], c.out)
+def primitive_var(
+    c: Conversion, x: Tensor, dims: Sequence[int] | None, correction: Number | None = 1, *_: object
+) -> Tensor:
+    number = 1 if correction is None else correction
+    return cast(c, _spread(c, x, dims_of(x, dims), number, keepdim=False)[0], c.out)
 
 
 @lowers("aten.std", "aten.std.dim", "aten.std.correction")
 def std(c: Conversion, x: Tensor, *args: object) -> Tensor:
     dims, correction, keepdim = _variance_args(c, x, args)
-    variance, _ = moments(c, x, dims, x.dtype.compute, correction, keepdim=keepdim)
-    return elementwise(c, [variance], c.out, lambda b, v: b.op(math.SqrtOp, v))
+    variance, _ = _spread(c, x, dims, correction, keepdim=keepdim)
+    return elementwise(c, [variance], c.out, lambda b, v: b.op(math.SqrtOp, v), compute=F64)
 
 
 @lowers("aten.var_mean", "aten.var_mean.dim", "aten.var_mean.correction")
 def var_mean(c: Conversion, x: Tensor, *args: object) -> tuple[Tensor, Tensor]:
     dims, correction, keepdim = _variance_args(c, x, args)
-    variance, average = moments(c, x, dims, x.dtype.compute, correction, keepdim=keepdim)
+    variance, average = _spread(c, x, dims, correction, keepdim=keepdim)
     return cast(c, variance, c.out), cast(c, average, c.out)
 
 
 @lowers("aten.std_mean", "aten.std_mean.dim", "aten.std_mean.correction")
 def std_mean(c: Conversion, x: Tensor, *args: object) -> tuple[Tensor, Tensor]:
     dims, correction, keepdim = _variance_args(c, x, args)
-    variance, average = moments(c, x, dims, x.dtype.compute, correction, keepdim=keepdim)
-    return elementwise(c, [variance], c.out, lambda b, v: b.op(math.SqrtOp, v)), cast(c, average, c.out)
+    variance, average = _spread(c, x, dims, correction, keepdim=keepdim)
+    return elementwise(c, [variance], c.out, lambda b, v: b.op(math.SqrtOp, v), compute=F64), cast(c, average, c.out)
 
 
 # -- norms, log-sum-exp ------------------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ from mlc.lowering.torch.to_linalg.dims import mlir_shape
 from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I32, I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.loop_nest import Values, counted, looped_all
+from mlc.lowering.torch.to_linalg.order_keys import key_type, order_keys
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
+from mlc.lowering.torch.to_linalg.row_loops import RowLoops
 from mlc.lowering.torch.to_linalg.structured import broadcast_shape, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
 from mlc.lowering.torch.to_linalg.view import sliced
@@ -89,7 +91,7 @@ def cumprod(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
 @lowers("aten.logcumsumexp")
 def logcumsumexp(c: Conversion, x: Tensor, dim: int) -> Tensor:
     """A loop over slices, so that the exponentials of a slice are taken together."""
-    if x.rank == 0:
+    if x.rank == 0 or x.shape[x.dim(dim)] == 0:  # a loop over no slices holds one that does not exist
         return x
     d, t = x.dim(dim), x.dtype
     x = c.plain(x)
@@ -125,6 +127,8 @@ def _running_extreme(name: str, kind: str) -> None:
         t = x.dtype
         if x.rank == 0:
             return x, c.full((), I64, 0)
+        if t.is_float and x.dim(dim) == x.rank - 1:
+            return _extreme_by_keys(c, x, descending=kind == "le")
 
         def update(b: Body, first: SSAValue, v: SSAValue, held: Values, k: SSAValue) -> Values:
             best, where = held
@@ -137,6 +141,27 @@ def _running_extreme(name: str, kind: str) -> None:
         return values, places
 
     lowers(f"aten.{name}")(lower)
+
+
+def _extreme_by_keys(c: Conversion, x: Tensor, *, descending: bool) -> tuple[Tensor, Tensor]:
+    """Along the last dim each step waits for the one before: comparing integers takes a fraction of comparing floats."""
+    x = c.plain(x)
+    key, keys = key_type(x.dtype), order_keys(c, x, descending=descending, nan_last=True).value
+    r = RowLoops(c, {"values": c.empty(x.shape, x.dtype), "places": c.empty(x.shape, I64)})
+
+    def row() -> None:
+        def step(i: SSAValue, best: SSAValue, where: SSAValue) -> Values:
+            new = r.load(keys, i)
+            newer = r.b.compare("ge", new, best, key)
+            where = r.b.select(newer, i, where)
+            r.store("values", r.load(x.value, where), i)
+            r.store("places", r.b.from_index(where, I64), i)
+            return [r.b.select(newer, new, best), where]
+
+        r.fold(c.dims.value(x.shape[-1]), [r.const(key.limits()[0], key), r.index(0)], step)
+
+    values, places = r.rows(x.shape[:-1], row)
+    return plain(values, x.dtype, x.shape), plain(places, I64, x.shape)
 
 
 _running_extreme("cummax", "ge")
