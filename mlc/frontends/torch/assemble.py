@@ -60,6 +60,7 @@ class Recording:
     steady: Steady | None = None
     asked: Sequence[tuple[torch.Tensor, str]] = ()
     gradients: bool | None = None
+    identities: tuple[tuple[int, ...], ...] | None = None
     results: list[SSAValue] = field(default_factory=list)
     # what holds an entry's value after a call, by id(entry)
     holders: dict[int, int | torch.Tensor | FromResult] = field(default_factory=dict)
@@ -101,6 +102,7 @@ def assemble(rec: Recording) -> Captured:
         keywords_in_order=callable(rec.model) and takes_any_keyword(rec.model),
         layouts=layouts(rec.leaves) if recorder.reads_layout else None,
         asks_gradients=recorder.asks_gradients,
+        identities=rec.identities,
     )
 
 
