@@ -12,16 +12,20 @@ from collections.abc import Callable
 from xdsl.ir import Dialect
 
 EXTENSIONS: dict[str, tuple[str, ...]] = {
-    "arith": ("mlc.dialects.arith.shaped_ops", "mlc.dialects.arith.float_ops"),
+    "arith": ("mlc.dialects.arith.shaped_ops", "mlc.dialects.arith.float_ops", "mlc.dialects.arith.flagged_ops"),
     "llvm": ("mlc.dialects.llvm.ops",),
     "vector": ("mlc.dialects.vector.ops",),
     "linalg": (
         "mlc.dialects.linalg.structured_ops",
         "mlc.dialects.linalg.named_ops",
         "mlc.dialects.linalg.relayout_ops",
+        "mlc.dialects.linalg.reduce_op",
+        "mlc.dialects.linalg.index_ops",
     ),
     "tensor": ("mlc.dialects.tensor.reshape_op",),
     "memref": ("mlc.dialects.memref.global_op", "mlc.dialects.memref.syntax", "mlc.dialects.memref.prefetch"),
+    "scf": ("mlc.dialects.scf.syntax",),
+    "cf": ("mlc.dialects.cf.syntax",),
 }
 
 

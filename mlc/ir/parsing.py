@@ -14,26 +14,31 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
+from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
 from xdsl.dialects.builtin import (
     AnyFloat,
     ComplexType,
     FileLineColLoc,
+    FusedLoc,
     IndexType,
     IntAttr,
     IntegerType,
+    LocationAttr,
     ModuleOp,
+    NoneAttr,
     StringAttr,
     UnknownLoc,
 )
-from xdsl.ir import Operation
+from xdsl.ir import Attribute, Block, Operation
 from xdsl.parser import AttrParser, Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError as XdslParseError
 from xdsl.utils.exceptions import VerifyException
-from xdsl.utils.mlir_lexer import MLIRTokenKind
+from xdsl.utils.mlir_lexer import MLIRLexer, MLIRTokenKind
 
 from mlc.errors import LimitError, MlcError, ParseError, VerifyError
 from mlc.ir.context import MlcContext, environment
+from mlc.ir.locations import with_location
 from mlc.ir.resource_text import External, adopt_resources, blob_table, metadata_text
 
 
@@ -106,7 +111,19 @@ class LocatingParser(Parser):
         if isinstance(op.location, UnknownLoc):
             line = bisect_right(self._starts, start)
             op.location = FileLineColLoc(self._file, IntAttr(line), IntAttr(start - self._starts[line - 1] + 1))
+        for region in op.regions:
+            for block in region.blocks:
+                self._locate_unwritten(op, block)
         return op
+
+    @staticmethod
+    def _locate_unwritten(op: Operation, block: Block) -> None:
+        """Give what the text of `op` leaves out (a named op's body, a terminator) the location of `op`."""
+        first, last = block.first_op, block.last_op
+        if first is not None and isinstance(first.location, UnknownLoc):
+            with_location([*block.ops], op.location)
+        elif last is not None and isinstance(last.location, UnknownLoc):
+            last.location = op.location
 
     def _get_op_by_name(self, name: str) -> type[Operation]:
         """As xDSL's, but the error is at the op, not behind its name."""
@@ -158,6 +175,29 @@ class LocatingParser(Parser):
         text = self._current_token.text
         element = super()._parse_tensor_literal_element()
         return _Bits(False, element.value, element.span) if text[:2] in ("0x", "0X") else element
+
+    def _parse_dialect_resource_handle(self, dialect_name: str, interface: OpAsmDialectInterface) -> str:
+        """As xDSL's, or in quotes; a name that needs them keeps them, so that it is printed with them."""
+        if self._current_token.kind != MLIRTokenKind.STRING_LIT:
+            return super()._parse_dialect_resource_handle(dialect_name, interface)
+        key = self._current_token.text
+        if MLIRLexer.bare_identifier_regex.fullmatch(plain := self.parse_str_literal()):
+            key = plain
+        if (dialect_name, key) not in self.dialect_resources:
+            key = interface.declare_resource(key)
+            self.dialect_resources.add((dialect_name, key))
+        return key
+
+    def _parse_location(self) -> LocationAttr:
+        """As xDSL's, and `fused<metadata>[…]`."""
+        if self._current_token.text != "fused":
+            return super()._parse_location()
+        self.parse_keyword("fused")
+        metadata: Attribute = NoneAttr()
+        if self.parse_optional_punctuation("<"):
+            metadata = self.parse_attribute()
+            self.parse_punctuation(">")
+        return FusedLoc(tuple(self.parse_comma_separated_list(self.Delimiter.SQUARE, self._parse_location)), metadata)
 
 
 class _Bits(AttrParser._TensorLiteralElement):
@@ -241,6 +281,21 @@ def _line_of(text: str, position: int) -> tuple[int, int]:
     return line, position - (text.rfind("\n", 0, position) + 1) + 1
 
 
+class _Printer(Printer):
+    """Prints an op's location at its end, where xDSL's does so behind its type: regions may follow (`scf.while`)."""
+
+    def print_op_with_default_format(self, op: Operation) -> None:
+        """As xDSL's: the type ends this form."""
+        super().print_op_with_default_format(op)
+        if self.print_debuginfo:
+            self.print_string(" ")
+            self.print_attribute(op.location)
+
+    def print_operation_type(self, op: Operation) -> None:
+        """As xDSL's, without the location."""
+        self.print_function_type(op.operand_types, op.result_types)
+
+
 def print_text(
     module: Operation,
     *,
@@ -256,7 +311,7 @@ def print_text(
     With `ctx`, the file metadata section follows the module: see `metadata_text`.
     """
     out = io.StringIO()
-    printer = Printer(stream=out, print_generic_format=generic, print_debuginfo=debuginfo)
+    printer = _Printer(stream=out, print_generic_format=generic, print_debuginfo=debuginfo)
     printer.print_op(module)
     out.write("\n")
     if ctx is not None:

@@ -65,7 +65,7 @@ _EXTREMA: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
 def binary_int(
     op: Operation, name: str, a: Value, b: Value, t: Attribute, flags: frozenset[str] = frozenset()
 ) -> Value:
-    """`a name b` on ints of type `t`; `flags` are `nsw`, `nuw`, whose violation is an error."""
+    """`a name b` on ints of type `t`; `flags` are `nsw`, `nuw`, `exact`, whose violation is an error."""
     if name in _WRAPPING:
         ufunc, on_bool = _WRAPPING[name]
         result = on_bool(a, b) if int_width(t) == 1 else wrap_int(ufunc(a, b), t)
@@ -75,7 +75,7 @@ def binary_int(
     if name in _BITWISE:
         return _BITWISE[name](a, b)
     if name in _DIVISIONS:
-        return _divide(op, *_DIVISIONS[name], a, b, t)
+        return _divide(op, *_DIVISIONS[name], a, b, t, flags)
     if name in _EXTREMA:
         return _extremum(*_EXTREMA[name], a, b, t)
     return _shift(op, name, a, b, t, flags)
@@ -92,7 +92,24 @@ def _check_overflow(
             fail(op, "unsigned overflow although marked nuw")
 
 
-def _divide(op: Operation, compute: Callable[[Any, Any], Any], is_signed: bool, a: Any, b: Any, t: Attribute) -> Any:
+def check_truncation(op: Operation, wide: Any, narrow: Any, flags: frozenset[str]) -> None:
+    """Whether the value is the same after the cast, read with its sign (nsw) and without it (nuw)."""
+    source, target = op.operands[0].type, op.results[0].type
+    if "nsw" in flags and np.any(objects(as_signed(wide)) != objects(as_signed(narrow))):
+        fail(op, "signed overflow although marked nsw")
+    if "nuw" in flags and np.any(objects(unsigned(wide, source)) != objects(unsigned(narrow, target))):
+        fail(op, "unsigned overflow although marked nuw")
+
+
+def _divide(
+    op: Operation,
+    compute: Callable[[Any, Any], Any],
+    is_signed: bool,
+    a: Any,
+    b: Any,
+    t: Attribute,
+    flags: frozenset[str],
+) -> Any:
     if np.any(np.asarray(b) == 0):
         fail(op, "division by zero")
     width = int_width(t)
@@ -105,6 +122,8 @@ def _divide(op: Operation, compute: Callable[[Any, Any], Any], is_signed: bool, 
         if width == 1:
             a, b = a.astype(np.uint8), b.astype(np.uint8)
     result = compute(a, b)
+    if "exact" in flags and np.any(np.remainder(a, b) != 0):
+        fail(op, "a remainder although marked exact")
     if width == 1:
         return ((np.asarray(result) & 1) != 0)[()]
     return signed(result, t)
@@ -125,6 +144,8 @@ def _shift(op: Operation, name: str, a: Any, b: Any, t: Attribute, flags: frozen
         fail(op, f"shift by {np.max(by)} of a {width} bit int")
     if width == 1:
         return a
+    if "exact" in flags and np.any(objects(unsigned(a, t)) % 2 ** objects(by) != 0):
+        fail(op, "a bit is shifted out although marked exact")
     if name == "shl":
         result = wrap_int(np.left_shift(a, b), t)
         if flags:

@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Operation
 
 from mlc.dialects.arith.integers import (
+    check_truncation,
     as_signed,
     binary_int,
     cast_int,
@@ -61,7 +62,8 @@ _BINARY = {
 
 def _flags(op: Operation) -> frozenset[str]:
     flags = op.properties.get("overflowFlags")
-    return frozenset(str(f.value) for f in flags.data) if isinstance(flags, IntegerOverflowAttr) else frozenset()
+    names = {str(f.value) for f in flags.data} if isinstance(flags, IntegerOverflowAttr) else set[str]()
+    return frozenset(names | {"exact"} if "isExact" in op.properties else names)
 
 
 @semantics(*_BINARY, inline=lambda op, domain: plain_inline(_BINARY[op.name], op.results[0].type, _flags(op)))
@@ -91,7 +93,10 @@ def select(op: Operation, args: Args, run: Runner) -> Results:
 @semantics("arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast", "arith.index_castui")
 def int_cast(op: Operation, args: Args, run: Runner) -> Results:
     source, target = op.operands[0].type, op.results[0].type
-    return (cast_int(args[0], source, target, zero_extend=op.name in ("arith.extui", "arith.index_castui")),)
+    result = cast_int(args[0], source, target, zero_extend=op.name in ("arith.extui", "arith.index_castui"))
+    if op.name == "arith.trunci" and (flags := _flags(op)):
+        check_truncation(op, args[0], result, flags)
+    return (result,)
 
 
 @semantics("arith.addui_extended")

@@ -31,11 +31,13 @@ from xdsl.dialects.builtin import (
     i1,
 )
 from xdsl.ir import Attribute, Operation, SSAValue
-from xdsl.irdl import AnyAttr, IRDLOperation, irdl_op_definition, operand_def, result_def, traits_def
+from xdsl.irdl import AnyAttr, IRDLOperation, irdl_op_definition, operand_def, opt_prop_def, result_def, traits_def
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
+
+from mlc.dialects.redefined import Redefined
 
 
 def like(kind: Attribute, element: Attribute) -> Attribute:
@@ -224,8 +226,14 @@ def _check_widths(op: Operation, *, grows: bool) -> None:
         raise VerifyException(f"'{op.name}': the result must be {'wider' if grows else 'narrower'} than {source}")
 
 
-class TruncIOp(_Cast, arith.TruncIOp):
-    """`arith.trunci`, element by element."""
+@irdl_op_definition
+class TruncIOp(Redefined, arith.TruncIOp):
+    """`arith.trunci`, element by element; `overflow<nsw, nuw>`: what is cut off is only the sign, or zeros."""
+
+    input = operand_def(AnyAttr())
+    result = result_def(AnyAttr())
+    overflow_flags = opt_prop_def(arith.IntegerOverflowAttr, prop_name="overflowFlags")
+    assembly_format = "$input (`overflow` `` $overflowFlags^)? attr-dict `:` type($input) `to` type($result)"
 
     def verify_(self) -> None:
         _check_widths(self, grows=False)

@@ -28,6 +28,8 @@ from xdsl.irdl import irdl_op_definition, prop_def
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 
+from mlc.dialects.optional_parens import OptionalParens
+
 _ONES = DenseIntElementsAttr.from_list(TensorType(i64, [2]), [1, 1])
 
 
@@ -106,24 +108,7 @@ class GenericOp(ops.GenericOp):
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:
-        return super().parse(_GenericResults(parser))  # pyright: ignore[reportArgumentType]
-
-
-class _GenericResults:
-    """The parser, with a list in parentheses read where xDSL's `linalg.generic` reads bare result types."""
-
-    def __init__(self, parser: Parser) -> None:
-        self._parser = parser
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._parser, name)
-
-    def parse_comma_separated_list(self, delimiter: object, parse: object) -> object:
-        parser = self._parser
-        if parse == self._parser.parse_attribute:
-            types = parser.parse_optional_comma_separated_list(parser.Delimiter.PAREN, parser.parse_type)
-            return types if types is not None else [parser.parse_type()]
-        return parser.parse_comma_separated_list(delimiter, parse)  # pyright: ignore[reportArgumentType]
+        return super().parse(OptionalParens(parser))  # pyright: ignore[reportArgumentType]
 
 
 class MatmulOp(ops.MatmulOp):

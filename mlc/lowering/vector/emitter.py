@@ -37,6 +37,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import Rewriter
 
 from mlc.dialects.memref.prefetch import PrefetchOp
+from mlc.dialects.scf.syntax import ParallelOp
 from mlc.lowering.vector.sizes import Size, Symbol
 from mlc.lowering.vector.space import Access, Refusal, Space
 
@@ -373,7 +374,7 @@ class Emitter:
             self.do(scf.ReduceOp())
         lows = [self.materialize(low) for low, _, _ in bounds]
         highs = [self.materialize(high) for _, high, _ in bounds]
-        self.do(scf.ParallelOp(lows, highs, [self.index(step) for _, _, step in bounds], Region(block)))
+        self.do(ParallelOp(lows, highs, [self.index(step) for _, _, step in bounds], Region(block)))
 
     # Horizontal reduction
 

@@ -30,6 +30,7 @@ from xdsl.dialects.linalg.ops import GenericOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
+from mlc.dialects.scf.syntax import ParallelOp
 from mlc.lowering.vector.schedule import COLD
 
 OpT = TypeVar("OpT", bound=Operation)
@@ -125,7 +126,7 @@ class LoopWriter:
         self.put(scf.ReduceOp() if parallel else scf.YieldOp())
         self.into.pop()
         if parallel:
-            self.put(scf.ParallelOp([bounds[0]], [bounds[1]], [bounds[2]], Region(body)))
+            self.put(ParallelOp([bounds[0]], [bounds[1]], [bounds[2]], Region(body)))
         else:
             self.put(scf.ForOp(*bounds, [], Region(body)))
 
@@ -184,7 +185,7 @@ class LoopWriter:
         yield body.args
         self.put(scf.ReduceOp())
         self.into.pop()
-        self.put(scf.ParallelOp(zeros, ends, steps, Region(body)))
+        self.put(ParallelOp(zeros, ends, steps, Region(body)))
 
 
 def shape_of(value: SSAValue) -> tuple[int, ...]:

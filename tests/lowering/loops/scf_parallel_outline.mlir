@@ -14,7 +14,7 @@
 // CHECK: func.call @k.parallel_0(%{{.*}}, %[[N]], %{{.*}}) : (index, index, memref<64x32xf32>) -> ()
 
 // SMALL-NOT: parallel_0
-// SMALL: "scf.parallel"
+// SMALL: scf.parallel
 func.func @k(%x: memref<64x32xf32>) attributes {kernel} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
@@ -57,7 +57,7 @@ func.func @one(%x: memref<64xf32>) {
 // A reduction is never split.
 
 // CHECK-LABEL: func.func @sum
-// CHECK: "scf.parallel"
+// CHECK: scf.parallel
 func.func @sum(%x: memref<64xf32>) -> f32 {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
@@ -101,7 +101,7 @@ func.func @own(%x: memref<64xf32>, %s: memref<4xf32>) attributes {kernel} {
 }
 
 // CHECK-LABEL: func.func @shared(
-// CHECK: "scf.parallel"
+// CHECK: scf.parallel
 func.func @shared(%x: memref<64xf32>, %s: memref<4xf32>) attributes {kernel} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index

@@ -82,7 +82,7 @@ func.func private @last_tile_moves_back(%x: memref<1x1x8x10x4xf32>, %u: memref<4
 // back stay in order.
 
 // CHECK-LABEL: func.func private @many_blocks
-// CHECK: "scf.parallel"(%{{.*}}, %{{.*}}, %[[TWO:.*]], %[[SIX:.*]], %{{.*}}, %{{.*}})
+// CHECK: scf.parallel ({{.*}}) = ({{.*}}) to (%[[TWO:.*]], %[[SIX:.*]]) step
 // CHECK: %[[V:.*]] = "linalg_ext.private"(%v)
 // CHECK: %[[M:.*]] = "linalg_ext.private"(%m)
 // CHECK: scf.for

@@ -12,7 +12,7 @@
 // store per element.
 // CHECK-LABEL: func.func private @linear
 // CHECK-NOT: linalg.
-// CHECK: "scf.parallel"
+// CHECK: scf.parallel
 // CHECK: scf.for {{.*}} iter_args({{.*}}%{{.*}} = %[[ZERO:.*]]) -> ({{.*}}vector<16xf32>
 // CHECK: vector.load {{.*}} vector<16xf32>
 // CHECK: memref.load
@@ -45,7 +45,7 @@ func.func private @linear(%x: memref<28x64xf32>, %w: memref<4x64x16xf32>, %b: me
 
 // A contiguous elementwise kernel is one flat loop, whatever its rank; the scalar stays a scalar until it meets a vector.
 // CHECK-LABEL: func.func private @flat
-// CHECK: "scf.parallel"
+// CHECK: scf.parallel
 // CHECK-NOT: scf.for
 // CHECK: vector.load {{.*}} vector<16xf32>
 // CHECK: arith.mulf {{.*}} : vector<16xf32>
