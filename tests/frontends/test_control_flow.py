@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch._higher_order_ops.while_loop import while_loop
 
@@ -89,6 +90,42 @@ def test_with_open_sizes():
     with torch.no_grad():
         for x in (V, V[:2], -V[:3]):
             torch.testing.assert_close(compiled(x), model(x))
+
+
+def _asserts(x: torch.Tensor) -> torch.Tensor:
+    torch.ops.aten._assert_async.msg((x >= 0).all(), "none may be negative")
+    return torch.zeros(3)
+
+
+def _asserts_a_number(x: torch.Tensor) -> torch.Tensor:
+    torch.ops.aten._assert_async(x.sum() + 6)
+    return x + 1
+
+
+@pytest.mark.parametrize(
+    ("model", "bad", "text"),
+    [
+        (_asserts, [-1.0, 0.0, 0.0], "none may be negative"),
+        (_asserts_a_number, [-6.0, 1.0, -1.0], "the assertion does not hold"),
+        (lambda x: F.binary_cross_entropy(x, torch.ones_like(x)), [0.5, 1.1, 0.0], "input should be between 0 and 1"),
+        (lambda x: x.repeat_interleave(x.long() + 1, output_size=3), [-2.0, 1.0, 1.0], "repeats must not be negative"),
+    ],
+)
+@torch.no_grad()
+def test_checks_of_values_are_made_at_every_call(model: Callable[..., Any], bad: list[float], text: str):
+    compiled = mlc.compile(model)
+    x = torch.zeros(3)
+    torch.testing.assert_close(compiled(x), model(x))
+    with pytest.raises(ExecutionError, match=f"{text} at .*test_control_flow.py:"):
+        compiled(torch.tensor(bad))
+
+
+@torch.no_grad()
+def test_checks_of_values_with_open_sizes():
+    compiled = mlc.compile(_asserts_a_number, (torch.zeros(3),), dynamic_shapes=({0: "n"},))
+    torch.testing.assert_close(compiled(torch.zeros(5)), torch.ones(5))
+    with pytest.raises(ExecutionError, match="the assertion does not hold"):
+        compiled(torch.full((2,), -3.0))
 
 
 class Plain(Gate):

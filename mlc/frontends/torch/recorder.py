@@ -225,7 +225,10 @@ class Recorder(TorchDispatchMode):
         if self._target is not None and isinstance(result, torch.Tensor) and not self._is_known(result):
             result = _laid_out_as(self._target, result, args)
         self._note_reads(func, args, kwargs, result, origin, location)
-        if isinstance(result, torch.Tensor) or _has_tensors(result):
+        if func._schema.name == "aten::_assert_async":
+            message = args[1] if len(args) > 1 else "the assertion does not hold"
+            self.emitter.call("aten._assert_async.msg", [self.value(args[0], location), message], [], location)
+        elif isinstance(result, torch.Tensor) or _has_tensors(result):
             self._record(func, args, kwargs, result, origin, location)
         return result
 
