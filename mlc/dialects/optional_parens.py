@@ -3,7 +3,7 @@
     linalg.generic … -> (tensor<2xf32>, tensor<2xi64>)     xDSL reads bare types only
     scf.for … iter_args(%k = %l) -> index {                xDSL reads types in parentheses only
 
-`OptionalParens(parser)` is the parser, but where a list of attributes is asked for it takes either form.
+`OptionalParens(parser)` is the parser, but where a list of types is asked for it takes either form.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class OptionalParens:
     def parse_comma_separated_list(self, delimiter: Any, parse: Any) -> Any:
         """As the parser's; attributes are types, one or a list in parentheses."""
         parser = self._parser
-        if parse != parser.parse_attribute:
+        if parse not in (parser.parse_attribute, parser.parse_type):
             return parser.parse_comma_separated_list(delimiter, parse)
         types = parser.parse_optional_comma_separated_list(parser.Delimiter.PAREN, parser.parse_type)
         return types if types is not None else [parser.parse_type()]

@@ -6,7 +6,6 @@ string); text is therefore checked before it reaches the parser, and whatever it
 
 from __future__ import annotations
 
-import difflib
 import io
 import math
 import re
@@ -32,13 +31,15 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation
 from xdsl.parser import AttrParser, Parser
 from xdsl.printer import Printer
+from xdsl.traits import IsTerminator
 from xdsl.utils.exceptions import ParseError as XdslParseError
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.mlir_lexer import MLIRLexer, MLIRTokenKind
 
 from mlc.errors import LimitError, MlcError, ParseError, VerifyError
-from mlc.ir.context import MlcContext, environment
+from mlc.ir.context import MlcContext
 from mlc.ir.locations import with_location
+from mlc.ir.near_names import near_name
 from mlc.ir.resource_text import External, adopt_resources, blob_table, metadata_text
 
 
@@ -92,7 +93,7 @@ class LocatingParser(Parser):
         super().__init__(ctx, text, name)
         self._length, self._limits, self._splats = len(text), limits, 0
         self._file = StringAttr(name)
-        self._op_start = 0
+        self._op_start, self._op_class = 0, None
         self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
 
     @property
@@ -107,7 +108,16 @@ class LocatingParser(Parser):
     def parse_operation(self) -> Operation:
         """As xDSL's, plus the location."""
         start = self._op_start = self._current_token.span.start
-        op = super().parse_operation()
+        try:
+            op = super().parse_operation()
+        except (MlcError, XdslParseError, RecursionError, MemoryError):
+            raise
+        except VerifyException as e:
+            reason = str(e).strip().replace("Unexpected attribute", "does not work on")
+            raise VerifyError(f"'{self._op_name(start)}': {reason}", where=self._place(start)) from None
+        except Exception as e:  # attributes and ops that xDSL builds from odd text raise what they like
+            reason = str(e) or "its operands are not of a kind that it takes"
+            raise ParseError(f"'{self._op_name(start)}' is not valid IR: {reason}", where=self._place(start)) from e
         if isinstance(op.location, UnknownLoc):
             line = bisect_right(self._starts, start)
             op.location = FileLineColLoc(self._file, IntAttr(line), IntAttr(start - self._starts[line - 1] + 1))
@@ -125,11 +135,38 @@ class LocatingParser(Parser):
         elif last is not None and isinstance(last.location, UnknownLoc):
             last.location = op.location
 
+    def _place(self, position: int) -> str:
+        line = bisect_right(self._starts, position)
+        return f"{self._file.data}:{line}:{position - self._starts[line - 1] + 1}"
+
+    def _op_name(self, start: int) -> str:
+        """The name of the op that starts there, as it is written."""
+        m = re.compile(r"""(?:%[^"=]*=\s*)?"?([\w.$-]+)""").match(self.lexer.input.content, start)
+        return m.group(1) if m is not None else "an op"
+
+    def after_terminator(self, position: int) -> str | None:
+        """For an error where `%0 =` was read as an operand of the terminator before it."""
+        text = self.lexer.input.content
+        ended = self._op_class is not None and self._op_class.has_trait(IsTerminator, value_if_unregistered=False)
+        if not ended or text[position : position + 1] != "=" or "\n" not in text[self._op_start : position]:
+            return None
+        return f"'{self._op_name(self._op_start)}' ends its block: no op may follow it"
+
+    def _parse_block(self) -> Block:
+        """As xDSL's, which takes the second of two blocks of one name for the block that branches before both mean."""
+        token = self._current_token
+        if token.kind == MLIRTokenKind.CARET_IDENT:
+            name = token.text[1:]
+            if name in self.blocks and name not in self.forward_block_references:
+                self.raise_error(f"a second block of the name ^{name}", at_position=token.span)
+        return super()._parse_block()
+
     def _get_op_by_name(self, name: str) -> type[Operation]:
         """As xDSL's, but the error is at the op, not behind its name."""
         found = self.ctx.get_optional_op(name, dialect_stack=self._parser_state.dialect_stack)
         if found is None:
             self.raise_error(f"Operation {name} is not registered", at_position=self._op_start)
+        self._op_class = found
         return found
 
     def _parse_external_resources(self) -> None:
@@ -253,7 +290,8 @@ def parse_text(
         line, column = _line_of(text, span.start)
         reason = str(e.args[1] if len(e.args) > 1 else e).strip().splitlines()
         message = reason[-1].strip() if reason else "syntax error"
-        raise ParseError(message, where=f"{name}:{line}:{column}", hint=_near_op(message, ctx)) from None
+        hint = near_name(message, text, span.start, ctx) or (parser and parser.after_terminator(span.start))
+        raise ParseError(message, where=f"{name}:{line}:{column}", hint=hint) from None
     except VerifyException as e:
         raise VerifyError(str(e).strip(), where=name) from None
     except RecursionError:
@@ -263,17 +301,6 @@ def parse_text(
     except Exception as e:  # attributes and ops that xDSL builds from odd text raise what they like
         line, column = _line_of(text, parser.position) if parser is not None else (1, 1)
         raise ParseError(f"this is not valid IR: {e}", where=f"{name}:{line}:{column}") from e
-
-
-def _near_op(message: str, ctx: MlcContext) -> str | None:
-    """For an unknown op: the op of a known dialect that is spelt almost so."""
-    m = re.search(r"(?:Operation|operation) '?([\w.]+)'? is not registered", message)
-    if m is None:
-        return None
-    if (left_out := environment().hint) is not None:
-        return left_out
-    near = difflib.get_close_matches(m.group(1), [op.name for op in ctx.loaded_ops], n=2)
-    return f"did you mean {' or '.join(near)}?" if near else "mlc-opt --show-dialects lists the dialects"
 
 
 def _line_of(text: str, position: int) -> tuple[int, int]:

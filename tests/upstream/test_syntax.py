@@ -37,7 +37,13 @@ func.func @loops(%n: index, %x: f32, %z: f32) -> (f32, f32, f32, index) {
   scf.for %j = %c0 to %n step %c1 {
     %m = arith.addi %j, %j : index
   }
-  scf.parallel (%j) = (%c0) to (%n) step (%c1) {
+  %cond = arith.cmpi slt, %n, %c1 : index
+  %h = scf.if %cond -> index {
+    scf.yield %n : index
+  } else {
+    scf.yield %i : index
+  }
+  scf.parallel (%j) = (%c0) to (%h) step (%c1) {
   }
   %s:2 = scf.parallel (%j, %l) = (%c0, %c0) to (%n, %n) step (%c1, %c1) init (%x, %z) -> (f32, f32) {
     scf.reduce(%x, %z : f32, f32) {

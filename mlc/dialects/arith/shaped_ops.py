@@ -72,7 +72,7 @@ _FLOAT = (Float32Type, Float64Type, Float16Type, BFloat16Type, Float80Type, Floa
 def _predicate(names: Sequence[str], arg: int | str) -> IntegerAttr:
     if isinstance(arg, str):
         if arg not in names:
-            raise VerifyException(f"Unknown comparison mnemonic: {arg}")
+            raise VerifyException(f"unknown comparison '{arg}', expected one of {', '.join(names)}")
         arg = names.index(arg)
     return IntegerAttr(arg, 64)
 

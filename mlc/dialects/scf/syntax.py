@@ -5,6 +5,7 @@
       scf.reduce(%y : f32) {…}
     }
     scf.for %i = %a to %b step %c iter_args(%k = %x) -> index {
+    scf.if %p -> index {
 
 The classes derive from xDSL's, so code that looks for those finds these.
 """
@@ -25,6 +26,14 @@ from mlc.dialects.optional_parens import OptionalParens
 
 class ForOp(scf.ForOp):
     """`scf.for`; the type of a single loop-carried value needs no parentheses."""
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        return super().parse(OptionalParens(parser))  # pyright: ignore[reportArgumentType]
+
+
+class IfOp(scf.IfOp):
+    """`scf.if`; the type of a single result needs no parentheses."""
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:
@@ -114,4 +123,4 @@ class ReduceOp(scf.ReduceOp):
         printer.print_op_attributes(self.attributes)
 
 
-OPS = (ForOp, ParallelOp, ReduceOp)
+OPS = (ForOp, IfOp, ParallelOp, ReduceOp)

@@ -74,8 +74,11 @@ class PlanMemory(MlcPass):
             return
         if len(entries) > 1:
             raise UnsupportedError(
-                f"{len(entries)} functions want an arena: " + ", ".join(f"@{f.sym_name.data}" for f in entries),
-                expected="one entry function",
+                f"memory is planned for one entry function, here are {len(entries)}: "
+                + ", ".join(f"@{f.sym_name.data}" for f in entries),
+                where=format_location(entries[1].location) or None,
+                expected="one function that is no kernel",
+                hint="put each into a file of its own",
             )
         dims = next((f for f in functions if f.sym_name.data == "output_dims"), None)
         _Planner(ctx, module, entries[0], dims).run()

@@ -33,11 +33,6 @@ def converts(*names: str) -> Callable[[Converter], Converter]:
     return register
 
 
-def convertible() -> tuple[str, ...]:
-    """Names of all ops that can be converted, sorted."""
-    return tuple(sorted(_CONVERTERS))
-
-
 def family_of(name: str) -> str:
     """The module that converts ops of this name."""
     return _CONVERTERS[name].__module__.rpartition(".")[2]
@@ -50,7 +45,7 @@ def convert_op(b: FunctionBuilder, op: Operation) -> None:
         raise UnsupportedError(
             f"op '{op.name}' cannot be converted to the llvm dialect",
             where=format_location(op.location) or None,
-            hint="lower it first; ops that can be converted: see mlc.lowering.llvm.registry.convertible()",
+            hint=f"lower it first, to ops of {', '.join(sorted({n.partition('.')[0] for n in _CONVERTERS}))}",
         )
     b.loc = op.location
     b.module.converted[op.name] += 1
