@@ -226,8 +226,9 @@ class Recorder(TorchDispatchMode):
             result = _laid_out_as(self._target, result, args)
         self._note_reads(func, args, kwargs, result, origin, location)
         if func._schema.name == "aten::_assert_async":
-            message = args[1] if len(args) > 1 else "the assertion does not hold"
-            self.emitter.call("aten._assert_async.msg", [self.value(args[0], location), message], [], location)
+            condition, *said = args
+            message = said[0] if said else "the assertion does not hold"
+            self.emitter.call("aten._assert_async.msg", [self.value(condition, location), message], [], location)
         elif isinstance(result, torch.Tensor) or _has_tensors(result):
             self._record(func, args, kwargs, result, origin, location)
         return result
