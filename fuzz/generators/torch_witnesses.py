@@ -275,6 +275,16 @@ class TorchWitnesses(TorchGenerator):
         pads = [self.tape.below(3) for _ in range(4)]
         self.keep(*self.call("pad", x, pads, mode, self.tape.pick((None, 1.5)) if mode == "constant" else None))
 
+    def rearranged(self) -> None:
+        """Elements rolled round, channels and pixels shuffled."""
+        if self.tape.chance(60):
+            x = self.filled(2)
+            amount = self.tape.pick((1, -2, 3))
+            return self.keep(*self.call("roll", x, [amount], self.tape.pick(([0], [1], []))))
+        x = self.weight([1, 4, self.tape.pick((2, 4)), self.tape.pick((4, 2))])
+        name = self.tape.pick(("channel_shuffle", "pixel_shuffle", "pixel_unshuffle"))
+        self.keep(*self.call(name, x, 2))
+
 
 CANONICAL = ("copies", "casts", "double_t", "double_transpose", "views", "sizes", "unpacked")
 FAMILIES = (
@@ -288,6 +298,7 @@ FAMILIES = (
     "filled_tensors",
     "padded",
     "running",
+    "rearranged",
 )
 WITNESSES: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
     "torch-canonicalize": (CANONICAL, OPS),

@@ -169,7 +169,15 @@ class Executable:
         found = (ctypes.c_int64 * self._dynamic_outputs)()
         self._output_dims(dims, found)
         rest = iter(found)
-        return [tuple(next(rest) if d is None else d for d in s.shape) for s in self.outputs]
+        shapes = [tuple(next(rest) if d is None else d for d in s.shape) for s in self.outputs]
+        for number, shape in enumerate(shapes):
+            if min(shape, default=0) < 0:
+                raise ShapeError(
+                    f"result {number} would have the shape {list(shape)}",
+                    expected=self.outputs[number].describe(),
+                    hint="an input is too small for the model",
+                )
+        return shapes
 
     def _frame(self, dims: Any) -> Frame:
         try:

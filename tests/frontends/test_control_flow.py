@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch._higher_order_ops.while_loop import while_loop
 
 import mlc
-from mlc.errors import UnsupportedError
+from mlc.errors import ExecutionError, UnsupportedError
 from mlc.frontends.torch import capture
 from mlc.ir.context import make_context
 from tests.frontends.replay import recorded
@@ -62,12 +63,69 @@ def test_both_branches_are_in_the_program(model: Callable[..., Any]):
         torch.testing.assert_close(made((x,), {}), model(x), equal_nan=True)
 
 
+def _looks_up(x: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
+    return torch.cond(i.sum() > 9, lambda x, i: x[i] * 2, lambda x, i: x[i - 9] + i.view(2, 1) // (i[1:] - 4), (x, i))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("first", [[3, 2], [10, 11]])
+def test_what_is_wrong_in_the_branch_not_taken_does_not_matter(first: list[int]):
+    def model(x: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
+        return _looks_up(x, i) + torch.cond(i[0] > 6, lambda i: i % (i - 3), lambda i: i + 1, (i,)).sum()
+
+    x = torch.rand(12, 3)
+    compiled = mlc.compile(model)
+    for i in (first, [10, 11], [3, 2], [10, 4], [12, -3]):
+        given = torch.tensor(i)
+        torch.testing.assert_close(compiled(x, given), model(x, given))
+    with pytest.raises(ExecutionError, match="index out of range"):
+        compiled(x, torch.tensor([12, 11]))
+    with pytest.raises(ExecutionError, match=r"the model itself failed .* out of bounds"):
+        mlc.compile(model)(x, torch.tensor([12, 11]))
+
+
 def test_with_open_sizes():
     model = Gate()
     compiled = mlc.compile(model, (V,), dynamic_shapes=({0: "n"},))
     with torch.no_grad():
         for x in (V, V[:2], -V[:3]):
             torch.testing.assert_close(compiled(x), model(x))
+
+
+def _asserts(x: torch.Tensor) -> torch.Tensor:
+    torch.ops.aten._assert_async.msg((x >= 0).all(), "none may be negative")
+    return torch.zeros(3)
+
+
+def _asserts_a_number(x: torch.Tensor) -> torch.Tensor:
+    torch.ops.aten._assert_async(x.sum() + 6)
+    return x + 1
+
+
+@pytest.mark.parametrize(
+    ("model", "bad", "text"),
+    [
+        (_asserts, [-1.0, 0.0, 0.0], "none may be negative"),
+        (_asserts_a_number, [-6.0, 1.0, -1.0], "the assertion does not hold"),
+        (lambda x: F.binary_cross_entropy(x, torch.ones_like(x)), [0.5, 1.1, 0.0], "input should be between 0 and 1"),
+        (lambda x: x.repeat_interleave(x.long() + 1, output_size=3), [-2.0, 1.0, 1.0], "repeats must not be negative"),
+    ],
+)
+@torch.no_grad()
+def test_checks_of_values_are_made_at_every_call(model: Callable[..., Any], bad: list[float], text: str):
+    compiled = mlc.compile(model)
+    x = torch.zeros(3)
+    torch.testing.assert_close(compiled(x), model(x))
+    with pytest.raises(ExecutionError, match=f"{text} at .*test_control_flow.py:"):
+        compiled(torch.tensor(bad))
+
+
+@torch.no_grad()
+def test_checks_of_values_with_open_sizes():
+    compiled = mlc.compile(_asserts_a_number, (torch.zeros(3),), dynamic_shapes=({0: "n"},))
+    torch.testing.assert_close(compiled(torch.zeros(5)), torch.ones(5))
+    with pytest.raises(ExecutionError, match="the assertion does not hold"):
+        compiled(torch.full((2,), -3.0))
 
 
 class Plain(Gate):

@@ -40,6 +40,17 @@ def test_views_of_outputs_share_memory():
     assert out[1].data_ptr() == out[0].data_ptr()
 
 
+def test_views_returned_before_what_they_are_views_of():
+    def model(x: torch.Tensor) -> Any:
+        y = x * 2
+        return y.detach(), y.t(), [y, x + 1]
+
+    out = check(model, V)((V,), {})
+    assert out[0].data_ptr() == out[1].data_ptr() == out[2][0].data_ptr()
+    out[0][0, 0] = 7
+    same([out[1][0, 0], out[2][0][0, 0], out[2][1]], [torch.tensor(7.0)] * 2 + [V + 1])
+
+
 def test_returned_parameters_are_the_parameters():
     model = nn.Linear(6, 2)
     model.forward = lambda x: (model.weight, F.linear(x, model.weight))  # pyright: ignore
@@ -122,9 +133,10 @@ def test_masks_that_no_input_decides_become_positions():
 
 def test_inputs_that_overlap():
     binding = recorded(lambda x, y: (x.add_(1), y * 2)[1], V.clone(), V.clone())
-    x = V.clone()
+    x = torch.zeros(5, 6)
     with pytest.raises(UnsupportedError, match="share memory"):
-        binding((x, x), {})
+        binding((x[:4], x[1:]), {})
+    assert binding((x[:4], x[:4].clone()), {}) is not MISS
 
 
 # guards
@@ -226,3 +238,35 @@ def test_changes_put_back_by_a_tensor_index_and_fills_of_expanded_tensors():
 
     check(put_back, V)
     check(filled, V)
+
+
+def test_a_strided_view_resized_to_its_own_size():
+    def model(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = x * 2
+        column = y[..., 0]
+        column.resize_(column.shape).add_(1)
+        return y, x.t().resize_as_(y.t()) + 1
+
+    check(model, V)
+    check(lambda x: (x * 2).t().resize_(4, 6) + 1, V)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.cumsum_(0),
+        lambda v: v.scatter_(0, torch.zeros(6, 4, dtype=torch.int64), 2.0),
+        lambda v: v.__setitem__(v > 0, 0.0),
+        lambda v: torch.cumsum(v, 0, out=v),
+        lambda v: v.tril_(),
+    ],
+)
+def test_changes_through_a_transpose_while_a_flat_view_lives(change: Any):
+    def model(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = x * 1
+        flat = y.view(-1)
+        change(y.t())
+        flat.add_(1)
+        return flat, y.view(3, 8)
+
+    check(model, V)

@@ -64,6 +64,25 @@ def rigged(monkeypatch: pytest.MonkeyPatch) -> list[Choices]:
     return tried
 
 
+def test_layers_of_open_sizes_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Every trial measures faster than the one before: the tuner would take whatever it may choose."""
+    trials: list[Trial] = []
+
+    def measure(self: Search, trial: Trial) -> None:
+        trials.append(trial)
+        trial.seconds.update({f"k_{k.key}": 0.5 ** len(trials) for k in trial.kernels})
+
+    monkeypatch.setattr(Search, "measure", measure)
+    monkeypatch.setattr(Search, "is_faster", lambda self, new, old: True)
+    model, x = net()
+    open_batch = ({0: torch.export.Dim("batch", min=0)},)
+    with torch.no_grad():
+        example = (torch.cat([x, x]),)
+        fast = mlc.compile(model, example, dynamic_shapes=open_batch, tune=True, target="native", cache_dir=tmp_path)
+        assert search.WINOGRAD not in fast._latest().unit.choices.module
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-5)
+
+
 def test_what_is_measured_faster_is_compiled_stored_and_shown(rigged: list[Choices], tmp_path: Path):
     fast, x, expected = compiled(tmp_path, tune=True, target="native")
     first = fast._latest().unit

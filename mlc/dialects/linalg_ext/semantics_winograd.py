@@ -65,17 +65,18 @@ def filter_transform(op: Operation, args: Args, run: Runner) -> Results:
     if run.domain.name == "ieee":
         out = _rounded_once(matrix / divisors[:, None], taps)
     else:
-        out = _exactly(run.domain, matrix, divisors, taps)
-    out = np.concatenate([out, taps])
+        out = np.concatenate([_exactly(run.domain, matrix, divisors, taps), taps])
     return (out.reshape(positions, pieces, blocks, depth, lanes),)
 
 
 def _rounded_once(matrix: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """`matrix` times `taps` in float64, in pieces that stay in the cache."""
-    out = np.empty((matrix.shape[0], taps.shape[1]), dtype=np.float32)
+    """`matrix` times `taps` in float64, in pieces that stay in the cache; then the taps themselves."""
+    transformed = matrix.shape[0]
+    out = np.empty((transformed + taps.shape[0], taps.shape[1]), dtype=np.float32)
     for start in range(0, taps.shape[1], _PIECE):
         piece = slice(start, start + _PIECE)
-        out[:, piece] = matrix @ taps[:, piece].astype(np.float64)
+        out[:transformed, piece] = matrix @ taps[:, piece].astype(np.float64)
+        out[transformed:, piece] = taps[:, piece]
     return out
 
 

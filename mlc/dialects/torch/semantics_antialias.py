@@ -40,6 +40,8 @@ def resize(x: np.ndarray, sizes: list[int], align: bool, factors: list[Any], rea
     out = wide(x)
     for i, size in enumerate(sizes):
         at = x.ndim - len(sizes) + i
+        if size == x.shape[at]:
+            continue
         matrix = _weights(x.shape[at], size, factors[i], align, reach, filter)
         out = np.moveaxis(np.tensordot(matrix, out, (1, at)), 0, at)
     return out

@@ -57,12 +57,6 @@ def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(negative, by_one.astype(a.dtype), out)
 
 
-def _power_scalar(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    if a.dtype.kind in "iu" and b < 0:
-        raise ValueError("integers to negative integer powers are not allowed")
-    return _power(a, b)
-
-
 def _shift_left(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     bits = a.dtype.itemsize * 8
     inside = (b >= 0) & (b < bits)
@@ -97,7 +91,6 @@ _IN_RESULT: dict[str, Callable[[Any, Any], Any]] = {
     "logaddexp": lambda a, b: np.logaddexp(wide(a), wide(b)),
     "logaddexp2": lambda a, b: np.logaddexp2(wide(a), wide(b)),
     "pow.Tensor_Tensor": _power,
-    "pow.Tensor_Scalar": _power_scalar,
     "pow.Scalar": _power,
     "bitwise_and.Tensor": np.bitwise_and,
     "bitwise_and.Scalar": np.bitwise_and,
@@ -258,6 +251,20 @@ def div(c: Call, a: Any, b: Any) -> Any:
     """True division."""
     left, right = _quotient_operands(c, a, b)
     return left / right
+
+
+@aten("pow.Tensor_Scalar")
+def pow_scalar(c: Call, a: Any, b: Any) -> Any:
+    """Powers; an exponent of one half gives square roots, of float16 the powers (-inf and -0 tell them apart)."""
+    x, y = _element(a, c.element()), _element(b, c.element())
+    if x.dtype.kind in "iu" and y < 0:
+        raise ValueError("integers to negative integer powers are not allowed")
+    if x.dtype.kind != "f" or abs(y) != 0.5:
+        return _power(x, y)
+    root = np.sqrt(wide(x))
+    if c.element() == f16:
+        root = np.where((x == 0) | np.isinf(x), np.abs(wide(x)), root)
+    return root if y > 0 else 1 / root
 
 
 @aten("floor_divide floor_divide.Scalar")

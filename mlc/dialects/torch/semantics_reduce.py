@@ -8,14 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from mlc.dialects.torch.numpy_values import Call, aten, axes, axis, is_float, wide
+from mlc.dialects.torch.numpy_values import Call, aten, axes, axis, is_float, round_to, wide
+from mlc.dialects.torch.types import bf16, f16
+
+
+def _in_half(c: Call, x: np.ndarray) -> np.ndarray:
+    """`x` in the half type that a dtype argument asks for: PyTorch converts before it sums."""
+    return round_to(x, c.element()) if c.element() in (f16, bf16) else x
 
 
 def total(c: Call, x: np.ndarray, where: tuple[int, ...], keepdim: bool) -> Any:
     """Sum in float64, or in the result's integers."""
     target = c.dtype()
     if target.kind in "fc":
-        return wide(x).sum(axis=where, keepdims=keepdim)
+        return wide(_in_half(c, x)).sum(axis=where, keepdims=keepdim)
     return x.astype(target).sum(axis=where, keepdims=keepdim, dtype=target)
 
 
@@ -337,9 +343,9 @@ def softmax_wide(x: np.ndarray, dim: int) -> np.ndarray:
 
 
 @aten("softmax.int _softmax")
-def softmax(_c: Call, x: np.ndarray, dim: int, _dtype: Any = None) -> Any:
+def softmax(c: Call, x: np.ndarray, dim: int, _dtype: Any = None) -> Any:
     """exp(x) / sum(exp(x))."""
-    return softmax_wide(x, dim)
+    return softmax_wide(_in_half(c, x), dim)
 
 
 @aten("_safe_softmax")
@@ -350,9 +356,9 @@ def safe_softmax(_c: Call, x: np.ndarray, dim: int, _dtype: Any = None) -> Any:
 
 
 @aten("log_softmax.int _log_softmax")
-def log_softmax(_c: Call, x: np.ndarray, dim: int, _dtype: Any = None) -> Any:
+def log_softmax(c: Call, x: np.ndarray, dim: int, _dtype: Any = None) -> Any:
     """x - log(sum(exp(x)))."""
-    return log_softmax_wide(x, dim)
+    return log_softmax_wide(_in_half(c, x), dim)
 
 
 def log_softmax_wide(x: np.ndarray, dim: int) -> np.ndarray:

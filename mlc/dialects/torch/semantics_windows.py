@@ -304,22 +304,26 @@ def _scale(size: int, out: int, factor: float | None, align_corners: bool) -> fl
 
 
 def upsample_nearest(x: np.ndarray, sizes: list[int], factors: list[Any]) -> np.ndarray:
-    """The source element under each target element; positions in float32 as PyTorch computes them."""
+    """The source element under each target element; positions in float32 as PyTorch computes them.
+
+    In two dimensions a size that stays or doubles does so element by element, whatever the factor.
+    """
     for i, out in enumerate(sizes):
         at = x.ndim - len(sizes) + i
-        scale = np.float32(_scale(x.shape[at], out, factors[i], False))
+        whole = len(sizes) == 2 and out in (x.shape[at], 2 * x.shape[at])
+        scale = np.float32(_scale(x.shape[at], out, None if whole else factors[i], False))
         index = np.minimum(np.floor(np.arange(out, dtype=np.float32) * scale).astype(np.int64), x.shape[at] - 1)
         x = np.take(x, index, axis=at)
     return x
 
 
 def upsample_linear(x: np.ndarray, sizes: list[int], align_corners: bool, factors: list[Any]) -> np.ndarray:
-    """Between the two nearest source elements, one dimension after the other."""
+    """Between the two nearest source elements, one dimension after the other; sizes that stay are copied."""
     out = wide(x)
     for i, size in enumerate(sizes):
         at = x.ndim - len(sizes) + i
         whole = x.shape[at]
-        scale = _scale(whole, size, factors[i], align_corners)
+        scale = _scale(whole, size, factors[i] if size != whole else None, align_corners)
         n = np.arange(size, dtype=np.float64)
         position = n * scale if align_corners else np.maximum((n + 0.5) * scale - 0.5, 0)
         low = np.minimum(np.floor(position).astype(np.int64), whole - 1)

@@ -60,6 +60,7 @@ class Recording:
     steady: Steady | None = None
     asked: Sequence[tuple[torch.Tensor, str]] = ()
     gradients: bool | None = None
+    identities: tuple[tuple[int, ...], ...] | None = None
     results: list[SSAValue] = field(default_factory=list)
     # what holds an entry's value after a call, by id(entry)
     holders: dict[int, int | torch.Tensor | FromResult] = field(default_factory=dict)
@@ -85,7 +86,7 @@ def assemble(rec: Recording) -> Captured:
             inputs.append(real)
             mutations.append(_written(rec, real, entry.name, recorded, final))
             _check_reads(rec, entry)
-    outputs = tuple(_output(rec, leaf) for leaf in rec.outputs)
+    outputs = _outputs(rec)
     state = [e.kept for e in recorder.externals if e.kept is not None and _is_used(recorder, e)]
     return Captured(
         module=_module(rec),
@@ -101,6 +102,7 @@ def assemble(rec: Recording) -> Captured:
         keywords_in_order=callable(rec.model) and takes_any_keyword(rec.model),
         layouts=layouts(rec.leaves) if recorder.reads_layout else None,
         asks_gradients=recorder.asks_gradients,
+        identities=rec.identities,
     )
 
 
@@ -163,6 +165,22 @@ def _make_input(rec: Recording, entry: Entry, recorded: torch.Tensor) -> None:
         rec.recorder.emitter.resources.drop(entry.name)
     entry.value = argument
     entry.kept = None
+
+
+def _outputs(rec: Recording) -> tuple[Output, ...]:
+    """One a leaf; tensors before views of them, whatever their order is."""
+
+    def depth(position: int) -> int:
+        leaf = rec.outputs[position]
+        view = rec.recorder.entry(leaf).view if isinstance(leaf, torch.Tensor) else None
+        found = 0
+        while view is not None:
+            found, view = found + 1, view.base.view
+        return found
+
+    order = sorted(range(len(rec.outputs)), key=depth)
+    found = {i: _output(rec, rec.outputs[i]) for i in order}
+    return tuple(found[i] for i in range(len(rec.outputs)))
 
 
 def _output(rec: Recording, leaf: Any) -> Output:

@@ -31,6 +31,7 @@ from mlc.frontends.torch.captured import (
 )
 from mlc.frontends.torch.captured_values import same_value
 from mlc.frontends.torch.functional import is_wrapped
+from mlc.frontends.torch.identities import identities
 from mlc.frontends.torch.quick_call import MISS, Call, Native, quick_call
 
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
@@ -50,7 +51,8 @@ class Binding:
         if captured.in_spec == pytree.tree_structure(((0,) * count, {})):
             self._plain_count = count
         self._single = captured.out_spec.is_leaf()
-        self._inputs_change = any(isinstance(m.target, int) for m in captured.mutations)
+        self._written = {m.target for m in captured.mutations if isinstance(m.target, int)}
+        self._weights = {w.tensor.untyped_storage().data_ptr() for w in captured.state.weights if w.tensor.numel()}
         self._quick = quick_call(captured, native, WeakMethod(self.__call__)) if native is not None else None
 
     @property
@@ -89,6 +91,8 @@ class Binding:
                 return False
         if self.captured.layouts is not None and self.captured.layouts != layouts(leaves):
             return False
+        if self.captured.identities is not None and identities(leaves) not in self.captured.identities:
+            return False
         return not self.captured.symbols or not isinstance(symbol_values(self.captured, leaves), str)
 
     def _call(self, leaves: Sequence[Any]) -> Any:
@@ -110,7 +114,7 @@ class Binding:
                 arrays.append(leaf)
         if as_numpy and any(isinstance(leaf, torch.Tensor) for leaf in leaves):
             as_numpy = False
-        if self._inputs_change:
+        if captured.mutations:
             self._refuse_overlap(leaves)
         results = self.run(arrays)
         if captured.mutations:
@@ -151,23 +155,30 @@ class Binding:
                     target.copy_(from_numpy(value, target.dtype))
 
     def _refuse_overlap(self, leaves: Sequence[Any]) -> None:
-        seen: dict[int, str] = {}
-        written = {m.target for m in self.captured.mutations if isinstance(m.target, int)}
-        for i, (guard, leaf) in enumerate(zip(self._guards, leaves, strict=True)):
-            if not isinstance(leaf, torch.Tensor) or not leaf.numel():
+        """Refuse what is changed in place and shares memory with something else that the model reads or changes."""
+        buffers = [b for b in self.captured.inputs if isinstance(b, torch.Tensor) and b.numel()]
+        seen = {b.untyped_storage().data_ptr(): "a buffer of the model" for b in buffers}
+        for i in self.captured.inputs:
+            leaf = leaves[i] if isinstance(i, int) else None
+            if not isinstance(i, int) or not isinstance(leaf, torch.Tensor) or not leaf.numel():
                 continue
-            if i in written and 0 in [s for s, n in zip(leaf.stride(), leaf.shape, strict=True) if n > 1]:
+            name = self._guards[i].name
+            if i in self._written and 0 in [s for s, n in zip(leaf.stride(), leaf.shape, strict=True) if n > 1]:
                 raise UnsupportedError(
-                    f"the model changes input '{guard.name}' in place, whose elements share memory (it was expanded)",
-                    hint=f"pass a copy: {guard.name}.clone()",
+                    f"the model changes input '{name}' in place, whose elements share memory (it was expanded)",
+                    hint=f"pass a copy: {name}.clone()",
                 )
             storage = leaf.untyped_storage().data_ptr()
-            if storage in seen:
+            other = seen.get(storage)
+            if other is None and i in self._written and storage in self._weights:
+                other = "a weight of the model"
+            if other is not None:
                 raise UnsupportedError(
-                    f"inputs '{seen[storage]}' and '{guard.name}' share memory, and the model changes one in place",
-                    hint=f"pass a copy: {guard.name}.clone()",
+                    f"{other} and input '{name}' share memory, and the model changes one in place",
+                    hint=f"pass a copy: {name}.clone()",
                 )
-            seen[storage] = guard.name
+            if self._written:
+                seen[storage] = f"input '{name}'"
 
 
 def _shared(plans: Sequence[Any], outputs: list[Any]) -> list[Any]:

@@ -130,7 +130,8 @@ class Captured:
     buffer. `outputs`: one a leaf of the outputs. `state`: what must not have changed for the weights to be right.
     `keywords_in_order`: whether the order of keyword arguments can make a difference (`**kwargs`).
     `layouts`: strides of the input tensors, where the program asked for strides. `asks_gradients`: whether it asked if
-    a tensor requires a gradient. `context`: settings of PyTorch; None for a program that was exported elsewhere.
+    a tensor requires a gradient. `identities`: which inputs are one tensor in the calls it serves, where that may make
+    a difference (`identities.py`). `context`: settings of PyTorch; None for a program that was exported elsewhere.
     """
 
     module: ModuleOp
@@ -146,6 +147,7 @@ class Captured:
     keywords_in_order: bool = False
     layouts: tuple[tuple[int, ...], ...] | None = None
     asks_gradients: bool = False
+    identities: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def is_dynamic(self) -> bool:

@@ -2,8 +2,8 @@
 
 torch.cond(p, f, g, (x,))   -->   torch.where(p, f(x), g(x))
 
-That is the same for branches that only compute: one that changes a tensor from outside in place is refused. What goes
-wrong in the branch that eager does not take (a division of integers by zero, an index out of range) goes wrong here.
+That is the same for branches that only compute: one that changes a tensor from outside in place is refused. What would
+go wrong in the branch that eager does not take is kept from it by `branches.py` (not in programs of torch.export).
 PyTorch itself would hand the branches to its compiler, which cannot see the recorder.
 """
 
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch._higher_order_ops import utils
 from torch.utils import _pytree as pytree
 
+from mlc.frontends.torch.branches import OnlyIf
 from mlc.frontends.torch.functional import is_wrapped, unwrap
 from mlc.frontends.torch.owned import owned
 from mlc.frontends.torch.problems import CONTROL_FLOW
@@ -52,7 +54,12 @@ def choice(
     refuse: Refuse,
 ) -> Any:
     """What `torch.cond` returns, computed without control flow."""
-    ended = [_branch(branch, operands, refuse) for branch in (then, otherwise)]
+    chosen = condition.reshape(())
+    taken = [OnlyIf(unwrap(c)) if is_wrapped(c) else nullcontext() for c in (chosen, ~chosen)]
+    ended: list[Any] = []
+    for branch, only_if in zip((then, otherwise), taken, strict=True):
+        with only_if:
+            ended.append(_branch(branch, operands, refuse))
     (ours, spec), (theirs, other) = map(pytree.tree_flatten, ended)
     shown = [[_describe(v) for v in leaves] for leaves in (ours, theirs)]
     if spec != other or shown[0] != shown[1]:
@@ -60,7 +67,6 @@ def choice(
             f"has branches of torch.cond that return different things: {shown[0]} and {shown[1]}",
             "return tensors of the same shapes and dtypes from both",
         )
-    chosen = condition.reshape(())
     leaves = [
         torch.where(chosen, a, b) if isinstance(a, torch.Tensor) else a for a, b in zip(ours, theirs, strict=True)
     ]

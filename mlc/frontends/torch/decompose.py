@@ -34,8 +34,14 @@ def decomposition(func: torch._ops.OpOverload) -> Callable[..., Any] | None:
         return None
     if op_name(func) == "aten.one_hot":
         return _one_hot
+    if op_name(func) == "aten.binary_cross_entropy":
+        return _binary_cross_entropy
     if func._can_decompose():
         return func.decompose
+    return _from_table(func)
+
+
+def _from_table(func: torch._ops.OpOverload) -> Callable[..., Any]:
     from torch._decomp import decomposition_table  # noqa: PLC0415 - half a second, and rarely needed
 
     return decomposition_table[func]
@@ -51,3 +57,10 @@ def _one_hot(index: torch.Tensor, num_classes: int = -1) -> torch.Tensor:
     if num_classes == -1:
         num_classes = int(index.max()) + 1
     return index.new_zeros((*index.shape, num_classes)).scatter(-1, index.unsqueeze(-1), 1)
+
+
+def _binary_cross_entropy(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """As eager has it, which checks the probabilities; PyTorch's own definition does not."""
+    inside = ((x >= 0) & (x <= 1)).all()
+    torch.ops.aten._assert_async.msg(inside, "all elements of input should be between 0 and 1")
+    return _from_table(torch.ops.aten.binary_cross_entropy.default)(x, *args, **kwargs)

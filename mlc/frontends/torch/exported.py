@@ -36,6 +36,7 @@ from mlc.frontends.torch.python_reads import SECOND_NAMES
 from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.shadow import shadow
 from mlc.frontends.torch.sizes import SymbolicSizes, linear_place
+from mlc.frontends.torch.state import state_names
 from mlc.ir.context import MlcContext
 
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
@@ -46,6 +47,7 @@ def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_sh
     """torch.export of `model`; a string in `dynamic_shapes` names a dimension."""
     shapes = pytree.tree_map(_dim, dynamic_shapes)
     module = shadow(model) if isinstance(model, torch.nn.Module) else _Function(model)
+    args, kwargs = _apart(model, args, kwargs)
     try:
         gradients = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         with both_branches(_refuse), padding_as_zeros(lambda: None, gradients=gradients), _quiet():
@@ -59,6 +61,19 @@ def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_sh
             f"torch.export refuses this model with dynamic_shapes: {text}",
             hint="compile it without dynamic_shapes: it is then compiled again for each new shape",
         ) from error
+
+
+def _apart(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, copied where a tensor is given twice or is the model's: each is an input of its own."""
+    seen = {*state_names(model)}
+
+    def own(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            return tensor
+        return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+
+    return pytree.tree_map_only(torch.Tensor, own, (args, kwargs))
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ A function mode sees the calls that never reach ATen, or reach it too late:
     x.tolist(), x.numpy(), np.asarray(x), f"{x}"   -->   refused (or answered, when no input decides the value)
     F.batch_norm(training=True)                    -->   its definition, so that running statistics are seen to change
     F.relu6(inplace=True), x.square_(), x &= y     -->   the functional form and a copy
+    x.resize_(x.shape)                             -->   x
     self.weight.clone()                            -->   a tensor whose changes in place are seen
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -74,7 +76,9 @@ class PythonReads(TorchFunctionMode):
                 recorder.problems.fail("makes a nested tensor", recorder.places.here(), NESTED)
             recorder.problems.fail(what, recorder.places.here(), PRINTS if shown else READS_VALUE)
         else:
-            result = func(*args, **kwargs)
+            target = args[0] if _changes(name) else kwargs.get("out")
+            with self.recorder.changing(target) if isinstance(target, torch.Tensor) else nullcontext():
+                result = func(*args, **kwargs)
             result = wrap(result) if _made_of_weights(result, args, kwargs) else result
             result = self.lost.found(name, result, (args, kwargs))
         self.leaks.note(result)
@@ -108,6 +112,11 @@ def _made_of_weights(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
         return False
     memory = result.untyped_storage()._cdata
     return all(t.untyped_storage()._cdata != memory for t in given)
+
+
+def _changes(name: str) -> bool:
+    """Whether a function of this name changes its first argument."""
+    return name.endswith("_") and (name[:2] != "__" or name == "__setitem__" or name.startswith("__i"))
 
 
 def _tolist(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -188,7 +197,8 @@ def _checked(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...],
     functionalize = torch._C.DispatchKeySet(torch._C.DispatchKey.Functionalize)
     with torch._C._DisableTorchDispatch(), torch._C._ExcludeDispatchKeyGuard(functionalize):
         func(*pytree.tree_map_only(torch.Tensor, small, args), **pytree.tree_map_only(torch.Tensor, small, kwargs))
-    return func(*args, **kwargs)
+    with mode.recorder.changing(args[0]):
+        return func(*args, **kwargs)
 
 
 # in-place ops that ATen defines by others, which functionalization does not know -> their functional forms
@@ -267,6 +277,14 @@ def _getitem(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...],
     return x
 
 
+def _resize(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Nothing where the tensor has this size already, whatever its strides."""
+    target, *sizes = args
+    size = sizes[0] if sizes and not isinstance(sizes[0], int) else sizes
+    size = size.shape if isinstance(size, torch.Tensor) else size
+    return target if not kwargs and tuple(size) == tuple(target.shape) else func(*args, **kwargs)
+
+
 def _is_basic(item: Any) -> bool:
     """Whether an item of an index leaves a view."""
     return _is_number(item) or not isinstance(item, torch.Tensor | list | tuple)
@@ -296,6 +314,8 @@ _HANDLERS: dict[str, Callable[[PythonReads, Callable[..., Any], tuple[Any, ...],
     "__deepcopy__": _deepcopy,
     "__getitem__": _getitem,
     "tensor_split": _tensor_split,
+    "resize_": _resize,
+    "resize_as_": _resize,
     "fill_": _fill,
     "zero_": _fill,
     "fill_diagonal_": _fill_diagonal,

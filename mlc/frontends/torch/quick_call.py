@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any, Final, Protocol
 
 import torch
@@ -31,7 +32,11 @@ from torch.utils import _pytree as pytree
 
 from mlc.frontends.torch.captured import Captured, FromResult, TensorGuard
 from mlc.frontends.torch.captured_values import same_value
+from mlc.frontends.torch.identities import alike, identities
 from mlc.frontends.torch.reuse import LARGE, ReusedMemory
+
+_A_FEW = 4
+"""Tensors up to which comparing each with each is faster than a set of them."""
 
 
 class Native(Protocol):
@@ -158,6 +163,7 @@ def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
         else:
             space[f"value{i}"] = guard.value
             lines += [f"if a{i} is not value{i} and not same_value(value{i}, a{i}):", "    return MISS"]
+    lines += _identities(captured, space)
     # another model is being captured, fake tensors are about, or a tracer follows PyTorch's ops
     odd = ["modes() or tracing()"]
     odd += [f"not {a}.is_contiguous() or {a}.is_neg() or not {a}.is_cpu" for a in tensors]
@@ -169,6 +175,27 @@ def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
     lines += ["try:", *checks, f"    if {' or '.join(odd)}:", "        return long()(args, kwargs)"]
     lines += ["except (RuntimeError, TypeError):", "    return long()(args, kwargs)"]  # nested, sparse, functorch, …
     return [*lines, "if not holds():", "    return MISS"]
+
+
+def _identities(captured: Captured, space: dict[str, Any]) -> list[str]:
+    """Which arguments are one tensor, and which are not, where it makes a difference."""
+    served = captured.identities
+    if served is None:
+        return []
+    (first, *others) = served
+    wrong = [f"a{i} is not a{k}" for i, k in enumerate(first) if i != k]
+    for group in alike(captured.guards):
+        apart = [i for i in group if first[i] == i]
+        if len(apart) <= _A_FEW:
+            wrong += [f"a{i} is a{k}" for i, k in combinations(apart, 2)]
+        else:
+            wrong.append(f"len({{{', '.join(f'id(a{i})' for i in apart)}}}) != {len(apart)}")
+    condition = " or ".join(wrong)
+    if others:
+        space["identities"], space["served"] = identities, frozenset(served)
+        given = "".join(f"a{i}, " for i in range(len(captured.guards)))
+        condition = f"({condition}) and identities(({given})) not in served"
+    return [f"if {condition}:", "    return MISS"]
 
 
 def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict[str, Any]) -> list[str]:

@@ -39,6 +39,7 @@ from mlc.frontends.torch.control_flow import both_branches
 from mlc.frontends.torch.emit import Emitter, tensor_type
 from mlc.frontends.torch.failures import failure, limit_of
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
+from mlc.frontends.torch.identities import identities, is_same_program, may_be_one, never_more
 from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.named import class_names
 from mlc.frontends.torch.nn_transformer import masks_unread
@@ -53,7 +54,22 @@ from mlc.ir.context import MlcContext
 
 
 def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
-    """Run `model` once on real inputs and record it; weights go to `ctx.resources`."""
+    """Run `model` on real inputs and record it; weights go to `ctx.resources`."""
+    captured = _capture(model, args, kwargs, ctx)
+    together = captured.identities
+    each = tuple(range(len(captured.guards)))
+    if together is None or together == (each,):
+        return captured
+    other = MlcContext()
+    with contextlib.suppress(MlcError), warnings.catch_warnings(action="ignore"):
+        apart = _attempt(model, args, kwargs, other, compiling=True, together=False)
+        if isinstance(apart, Captured) and is_same_program(apart, captured, (ctx.resources, other.resources)):
+            apart.identities = None if never_more(captured.guards) else (each, *together)
+            return apart
+    return captured
+
+
+def _capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
     known = set(ctx.resources)
     ended = _attempt(model, args, kwargs, ctx, compiling=True)
     if isinstance(ended, Captured):
@@ -71,10 +87,16 @@ def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 
 
 def _attempt(
-    model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext, *, compiling: bool
+    model: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    ctx: MlcContext,
+    *,
+    compiling: bool,
+    together: bool = True,
 ) -> Captured | _RunFailed:
     try:
-        return _Capture(model, ctx, compiling=compiling).run(tuple(args), dict(kwargs))
+        return _Capture(model, ctx, compiling=compiling, together=together).run(tuple(args), dict(kwargs))
     except _RunFailed as failed:
         return failed
 
@@ -104,10 +126,14 @@ class _Flag(int):
 
 
 class _Capture:
-    """One capture, step by step. `compiling`: what libraries are told that ask whether they are being compiled."""
+    """One capture, step by step. `compiling`: what libraries are told that ask whether they are being compiled.
 
-    def __init__(self, model: Callable[..., Any], ctx: MlcContext, *, compiling: bool) -> None:
+    `together`: inputs that are one tensor stay one.
+    """
+
+    def __init__(self, model: Callable[..., Any], ctx: MlcContext, *, compiling: bool, together: bool) -> None:
         self.model = model
+        self.together = together
         self.compiling = _Flag(compiling)
         self.block = Block()
         self.places = Places(model)
@@ -133,16 +159,19 @@ class _Capture:
         guards = tuple(map(_guard, leaves, names))
         self.given = ", ".join(f"{n}: {describe_value(v)}" for n, v in zip(names, leaves, strict=True))
         with _recording_settings(self.compiling):
-            leaves = [v.clone() if isinstance(v, torch.Tensor) and v.is_inference() else v for v in leaves]
-            given = {i: v for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)}
+            first = identities(leaves) if self.together else tuple(range(len(leaves)))
+            given_again = pytree.tree_unflatten(leaves, in_spec)
+            # aliases: an input may be a weight of the model, too, and is one tensor with other inputs only where told
+            own = [_alias(v) if isinstance(v, torch.Tensor) else v for v in leaves]
+            leaves = [own[i] for i in first]
             wrappers: dict[int, torch.Tensor] = {}
-            for i, tensor in given.items():
-                self.recorder.add_input(tensor, self.block.insert_arg(tensor_type(tensor), len(self.block.args)))
-                wrappers[i] = wrap(tensor)
-            wrapped = [wrappers.get(i, v) for i, v in enumerate(leaves)]
+            for i, tensor in enumerate(leaves):
+                if isinstance(tensor, torch.Tensor) and first[i] == i:
+                    self.recorder.add_input(tensor, self.block.insert_arg(tensor_type(tensor), len(self.block.args)))
+                    wrappers[i] = wrap(tensor)
+            wrapped = [wrappers.get(i, v) for i, v in zip(first, leaves, strict=True)]
             ended = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
         if isinstance(ended, Exception):
-            given_again = pytree.tree_unflatten(leaves, in_spec)
             raise _RunFailed(ended, self.given, *given_again, asked=self.compiling.asked)
         out_leaves, out_spec, inner = ended
         if not self.block.args and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
@@ -161,6 +190,7 @@ class _Capture:
             steady=self.steady,
             asked=self.recorder.asked,
             gradients=self.gradients if self.recorder.gradients_matter else None,
+            identities=(first,) if may_be_one(guards) else None,
         )
         return assemble(recording)
 
@@ -221,6 +251,11 @@ def _guard(value: Any, name: str) -> Guard:
     if isinstance(value, torch.Tensor):
         return TensorGuard(name, tuple(value.shape), value.dtype)
     return ValueGuard(name, value)
+
+
+def _alias(tensor: torch.Tensor) -> torch.Tensor:
+    """Another tensor with the same elements."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
 
 
 def _refuse_scripted(model: object) -> None:

@@ -11,7 +11,7 @@ Python numbers (masks, position ids) is folded into literals on the way, since i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -115,6 +115,7 @@ class Recorder(TorchDispatchMode):
         self.asks_gradients = False
         self.asked: list[tuple[torch.Tensor, str]] = []
         self.gradients_matter = False
+        self._target: torch.Tensor | None = None
         self._names = state_names
         self._entries: dict[int, Entry] = {}
 
@@ -188,6 +189,18 @@ class Recorder(TorchDispatchMode):
 
     # recording
 
+    @contextmanager
+    def changing(self, target: torch.Tensor) -> Iterator[None]:
+        """The user's call inside changes `target` in place: what replaces that is laid out in memory as it was.
+
+        Other views of the same memory are taken anew, of the tensor that functionalization puts in its place.
+        """
+        before, self._target = self._target, target
+        try:
+            yield
+        finally:
+            self._target = before
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -209,8 +222,13 @@ class Recorder(TorchDispatchMode):
         result = func(*args, **kwargs)
         if func._schema.name.replace("::", ".").startswith(_UNINITIALISED):
             result.zero_()
+        if self._target is not None and isinstance(result, torch.Tensor) and not self._is_known(result):
+            result = _laid_out_as(self._target, result, args)
         self._note_reads(func, args, kwargs, result, origin, location)
-        if isinstance(result, torch.Tensor) or _has_tensors(result):
+        if func._schema.name == "aten::_assert_async":
+            message = args[1] if len(args) > 1 else "the assertion does not hold"
+            self.emitter.call("aten._assert_async.msg", [self.value(args[0], location), message], [], location)
+        elif isinstance(result, torch.Tensor) or _has_tensors(result):
             self._record(func, args, kwargs, result, origin, location)
         return result
 
@@ -412,6 +430,17 @@ def _tensors(args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tens
             yield a
         elif isinstance(a, list | tuple):
             yield from _tensors(a, {})
+
+
+def _laid_out_as(model: torch.Tensor, tensor: torch.Tensor, args: Sequence[Any]) -> torch.Tensor:
+    """`tensor`, or a copy of it, with the strides of `model`, where both are of one kind; views of `args` stay."""
+    if model.is_contiguous() or tensor.stride() == model.stride() or 0 in model.stride():
+        return tensor
+    if tensor.shape != model.shape or tensor.dtype != model.dtype:
+        return tensor
+    if any(_storage(tensor) == _storage(t) for t in _tensors(args, {})):
+        return tensor
+    return torch.empty_strided(model.shape, model.stride(), dtype=model.dtype).copy_(tensor)
 
 
 def _has_tensors(result: Any) -> bool:

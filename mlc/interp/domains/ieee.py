@@ -105,7 +105,13 @@ _EXACT2: dict[str, Callable[[Any, Any], Any]] = {
     "copysign": np.copysign,
 }
 
-_APPROX2: dict[str, Callable[[Any, Any], Any]] = {"pow": np.power, "atan2": np.arctan2}
+
+def power(x: Any, y: Any) -> Any:
+    """C's pow. numpy may take the square root for an exponent of one half, which differs at -inf and at -0."""
+    return np.where((y == 0.5) & ((x == 0) | np.isinf(x)), np.abs(x), np.power(x, y))
+
+
+_APPROX2: dict[str, Callable[[Any, Any], Any]] = {"pow": power, "atan2": np.arctan2}
 
 _INLINE = {
     "add": "({0} + {1})",

@@ -187,10 +187,13 @@ class _Rewriter:
 
 
 def layer_of(op: Operation) -> Layer | None:
-    """The 3x3 convolution of stride 1 that `op` computes, directly or not, on tensors or on buffers; None for others."""
+    """The 3x3 convolution of stride 1 that `op` computes, directly or not, on tensors or on buffers; None for others,
+    and for those of dynamic sizes, which stay direct."""
     if isinstance(op, WinogradConv2DOp):
         return _layer(op.input, op.output)
     if isinstance(op, GenericOp) and iterators_of(op) == "ppppprrrr" and maps_of(op) == _MAPS:
+        if any(DYNAMIC_INDEX in shape_of(v) for v in op.operands):
+            return None
         return _layer(op.inputs[0], op.outputs[0]) if shape_of(op.inputs[1])[2:4] == (TAPS, TAPS) else None
     return None
 

@@ -105,7 +105,7 @@ func.func private @in_place(%x: memref<4xf32> {mlc.may_alias}, %y: memref<4xf32>
 // CHECK-LABEL: llvm.func internal @k.parallel_0
 // CHECK-SAME: (%{{[0-9]+}}: i64, %{{[0-9]+}}: i64, %{{[0-9]+}}: !llvm.ptr {llvm.noalias}) -> i32 attributes {no_inline}
 // CHECK-LABEL: llvm.func internal @k.parallel_0.range
-// CHECK-SAME: (%[[CONTEXT:[0-9]+]]: !llvm.ptr, %[[BEGIN:[0-9]+]]: i64, %[[END:[0-9]+]]: i64)
+// CHECK-SAME: (%[[CONTEXT:[0-9]+]]: !llvm.ptr, %[[BEGIN:[0-9]+]]: i64, %[[END:[0-9]+]]: i64, %{{[0-9]+}}: !llvm.ptr)
 // CHECK: %[[X:[0-9]+]] = llvm.load %[[CONTEXT]]
 // CHECK: llvm.call @k.parallel_0(%[[BEGIN]], %[[END]], %[[X]])
 // CHECK-LABEL: llvm.func @k(
@@ -140,5 +140,21 @@ func.func private @k(%x: memref<64xf32>) attributes {kernel} {
 func.func private @prefetched(%x: memref<4x16xf32>, %i: index) attributes {kernel} {
   memref.prefetch %x[%i, %i], read, locality<2>, data : memref<4x16xf32>
   memref.prefetch %x[%i, %i], write, locality<0>, instr : memref<4x16xf32>
+  func.return
+}
+
+// A private buffer lies in the thread's own memory where it has some: the second one behind the first, in whole lines.
+
+// CHECK-LABEL: llvm.func internal @own.parallel_0.range
+// CHECK-SAME: %[[OWN:[0-9]+]]: !llvm.ptr)
+// CHECK: %[[A:[0-9]+]] = llvm.load
+// CHECK: %[[B:[0-9]+]] = llvm.load
+// CHECK: %[[ADDRESS:[0-9]+]] = llvm.ptrtoint %[[OWN]]
+// CHECK: %[[ALONE:[0-9]+]] = llvm.icmp "eq" %[[ADDRESS]]
+// CHECK: %[[FIRST:[0-9]+]] = llvm.select %[[ALONE]], %[[A]], %[[OWN]]
+// CHECK: %[[PLACE:[0-9]+]] = llvm.getelementptr {{.*}}%[[OWN]][64]
+// CHECK: %[[SECOND:[0-9]+]] = llvm.select %[[ALONE]], %[[B]], %[[PLACE]]
+// CHECK: llvm.call @own.parallel_0({{.*}}%[[FIRST]], %[[SECOND]])
+func.func private @own.parallel_0(%begin: index, %end: index, %s: memref<3xf32> {mlc.private}, %t: memref<3xf32> {mlc.private}) attributes {parallel = 8 : i64} {
   func.return
 }

@@ -193,3 +193,17 @@ def test_spread_of_huge_values_is_that_of_eager(size: float, count: int):
     x = torch.randn(3, count).clamp(-2, 2) * size
     check("aten.std.correction", x, [1], correction=1, reassociates=True)
     check("aten.var_mean.correction", x, [1], correction=1, reassociates=True)
+
+
+@pytest.mark.parametrize("order", [2, 1, 0, 3, 0.5, -1, math.inf])
+def test_the_norm_of_one_element_is_its_magnitude(order: float) -> None:
+    x = torch.tensor([[1e30], [1e-30], [-3.0], [math.nan], [-math.inf], [-0.0], [1e-42]])
+    check("aten.linalg_vector_norm", x, order, [1])
+    check("aten.linalg_vector_norm", x, order, [1], True)
+    check("aten.linalg_vector_norm", x[:1], order)
+    check("aten.linalg_vector_norm", x[0, 0], order)
+    check("aten.norm.ScalarOpt_dim", x[:4], order, [1], True)
+
+
+def test_cosine_similarity_of_one_element() -> None:
+    check("aten.cosine_similarity", torch.tensor([[1e30], [-2.0]]), torch.tensor([[3e30], [3.0]]))

@@ -19,7 +19,22 @@ ONE = torch.randn(1, 3, 1, 4)
 EMPTY = torch.randn(2, 0, 3)
 F64 = torch.float64
 
+# Sizes that stay (or double) under factors that are not 1 (or 2).
+KEPT_LINEAR: list[tuple[str, tuple[Any, ...]]] = [
+    ("upsample_linear1d.vec", (X, None, False, [1.2])),
+    ("upsample_bilinear2d.vec", (Y, None, False, [1.2, 1.7])),
+    ("upsample_trilinear3d.vec", (Y[None], None, False, [1.2, 1.2, 1.1])),
+]
+KEPT_NEAREST: list[tuple[str, tuple[Any, ...]]] = [
+    ("upsample_nearest1d.vec", (X, None, [1.2])),
+    ("upsample_nearest2d.vec", (Y, None, [1.2, 2.1])),
+    ("upsample_nearest2d.vec", (Y, None, [2.2, 1.1])),
+    ("upsample_nearest3d.vec", (Y[None], None, [1.2, 2.1, 1.1])),
+    ("_upsample_nearest_exact2d.vec", (Y, None, [1.2, 2.1])),
+]
+
 CASES: list[tuple[Any, ...]] = [
+    *KEPT_NEAREST,
     ("view", (X, [6, 4])),
     ("view", (X, [-1])),
     ("view", (X, [2, 2, 6])),
@@ -104,6 +119,7 @@ CASES: list[tuple[Any, ...]] = [
     ("pad", (X, [2, 1], "circular")),
     ("pad", (X, [2, -1], "circular")),
     ("pad", (Y, [-1, 2, 1, -1], "circular")),
+    ("pad", (Y[:, :, :2, :2].contiguous(), [2, 2, -1, 2], "circular")),  # round twice what cropping has left
     ("pad", (X, [1, 1], "constant", 2.0)),
     ("pad", (Y, [1, 1, 2, 0], "reflect")),
     ("gather", (X, 1, torch.tensor([[[0, 2, 1, 1]], [[1, 0, 0, 2]]]))),
@@ -224,6 +240,7 @@ def test_dynamic(name: str, args: tuple[Any, ...]) -> None:
         ("upsample_bilinear2d.vec", (Y, None, False, [0.5, 1.7])),
         ("upsample_linear1d", (X, [3], False)),
         ("upsample_trilinear3d", (Y[None], [2, 5, 3], False)),
+        *KEPT_LINEAR,
     ],
 )
 def test_resampling(name: str, args: tuple[Any, ...]) -> None:
@@ -231,6 +248,7 @@ def test_resampling(name: str, args: tuple[Any, ...]) -> None:
 
 
 RESIZED: list[tuple[str, tuple[Any, ...]]] = [
+    *KEPT_NEAREST,
     ("upsample_nearest2d.vec", (Y, None, [2.0, 1.5])),
     ("upsample_nearest2d", (Y, [7, 3])),
     ("_upsample_nearest_exact2d.vec", (Y, None, [0.7, 3.0])),
@@ -255,10 +273,19 @@ def test_dynamic_sizes(name: str, args: tuple[Any, ...]) -> None:
         ("upsample_bilinear2d.vec", (Y, None, False, [0.5, 1.7])),
         ("upsample_linear1d", (X.double(), [3], False)),
         ("upsample_trilinear3d", (Y[None], [2, 5, 3], True)),
+        *KEPT_LINEAR,
     ],
 )
 def test_dynamic_resampling(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args, dynamic=True, ulp=4, reassociates=True)
+
+
+def test_going_round_nothing_is_refused() -> None:
+    nothing = torch.empty(1, 2, 4)  # eager returns whatever its memory holds
+    for pads in ([2, -4], [-4, 2]):
+        module, _ = module_of("aten.pad", (X[:1, :2], pads, "circular"), {}, nothing[..., :2], False)
+        with pytest.raises(UnsupportedError, match="nothing left that could go round"):
+            lowered(module)
 
 
 def test_linear_resizing_of_bytes_is_refused() -> None:

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 from mlc.dialects.arith.float_ops import RemfOp
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, DType, promote
-from mlc.lowering.torch.to_linalg.elementwise import as_elements, cast
+from mlc.lowering.torch.to_linalg.elementwise import as_divisor, as_elements, cast
 from mlc.lowering.torch.to_linalg.promotion import result_type
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import Operand, elementwise
@@ -69,7 +69,7 @@ def _add_scaled(c: Conversion, a: Operand, b: Operand, alpha: Operand, name: str
 @lowers("aten.mul.Tensor", "aten.mul.Scalar")
 def mul(c: Conversion, a: Operand, b: Operand) -> Tensor:
     """A number on the right is not rounded to a half type first."""
-    (a,) = as_elements(c, [a], c.out)
+    (a,), b = as_elements(c, [a], c.out), as_divisor(c, b, c.out)
     return elementwise(c, [a, b], c.out, lambda body, x, y: body.mul(x, y, c.out.compute))
 
 

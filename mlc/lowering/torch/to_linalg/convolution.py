@@ -31,7 +31,7 @@ def padded(c: Conversion, x: Tensor, low: Sequence[Dim], high: Sequence[Dim], va
         cut_before = -before if isinstance(before, int) and before < 0 else 0
         cut_after = -after if isinstance(after, int) and after < 0 else 0
         if cut_before or cut_after:
-            x = sliced(c, x, d, cut_before, c.dims.sub(x.shape[d], cut_before + cut_after))
+            x = cut(c, x, d, cut_before, cut_after)
     low = [max(n, 0) if isinstance(n, int) else n for n in low]
     high = [max(n, 0) if isinstance(n, int) else n for n in high]
     if all(n == 0 for n in (*low, *high)):
@@ -51,6 +51,12 @@ def padded(c: Conversion, x: Tensor, low: Sequence[Dim], high: Sequence[Dim], va
         c.type_of(shape, x.dtype),
     )
     return plain(c.emit(op).results[0], x.dtype, shape)
+
+
+def cut(c: Conversion, x: Tensor, d: int, before: int, behind: int) -> Tensor:
+    """`x` without the first and last elements of dimension `d`, which must be there."""
+    c.demand(x.shape[d], "ge", before + behind, f"dimension {d} is smaller than what is cut away")
+    return sliced(c, x, d, before, c.dims.maximum(c.dims.sub(x.shape[d], before + behind), 0))
 
 
 def window_count(c: Conversion, size: Dim, window: int, stride: int, dilation: int) -> Dim:
@@ -265,6 +271,7 @@ def conv_transpose(
     groups: int,
     dilation: Sequence[int],
 ) -> Tensor:
+    c.need(x, range(x.rank - weight.rank + 2, x.rank))
     return convolution_of(c, x, weight, bias, stride, padding, dilation, groups, True, output_padding)
 
 

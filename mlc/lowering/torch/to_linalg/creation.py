@@ -247,7 +247,8 @@ def unfold(c: Conversion, x: Tensor, dim: int, size: int, step: int) -> Tensor:
     if x.rank == 0:
         return c.viewed(x, (1,))
     d = x.dim(dim)
-    count = c.dims.add(c.dims.floordiv(c.dims.sub(x.shape[d], size), step), 1)
+    c.need(x, [d], size)
+    count = c.dims.add(c.dims.floordiv(c.dims.maximum(c.dims.sub(x.shape[d], size), 0), step), 1)
     shape = (*x.shape[:d], count, *x.shape[d + 1 :], size)
 
     def at(body: Body, i: list[SSAValue]) -> list[SSAValue]:
@@ -265,8 +266,17 @@ def as_strided(
     flat = c.viewed(x, (c.dims.product(x.shape),))
     steps = [c.static_int(s, "a stride") for s in strides]
     first = 0 if offset is None else c.static_int(offset, "the storage offset")
-
+    need_strided(c, flat, c.sizes(sizes), steps, first)
     return gathered(c, flat, c.sizes(sizes), lambda b, i: [strided_place(b, i, steps, first)])
+
+
+def need_strided(c: Conversion, flat: Tensor, sizes: Sequence[Dim], steps: Sequence[int], first: int) -> None:
+    """Check that the last place lies in `flat`."""
+    end: Dim = first + 1
+    for size, step in zip(sizes, steps, strict=True):
+        end = c.dims.add(end, c.dims.mul(c.dims.sub(c.dims.maximum(size, 1), 1), step))
+    if 0 not in sizes:
+        c.demand(flat.shape[0], "ge", end, "the strides reach beyond the tensor's elements")
 
 
 def strided_place(b: Body, at: Sequence[SSAValue], steps: Sequence[int], first: int) -> SSAValue:
@@ -278,11 +288,16 @@ def strided_place(b: Body, at: Sequence[SSAValue], steps: Sequence[int], first: 
     return place
 
 
+def diagonal_length(c: Conversion, x: Tensor, a: int, b: int, offset: int) -> Dim:
+    """How many elements the diagonal of two dimensions has."""
+    rows, columns = (c.dims.sub(x.shape[a], max(-offset, 0)), c.dims.sub(x.shape[b], max(offset, 0)))
+    return c.dims.maximum(c.dims.minimum(rows, columns), 0)
+
+
 @lowers("aten.diagonal", "aten.diagonal_copy")
 def diagonal(c: Conversion, x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     a, b = x.dim(dim1), x.dim(dim2)
-    rows, columns = (c.dims.sub(x.shape[a], max(-offset, 0)), c.dims.sub(x.shape[b], max(offset, 0)))
-    length = c.dims.maximum(c.dims.minimum(rows, columns), 0)
+    length = diagonal_length(c, x, a, b, offset)
     rest = [d for d in range(x.rank) if d not in (a, b)]
 
     def at(body: Body, i: list[SSAValue]) -> list[SSAValue]:

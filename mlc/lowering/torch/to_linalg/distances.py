@@ -10,7 +10,7 @@ from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import F16, I64
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.indexing import take
-from mlc.lowering.torch.to_linalg.reduction import norm_over
+from mlc.lowering.torch.to_linalg.reduction import norm_over, power_norm
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.resampling import table
 from mlc.lowering.torch.to_linalg.structured import broadcast_shape, elementwise, reduce
@@ -21,7 +21,7 @@ from mlc.lowering.torch.to_linalg.view import unsqueeze
 def _length(c: Conversion, gaps: Tensor, order: Number) -> Tensor:
     if gaps.shape[-1] == 0:
         return c.full(gaps.shape[:-1], c.out, 0)
-    return norm_over(c, gaps, order, [gaps.rank - 1], c.out, keepdim=False)
+    return power_norm(c, gaps, order, [gaps.rank - 1], c.out, keepdim=False)
 
 
 @lowers("aten.cdist", "aten._cdist_forward")

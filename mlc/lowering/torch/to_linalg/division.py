@@ -7,8 +7,8 @@ from xdsl.ir import SSAValue
 
 from mlc.dialects.arith.float_ops import RemfOp
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.dtypes import DType
-from mlc.lowering.torch.to_linalg.elementwise import as_elements, cast
+from mlc.lowering.torch.to_linalg.dtypes import F16, DType
+from mlc.lowering.torch.to_linalg.elementwise import as_divisor, as_elements, cast
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import Operand, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
@@ -16,7 +16,7 @@ from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
 @lowers("aten.div.Tensor", "aten.div.Scalar")
 def div(c: Conversion, a: Operand, b: Operand) -> Tensor:
     """A number that divides is not rounded to a half type first; one that is divided is. So with the roundings."""
-    (a,) = as_elements(c, [a], c.out)
+    (a,), b = as_elements(c, [a], c.out), as_divisor(c, b, c.out)
     return elementwise(c, [a, b], c.out, lambda body, x, y: body.divf(x, y))
 
 
@@ -40,7 +40,7 @@ def floor_divide(c: Conversion, a: Operand, b: Operand) -> Tensor:
 
 def _rounded_div(c: Conversion, a: Operand, b: Operand, *, floor: bool) -> Tensor:
     t = c.out.compute
-    (a,) = as_elements(c, [a], c.out)
+    (a,), b = as_elements(c, [a], c.out), as_divisor(c, b, c.out)
 
     def fn(body: Body, x: SSAValue, y: SSAValue) -> SSAValue:
         if t.is_float:
@@ -136,13 +136,14 @@ def power(c: Conversion, a: Operand, b: Operand) -> Tensor:
         if not t.is_float and float(b) < 0:
             raise c.refuse("integers to a negative power are not allowed")
         exponent = b
-        return elementwise(c, [a], c.out, lambda body, x: _fixed_power(body, x, exponent, t))
+        roots = c.out != F16  # eager takes powers of float16: pow(-inf, 0.5) is inf, sqrt(-inf) is NaN
+        return elementwise(c, [a], c.out, lambda body, x: _fixed_power(body, x, exponent, t, roots=roots))
     if not t.is_float:
         return elementwise(c, [a, b], c.out, lambda body, x, y: _whole_power(body, x, y, t))
     return elementwise(c, [a, b], c.out, lambda body, x, y: body.op(math.PowFOp, x, y))
 
 
-def _fixed_power(body: Body, x: SSAValue, exponent: Number, t: DType) -> SSAValue:
+def _fixed_power(body: Body, x: SSAValue, exponent: Number, t: DType, *, roots: bool) -> SSAValue:
     if t.is_float:
         square = body.mul(x, x, t) if exponent in (2, 3, -2) else x
         match float(exponent):
@@ -152,9 +153,9 @@ def _fixed_power(body: Body, x: SSAValue, exponent: Number, t: DType) -> SSAValu
                 return body.mul(square, x, t)
             case -2.0:
                 return body.divf(body.const(1.0, t), square)
-            case 0.5:
+            case 0.5 if roots:
                 return body.op(math.SqrtOp, x)
-            case -0.5:
+            case -0.5 if roots:
                 return body.divf(body.const(1.0, t), body.op(math.SqrtOp, x))
             case -1.0:
                 return body.divf(body.const(1.0, t), x)

@@ -331,16 +331,26 @@ def cast(c: Conversion, x: Tensor, dtype: DType) -> Tensor:
 
 
 def as_elements(c: Conversion, operands: Sequence[Operand], dtype: DType) -> list[Operand]:
-    """Numbers and 0-d tensors beside a half tensor as elements of `dtype`: most of ATen's kernels compute in float32
-    but read every operand in the common type, so that `x == 0.3` asks whether x is 0.3 rounded to it."""
+    """Numbers, 0-d tensors and integers beside a half tensor as elements of `dtype`: most of ATen's kernels compute in
+    float32 but read every operand in the common type, so that `x == 0.3` asks whether x is 0.3 rounded to it."""
     if dtype.compute == dtype:
         return list(operands)
     return [_as_element(c, x, dtype) for x in operands]
 
 
+def in_half(c: Conversion, x: Tensor, dtype: DType) -> Tensor:
+    """`x` in the half type that a `dtype` argument asks for: eager converts before it sums. Nothing for other types."""
+    return cast(c, x, dtype) if dtype.compute != dtype else x
+
+
+def as_divisor(c: Conversion, x: Operand, dtype: DType) -> Operand:
+    """The second operand of a product or quotient: numbers and 0-d tensors keep their digits there."""
+    return _as_element(c, x, dtype) if dtype.compute != dtype and isinstance(x, Tensor) and x.rank else x
+
+
 def _as_element(c: Conversion, x: Operand, dtype: DType) -> Operand:
     if isinstance(x, Tensor):
-        return cast(c, x, dtype) if x.rank == 0 else x
+        return cast(c, x, dtype) if x.rank == 0 or not x.dtype.is_float else x
     if not isinstance(x, Scalar):
         return rounded(x, dtype)
     return Scalar(c.cast_scalar(Scalar(c.cast_scalar(x, dtype), dtype), dtype.compute), dtype.compute)

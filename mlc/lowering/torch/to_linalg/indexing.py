@@ -83,6 +83,9 @@ def gather(c: Conversion, x: Tensor, dim: int, index: Tensor, *_: object) -> Ten
         return c.viewed(x, index.shape)
     d = x.dim(dim)
     index = index if index.rank else unsqueeze(c, index, 0)
+    for i in range(x.rank) if 0 not in index.shape else ():
+        if i != d:
+            c.demand(x.shape[i], "ge", index.shape[i], f"the index is larger than the tensor in dimension {i}")
     safe = checked(c, index, x.shape[d], wraps=False)
     whole = c.plain(x).value
 

@@ -16,7 +16,7 @@ from mlc.dialects.linalg.relayout_ops import SoftmaxOp
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import DType
-from mlc.lowering.torch.to_linalg.elementwise import cast
+from mlc.lowering.torch.to_linalg.elementwise import cast, in_half
 from mlc.lowering.torch.to_linalg.reduction import extreme, mean_over, moments, reduce
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import elementwise
@@ -303,7 +303,7 @@ def softmax_of(c: Conversion, x: Tensor, d: int, dtype: DType) -> Tensor:
 
 @lowers("aten.softmax.int", "aten._softmax")
 def softmax(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
-    return softmax_of(c, x, x.dim(dim), c.out)
+    return softmax_of(c, in_half(c, x, c.out), x.dim(dim), c.out)
 
 
 @lowers("aten._safe_softmax")
@@ -331,7 +331,7 @@ def log_softmax(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
     if not c.out.is_float:
         return _without_elements(c, x, c.out)
     t, d = c.out.compute, x.dim(dim)
-    x = cast(c, x, t)
+    x = cast(c, in_half(c, x, c.out), t)
     high = extreme(c, x, [d], largest=True, keepdim=True)
     (total,) = reduce(
         c, [x, high], [d], t, 0, lambda b, v, m, acc: b.add(acc, b.op(math.ExpOp, b.sub(v, m, t)), t), keepdim=True

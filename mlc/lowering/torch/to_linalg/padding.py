@@ -8,12 +8,11 @@ from xdsl.dialects import arith
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.convolution import padded
+from mlc.lowering.torch.to_linalg.convolution import cut, padded
 from mlc.lowering.torch.to_linalg.creation import gathered
-from mlc.lowering.torch.to_linalg.dims import Dim
+from mlc.lowering.torch.to_linalg.dims import Dim, static
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor
-from mlc.lowering.torch.to_linalg.view import sliced
 
 Int = int | Scalar
 
@@ -37,8 +36,28 @@ def pad(c: Conversion, x: Tensor, pads: Sequence[Int], mode: str = "constant", v
     if mode == "constant":
         return constant_pad(c, x, pads, 0 if value is None else value)
     if mode == "circular":
+        _need_one_round(c, x, pads)
         x, pads = _cropped(c, x, pads), [max(n, 0) if isinstance(n, int) else n for n in pads]
     return _mirrored(c, x, pads, mode)
+
+
+def _need(c: Conversion, x: Tensor, d: int, low: Dim, high: Dim, mode: str) -> None:
+    """Check that an open dimension has what the padding repeats; eager has looked at sizes that are known."""
+    size = x.shape[d]
+    if static((size, low, high)):
+        if mode == "circular" and size == 0:
+            raise c.refuse(f"dimension {d} has nothing left that could go round")
+        return
+    for n in (low, high):
+        least = c.dims.add(n, 1) if mode == "reflect" else 1
+        c.demand(size, "ge", c.dims.maximum(least, 1), f"dimension {d} is too small for its padding")
+
+
+def _need_one_round(c: Conversion, x: Tensor, pads: Sequence[Int]) -> None:
+    """Check that nothing goes round more than once, as eager does before it crops."""
+    for d, ns in enumerate(zip(*_amounts(c, x, pads), strict=True)):
+        for n in ns if not static((x.shape[d], *ns)) else ():
+            c.demand(x.shape[d], "ge", n, f"dimension {d} would go round more than once")
 
 
 def _cropped(c: Conversion, x: Tensor, pads: Sequence[Int]) -> Tensor:
@@ -46,27 +65,33 @@ def _cropped(c: Conversion, x: Tensor, pads: Sequence[Int]) -> Tensor:
     for d, (low, high) in enumerate(zip(*_amounts(c, x, pads), strict=True)):
         before, behind = (max(-n, 0) if isinstance(n, int) else 0 for n in (low, high))
         if before or behind:
-            x = sliced(c, x, d, before, c.dims.sub(x.shape[d], before + behind))
+            x = cut(c, x, d, before, behind)
     return x
 
 
 def _mirrored(c: Conversion, x: Tensor, pads: Sequence[Int], mode: str) -> Tensor:
     low, high = _amounts(c, x, pads)
-    shape = tuple(c.dims.add(s, c.dims.add(a, b)) for s, a, b in zip(x.shape, low, high, strict=True))
+    shape = tuple(
+        s if c.dims.same(a, 0) and c.dims.same(b, 0) else c.dims.maximum(c.dims.add(s, c.dims.add(a, b)), 0)
+        for s, a, b in zip(x.shape, low, high, strict=True)
+    )
     before = [c.dims.value(n) for n in low]
     sizes = [c.dims.value(s) for s in x.shape]
     ends = [c.dims.value(c.dims.sub(s, 1)) for s in x.shape]
+    ahead = [c.dims.value(c.dims.mul(n, c.dims.sub(s, 1))) for n, s in zip(low, x.shape, strict=True)]
+    for d in range(x.rank):
+        if (low[d], high[d]) != (0, 0):
+            _need(c, x, d, low[d], high[d], mode)
 
     def place(b: Body, at: SSAValue, d: int) -> SSAValue:
         if low[d] == 0 and high[d] == 0:
             return at
+        if mode == "circular":  # rounds ahead, so that no place is negative
+            return b.op(arith.RemSIOp, b.op(arith.AddiOp, at, ahead[d]), sizes[d])
         i = b.op(arith.SubiOp, at, before[d])
         zero = b.index(0)
         if mode == "replicate":
             return b.op(arith.MinSIOp, b.op(arith.MaxSIOp, i, zero), ends[d])
-        if mode == "circular":
-            i = b.select(b.index_compare("lt", i, zero), b.op(arith.AddiOp, i, sizes[d]), i)
-            return b.select(b.index_compare("ge", i, sizes[d]), b.op(arith.SubiOp, i, sizes[d]), i)
         i = b.op(arith.MaxSIOp, i, b.op(arith.SubiOp, zero, i))
         beyond = b.op(arith.SubiOp, b.op(arith.AddiOp, ends[d], ends[d]), i)
         return b.op(arith.MinSIOp, i, beyond)

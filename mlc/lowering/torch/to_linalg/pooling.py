@@ -254,12 +254,15 @@ def _adaptive(c: Conversion, x: Tensor, n: int, target: Sequence[object], *, lar
         return x
     if all(o == 1 for o in wanted):
         if largest:
+            c.need(x, spatial)
             return extreme(c, x, spatial, largest=True, keepdim=True)
         return mean_over(c, x, spatial, x.dtype, keepdim=True)
     if any(not isinstance(s, int) for s in (*wanted, *sizes)):
         raise c.refuse("adaptive pooling of a dynamic spatial size to another than one has no lowering")
     whole = _batched(c, x, n)
     ins, outs = [s for s in sizes if isinstance(s, int)], [o for o in wanted if isinstance(o, int)]
+    if 0 in outs:
+        return c.full((*x.shape[: x.rank - n], *outs), x.dtype, 0)
     if all(i % o == 0 for i, o in zip(ins, outs, strict=True)):
         kernel = [i // o for i, o in zip(ins, outs, strict=True)]
         w = Windows(c, whole, n, kernel, kernel, 0, 1, False)
@@ -376,6 +379,9 @@ def _adaptive_pools(n: int) -> None:
         ins, outs = list(x.shape[x.rank - n :]), list(target)
         if not static([*ins, *outs]):  # pyright: ignore[reportArgumentType]
             raise c.refuse("the indices of adaptive max pooling of a dynamic size have no lowering")
+        if 0 in outs:
+            shape = (*x.shape[: x.rank - n], *outs)  # pyright: ignore[reportArgumentType]
+            return c.full(shape, x.dtype, 0), c.full(shape, I64, 0)  # pyright: ignore[reportArgumentType]
         found = _uneven_with_index(c, _batched(c, x, n), ins, outs)  # pyright: ignore[reportArgumentType]
         return found if x.rank == n + 2 else (drop_dims(found[0], [0]), drop_dims(found[1], [0]))
 

@@ -12,7 +12,7 @@ from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
 from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F64, I64, DType
-from mlc.lowering.torch.to_linalg.elementwise import cast
+from mlc.lowering.torch.to_linalg.elementwise import cast, in_half
 from mlc.lowering.torch.to_linalg.registry import Conversion, dims_of, lowers
 from mlc.lowering.torch.to_linalg.structured import elementwise, reduce
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
@@ -53,6 +53,7 @@ def sum_(c: Conversion, x: Tensor, dims: Dims = None, keepdim: bool = False, *_:
         keepdim = False
         if dims == []:
             return x
+    x = in_half(c, x, c.out)
     return sum_over(c, x, dims_of(x, dims), c.out, keepdim=keepdim)
 
 
@@ -340,12 +341,18 @@ def std_mean(c: Conversion, x: Tensor, *args: object) -> tuple[Tensor, Tensor]:
 
 
 def norm_over(c: Conversion, x: Tensor, order: Number, dims: Sequence[int], dtype: DType, *, keepdim: bool) -> Tensor:
-    """Vector p-norm; of one element its size, which its square may have no room for."""
+    """Vector p-norm; of one element its magnitude, which no power over- or underflows."""
+    if order != 0 and all(x.shape[d] == 1 for d in dims):
+        size = elementwise(c, [x], dtype, lambda b, v: b.abs(v, dtype.compute))
+        return size if keepdim else drop_dims(size, dims)
+    return power_norm(c, x, order, dims, dtype, keepdim=keepdim)
+
+
+def power_norm(c: Conversion, x: Tensor, order: Number, dims: Sequence[int], dtype: DType, *, keepdim: bool) -> Tensor:
+    """The p-norm by its formula."""
     t = dtype.compute
-    if order != 0 and count_of(c, x, dims) == 1:
-        sized = elementwise(c, [x], dtype, lambda b, v: b.abs(v, t))
-        return sized if keepdim else drop_dims(sized, dims)
     if order in (pymath.inf, -pymath.inf):
+        c.need(x, dims)
         sized = elementwise(c, [x], t, lambda b, v: b.abs(v, t))
         return cast(c, extreme(c, sized, dims, largest=order > 0, keepdim=keepdim), dtype)
 

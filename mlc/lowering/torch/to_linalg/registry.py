@@ -10,7 +10,7 @@ and lists of these; it returns the result, or a tuple of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from xdsl.dialects import arith
 from xdsl.ir import Attribute, Block, Operation, SSAValue
@@ -85,10 +85,18 @@ class Conversion(Emitter):
     def need(self, x: Tensor, dims: Sequence[int], least: int = 1) -> None:
         """Check that each of `dims`, where its size is open, has at least so many elements: eager refuses fewer."""
         for d in dims:
-            size = x.shape[d]
-            if isinstance(size, SSAValue) and self.dims.range(size)[0] < least:
-                enough = self.emit(arith.CmpiOp(size, self.index(least), "sge")).results[0]
-                self.check(enough, self.message(f"dimension {d} must have at least {least} elements"))
+            if isinstance(x.shape[d], SSAValue):
+                self.demand(x.shape[d], "ge", least, f"dimension {d} must have at least {least} elements")
+
+    def demand(self, a: Dim, relation: Literal["eq", "ge"], b: Dim, text: str) -> None:
+        """Check two sizes against each other: here where both are known, at run time where it takes that."""
+        if self.dims.same(a, b) or (relation == "ge" and self.dims.range(a)[0] >= self.dims.range(b)[1]):
+            return
+        if isinstance(a, int) and isinstance(b, int):
+            raise self.refuse(text)
+        kind = "eq" if relation == "eq" else "sge"
+        holds = self.emit(arith.CmpiOp(self.dims.value(a), self.dims.value(b), kind)).results[0]
+        self.check(holds, self.message(text))
 
     def size(self, n: int | Scalar) -> Dim:
         """A `!torch.int` as a size."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xdsl.ir import SSAValue
+
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
 from mlc.lowering.torch.to_linalg.dims import Dim
@@ -27,7 +29,13 @@ def _repeated(c: Conversion, repeats: Tensor, size: Dim) -> Tensor:
     if size == -1:
         raise c.refuse("the sum of the repeats is known only at run time", hint="pass output_size")
     ends = scan(c, cast(c, repeats, I64), 0, I64, "add")
-    total = reduce(c, [cast(c, repeats, I64)], [0], I64, 0, lambda b, v, acc: b.add(acc, v, I64))[0]
+    negative = c.message("repeats must not be negative")
+
+    def add(b: Body, v: SSAValue, acc: SSAValue) -> SSAValue:
+        b.check(b.compare("ge", v, b.const(0, I64), I64), negative)
+        return b.add(acc, v, I64)
+
+    total = reduce(c, [cast(c, repeats, I64)], [0], I64, 0, add)[0]
     body = Body(c.block, c.location)
     sum_of = body.to_index(body.extract(c.plain(total).value, []))
     c.check(body.index_compare("eq", sum_of, c.dims.value(size)), c.message("output_size is not the sum of repeats"))

@@ -35,9 +35,13 @@ def image_sizes(
     """Sizes of input and output, and the factors that were given."""
     old = list(x.shape[x.rank - n :])
     if size is not None:
-        return old, list(c.sizes(size)), [None] * n
-    assert factors is not None
-    return old, [_scaled(c, s, f) for s, f in zip(old, factors, strict=True)], list(factors)
+        new = list(c.sizes(size))
+    else:
+        assert factors is not None
+        new = [_scaled(c, s, f) for s, f in zip(old, factors, strict=True)]
+    for s in (*old, *new):
+        c.demand(s, "ge", 1, "an image and what it is resized to must not be empty")
+    return old, new, [None] * n if size is not None or factors is None else list(factors)
 
 
 def _scaled(c: Conversion, size: Dim, factor: float) -> Dim:
@@ -60,18 +64,30 @@ def _ratio(c: Conversion, old: Dim, new: Dim, factor: float | None, t: DType, le
     return b.divf(above, b.maximum(below, b.const(1.0, t), t))
 
 
-def _nearest(c: Conversion, old: Dim, new: Dim, factor: float | None, exact: bool) -> Tensor:
-    """For each place of the output, the nearest one of the input; a table where the sizes are known."""
+def _where_sizes_are(c: Conversion, old: Dim, times: int, new: Dim, step: float, scale: SSAValue, t: DType) -> SSAValue:
+    """`step` where `new` is `times` the old size, `scale` elsewhere."""
+    same = c.op(arith.CmpiOp, c.dims.value(c.dims.mul(old, times)), c.dims.value(new), "eq")
+    return c.op(arith.SelectOp, same, c.number(step, t), scale)
+
+
+def _nearest(c: Conversion, old: Dim, new: Dim, factor: float | None, exact: bool, whole: bool) -> Tensor:
+    """For each place of the output, the nearest one of the input; a table where the sizes are known.
+
+    `whole`: a size that stays or doubles does so element by element, whatever the factor.
+    """
     half = 0.5 if exact else 0.0
     if not isinstance(old, int) or not isinstance(new, int):
         scale, last = _ratio(c, old, new, factor, F32), c.dims.value(c.dims.sub(old, 1))
+        for times in (1, 2) if whole and factor else ():
+            scale = _where_sizes_are(c, old, times, new, 1 / times, scale, F32)
 
         def fn(b: Body, at: list[SSAValue]) -> SSAValue:
             place = b.mul(b.add(b.from_index(at[0], F32), b.const(half, F32), F32), scale, F32)
             return b.from_index(b.op(arith.MinSIOp, b.to_index(b.op(arith.FPToSIOp, place, I64.mlir)), last), I64)
 
         return indexed(c, (new,), I64, fn)
-    scale = np.float32(1.0 / factor) if factor else np.float32(old) / np.float32(new)
+    kept = whole and new in (old, 2 * old)
+    scale = np.float32(1.0 / factor) if factor and not kept else np.float32(old) / np.float32(new)
     places = np.floor((np.arange(new, dtype=np.float32) + np.float32(half)) * scale)
     return table(c, np.minimum(places.astype(np.int64), old - 1), I64)
 
@@ -99,7 +115,9 @@ def _lower_nearest(n: int, *, exact: bool) -> None:
     def resize(
         c: Conversion, x: Tensor, old: Sequence[Dim], new: Sequence[Dim], given: Sequence[float | None]
     ) -> Tensor:
-        return _nearest_resize(c, x, [_nearest(c, a, b, f, exact) for a, b, f in zip(old, new, given, strict=True)])
+        whole = n == 2 and not exact
+        places = [_nearest(c, a, b, f, exact, whole) for a, b, f in zip(old, new, given, strict=True)]
+        return _nearest_resize(c, x, places)
 
     def vec(c: Conversion, x: Tensor, size: Sequence[Int] | None, factors: Sequence[float] | None = None) -> Tensor:
         return resize(c, x, *image_sizes(c, x, n, size, factors))
@@ -120,14 +138,14 @@ for _n in (1, 2, 3):
 def _linear(
     old: int, new: int, factor: float | None, align: bool, t: DType
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lower and upper neighbour and the weight of the upper one."""
+    """Lower and upper neighbour and the weight of the upper one; a size that stays is copied, whatever the factor."""
     kind = np.float64 if t == F64 else np.float32
     at = np.arange(new).astype(kind)
     if align:
         scale = kind(old - 1) / kind(new - 1) if new > 1 else kind(0)
         place = at * scale
     else:
-        scale = kind(1.0 / factor) if factor else kind(old) / kind(new)
+        scale = kind(1.0 / factor) if factor and old != new else kind(old) / kind(new)
         place = np.maximum((at + kind(0.5)) * scale - kind(0.5), kind(0))
     low = np.minimum(place.astype(np.int64), old - 1)
     high = low + (low < old - 1)
@@ -143,6 +161,8 @@ def _linear_places(
         low, high, weight = _linear(old, new, factor, align, t)
         return table(c, low, I64), table(c, high, I64), table(c, weight, t)
     scale = _ratio(c, old, new, None, t, 1) if align else _ratio(c, old, new, factor, t)
+    if factor and not align:
+        scale = _where_sizes_are(c, old, 1, new, 1.0, scale, t)
     last = c.dims.value(c.dims.sub(old, 1))
 
     def split(b: Body, at: SSAValue) -> tuple[SSAValue, SSAValue]:

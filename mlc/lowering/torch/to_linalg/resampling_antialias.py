@@ -1,11 +1,10 @@
 """Resizing with antialiasing: each axis on its own, every result a weighted sum of the pixels under a widened filter.
 
-Positions and weights are worked out while compiling; an axis that keeps its size and needs no filter is left alone.
+Positions and weights are worked out while compiling; an axis that keeps its size is left alone.
 """
 
 from __future__ import annotations
 
-import math as pymath
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -102,7 +101,7 @@ def _lower(name: str, reach: float, filter: Filter) -> None:
         out = cast(c, x, F64 if stored == F64 else F32)
         lead = x.rank - 2
         for axis in (1, 0):  # rows first, as ATen does
-            if old[axis] == new[axis] and (given[axis] is None or pymath.isclose(given[axis] or 0.0, 1.0)):
+            if old[axis] == new[axis]:
                 continue
             taps = windows(old[axis], new[axis], given[axis], align, reach, filter)
             out = _filtered(c, out, lead + axis, *taps)

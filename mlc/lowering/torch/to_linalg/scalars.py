@@ -179,5 +179,5 @@ def _nonzero(c: Conversion, n: Scalar) -> SSAValue:
 def assert_async(c: Conversion, condition: Tensor, message: str) -> tuple[()]:
     held = cast(c, condition, BOOL)
     value = c.reshape(held.value, held.value_shape, (), BOOL) if held.value_shape else held.value
-    c.check(Body(c.block, c.location).extract(value, []), message)
+    c.check(Body(c.block, c.location).extract(value, []), c.message(message))
     return ()

@@ -9,7 +9,7 @@ from xdsl.dialects import arith, tensor
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.creation import strided_place
+from mlc.lowering.torch.to_linalg.creation import diagonal_length, need_strided, strided_place
 from mlc.lowering.torch.to_linalg.dims import Dim, mlir_shape
 from mlc.lowering.torch.to_linalg.dtypes import DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
@@ -52,6 +52,7 @@ def slice_scatter(
     d = x.dim(dim)
     first, length = slice_bounds(c, x.shape[d], start, end, step)
     shape = (*x.shape[:d], length, *x.shape[d + 1 :])
+    c.demand(length, "eq", source.shape[d], f"dimension {d} has not the elements that are written to")
     piece = stretched(c, cast(c, source, x.dtype), shape)
     return inserted(
         c, x, piece, [first if i == d else 0 for i in range(x.rank)], [step if i == d else 1 for i in range(x.rank)]
@@ -70,6 +71,9 @@ def select_scatter(c: Conversion, x: Tensor, source: Tensor, dim: int, index: In
 def diagonal_scatter(c: Conversion, x: Tensor, source: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     a, b = x.dim(dim1), x.dim(dim2)
     rest = [d for d in range(x.rank) if d not in (a, b)]
+    sizes = [*(x.shape[d] for d in rest), diagonal_length(c, x, a, b, offset)]
+    for size, given in zip(sizes, source.shape, strict=True):
+        c.demand(size, "eq", given, "what is written has not the diagonal's sizes")
     read = c.plain(cast(c, source, x.dtype)).value
 
     def step(body: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
@@ -125,6 +129,11 @@ def _scatter(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor |
         return c.viewed(wide, ())
     d, t = x.dim(dim), x.dtype
     index, source = _at_least_1d(c, index), _source_1d(c, source)
+    for i in range(x.rank) if 0 not in index.shape else ():
+        if i != d:
+            c.demand(x.shape[i], "ge", index.shape[i], f"the index is larger than the tensor in dimension {i}")
+        if isinstance(source, Tensor):
+            c.demand(source.shape[i], "ge", index.shape[i], f"the index is larger than the source in dimension {i}")
     places = c.plain(checked(c, index, x.shape[d], wraps=False)).value
     read = c.plain(cast(c, source, t)).value if isinstance(source, Tensor) else None
     combine = _combiner(name, t)
@@ -214,10 +223,20 @@ def _along(
     return plain(looped(c, sizes, c.plain(x).value, step), t, x.shape)
 
 
+def _slices(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor) -> SSAValue:
+    """The elements of `source`: as many slices of `x` as there are indices."""
+    source = _at_least_1d(c, source)
+    d = x.dim(dim) if x.rank else 0
+    for i, size in enumerate(source.shape):
+        wanted = _at_least_1d(c, index).shape[0] if i == d else x.shape[i]
+        c.demand(size, "eq", wanted, f"dimension {i} of the source does not fit")
+    return c.plain(cast(c, source, x.dtype)).value
+
+
 @lowers("aten.index_add")
 def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor, alpha: Number = 1) -> Tensor:
     t = x.dtype
-    read = c.plain(cast(c, _at_least_1d(c, source), t)).value
+    read = _slices(c, x, dim, index, source)
 
     def value(b: Body, at: list[SSAValue]) -> SSAValue:
         v = b.extract(read, at)
@@ -228,7 +247,7 @@ def index_add(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor,
 
 @lowers("aten.index_copy")
 def index_copy(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    read = c.plain(cast(c, _at_least_1d(c, source), x.dtype)).value
+    read = _slices(c, x, dim, index, source)
     return _along(c, x, dim, index, lambda b, at: b.extract(read, at), None)
 
 
@@ -249,6 +268,7 @@ def as_strided_scatter(
     steps = [c.static_int(s, "a stride") for s in strides]
     first = 0 if offset is None else c.static_int(offset, "the storage offset")
     flat = c.plain(c.viewed(x, (c.dims.product(x.shape),)))
+    need_strided(c, flat, c.sizes(sizes), steps, first)
     read = c.plain(cast(c, source, x.dtype)).value
 
     def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:

@@ -270,7 +270,7 @@ def _bessel(f: _F64, x: SSAValue, small: Sequence[float], large: Sequence[float]
     far = f.max(size, 8.0)
     outer = f.div(f.chebyshev(f.sub(f.div(16.0, far), 1.0), large), f.sqrt(far))
     out = f.where("le", size, 8.0, inner, outer)
-    return f.with_sign(out, x) if order else out
+    return f.where("lt", x, 0.0, f.neg(out), out) if order else out
 
 
 def _i0e(f: _F64, x: SSAValue) -> SSAValue:

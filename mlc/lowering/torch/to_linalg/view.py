@@ -23,15 +23,16 @@ def view(c: Conversion, x: Tensor, sizes: Sequence[Int], *_: object) -> Tensor:
 
 def _resolved(c: Conversion, old: Sequence[Dim], new: Sequence[Dim]) -> tuple[Dim, ...]:
     """`new` with its -1 worked out."""
-    if -1 not in new:
-        return tuple(new)
-    at = list(new).index(-1)
-    rest = c.dims.product(d for i, d in enumerate(new) if i != at)
     total = c.dims.product(old)
-    quotient = c.dims.exact_quotient(total, rest)
-    if quotient is None:
-        quotient = 0 if rest == 0 else c.dims.floordiv(total, rest)
-    return (*new[:at], quotient, *new[at + 1 :])
+    if -1 in new:
+        at = list(new).index(-1)
+        rest = c.dims.product(d for i, d in enumerate(new) if i != at)
+        quotient = c.dims.exact_quotient(total, rest)
+        if quotient is None:
+            quotient = 0 if rest == 0 else c.dims.floordiv(total, rest)
+        new = (*new[:at], quotient, *new[at + 1 :])
+    c.demand(total, "eq", c.dims.product(new), "the number of elements must stay the same")
+    return tuple(new)
 
 
 @lowers("aten.flatten.using_ints")
@@ -127,11 +128,24 @@ def stretched(c: Conversion, x: Tensor, sizes: Sequence[Dim]) -> Tensor:
     extra = len(sizes) - x.rank
     old = (1,) * extra + x.shape
     shape = tuple(had if size == -1 else size for size, had in zip(sizes, old, strict=True))
+    for d, (size, had) in enumerate(zip(shape, old, strict=True)):
+        if had != 1:
+            _need_stretch(c, d, had, size)
     x = fitted(c, x, shape)
     axes = tuple(
         axis if c.dims.same(size, had) else None for size, had, axis in zip(shape, x.shape, x.axes, strict=True)
     )
     return x.with_view(shape, axes)
+
+
+def _need_stretch(c: Conversion, d: int, had: Dim, size: Dim) -> None:
+    """Check that a dimension has the size asked for, or is one where only the run can tell."""
+    text = f"dimension {d} does not stretch to the size asked for"
+    if isinstance(had, int):
+        c.demand(size, "eq", had, text)
+    elif not c.dims.same(had, size):
+        fits = [c.op(arith.CmpiOp, had, c.dims.value(n), "eq") for n in (1, size)]
+        c.check(c.op(arith.OrIOp, *fits), c.message(text))
 
 
 @lowers("aten.expand_as")
@@ -239,6 +253,7 @@ def index_in(c: Conversion, size: Dim, index: Int) -> Dim:
     if isinstance(at, int):
         if isinstance(size, int) and not -size <= at < size:
             raise c.refuse(f"index {at} is out of range for a dimension of size {size}")
+        c.demand(size, "ge", -at if at < 0 else at + 1, f"index {at} needs a larger dimension")
         return at if at >= 0 else c.dims.add(size, at)
     return c.checked_index(at, size)
 
@@ -246,7 +261,9 @@ def index_in(c: Conversion, size: Dim, index: Int) -> Dim:
 @lowers("aten.narrow", "aten.narrow_copy")
 def narrow(c: Conversion, x: Tensor, dim: int, start: Int, length: Int) -> Tensor:
     d = x.dim(dim)
-    return sliced(c, x, d, index_in(c, c.dims.add(x.shape[d], 1), start), c.size(length))
+    first, count = index_in(c, c.dims.add(x.shape[d], 1), start), c.size(length)
+    c.demand(x.shape[d], "ge", c.dims.add(first, count), f"dimension {d} ends before what is taken of it")
+    return sliced(c, x, d, first, count)
 
 
 @lowers(
@@ -339,61 +356,3 @@ def concatenated(c: Conversion, xs: Sequence[Tensor], d: int, whole: Dim | None 
 def stack(c: Conversion, xs: Sequence[Tensor], dim: int = 0) -> Tensor:
     d = dim + xs[0].rank + 1 if dim < 0 else dim
     return concatenated(c, [unsqueeze(c, cast(c, x, c.out), d) for x in xs], d)
-
-
-# -- whole tensors rearranged ------------------------------------------------------------------------------------
-
-
-@lowers("aten.pixel_shuffle")
-def pixel_shuffle(c: Conversion, x: Tensor, factor: int) -> Tensor:
-    *lead, channels, height, width = x.shape
-    n = len(lead)
-    split_up = c.viewed(x, (*lead, c.dims.floordiv(channels, factor * factor), factor, factor, height, width))
-    moved = c.permuted(split_up, [*range(n + 1), n + 3, n + 1, n + 4, n + 2])
-    return c.viewed(
-        moved,
-        (*lead, c.dims.floordiv(channels, factor * factor), c.dims.mul(height, factor), c.dims.mul(width, factor)),
-    )
-
-
-@lowers("aten.pixel_unshuffle")
-def pixel_unshuffle(c: Conversion, x: Tensor, factor: int) -> Tensor:
-    *lead, channels, height, width = x.shape
-    n = len(lead)
-    h, w = c.dims.floordiv(height, factor), c.dims.floordiv(width, factor)
-    split_up = c.viewed(x, (*lead, channels, h, factor, w, factor))
-    moved = c.permuted(split_up, [*range(n + 1), n + 2, n + 4, n + 1, n + 3])
-    return c.viewed(moved, (*lead, c.dims.mul(channels, factor * factor), h, w))
-
-
-@lowers("aten.channel_shuffle", "aten.native_channel_shuffle")
-def channel_shuffle(c: Conversion, x: Tensor, groups: int) -> Tensor:
-    batch, channels, *rest = x.shape
-    each = c.dims.floordiv(channels, groups)
-    split_up = c.viewed(x, (batch, groups, each, *rest))
-    return c.viewed(c.permuted(split_up, [0, 2, 1, *range(3, 3 + len(rest))]), x.shape)
-
-
-@lowers("aten.roll")
-def roll(c: Conversion, x: Tensor, shifts: Sequence[int] | int, dims: Sequence[int] | int = ()) -> Tensor:
-    amounts = [shifts] if isinstance(shifts, int) else list(shifts)
-    axes = [dims] if isinstance(dims, int) else list(dims)
-    if not axes:
-        flat = c.viewed(x, (c.dims.product(x.shape),))
-        return c.viewed(_rolled(c, flat, amounts[0], 0), x.shape)
-    for amount, dim in zip(amounts, axes, strict=True):
-        x = _rolled(c, x, amount, x.dim(dim))
-    return x
-
-
-def _rolled(c: Conversion, x: Tensor, amount: int, d: int) -> Tensor:
-    size = x.shape[d]
-    if not isinstance(size, int):
-        steps = c.dims.value(c.dims.maximum(size, 1))
-        turned = c.op(arith.RemSIOp, c.index(-amount), steps)  # in -size..size
-        at: Dim = c.wrap_index(turned, size)
-        return concatenated(c, [sliced(c, x, d, at, c.dims.sub(size, at)), sliced(c, x, d, 0, at)], d, size)
-    at = -amount % size if size else 0
-    if at == 0:
-        return x
-    return concatenated(c, [sliced(c, x, d, at, size - at), sliced(c, x, d, 0, at)], d)
