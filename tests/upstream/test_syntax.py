@@ -87,6 +87,12 @@ func.func @tensors(%x: tensor<2x3xf32>, %y: tensor<2xf32>, %i: index, %e: tensor
   %5 = linalg.add ins(%0, %1 : tensor<2xf32>, tensor<2xf32>) outs(%y : tensor<2xf32>) -> tensor<2xf32>
   %6 = linalg.fill ins(%i : index) outs(%e : tensor<4xindex>) -> tensor<4xindex>
   %7 = linalg.copy ins(%e : tensor<4xindex>) outs(%6 : tensor<4xindex>) -> tensor<4xindex>
+  %g:2 = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>, affine_map<(i) -> (i)>,
+      affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+      ins(%0, %1 : tensor<2xf32>, tensor<2xf32>) outs(%y, %y : tensor<2xf32>, tensor<2xf32>) {
+  ^bb0(%p: f32, %q: f32, %s: f32, %t: f32):
+    linalg.yield %p, %q : f32, f32
+  } -> (tensor<2xf32>, tensor<2xf32>)
   return %2, %5, %7 : tensor<2xf32>, tensor<2xf32>, tensor<4xindex>
 }
 """
