@@ -15,51 +15,36 @@ from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, result_def
 from mlc.dialects.redefined import Redefined
 
 _T = arith.SignlessIntegerBinaryOperation.T
-_EXACT = "$lhs `,` $rhs (`exact` $isExact^)? attr-dict `:` type($result)"
+
+
+class _Exact(Redefined):
+    """Fields and syntax of them all."""
+
+    lhs = operand_def(_T)
+    rhs = operand_def(_T)
+    result = result_def(_T)
+    is_exact = opt_prop_def(UnitAttr, prop_name="isExact")
+    assembly_format = "$lhs `,` $rhs (`exact` $isExact^)? attr-dict `:` type($result)"
 
 
 @irdl_op_definition
-class DivSIOp(Redefined, arith.DivSIOp):
+class DivSIOp(_Exact, arith.DivSIOp):
     """`arith.divsi`; exact: without a remainder."""
 
-    lhs = operand_def(_T)
-    rhs = operand_def(_T)
-    result = result_def(_T)
-    is_exact = opt_prop_def(UnitAttr, prop_name="isExact")
-    assembly_format = _EXACT
-
 
 @irdl_op_definition
-class DivUIOp(Redefined, arith.DivUIOp):
+class DivUIOp(_Exact, arith.DivUIOp):
     """`arith.divui`; exact: without a remainder."""
 
-    lhs = operand_def(_T)
-    rhs = operand_def(_T)
-    result = result_def(_T)
-    is_exact = opt_prop_def(UnitAttr, prop_name="isExact")
-    assembly_format = _EXACT
-
 
 @irdl_op_definition
-class ShRSIOp(Redefined, arith.ShRSIOp):
+class ShRSIOp(_Exact, arith.ShRSIOp):
     """`arith.shrsi`; exact: no bit that is set is shifted out."""
 
-    lhs = operand_def(_T)
-    rhs = operand_def(_T)
-    result = result_def(_T)
-    is_exact = opt_prop_def(UnitAttr, prop_name="isExact")
-    assembly_format = _EXACT
-
 
 @irdl_op_definition
-class ShRUIOp(Redefined, arith.ShRUIOp):
+class ShRUIOp(_Exact, arith.ShRUIOp):
     """`arith.shrui`; exact: no bit that is set is shifted out."""
-
-    lhs = operand_def(_T)
-    rhs = operand_def(_T)
-    result = result_def(_T)
-    is_exact = opt_prop_def(UnitAttr, prop_name="isExact")
-    assembly_format = _EXACT
 
 
 OPS = (DivSIOp, DivUIOp, ShRSIOp, ShRUIOp)

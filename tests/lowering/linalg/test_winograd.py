@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from xdsl.dialects.builtin import ModuleOp
 
 from mlc.driver import compile_module
 from mlc.interp import run_module
@@ -78,20 +79,22 @@ SHAPES = [
 ]
 
 
+def to_buffers(module: ModuleOp, ctx: MlcContext, **winograd: object) -> None:
+    """Every pass of the module rows, with blocks of 8 channels and these options of linalg-winograd-conv2d."""
+    names = [
+        row.pass_name for row in MODULE_ROWS if row.level != "torch" and row.pass_name != "convert-torch-to-linalg"
+    ]
+    options: dict[str, dict[str, object]] = {"linalg-block-layouts": {"block": 8}, "linalg-winograd-conv2d": winograd}
+    run_pipeline([make_pass(name, options.get(name, {})) for name in names], ctx, module)
+
+
 @pytest.mark.parametrize("tile", [4, 2])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_interpreted_before_and_after_expansion(shape: tuple[int, ...], tile: int):
     inputs, weights, bias, wanted = data(*shape)
     ctx = context(weights, bias)
     module = parse_text(program(*shape), ctx)
-    names = [
-        row.pass_name for row in MODULE_ROWS if row.level != "torch" and row.pass_name != "convert-torch-to-linalg"
-    ]
-    options: dict[str, dict[str, object]] = {
-        "linalg-block-layouts": {"block": 8},
-        "linalg-winograd-conv2d": {"tile": tile},
-    }
-    run_pipeline([make_pass(name, options.get(name, {})) for name in names], ctx, module)
+    to_buffers(module, ctx, tile=tile)
     assert "linalg_ext.winograd_conv_2d" in {op.name for op in module.walk()}
     (y,) = run_module(module, "forward", inputs, resources=ctx.resources)
     np.testing.assert_allclose(y, wanted, atol=1e-5)
@@ -161,14 +164,7 @@ def test_one_pixel_spoils_only_what_it_reaches_interpreted(tile: int, value: flo
     inputs, weights, bias, wanted = spoiled(shape, value)
     ctx = context(weights, bias)
     module = parse_text(program(*shape), ctx)
-    names = [
-        row.pass_name for row in MODULE_ROWS if row.level != "torch" and row.pass_name != "convert-torch-to-linalg"
-    ]
-    options: dict[str, dict[str, object]] = {
-        "linalg-block-layouts": {"block": 8},
-        "linalg-winograd-conv2d": {"tile": tile, "tiles": 1},
-    }
-    run_pipeline([make_pass(name, options.get(name, {})) for name in names], ctx, module)
+    to_buffers(module, ctx, tile=tile, tiles=1)
     (y,) = run_module(module, "forward", inputs, resources=ctx.resources)
     assert_same(y, wanted, value)
     make_pass("expand-winograd", {}).apply(ctx, module)
