@@ -189,7 +189,15 @@ def places_of(module: ModuleOp) -> str:
     return hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
 
 
-def link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: Backend, phases: Phases) -> Executable:
+def link(
+    bundle: Bundle,
+    functions: ModuleOp | None,
+    ctx: MlcContext,
+    backend: Backend,
+    phases: Phases,
+    made: Callable[[], None] = lambda: None,
+) -> Executable:
+    """Constants and object code to an executable. `made` is called after each derived constant is there."""
     with phases.phase("constants"):
         arrays: list[np.ndarray] = []
         derived = set(bundle.derived)
@@ -203,6 +211,7 @@ def link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: B
             if functions is None:
                 functions = from_compact(bundle.constant_functions, ctx)
             arrays.append(aligned(evaluate_constant(functions, name, ctx.resources)))
+            made()
     with phases.phase("link"):
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")
