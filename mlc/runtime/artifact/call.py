@@ -45,7 +45,11 @@ class Version:
         if len(plan.inputs) != len(executable.inputs):
             raise ValueError("numbers of inputs")
         results = [s.shape for s in executable.outputs]
+        bits = {"result": executable.outputs, "state": states, "array": arrays}
         plan.check_against(results, [s.shape for s in states], [a.shape for a in arrays])
+        for output in plan.outputs:
+            if output.kind in bits and not _same_bits(bits[output.kind][output.index].dtype, output.dtype):
+                raise ValueError("the dtype of a result")
         self._count = len(plan.guards) if all(c.kind == "leaf" for c in plan.arguments.children[0].children) else -1
         if plan.arguments.children[1].children:
             self._count = -1
@@ -203,6 +207,12 @@ class Version:
                         "place",
                         hint="pass a copy",
                     )
+
+
+def _same_bits(held: np.dtype[Any], dtype: str) -> bool:
+    """Whether elements are held as this dtype's are; integers travel without their sign."""
+    wanted = tensors.ARRAY_TYPES[dtype]
+    return held == wanted or (held.itemsize == wanted.itemsize and held.kind in "iu" and wanted.kind in "iu")
 
 
 def _is_of(leaf: Any, dtype: str) -> bool:
