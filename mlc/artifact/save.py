@@ -59,7 +59,7 @@ class Arrays:
         dense = np.ascontiguousarray(array).reshape(array.shape)
         little = dense.astype(dense.dtype.newbyteorder("<"), copy=False)
         raw = little.reshape(-1).view(np.uint8)
-        same = self._known.setdefault((name, array.shape, zlib.crc32(memoryview(raw))), [])
+        same = self._known.setdefault((name, array.shape, zlib.crc32(raw.data)), [])
         for number in same:
             if np.array_equal(self.parts[self.table[number][0]], raw):
                 return number

@@ -3,7 +3,7 @@
     version.leaves_of(args, kwargs)   -->   the leaves, or None where the structure is another
     version.fits(leaves)              -->   whether shapes, dtypes and values are those it was compiled for
     version.call(leaves)              -->   the results: tensors of torch where one was passed, else arrays
-Tests: tests/runtime/artifact/test_call.py, tests/artifact
+Tests: tests/artifact/test_load.py
 """
 
 from __future__ import annotations

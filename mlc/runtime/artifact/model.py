@@ -3,7 +3,7 @@
     loaded = mlc.load("m.mlc")
     y = loaded(x)                  # numpy in, numpy out; torch in, torch out; any structure of both
     loaded.inputs, loaded.outputs, loaded.ir("linalg"), loaded.explain()
-Tests: tests/runtime/artifact/test_model.py, tests/artifact
+Tests: tests/artifact/test_load.py
 """
 
 from __future__ import annotations

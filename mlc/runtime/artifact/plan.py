@@ -4,7 +4,7 @@
 
 Read from a file it is checked whole (`Plan.from_json`): numbers of leaves, results, arrays and states, and the extent
 of every view, so that a call need not.
-Tests: tests/runtime/artifact/test_plan.py
+Tests: tests/artifact/test_save.py, test_hostile.py
 """
 
 from __future__ import annotations

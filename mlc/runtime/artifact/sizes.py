@@ -2,7 +2,7 @@
 
     Symbol("n", places=((0, 1, 2, 0),), low=2, high=64)     dimension 1 of leaf 0 is 2 * n
     evaluate(["+", "n", 1], {"n": 3})  -->  4
-Tests: tests/runtime/artifact/test_plan.py
+Tests: tests/runtime/artifact/test_sizes.py
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ passes a tensor has imported it.
     as_array("x", torch.ones(2, dtype=torch.bfloat16))   -->   array([16256, 16256], dtype=uint16)
 
 numpy has no bfloat16: its bits travel as uint16, and arrays of ml_dtypes' bfloat16 are taken too.
-Tests: tests/runtime/artifact/test_tensors.py
+Tests: tests/artifact/test_load.py
 """
 
 from __future__ import annotations

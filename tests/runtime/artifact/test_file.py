@@ -163,7 +163,8 @@ def test_parts_that_do_not_fit_their_use(path: Path):
     file = ArtifactFile(path)
     single = np.dtype(np.float32)
     shapes: list[tuple[Any, tuple[int, ...]]] = [
-        (0, (101,)), (0, (99,)), (0, (1 << 40, 1 << 40)), (0, (-1, -100)), (9, ()), (-1, ()), ("0", ()), (True, ()), (2, ()),
+        (0, (101,)), (0, (99,)), (0, (1 << 40, 1 << 40)), (0, (-1, -100)),
+        (9, ()), (-1, ()), ("0", ()), (True, ()), (2, ()),
     ]  # fmt: skip
     for part, shape in shapes:
         with pytest.raises(ArtifactError):
