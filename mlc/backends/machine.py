@@ -91,7 +91,7 @@ PRESETS: dict[str, MachineModel] = {
             vector_bits=256,
             vector_registers=16,
             fma_per_cycle=2,
-            features=("avx", "avx2", "fma"),
+            features=("avx", "avx2", "fma", "f16c"),
         ),
         _AVX512,
         replace(_AVX512, name="x86-64-avx512-bf16", features=(*_AVX512.features, "avx512vnni", "avx512bf16")),
@@ -114,9 +114,7 @@ def preset(name: str) -> MachineModel:
     try:
         return PRESETS[name]
     except KeyError:
-        raise UsageError(
-            f"unknown machine model '{name}'", expected="one of " + ", ".join(sorted(PRESETS))
-        ) from None
+        raise UsageError(f"unknown machine model '{name}'", expected="one of " + ", ".join(sorted(PRESETS))) from None
 
 
 def from_features(arch: str, features: Set[str], *, name: str | None = None) -> MachineModel:
