@@ -93,8 +93,9 @@ class VectorizeStructured(MlcPass):
         for block in blocks:
             if any(isinstance(op, LinalgStructuredOperation) for op in block.ops):
                 self._block(ctx, block, target)
-        for op in [op for function in functions for op in function.walk()]:
-            if isinstance(op, memref.AllocaOp) and not op.memref.uses:  # its values live in registers now
+        allocas = [op for f in functions for op in f.walk() if op.name == memref.AllocaOp.name]
+        for op in allocas:
+            if not op.results[0].uses:  # its values live in registers now
                 op.detach()
                 op.erase()
 
