@@ -21,6 +21,7 @@ class Target:
     dot_int8: bool = False
     l1: int = 32 << 10
     l2: int = 1 << 20
+    l3: int = 16 << 20
 
     def lanes(self, bits: int) -> int:
         """Elements of `bits` in one register."""
