@@ -45,6 +45,7 @@ class Plan:
     block: tuple[int, int] | None = None  # outer dim whose tiles are taken in blocks of so many elements, outermost
     in_step: int = 4  # points whose bodies are written op by op side by side
     contraction: bool = False  # vectors and scalars are multiplied: loads are shared across the tile
+    turned: bool = False  # rows are summed along `stage_lanes`, and their sums become the lanes of `lanes_dim`
 
 
 def make_plan(nest: Nest, target: Target) -> Plan:
@@ -344,6 +345,23 @@ def _tile_rows(nest: Nest, plan: Plan, stage: Stage, lanes: int | None) -> None:
         t = min(4 if len(shared) > 1 else 8, n if n is not None else 1, budget)
         plan.tile[dim] = t
         budget //= t
+    if shared and plan.tile[shared[0]] > 1 and _can_turn(nest, plan, stage, lanes, shared[0]):
+        plan.lanes_dim, plan.turned = shared[0], True
+
+
+def _can_turn(nest: Nest, plan: Plan, stage: Stage, lanes: int, dim: int) -> bool:
+    """Whether the sums of rows of `stage` can leave it as vectors along `dim`: everything around it takes them so."""
+    extent = nest.space.static(lanes)
+    others = [s for s in nest.stages if s is not stage]
+    if extent is None or extent < plan.width or any(nest.private(s) for s in others):
+        return False
+    read = {o.root for o in stage.ins if isinstance(o, Access)}
+    if nest.private(stage) != [lanes] or any(s.written() & read for s in others):
+        return False
+    around = [*stage.outs, *(a for s in others for a in s.accesses())]
+    return all(a.coeff(dim) == ONE for s in nest.stages for a in s.outs) and all(
+        a.coeff(dim) in (ZERO, ONE) for a in around
+    )
 
 
 def reduction_order(nest: Nest, plan: Plan, group: list[Stage], dims: list[int]) -> list[int]:

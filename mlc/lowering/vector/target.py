@@ -22,6 +22,7 @@ class Target:
     l1: int = 32 << 10
     l2: int = 1 << 20
     row_tiles: int | None = None  # of products, in a block; None: as many as stay in the second-level cache
+    l3: int = 16 << 20
 
     def lanes(self, bits: int) -> int:
         """Elements of `bits` in one register."""

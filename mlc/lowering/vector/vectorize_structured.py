@@ -69,6 +69,7 @@ class VectorizeStructured(MlcPass):
             "dot": "sums of products of pairs of bf16, or of fours of i8 -> register tiles of dot products",
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
+            "turned-rows": "products of rows -> lanes along the row, the sums of several rows reduced into one vector",
             "scalar": "nests without a loop for lanes -> one element at a time",
         },
     )
@@ -177,8 +178,10 @@ def _rule(nest: Nest, plan: Plan) -> str:
         return "contraction"
     if plan.cross is not None:
         return "crossed"
-    if plan.lanes_dim is not None:
+    if plan.lanes_dim is not None and not plan.turned:
         return "outer-reduction" if any(s.reduction for s in nest.stages) else "elementwise"
+    if plan.turned:
+        return "turned-rows"
     return "rows" if any(dim is not None for dim in plan.stage_lanes.values()) else "scalar"
 
 
