@@ -10,8 +10,8 @@ name hold; and what forward asked a weight (`requires_grad`, `grad`) or PyTorch'
 Not noticed: writes to a part of a weight that bypass the version counter (`weight.data[0] = 0`, a numpy view), or of a
 large array; containers of more than `WIDTH` items; and what belongs to installed packages.
 
-A call compares identities (`guard_code.py`), of large models words of memory that tell of any change (`marks.py`). Where the
-identity of a plain value differs, its value is compared.
+A call compares identities (`guard_code.py`), of large models words of memory that tell of any change (`marks.py`).
+Where the identity of a plain value differs, its value is compared.
 """
 
 from __future__ import annotations
