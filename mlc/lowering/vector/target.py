@@ -16,6 +16,7 @@ class Target:
     fma_per_cycle: float = 1
     fma_latency: int = 4
     loads_per_cycle: float = 1
+    narrow_per_cycle: float = 2
     broadcast_load: bool = True
     dot_bf16: bool = False
     dot_int8: bool = False
