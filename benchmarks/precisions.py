@@ -3,8 +3,8 @@
     engines_of("bfloat16")["eager"].prepare(model, inputs, threads, files)     # model.to(torch.bfloat16)
 
 bfloat16: mlc's precision="bfloat16"; eager and inductor a model and inputs in bfloat16; OpenVINO's precision hint.
-int8: mlc's precision="int8"; eager (torch.ao) and ONNX Runtime with matrix products quantised dynamically. Answers are compared with
-float64 as always: the error stands beside the speed.
+int8: mlc's precision="int8"; eager (torch.ao) and ONNX Runtime with matrix products quantised dynamically. Answers are
+compared with float64 as always: the error stands beside the speed.
 """
 
 from __future__ import annotations
