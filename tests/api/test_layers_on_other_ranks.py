@@ -78,3 +78,13 @@ def test_isin_finds_numbers_beside_nan(last: float, invert: bool, cache_dir: Pat
     tests = torch.tensor([24.0, NAN, 13, 13, 7, 13, 20, NAN, NAN, NAN, 1, NAN, NAN, NAN, NAN, NAN, last])
     compiled = mlc.compile(torch.isin, cache_dir=cache_dir)
     assert torch.equal(compiled(x, tests, invert=invert), torch.isin(x, tests, invert=invert))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_maxima_of_bytes_are_unsigned(rank: int, cache_dir: Path):
+    x = torch.randint(0, 256, (2, 3, *[4] * rank), dtype=torch.uint8)
+    if rank == 1:  # eager has none for bytes in one dim
+        x = x.unsqueeze(-1)
+    pool = F.max_pool3d if rank == 3 else F.max_pool2d
+    size = (2, 1) if rank == 1 else 2
+    assert torch.equal(mlc.compile(lambda v: pool(v, size), cache_dir=cache_dir)(x), pool(x, size))

@@ -39,7 +39,11 @@ from mlc.lowering.torch.repeats import Place, Repeat, Source, find_repeat
 from mlc.lowering.torch.step_results import Collected, Results, results_of
 
 PRODUCTS = frozenset(
-    f"torch.aten.{name}" for name in ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv1d", "conv2d")
+    f"torch.aten.{name}"
+    for name in (
+        *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv1d", "conv2d"),
+        *("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
+    )
 )
 MOST_LOOPS = 64  # of one block: every one found starts the search anew
 

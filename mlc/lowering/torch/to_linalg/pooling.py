@@ -87,7 +87,7 @@ def _pool(c: Conversion, x: Tensor, w: Windows, init: Number, *, largest: bool) 
     shape = (*x.shape[:2], *w.counts)
     out = c.fill(shape, t, init)
     window = c.empty(tuple(w.kernel), t)
-    if n == 2:
+    if n == 2 and not (largest and t.kind == "u"):  # upstream's op compares as signed
         cls = PoolingNchwMaxOp if largest else PoolingNchwSumOp
         steps = {"strides": pair(*w.stride), "dilations": pair(*w.dilation)}
         return plain(c.op(cls, [x.value, window], [out], [out.type], **steps), t, shape)
