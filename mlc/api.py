@@ -258,7 +258,8 @@ class CompiledModel:
     def explain(self, *, profile: bool = False, html: str | os.PathLike[str] | None = None) -> str:
         """What was captured, which kernels came of it, what each pass did and did not do there and why, as a table.
 
-        `profile` measures every kernel on random inputs of the compiled shapes (zeros for integers), on one thread.
+        `profile` measures every kernel on random inputs of the compiled shapes (zeros for integers), on one thread;
+        open sizes are small ones then, which the title says.
         `html` also writes it as a page to that file.
         """
         if not isinstance(profile, bool):
@@ -278,6 +279,8 @@ class CompiledModel:
             ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
             counts = f"captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}"
             inputs = _random_inputs(captured, variant.unit.executable.inputs) if profile else None
+            if inputs is not None and captured.symbols:
+                title += f"; measured on {', '.join('x'.join(map(str, array.shape)) for array in inputs)}"
             report = make_report(variant.unit, inputs)
             lines += [title, counts, *table(report).splitlines(), "compile time", variant.unit.phases.table()]
             pages.append(html_page(report, title))

@@ -76,6 +76,15 @@ def test_shares_of_the_limit_are_by_what_is_really_done():
     assert "bf16 0 GFLOP/s" in shown
 
 
+def test_kernels_of_the_same_lines_tell_their_remarks_once():
+    lines, remarks = {"model.py:3": None}, Counter({"a pass: applied: something": 2})
+    rows = [KernelRow("conv", where=lines, remarks=remarks), KernelRow("copy", where=lines, remarks=remarks)]
+    other = KernelRow("relu", where={"model.py:4": None}, remarks=remarks)
+    told = table(Report([*rows, other], Counter(), None)).splitlines()
+    assert told.count("  a pass: applied: something (2 times)") == 2
+    assert told[told.index("copy") + 2] == "  as for conv"
+
+
 def test_limits_of_narrow_products_are_measured_where_the_machine_has_them():
     machine = host_machine()
     limits = measure_limits(machine)
@@ -99,6 +108,7 @@ def test_open_sizes_are_measured_at_a_size_they_may_have():
     compiled = mlc.compile(model, (torch.randn(4, 6),), dynamic_shapes=shapes, num_threads=1)
     text = compiled.explain(profile=True)
     assert "all kernels" in text and "not measured" not in text
+    assert "; measured on 8x6" in text
     assert "from 0" in text  # the module path, where every line is torch's own
 
 
