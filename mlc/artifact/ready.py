@@ -33,6 +33,7 @@ from mlc.runtime.artifact.file import ArtifactFile, write_artifact
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import cache_at
 from mlc.runtime.executable import Executable, NativeCode, aligned
+from mlc.runtime.threads import ThreadPool
 from mlc.sources import digest
 
 Found = list[tuple[Bundle, Executable]]
@@ -109,7 +110,19 @@ def _linked(bundle: Bundle, weights: Mapping[str, np.ndarray], derived: Iterator
     library = load_objects(bundle.objects)
     dims = library.find("mlc_output_dims")
     code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
-    return Executable(code, bundle.inputs, bundle.outputs, constants, bundle.assertions, thread_pool())
+    return Executable(code, bundle.inputs, bundle.outputs, constants, bundle.assertions, _PoolWhenNeeded())
+
+
+class _PoolWhenNeeded(ThreadPool):
+    """The process's pool, which costs 18 MB to make, once a call asks for more than its own thread."""
+
+    def __init__(self) -> None:
+        pass
+
+    def team(self, threads: int) -> int:
+        """Address of a team of this size; 0 for a thread alone."""
+        pool = thread_pool() if threads > 1 else None
+        return pool.team(threads) if pool is not None else 0
 
 
 def _packed(header: dict[str, Any], bundles: Sequence[bytes]) -> bytes:

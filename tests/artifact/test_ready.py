@@ -57,6 +57,15 @@ def test_the_second_load_needs_no_compiler(saved: tuple[Path, Path, np.ndarray])
     assert second == [] and np.array_equal(result, wanted)
 
 
+def test_threads_of_a_model_from_the_cache(saved: tuple[Path, Path, np.ndarray]):
+    path, cache, wanted = saved
+    mlc.load(path, cache_dir=cache)
+    loaded = mlc.load(path, num_threads=2, cache_dir=cache)
+    assert np.array_equal(loaded(X), wanted)
+    with mlc.num_threads(1):
+        assert np.array_equal(loaded(X), wanted)
+
+
 def _where(path: Path, cache: Path) -> tuple[Path, Path]:
     """The entries of a saved model in a cache."""
     code, arrays = ready._keys(read_contents(ArtifactFile(path)))
