@@ -22,6 +22,7 @@ class MachineModel:
     `vector_bits`: width of a vector register; `vector_registers`: how many the ISA names; `fma`: fused
     multiply-add exists (otherwise a multiply and an add are counted); `fma_per_cycle` and `fma_latency`: full-width
     fused multiply-adds started per cycle, and cycles until a result can be used; `loads_per_cycle`: full-width loads;
+    `narrow_per_cycle`: multiply-adds, or loads, of vectors of half the width and less;
     `broadcast_load`: an arithmetic instruction takes a scalar from memory and repeats it in all lanes for free;
     `lane_operand`: a multiply-add takes one lane of a register as a factor (NEON); `masks`: masked loads and stores
     cost about as much as plain ones; `l1`, `l2`, `l3`: bytes of data cache that one core can count on. `tune`: the CPU
@@ -37,6 +38,7 @@ class MachineModel:
     fma_per_cycle: float = 1
     fma_latency: int = 4
     loads_per_cycle: float = 2
+    narrow_per_cycle: float = 2
     broadcast_load: bool = False
     lane_operand: bool = False
     masks: bool = False

@@ -113,7 +113,7 @@ def deep() -> nn.Sequential:
 
 CHANGES: dict[str, Callable[[nn.Sequential], Any]] = {
     "mode": lambda m: m[3][1].train(),  # pyright: ignore[reportIndexIssue, reportCallIssue]
-    "weight in place": lambda m: m[DEEP - 1][0].weight.data.mul_(2),  # pyright: ignore[reportIndexIssue]
+    "weight in place": lambda m: m[DEEP - 1][0].weight.data.mul_(2),  # pyright: ignore[reportIndexIssue, reportCallIssue]
     "weight by another": lambda m: setattr(m[5][0], "weight", nn.Parameter(torch.zeros(4, 4))),  # pyright: ignore[reportIndexIssue]
     "weight's memory": lambda m: setattr(m[5][0].bias, "data", torch.zeros(4)),  # pyright: ignore[reportIndexIssue]
     "module": lambda m: m.__setitem__(7, nn.Identity()),
