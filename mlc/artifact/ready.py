@@ -4,7 +4,7 @@
     cache/cd/cd…    the derived arrays (packed weights), in the container of saved models: mapped, their checksums read
 
 Both are found by what decides them: index and IR of the file (which holds the weights' checksums), this compiler's
-sources, the code generator, the machine. For target "native" alone; arrays of more than a quarter of the cache are
+sources, the code generator, the machine. For target "native" alone; arrays of more than half of the cache are
 derived anew each time.
 Tests: tests/artifact/test_ready.py
 """
@@ -88,7 +88,7 @@ def write(contents: Contents, options: Options, found: Found) -> None:
         derived = [a for n, a in zip(bundle.constants, executable.constants, strict=True) if n in names]
         rows.append([[len(parts) + i, a.dtype.str, a.shape] for i, a in enumerate(derived)])
         parts += [a.reshape(-1).view(np.uint8) for a in derived]
-    if sum(p.nbytes for p in parts) > cache.limit // 4:
+    if sum(p.nbytes for p in parts) > cache.limit // 2:
         return
     path = cache.path(arrays)
     try:
