@@ -82,7 +82,12 @@ def _mlc(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -
 def _mlc_loaded(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
     """mlc from the file that its compiled model was saved to: of `model` nothing is used."""
     fast = importlib.import_module("mlc").load(files / SAVED, num_threads=threads, cache_dir=files)
-    return of_torch(lambda: fast(*inputs))
+
+    def call() -> Any:
+        out = fast(*inputs)
+        return out.to_tuple() if hasattr(out, "to_tuple") else out  # the output of a class that is not imported
+
+    return of_torch(call)
 
 
 def _no_compiler() -> str | None:

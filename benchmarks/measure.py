@@ -98,6 +98,7 @@ def _quiet(
         results[engine]["cached_s"], results[engine]["running_mb"] = running(engine, directory / engine, save=own)
         if own:
             say(LOADED)
+            running(LOADED, directory / engine)  # leaves in the cache what a later process needs
             results[engine]["loaded_s"], results[engine]["loaded_mb"] = running(LOADED, directory / engine)
 
     def turn(engine: str) -> None:

@@ -295,7 +295,8 @@ class CompiledModel:
         the same model. UsageError where nothing is compiled or the file cannot be written; UnsupportedError for what
         cannot be kept.
         """
-        from mlc.artifact.save import checked_path, save  # noqa: PLC0415 - not needed to run a model
+        from mlc.artifact.save import save  # noqa: PLC0415 - not needed to run a model
+        from mlc.runtime.artifact.file import checked_path  # noqa: PLC0415 - not needed to run a model
 
         target = checked_path(path)
         with _compiling, collector_paused():

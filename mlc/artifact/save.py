@@ -12,7 +12,6 @@ Tests: tests/artifact/test_save.py
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,13 +132,6 @@ def save(path: Path, source: Source, versions: Sequence[tuple[Any, Compiled]], o
         "versions": found,
     }
     write_artifact(path, index, arrays.parts)
-
-
-def checked_path(path: Any) -> Path:
-    """`path` as a path; UsageError where it is none."""
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise UsageError(f"path is {path!r}", expected='the path of a file: "m.mlc"')
-    return Path(os.fspath(path)).expanduser()
 
 
 def _places(module: ModuleOp) -> str:

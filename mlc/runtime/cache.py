@@ -32,6 +32,13 @@ def default_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "mlc"
 
 
+def cache_at(directory: str | os.PathLike[str] | None) -> DiskCache | None:
+    """The cache in a directory, the user's own for None; "" for none."""
+    if directory is None:
+        return DiskCache(default_directory())
+    return DiskCache(Path(directory).expanduser()) if os.fspath(directory) else None
+
+
 @dataclass(frozen=True)
 class CacheInfo:
     """What is in a cache."""
@@ -53,7 +60,7 @@ class DiskCache:
 
     def get(self, key: str) -> bytes | None:
         """The entry, or None. A damaged or foreign entry counts as absent."""
-        path = self._path(key)
+        path = self.path(key)
         try:
             raw = path.read_bytes()
         except OSError:
@@ -70,7 +77,7 @@ class DiskCache:
 
     def put(self, key: str, payload: bytes) -> None:
         """Store an entry. A full or read-only disk is no error: the entry is simply not there next time."""
-        path = self._path(key)
+        path = self.path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, _MAGIC + self._sign(key, payload) + payload, private=True)
@@ -111,7 +118,8 @@ class DiskCache:
                 out.append((stat.st_mtime, stat.st_size, path))
         return out
 
-    def _path(self, key: str) -> Path:
+    def path(self, key: str) -> Path:
+        """Where the entry is or would be. What others put there counts towards the limit."""
         if not _is_hash(key):
             raise UsageError(f"cache key '{key}' is not a hex hash")
         return self.directory / key[:2] / key

@@ -42,8 +42,10 @@ class SavedVersion:
 
 @dataclass(frozen=True)
 class Contents:
-    """`arrays` lie on the mapped file; `states`: those the model changes, as they were when it was saved."""
+    """`digest`: of the index. `arrays` lie on the mapped file; `states`: those the model changes, as they were when it
+    was saved."""
 
+    digest: str
     mlc: str
     name: str
     precision: str
@@ -83,6 +85,7 @@ def _read(file: ArtifactFile) -> Contents:
         raise ValueError(f"{len(rows)} versions")
     positional, names, text = index["signature"]
     return Contents(
+        digest=file.digest,
         mlc=_text(index["mlc"]),
         name=_text(index["name"]),
         precision=_text(index["precision"]),

@@ -12,6 +12,7 @@ Tests: tests/runtime/artifact/test_file.py
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 import os
@@ -39,8 +40,17 @@ _CHUNK = 1 << 20
 _AGAIN = "save it again with this version of mlc, or copy the file again"
 
 
-def write_artifact(path: Path, index: dict[str, Any], parts: Sequence[Any]) -> None:
+def checked_path(path: Any) -> Path:
+    """`path` as a path; UsageError where it is none."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise UsageError(f"path is {path!r}", expected='the path of a file: "m.mlc"')
+    return Path(os.fspath(path)).expanduser()
+
+
+def write_artifact(path: Path, index: dict[str, Any], parts: Sequence[Any]) -> list[list[int]]:
     """Write `parts` (contiguous buffers) and `index`, to which "parts" is added, to `path`, whole or not at all.
+
+    Returns "parts": bytes and checksum of each.
 
     Raises UsageError where the system does not let it be written, or the index passes `MAX_INDEX`.
     """
@@ -70,10 +80,12 @@ def write_artifact(path: Path, index: dict[str, Any], parts: Sequence[Any]) -> N
         raise UsageError(
             f"cannot write '{path}': {e.strerror or e}", expected="a file in a directory that exists"
         ) from None
+    return table
 
 
 class ArtifactFile:
-    """An open file of a saved model: `index` as it was written, parts as bytes or as arrays on the mapped file."""
+    """An open file of a saved model: `index` as it was written, `digest` of its text, parts as text or as arrays on the
+    mapped file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -109,6 +121,7 @@ class ArtifactFile:
         text = f.read(index_bytes)
         if len(text) != index_bytes or zlib.crc32(text) != index_crc:
             raise self.damaged("its index is damaged")
+        self.digest = hashlib.blake2b(text).hexdigest()
         try:
             index = json.loads(text)
             table = [(int(n), int(crc)) for n, crc in index["parts"]]
