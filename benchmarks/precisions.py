@@ -31,7 +31,7 @@ def _mlc(precision: str) -> Engine:
     def prepare(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
         compile_ = importlib.import_module("mlc").compile
         fast = compile_(model, num_threads=threads, cache_dir=files, precision=precision)
-        return of_torch(lambda: fast(*inputs))
+        return replace(of_torch(lambda: fast(*inputs)), save=fast.save)
 
     return replace(ENGINES["mlc"], prepare=prepare)
 

@@ -186,6 +186,22 @@ class FusionWitnesses(WitnessPieces):
         self.generic(maps, ["parallel", "reduction"], [a], names, init, shape, a.element, combine)
         self.add("reduction", self.last, shape, a.element, a)
 
+    # --- kernels
+
+    def continued_product(self) -> None:
+        """A product whose sums go on from those of another, which may have a reader of its own before or behind."""
+        a = self.matrix()
+        other = self.tape.pick((a, self.computed(a)))
+        columns = self.tape.pick((3, 8, 17))
+        first, then = (self.weight((a.shape[1], columns), a.element) for _ in range(2))
+        started = self.product(a, first, "mk,kn,mn")
+        if self.tape.chance(15):
+            self.follow(started)
+        self.product(other, then, "mk,kn,mn", onto=started)
+        self.follow(self.values[-1])
+        if self.tape.chance(15):
+            self.follow(started)
+
     # --- destinations
 
     def splat(self) -> None:

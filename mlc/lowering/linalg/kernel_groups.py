@@ -115,14 +115,17 @@ class Grouping:
         self._take_initial_value(op, group)
 
     def _take_initial_value(self, op: Operation, group: Group) -> None:
-        """A structured op takes in the elementwise op that made its initial value (a broadcast bias, say)."""
+        """A structured op takes in the elementwise op that made its initial value (a broadcast bias, say), a product
+        also the product whose sums it goes on with."""
         if not isinstance(op, GenericOp):
             return
         for init in op.outputs:
-            if not isinstance(init, OpResult) or not is_elementwise(init.op):
+            if not isinstance(init, OpResult):
                 continue
             other = self.group_of.get(init.op)
-            if other is not None and other.ops == [init.op] and users(init, self.block) == [op]:
+            if other is None or other.ops != [init.op] or users(init, self.block) != [op]:
+                continue
+            if is_elementwise(init.op) or _goes_on(init.op, op):
                 group.ops.insert(0, init.op)
                 self.group_of[init.op] = group
                 self.groups.remove(other)
@@ -161,6 +164,17 @@ class Grouping:
         if "r" in iterators_of(op):
             return shape == group.domain and iterators_of(op) == kinds
         return shape in (group.domain, rows)
+
+
+def _goes_on(first: Operation, then: GenericOp) -> bool:
+    """Whether both are products that write their sums in the same order."""
+    return (
+        isinstance(first, GenericOp)
+        and is_contraction(first)
+        and is_contraction(then)
+        and maps_of(first)[-1] == maps_of(then)[-1]
+        and iterators_of(first) == iterators_of(then)
+    )
 
 
 def _is_init(value: SSAValue, user: Operation) -> bool:

@@ -94,10 +94,13 @@ def _constants_first(block: Block) -> None:
     anchor = next((op for op in block.ops if not _is_constant(op)), None)
     if anchor is None:
         return
-    for op in list(block.ops):
-        if _is_constant(op) and anchor.is_before_in_block(op):
+    op = anchor.next_op
+    while op is not None:
+        following = op.next_op
+        if _is_constant(op):
             op.detach()
             block.insert_op_before(op, anchor)
+        op = following
 
 
 class _Roll:
