@@ -13,7 +13,7 @@ PLACES = 3
 
 def table(report: Report) -> str:
     """The whole report."""
-    lines = [*_grid([HEAD, *(cells(report, r) for r in report.rows)]), *_foot(report), ""]
+    lines = [*_grid([HEAD, *(cells(report, r) for r in report.rows)]), *_foot(report), report.memory.text(), ""]
     for row in report.rows:
         lines.append(f"{row.name}")
         lines.append(f"  from {places(row, PLACES)}")
