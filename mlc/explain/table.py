@@ -13,7 +13,7 @@ PLACES = 3
 
 def table(report: Report) -> str:
     """The whole report."""
-    lines = [*_grid([HEAD, *(cells(report, r) for r in report.rows)]), *_foot(report), ""]
+    lines = [*_grid([HEAD, *(cells(report, r) for r in report.rows)]), *_foot(report), report.memory.text(), ""]
     told: dict[tuple[object, ...], str] = {}  # remarks are made about lines: kernels of the same lines share them
     for row in report.rows:
         lines.append(f"{row.name}")
