@@ -285,6 +285,22 @@ class CompiledModel:
             _write_page(Path(html), "\n".join(pages))
         return "\n".join(lines) if lines else "nothing is compiled yet: call it once"
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write every compiled version that holds for the model as it is now to one file, for `mlc.load`.
+
+        The file is data only: IR, weights and options. It is written whole or not at all, and has the same bytes for
+        the same model. UsageError where nothing is compiled or the file cannot be written; UnsupportedError for what
+        cannot be kept.
+        """
+        from mlc.artifact.save import checked_path, save  # noqa: PLC0415 - not needed to run a model
+
+        target = checked_path(path)
+        with _compiling, collector_paused():
+            self._latest()
+            captured = self._source.saved([v.captured for v in self._variants])
+            units = [next(v.unit for v in self._variants if v.captured is c) for c in captured]
+            save(target, self._source, list(zip(captured, units, strict=True)), self._options)
+
     def _latest(self) -> _Variant:
         if self._last is None:
             raise UsageError("nothing is compiled yet", hint="call it once, or pass example_inputs to mlc.compile")

@@ -153,9 +153,7 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
     cache = open_cache(options)
     with phases.phase("hash"):
         tuned = f"tuned for {options.num_threads} threads" if inputs else ""
-        direct = "" if options.winograd else "direct"
-        text = f"{fingerprint}\n{options.precision} {options.debug} {tuned} {direct}\n{print_text(module)}"
-        key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        key = model_key(print_text(module), fingerprint, options, tuned)
         stored = cache.get(key) if cache else None
         bundle = Bundle.from_bytes(stored) if stored is not None else None
         if bundle is not None and bundle.assertions and bundle.places != places_of(module):
@@ -175,6 +173,14 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
     executable.num_threads = options.num_threads
     choices = Choices.from_json(bundle.choices)
     return Compiled(executable, module, ctx, options, backend, pipeline, phases, from_cache, fingerprint, choices)
+
+
+def model_key(text: str, fingerprint: str, options: Options, tuned: str = "") -> str:
+    """Under which a whole model is cached, by its torch-level text. `tuned`: where choices other than the default come
+    from."""
+    direct = "" if options.winograd else "direct"
+    whole = f"{fingerprint}\n{options.precision} {options.debug} {tuned} {direct}\n{text}"
+    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 
 def open_cache(options: Options) -> DiskCache | None:

@@ -82,7 +82,7 @@ class ScfParallelOutline(MlcPass):
                 self._function(ctx, module, function)
 
     def _function(self, ctx: MlcContext, module: ModuleOp, function: func.FuncOp) -> None:
-        loops = [op for op in function.walk() if isinstance(op, scf.ParallelOp) and not _inside_parallel(op)]
+        loops = [op for op in function.walk() if op.regions and isinstance(op, scf.ParallelOp) and not _inside_parallel(op)]
         made = 0
         for op in loops:
             why_not = _refusal(op) or self._too_little(op)
@@ -180,23 +180,14 @@ class _Outlined:
     def __init__(self, op: scf.ParallelOp, name: str, grain_cost: int) -> None:
         self.op, self.name = op, name
         trips = [reckoned for _, reckoned in _trips(op)]
-        self.dims = self._range_dims(trips)
-        self.cost = block_cost(op.body.block) * prod(trips[self.dims :])
+        each = block_cost(op.body.block)
+        self.dims = _range_dims(trips, each)
+        self.cost = each * prod(trips[self.dims :])
         self.grain = max(1, -(-grain_cost // max(1, self.cost)))
         self.captured, self.repeated = _captured(op)
         self.private = {inner.source: inner for inner in _private_ops(op)}
         self._call()
         self.function = self._function()
-
-    def _range_dims(self, trips: list[int]) -> int:
-        """How many of the outermost loops make the range."""
-        points, rest = 1, block_cost(self.op.body.block) * prod(trips)
-        for dims, n in enumerate(trips):
-            rest //= max(1, n)
-            if points >= ENOUGH or (points >= FEW and rest < SMALL):
-                return dims
-            points *= n
-        return len(trips)
 
     def _call(self) -> None:
         at = _Writer(self.op, Block())
@@ -267,11 +258,27 @@ class _Outlined:
             position.name_hint = arg.name_hint
         for source, private in self.private.items():
             mapping[private.result] = mapping[source]
-        for inner in op.body.block.ops:
+        for inner in list(op.body.block.ops):
             if not isinstance(inner, scf.ReduceOp | PrivateOp):
-                at.block.add_op(inner.clone(mapping))
+                inner.detach()
+                at.block.add_op(inner)
+        for inner in at.block.walk():
+            for i, operand in enumerate(inner.operands):
+                if operand in mapping:
+                    inner.operands[i] = mapping[operand]
         for each in opened:
             each.do(scf.YieldOp())
+
+
+def _range_dims(trips: list[int], each: int) -> int:
+    """How many of the outermost loops make the range, of iterations that take `each` cycles."""
+    points, rest = 1, each * prod(trips)
+    for dims, n in enumerate(trips):
+        rest //= max(1, n)
+        if points >= ENOUGH or (points >= FEW and rest < SMALL):
+            return dims
+        points *= n
+    return len(trips)
 
 
 def _aliasing(value: SSAValue) -> DictionaryAttr:

@@ -39,7 +39,11 @@ from mlc.lowering.torch.repeats import Place, Repeat, Source, find_repeat
 from mlc.lowering.torch.step_results import Collected, Results, results_of
 
 PRODUCTS = frozenset(
-    f"torch.aten.{name}" for name in ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv1d", "conv2d")
+    f"torch.aten.{name}"
+    for name in (
+        *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv1d", "conv2d"),
+        *("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
+    )
 )
 MOST_LOOPS = 64  # of one block: every one found starts the search anew
 
@@ -94,10 +98,13 @@ def _constants_first(block: Block) -> None:
     anchor = next((op for op in block.ops if not _is_constant(op)), None)
     if anchor is None:
         return
-    for op in list(block.ops):
-        if _is_constant(op) and anchor.is_before_in_block(op):
+    op = anchor.next_op
+    while op is not None:
+        following = op.next_op
+        if _is_constant(op):
             op.detach()
             block.insert_op_before(op, anchor)
+        op = following
 
 
 class _Roll:

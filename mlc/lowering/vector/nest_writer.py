@@ -26,6 +26,7 @@ from mlc.lowering.vector.schedule import DYNAMIC_TRIP, Plan, body_weight
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.target import Target
 from mlc.lowering.vector.tile import At, Offsets, Point, Segment, TileMemory
+from mlc.lowering.vector.turned_writer import TurnedWriter
 
 
 HEAVY = 16  # instructions of a body that make many registers live for long: an expanded math op has more
@@ -183,7 +184,8 @@ class NestWriter:
             end = i + 1
             while end < len(stages) and self._fits(stages[i:end], stages[end], private):
                 end += 1
-            group = GroupWriter(self, list(range(i, end)), points)
+            writer = TurnedWriter if self.plan.turned else GroupWriter
+            group = writer(self, list(range(i, end)), points)
             dirty.update(dict.fromkeys(group.write()))
             i = end
         self._flush(dirty)

@@ -45,6 +45,7 @@ class Plan:
     block: tuple[int, int] | None = None  # outer dim whose tiles are taken in blocks of so many elements, outermost
     in_step: int = 4  # points whose bodies are written op by op side by side
     contraction: bool = False  # vectors and scalars are multiplied: loads are shared across the tile
+    turned: bool = False  # rows are summed along `stage_lanes`, and their sums become the lanes of `lanes_dim`
 
 
 def make_plan(nest: Nest, target: Target) -> Plan:
@@ -266,8 +267,13 @@ def _contraction_tile(
 
     Rows read scalars, columns vectors. One column keeps every scalar a memory operand of a single fma where the
     target has that; with more, some registers stay free, or loads scheduled early push accumulators out.
+    Of vectors of half a register and less so many are multiplied per cycle that loading scalars for a single column
+    takes longer than that: several columns share them, in registers.
     """
     vectors = -(-_extent(nest, lanes) // width)
+    narrow = 2 * _extent(nest, lanes) <= width
+    per_cycle = target.narrow_per_cycle if narrow else target.fma_per_cycle
+    loads_per_cycle = 0.75 * target.narrow_per_cycle if narrow else target.loads_per_cycle
     row_options = _two_level([(d, _extent(nest, d)) for d in reversed(rows[-2:])], target.vector_registers)
     col_options = _two_level(
         [(lanes, vectors), *((d, _extent(nest, d)) for d in reversed(cols[-1:]))], 12, even=cols[-1:]
@@ -276,20 +282,20 @@ def _contraction_tile(
     for row, col in product(row_options, col_options):
         tr, tc = _points(row), _points(col)
         # scalars loaded ahead of their use
-        hoisted = min(tr, 8) + 1 if dot else 3 if target.broadcast_load else min(tr, 4) + 2
+        hoisted = min(tr, 8) + 1 if dot or (narrow and tc > 1) else 3 if target.broadcast_load else min(tr, 4) + 2
         spare = 2 if tc == 1 and target.broadcast_load else tc + hoisted
         if tr * tc > 1 and (tr * tc + spare > target.vector_registers or collide(row, scalars, target)):
             continue
         cycles = 0.0
         for pr, nr in _partition(nest, row, {}):
             for pc, nc in _partition(nest, col, {lanes: vectors}):
-                work = pr * pc / target.fma_per_cycle
-                loads = (pc + pr * (0.5 if target.broadcast_load else 1)) / target.loads_per_cycle
+                work = pr * pc / per_cycle
+                loads = (pc + pr * (0.5 if target.broadcast_load and not narrow else 1)) / loads_per_cycle
                 wait = target.fma_latency if pr * pc < 2 * target.fma_latency else 0
                 shared = 0.04 * work if tc > 1 and tr > 1 else 0
                 stream = pc * (0.5 if col[lanes] == vectors or not cols else 1)  # part of a panel: lines in vain
                 cycles += nr * nc * (max(work, loads, wait) + 0.25 + shared + stream)
-        if dot and rows:  # columns that the tile does not name come one after the other
+        if (dot or narrow) and rows:  # columns that the tile does not name come one after the other
             cycles *= prod(_extent(nest, d) for d in cols[-1:] if d not in col)
         key = (cycles, -tr * tc)
         if best is None or key < best[:2]:
@@ -344,6 +350,23 @@ def _tile_rows(nest: Nest, plan: Plan, stage: Stage, lanes: int | None) -> None:
         t = min(4 if len(shared) > 1 else 8, n if n is not None else 1, budget)
         plan.tile[dim] = t
         budget //= t
+    if shared and plan.tile[shared[0]] > 1 and _can_turn(nest, plan, stage, lanes, shared[0]):
+        plan.lanes_dim, plan.turned = shared[0], True
+
+
+def _can_turn(nest: Nest, plan: Plan, stage: Stage, lanes: int, dim: int) -> bool:
+    """Whether the sums of rows of `stage` can leave it as vectors along `dim`: everything around it takes them so."""
+    extent = nest.space.static(lanes)
+    others = [s for s in nest.stages if s is not stage]
+    if extent is None or extent < plan.width or any(nest.private(s) for s in others):
+        return False
+    read = {o.root for o in stage.ins if isinstance(o, Access)}
+    if nest.private(stage) != [lanes] or any(s.written() & read for s in others):
+        return False
+    around = [*stage.outs, *(a for s in others for a in s.accesses())]
+    return all(a.coeff(dim) == ONE for s in nest.stages for a in s.outs) and all(
+        a.coeff(dim) in (ZERO, ONE) for a in around
+    )
 
 
 def reduction_order(nest: Nest, plan: Plan, group: list[Stage], dims: list[int]) -> list[int]:

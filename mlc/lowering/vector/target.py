@@ -16,12 +16,14 @@ class Target:
     fma_per_cycle: float = 1
     fma_latency: int = 4
     loads_per_cycle: float = 1
+    narrow_per_cycle: float = 2
     broadcast_load: bool = True
     dot_bf16: bool = False
     dot_int8: bool = False
     l1: int = 32 << 10
     l2: int = 1 << 20
     row_tiles: int | None = None  # of products, in a block; None: as many as stay in the second-level cache
+    l3: int = 16 << 20
 
     def lanes(self, bits: int) -> int:
         """Elements of `bits` in one register."""

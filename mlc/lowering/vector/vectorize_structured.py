@@ -69,6 +69,7 @@ class VectorizeStructured(MlcPass):
             "dot": "sums of products of pairs of bf16, or of fours of i8 -> register tiles of dot products",
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
+            "turned-rows": "products of rows -> lanes along the row, the sums of several rows reduced into one vector",
             "scalar": "nests without a loop for lanes -> one element at a time",
         },
     )
@@ -93,8 +94,9 @@ class VectorizeStructured(MlcPass):
         for block in blocks:
             if any(isinstance(op, LinalgStructuredOperation) for op in block.ops):
                 self._block(ctx, block, target)
-        for op in [op for function in functions for op in function.walk()]:
-            if isinstance(op, memref.AllocaOp) and not op.memref.uses:  # its values live in registers now
+        allocas = [op for f in functions for op in f.walk() if op.name == memref.AllocaOp.name]
+        for op in allocas:
+            if not op.results[0].uses:  # its values live in registers now
                 op.detach()
                 op.erase()
 
@@ -176,8 +178,10 @@ def _rule(nest: Nest, plan: Plan) -> str:
         return "contraction"
     if plan.cross is not None:
         return "crossed"
-    if plan.lanes_dim is not None:
+    if plan.lanes_dim is not None and not plan.turned:
         return "outer-reduction" if any(s.reduction for s in nest.stages) else "elementwise"
+    if plan.turned:
+        return "turned-rows"
     return "rows" if any(dim is not None for dim in plan.stage_lanes.values()) else "scalar"
 
 

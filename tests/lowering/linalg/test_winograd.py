@@ -153,7 +153,9 @@ def assert_same(y: np.ndarray, wanted: np.ndarray, value: float) -> None:
     np.testing.assert_array_equal(np.isnan(y), np.isnan(wanted))
     np.testing.assert_array_equal(np.isinf(y), np.isinf(wanted))
     np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5)
-    assert np.count_nonzero(np.abs(wanted) < 100) > wanted.size // 4, "the test is about outputs beside the spoiled ones"
+    assert np.count_nonzero(np.abs(wanted) < 100) > wanted.size // 4, (
+        "the test is about outputs beside the spoiled ones"
+    )
     assert np.isnan(wanted).any() == (not np.isfinite(value))
 
 

@@ -107,3 +107,27 @@ def test_lists_that_hold_steps_more_than_once(way: str):
     compiled = mlc.compile(model, inputs, num_threads=1)
     torch.testing.assert_close(compiled(*inputs), model(*inputs))
     assert ("scf.for" in compiled.ir("kernels")) == (way == "two lists")
+
+
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_cells_of_pytorch_are_loops(kind: Callable[[int, int], nn.Module]):
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = kind(5, 12)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            state = x.new_zeros(2, 12)
+            if kind is nn.LSTMCell:
+                state = (state, state)
+            kept: list[torch.Tensor] = []
+            for step in x:
+                state = self.cell(step, state)
+                kept.append(state[0] if isinstance(state, tuple) else state)
+            return torch.stack(kept)
+
+    model = Loop().eval()
+    short, long = (mlc.compile(model, (torch.randn(n, 2, 5),), num_threads=1) for n in (10, 40))
+    assert kernels(short) == kernels(long)
+    x = torch.randn(40, 2, 5)
+    torch.testing.assert_close(long(x), model(x).detach())

@@ -175,3 +175,20 @@ def test_register_tiles_fit_the_machine(name: str):
     make_pass("vectorize-structured").apply(ctx, module)
     carried = [len(op.iter_args) for op in module.walk() if isinstance(op, scf.ForOp)]
     assert 4 <= max(carried) <= machine.vector_registers - 2
+
+
+@pytest.mark.parametrize(("columns", "narrow"), [(3, True), (5, True), (3, False)])
+def test_narrow_columns_share_the_scalars_that_one_wide_column_takes_from_memory(columns: int, narrow: bool):
+    lanes = 8 if narrow else 16
+    kernel = Kernel(f"x=56x64 w={columns}x64x{lanes} out=56x{columns}x{lanes}").fill("out")
+    kernel.contract("m,k|n,k,o->m,n,o", "x", "w", "out")
+    check(kernel, domain="integers")
+    ctx = make_context()
+    ctx.machine = preset("x86-64-avx512")
+    module = parse_text(kernel.text(), ctx)
+    make_pass("vectorize-structured").apply(ctx, module)
+    loops = [op for op in module.walk() if isinstance(op, scf.ForOp) and op.iter_args]
+    vectors = {len([v for v in op.body.block.ops if v.name == "vector.load"]) for op in loops}
+    repeated = {len([v for v in op.body.block.ops if v.name == "vector.broadcast"]) for op in loops}
+    per_step = max(vectors) / max(repeated)
+    assert per_step == columns / (7 if columns == 3 else 4) if narrow else per_step < 1 / 14

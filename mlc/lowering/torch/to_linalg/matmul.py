@@ -105,7 +105,10 @@ def outer(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
 
 
 def linear_of(c: Conversion, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x @ weight.T + bias."""
+    """x @ weight.T + bias; a weight of one dim is one feature, whose dim the result lacks."""
+    if weight.rank == 1:
+        out = linear_of(c, x, unsqueeze(c, weight, 0), bias)
+        return c.viewed(out, x.shape[:-1])
     flat = unsqueeze(c, x, 0) if x.rank == 1 else x
     out = product(c, flat, c.permuted(weight, (1, 0)))
     if bias is not None:
