@@ -66,6 +66,7 @@ PROFILES: dict[str, Generator] = {
     "linalg-packing": mixed(
         (2, witnessed("linalg-pack-matmul", ALL_STEPS)), (3, demoted_products), (4, narrowed_products)
     ),
+    "linalg-sums": witnessed("linalg-accumulate-products", ALL_STEPS),
     "linalg-quantized": quantised_products,
     "linalg-images": witnessed("linalg-block-layouts", ALL_STEPS),
     "linalg-named": witnessed("linalg-decompose-named-ops", NAMED_STEPS),

@@ -22,6 +22,7 @@ BLOCKED = (
 )
 WITNESSES: dict[str, tuple[str, ...]] = {
     "linalg-pack-matmul": ("transposed_weight", "biased_product"),
+    "linalg-accumulate-products": ("added_products",),
     "linalg-block-layouts": BLOCKED,
     "linalg-decompose-named-ops": ("pack", "broadcast", "reduce", "reshape"),
     "linalg-hoist-constants": ("same_constant_twice",),

@@ -123,11 +123,11 @@ class Grouping:
             if not isinstance(init, OpResult):
                 continue
             other = self.group_of.get(init.op)
-            if other is None or other.ops != [init.op] or users(init, self.block) != [op]:
+            if other is None or other.outputs(self.block) != [init] or users(init, self.block) != [op]:
                 continue
-            if is_elementwise(init.op) or _goes_on(init.op, op):
-                group.ops.insert(0, init.op)
-                self.group_of[init.op] = group
+            if other.ops == [init.op] and is_elementwise(init.op) or _goes_on(other.ops[0], op):
+                group.ops[:0] = other.ops
+                self.group_of.update(dict.fromkeys(other.ops, group))
                 self.groups.remove(other)
 
     def _defined_at(self, value: SSAValue) -> int:
