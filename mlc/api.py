@@ -82,10 +82,11 @@ def compile(
         cache_dir=cache_dir,
         debug=debug,
     )
-    load_backend(target)
-    if importlib.util.find_spec("torch") is None:
-        raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
-    from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
+    with collector_paused():  # most of what is imported here makes objects that stay
+        load_backend(target)
+        if importlib.util.find_spec("torch") is None:
+            raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
+        from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
 
     if isinstance(model, CompiledModel):
         model = model._source.model

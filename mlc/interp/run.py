@@ -87,9 +87,8 @@ def constants_of(module: ModuleOp, resources: ResourceStore | None) -> Callable[
 
 def _constant(interpreter: Interpreter, name: str) -> np.ndarray:
     found = interpreter.symbol(name)
-    ftype = found.properties.get("function_type") if found is not None else None
-    if not isinstance(ftype, FunctionType):  # says what is wrong
-        ftype = function_type(interpreter.module, name)
+    known = found.properties.get("function_type") if found is not None else None
+    ftype = known if isinstance(known, FunctionType) else function_type(interpreter.module, name)
     if ftype.inputs.data or len(ftype.outputs.data) != 1:
         raise UsageError(f"@{name} is no constant function: it must take nothing and return one tensor")
     (result,) = interpreter.run_function(name, ())
