@@ -6,19 +6,18 @@
 ;   void mlc_pool_reset(void)    forgets the workers: for the child after a fork, which has none of them
 ;
 ; body(context, begin, end, own) runs the iterations begin to end of 0 to count; `own`: memory of the thread for private
-; buffers, null for the caller, which has the context's. `cost`: cycles of an iteration, about. One loop is on offer at a
-; time; a caller that finds the pool taken runs its loop alone. The caller always works. Each thread has a part of the
-; iterations, the same one in every loop, because what it wrote there is in its core's caches; who is done takes from the
-; parts of the others. A loop of little work is offered to workers that are awake; it wakes one only when such loops, close
-; upon each other, come to much together. The caller waits for
-; nobody but a worker in the middle of a piece, and when that takes longer than it can explain, because the worker lost
-; its core to another process, the pool rests for a while: a caller alone is slow once, a caller that waits is slow at
-; every loop.
+; buffers, null for the caller, which has the context's. `cost`: of an iteration, as scf-parallel-outline reckons it. One
+; loop is on offer at a time; a caller that finds the pool taken runs its loop alone. The caller always works. Each thread
+; has a part of the iterations, the same one in every loop, because what it wrote there is in its core's caches; who is
+; done takes from the parts of the others. A loop of little work is offered to workers that are awake; it wakes one only
+; when such loops, close upon each other, come to much together. The caller waits for nobody but a worker in the middle
+; of a piece, and when that takes longer than it can explain, because the worker lost its core to another process, the
+; pool rests for a while: a caller alone is slow once, a caller that waits is slow at every loop.
 
 %team = type { ptr, i64 }                          ; this parallel_for, number of threads
 
 @offer = internal global i64 0, align 128          ; free places << 16 | workers that joined and have not left
-@next = internal global [64 x [16 x i64]] zeroinitializer, align 128 ; of each part, the first grain that nobody has taken
+@next = internal global [64 x [16 x i64]] zeroinitializer, align 128 ; of each part, the first grain nobody has taken
 @body = internal global ptr null, align 128        ; the loop on offer: constant while somebody has joined
 @context = internal global ptr null
 @count = internal global i64 0
@@ -107,7 +106,7 @@ define internal i64 @begin_of(i64 %part) nounwind {
   ret i64 %at
 }
 
-; Run iterations until none is left: half of what is left of the own part, and so on, then of those of the others. How many.
+; Run iterations until none is left: half of what is left of the own part, and so on, then of the others'. How many.
 define internal i64 @work(i64 %me, ptr %own) nounwind {
 start:
   %body = load ptr, ptr @body

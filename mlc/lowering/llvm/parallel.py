@@ -6,7 +6,8 @@
     void f.range(void *context, int64_t begin, int64_t end, char *own) { f(begin, end, context->x, context->y); }
 
 `parallel = grain` is the smallest piece of a range, `parallel.cost` the cycles of an iteration, from which the pool
-decides whether the loop is worth waking a thread. A thread of the pool has `own` memory, the caller null: an argument marked `mlc.private` lies there, else in the context.
+decides whether the loop is worth waking a thread. A thread of the pool has `own` memory, the caller null: an argument
+marked `mlc.private` lies there, else in the context.
 
 A team is `{parallel_for, number of threads}`, the last argument of every kernel and of the entry; null runs alone and
 costs one comparison.

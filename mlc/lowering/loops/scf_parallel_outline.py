@@ -8,16 +8,17 @@
     }                                                  func.func @k(%x: memref<64x256xf32>) {
                                                          call @k.parallel_0(0, 64, %x) }
 
-A call of a function marked `parallel = g` may be run as calls of parts of its range, in any order and at once, pieces of
-at least `g` iterations; run as it is, it means the same. convert-to-llvm hands such a call to the thread pool, with the
-cost of an iteration (`parallel.cost`): the pool wakes nobody for little. Loops that return something, call or assert, or
-are less work than `min_cost` (see `cost.py`; memory counts where it takes longer than arithmetic) stay for
+A call of a function marked `parallel = g` may be run as calls of parts of its range, in any order and at once, pieces
+of at least `g` iterations; run as it is, it means the same. convert-to-llvm hands such a call to the thread pool, with
+the cost of an iteration (`parallel.cost`): the pool wakes nobody for little. Loops that return something, call or
+assert, or are less work than `min_cost` (see `cost.py`; memory counts where it takes longer than arithmetic) stay for
 scf-parallel-to-for. A buffer that iterations have privately (`linalg_ext.private`) becomes an argument marked
-`mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range as far as that gives enough iterations, the others
-`scf.for` inside; reductions are never split, so that results do not depend on the number of threads.
+`mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range as
+far as that gives enough iterations, the others `scf.for` inside; reductions are never split, so that results do not
+depend on the number of threads.
 
 Runs after expand-math, before scf-parallel-to-for. Preserves values bit for bit.
-Tests: tests/lowering/loops/scf_parallel_outline.mlir, tests/lowering/loops/test_scf_parallel_outline.py
+Tests: tests/lowering/loops/scf_parallel_outline.mlir, tests/api/test_threads.py
 """
 
 from __future__ import annotations

@@ -97,21 +97,23 @@ def _rested() -> bool:
 
 def test_parts_are_the_same_in_every_loop():
     """The caller begins with the first iteration, the worker in the middle: what each wrote is in its core's caches."""
-    me = threading.get_native_id()
-    first: dict[bool, int] = {}
-    both = threading.Event()
-
-    def body(begin: int, end: int) -> None:
-        first.setdefault(threading.get_native_id() == me, begin)
-        if len(first) > 1:
-            both.set()
-        both.wait(30)
-
-    for _ in range(100):
-        if not both.is_set():
-            first.clear()
-            parallel_for(2, body, 10) if _rested() else time.sleep(0.1)
-    assert first == {True: 0, False: 5}
+    script = """
+        me = threading.get_native_id()
+        first = {}
+        both = threading.Event()
+        def body(begin, end):
+            first.setdefault(threading.get_native_id() == me, begin)
+            if len(first) > 1:
+                both.set()
+            both.wait(30)
+        for _ in range(100):
+            if not both.is_set():
+                first.clear()
+                parallel_for(2, body, 10) if _rested() else time.sleep(0.1)
+        assert first == {True: 0, False: 5}, first
+    """
+    done = run_script("from tests.backends.llvm.test_thread_pool import _rested\n" + textwrap.dedent(script))
+    assert done.returncode == 0, done.stderr
 
 
 def test_little_work_wakes_nobody_until_it_adds_up():
