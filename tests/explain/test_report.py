@@ -82,7 +82,7 @@ def test_kernels_of_the_same_lines_tell_their_remarks_once():
     lines, remarks = {"model.py:3": None}, Counter({"a pass: applied: something": 2})
     rows = [KernelRow("conv", where=lines, remarks=remarks), KernelRow("copy", where=lines, remarks=remarks)]
     other = KernelRow("relu", where={"model.py:4": None}, remarks=remarks)
-    told = table(Report([*rows, other], Counter(), None)).splitlines()
+    told = table(Report([*rows, other], Counter(), None, Memory(0, 0, 0, 0))).splitlines()
     assert told.count("  a pass: applied: something (2 times)") == 2
     assert told[told.index("copy") + 2] == "  as for conv"
 
