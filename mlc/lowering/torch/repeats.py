@@ -59,6 +59,10 @@ class Repeat:
     def first_step(self) -> Sequence[Operation]:
         return self.ops[self.start : self.start + self.period]
 
+    @property
+    def all_steps(self) -> Sequence[Operation]:
+        return self.ops[self.start : self.start + self.steps * self.period]
+
     def carried(self) -> dict[Place, SSAValue]:
         """What a step takes over from the step before, and what the first step starts with."""
         return {

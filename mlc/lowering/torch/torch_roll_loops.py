@@ -71,6 +71,7 @@ class TorchRollLoops(MlcPass):
 
     def _block(self, ctx: MlcContext, block: Block) -> None:
         _constants_first(block)
+        _selects_late(block)
         refused: set[Operation] = set()
         for _ in range(MOST_LOOPS):
             ops = [op for op in block.ops if not _is_constant(op)][:-1]
@@ -81,7 +82,7 @@ class TorchRollLoops(MlcPass):
             results = results_of(found) if not reason else reason
             if isinstance(results, str):
                 ctx.remarks.missed(self.name, found.op(0, 0), f"{found.steps} steps stay unrolled", reason=results)
-                refused.update(found.first_step)
+                refused.update(found.all_steps if reason else found.first_step)
                 continue
             loop = _Roll(found, results).run()
             ctx.remarks.applied(self.name, loop, f"{found.steps} steps of {found.period} ops became a loop")
@@ -105,6 +106,16 @@ def _constants_first(block: Block) -> None:
             op.detach()
             block.insert_op_before(op, anchor)
         op = following
+
+
+def _selects_late(block: Block) -> None:
+    """`x.unbind(0)` before the loop takes all rows at once: move each to the step that reads it first."""
+    places = {op: n for n, op in enumerate(block.ops)}
+    for op in [op for op in places if op.name == "torch.aten.select.int"]:
+        readers = [use.operation for use in op.results[0].uses]
+        if readers and all(reader.parent_block() is block for reader in readers):
+            op.detach()
+            block.insert_op_before(op, min(readers, key=places.__getitem__))
 
 
 class _Roll:

@@ -60,6 +60,24 @@ def test_code_does_not_grow_with_the_sequence():
     assert len(short.ir("kernels").splitlines()) == len(long.ir("kernels").splitlines())
 
 
+def test_rows_that_are_all_taken_before_the_loop():
+    class Unbound(Cell):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            h = x.new_zeros(x.shape[0], 12)
+            kept: list[torch.Tensor] = []
+            for row in x.unbind(1):
+                h = torch.tanh(self.x(row) + self.h(h) * row.mean())
+                kept.append(h)
+            return self.keep(kept), h
+
+    model = Unbound(WAYS["stack"]).eval()
+    short, long = (mlc.compile(model, (torch.randn(2, n, 5),), num_threads=1) for n in (9, 90))
+    assert kernels(short) == kernels(long)
+    x = torch.randn(2, 90, 5)
+    for got, want in zip(long(x), model(x), strict=True):
+        torch.testing.assert_close(got, want)
+
+
 def test_layers_with_weights_of_their_own_stay_apart():
     model = nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(10))).eval()
     compiled = mlc.compile(model, (torch.randn(2, 6),), num_threads=1)
