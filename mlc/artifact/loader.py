@@ -102,6 +102,7 @@ class Loader:
         if bundle is None:
             with fast_build():
                 module = self.parse(saved, ctx)
+                self._check_sizes(module, ctx)
                 builder = Builder(module, ctx, self.options, self.backend, self.pipeline, self.fingerprint, self.cache)
                 built = builder.build(self._choices(choices, module, ctx) if choices else builder.default, phases)
             bundle, functions = built.bundle, built.functions
@@ -128,6 +129,17 @@ class Loader:
             reason = getattr(error, "message", None) or str(error)
             raise self.file.damaged(f"its IR is not valid: {reason}") from None
         return module
+
+    def _check_sizes(self, module: ModuleOp, ctx: MlcContext) -> None:
+        """ArtifactError where operands of an op do not fit each other: capture would never have made such a program."""
+        rows = self.pipeline.module
+        upto = next(n for n, row in enumerate(rows, 1) if row.pass_name == "convert-torch-to-linalg")
+        lowered = module.clone()
+        run_rows(rows[:upto], ctx, lowered, self.options)
+        try:
+            verify_module(lowered, ctx)
+        except VerifyError as error:
+            raise self.file.damaged(f"sizes in its IR do not fit: {error.message}") from None
 
     def _locate(self, module: ModuleOp, text: str, ctx: MlcContext) -> None:
         try:

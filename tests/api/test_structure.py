@@ -134,6 +134,9 @@ CHANGES: dict[str, Callable[[Parts], object]] = {
     "ModuleList.append": lambda m: m.layers.append(nn.Linear(6, 6)),
     "ModuleList assignment": lambda m: m.layers.__setitem__(0, nn.Linear(6, 6)),
     "ModuleDict key": lambda m: m.heads.update({"c": nn.Linear(6, 6)}),
+    "other table of parameters": lambda m: setattr(
+        m.body[0], "_parameters", {"weight": torch.ones(6, 6), "bias": None}
+    ),
     "order of a Sequential": lambda m: _first_last(m.body._modules),
     "order of a ModuleDict": lambda m: m.heads.update({"a": m.heads.pop("a")}),
     "order of a ParameterDict": lambda m: m.named.update({"a": m.named.pop("a")}),

@@ -261,7 +261,7 @@ def _slots(mine: Owned, wanted: set[int], steady: Steady | None) -> list[tuple[d
     found: dict[tuple[int, str], tuple[dict[str, Any], str]] = {}
     for _, module in mine.modules:
         table = vars(module)
-        for key in ("training", "_modules", *HOOKS):
+        for key in ("training", *TABLES, *HOOKS):
             if table.get(key) or (key == "training" and key in table):
                 found[id(table), key] = table, key
         for key, value in table.items():

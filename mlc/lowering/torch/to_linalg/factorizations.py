@@ -141,6 +141,8 @@ def rows_in_order(c: Conversion, x: Tensor, order: Tensor) -> Tensor:
 def substituted(c: Conversion, a: Tensor, x: Tensor, *, upper: bool, unit: bool) -> Tensor:
     """The solution of a @ y = x for a triangular `a`, whose other half is not read (nor the diagonal, if `unit`)."""
     t, n = x.dtype, a.shape[1]
+    c.demand(a.shape[2], "eq", n, "the matrix is not square")
+    c.demand(x.shape[1], "eq", n, "the right-hand side has another number of rows than the matrix")
     whole = c.plain(a).value
     last = c.dims.value(c.dims.sub(n, 1))
 

@@ -14,6 +14,7 @@ import numpy as np
 from xdsl.dialects import arith, tensor
 from xdsl.ir import SSAValue
 
+from mlc.errors import UnsupportedError
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dims import Dim, static
 from mlc.lowering.torch.to_linalg.dtypes import DType
@@ -42,6 +43,7 @@ def _broadcast_size(e: Emitter, a: Dim, b: Dim) -> Dim:
         return a
     if a == 1:
         return b
+    _must_agree(a, b)
     if isinstance(a, int) or isinstance(b, int):  # the other is that size, or one
         whole, open_size = (a, e.dims.value(b)) if isinstance(a, int) else (b, e.dims.value(a))
         fits = [e.op(arith.CmpiOp, open_size, e.index(n), "eq") for n in (1, whole) if isinstance(n, int)]
@@ -232,12 +234,30 @@ def elementwise(
     recipe.scalars = {i: e.cast_scalar(s, compute) for i, s in enumerate(inputs) if isinstance(s, Scalar)}
     if shape is None:
         shape = broadcast_shape(e, [t.shape for t in inputs if isinstance(t, Tensor)])
+    else:
+        for t in inputs:
+            if isinstance(t, Tensor):
+                _check_stretch(e, t.shape, shape)
     leaves = recipe.leaves()
     if leaves and not recipe.scalars and static(shape) and all(e.is_constant(t) for t in leaves):
         return Tensor(
             lambda: _built_at_head(e, recipe, shape), dtype, shape, tuple(range(len(shape))), shape, recipe=recipe
         )
     return _built(e, recipe, shape)
+
+
+def _check_stretch(e: Emitter, had: Sequence[Dim], shape: Sequence[Dim]) -> None:
+    """Sizes are those of `shape`, or one; where a stated shape decides, nobody else has compared them."""
+    for a, b in zip(had[::-1], shape[::-1], strict=False):
+        if a != 1 and not e.dims.same(a, b):
+            _must_agree(a, b)
+            fits = [e.op(arith.CmpiOp, e.dims.value(a), e.dims.value(n), "eq") for n in (1, b)]
+            e.check(e.op(arith.OrIOp, *fits), "sizes of broadcast operands do not match")
+
+
+def _must_agree(a: Dim, b: Dim) -> None:
+    if isinstance(a, int) and isinstance(b, int):
+        raise UnsupportedError(f"sizes {a} and {b} of broadcast operands do not match")
 
 
 @dataclass
