@@ -5,7 +5,7 @@ In: modules of the llvm dialect, a machine model. Out: object code, assembly, ad
 """
 
 from mlc.backends.llvm.backend import CPU_BACKEND
-from mlc.backends.llvm.jit import NativeLibrary, load_objects
+from mlc.backends.llvm.jit import load_objects
 from mlc.backends.llvm.target import host_machine
 
-__all__ = ["CPU_BACKEND", "NativeLibrary", "host_machine", "load_objects"]
+__all__ = ["CPU_BACKEND", "host_machine", "load_objects"]
