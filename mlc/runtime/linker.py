@@ -128,6 +128,8 @@ class _Linker:
         loaded = {(n, i): s for n, code in enumerate(objects) for i, s in enumerate(code.sections) if _is_loaded(s)}
         self._imported = _imported(objects, resolve)
         uses = [(key, use) for key, section in loaded.items() for use in _uses(key, section, objects[key[0]])]
+        if any(u.kind in (_DISTANCE_32, _DISTANCE_64) and u.target in self._imported for _, u in uses):
+            raise Unlinkable("a name of a library that cannot be called directly")
         self._place({k: s for k, s in loaded.items() if s.flags & elf.EXECUTABLE})
         called = {u.target: None for _, u in uses if u.kind == _CALL and u.target in self._imported}
         self._stubs = {name: self._take(_STUB.size, 8) for name in called}
