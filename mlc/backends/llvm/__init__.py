@@ -1,7 +1,7 @@
 """The CPU backend: LLVM IR text, object code and linking through llvmlite.
 
 In: modules of the llvm dialect, a machine model. Out: object code, assembly, addresses. The only importer of llvmlite.
-`compile` is imported when something is compiled: code from the cache needs no llvm dialect.
+`compile` and llvmlite are imported when something is compiled: code from the cache needs neither.
 """
 
 from mlc.backends.llvm.backend import CPU_BACKEND
