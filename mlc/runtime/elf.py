@@ -4,7 +4,7 @@
     object_file.defined, object_file.undefined        # global names
     object_file.sections, .symbols, .relocations      # what a linker wants (mlc/runtime/linker.py)
 
-Tests: tests/runtime/test_elf.py
+Tests: tests/runtime/test_linker.py
 """
 
 from __future__ import annotations
