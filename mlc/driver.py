@@ -30,7 +30,7 @@ from mlc.ir.verifier import verify_module
 from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
-from mlc.runtime.cache import cache_at
+from mlc.runtime.cache import DiskCache, cache_at, using
 from mlc.runtime.executable import Executable
 from mlc.tuning.choices import Choices
 
@@ -138,17 +138,19 @@ def compile_module(module: ModuleOp, ctx: MlcContext, options: Options, inputs: 
     `inputs` makes what `options.tune` measures on; without it nothing is tuned.
     """
     verify_module(module, ctx)
-    with fast_build():
-        return _compile(module, ctx, options, inputs if options.tune else None)
+    cache = cache_at(options.cache_dir)
+    with fast_build(), using(cache):
+        return _compile(module, ctx, options, cache, inputs if options.tune else None)
 
 
-def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: InputsFor | None) -> Compiled:
+def _compile(
+    module: ModuleOp, ctx: MlcContext, options: Options, cache: DiskCache | None, inputs: InputsFor | None
+) -> Compiled:
     phases = Phases()
     backend = load_backend(options.target)
     ctx.machine = backend.machine(options.target)
     pipeline = backend.pipeline(options.target).at_precision(options.precision)
     fingerprint = fingerprint_of(backend, ctx.machine, pipeline)
-    cache = cache_at(options.cache_dir)
     with phases.phase("hash"):
         tuned = f"tuned for {options.num_threads} threads" if inputs else ""
         key = model_key(print_text(module), fingerprint, options, tuned)

@@ -25,6 +25,7 @@ from mlc.runtime.artifact.contents import Contents, read_contents
 from mlc.runtime.artifact.file import ArtifactFile, checked_path
 from mlc.runtime.artifact.model import LoadedModel
 from mlc.runtime.bundle import Bundle
+from mlc.runtime.cache import cache_at, using
 from mlc.runtime.executable import Executable
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def load(
     options = Options(target=target, num_threads=num_threads, verbose=verbose, cache_dir=cache_dir)
     file = ArtifactFile(file_path)
     contents = read_contents(file)
-    with collector_paused():
+    with collector_paused(), using(cache_at(options.cache_dir)):
         found = ready.read(contents, options)
         if found is None:
             from mlc.artifact.loader import Loader  # noqa: PLC0415 - the compiler, where the cache lacks the model

@@ -31,7 +31,7 @@ from mlc.options import Options
 from mlc.runtime.artifact.contents import Contents
 from mlc.runtime.artifact.file import ArtifactFile, write_artifact
 from mlc.runtime.bundle import Bundle
-from mlc.runtime.cache import cache_at
+from mlc.runtime.cache import DiskCache, cache_at, cache_in_use, using
 from mlc.runtime.executable import Executable, NativeCode, aligned
 from mlc.runtime.threads import ThreadPool
 from mlc.sources import digest
@@ -110,19 +110,25 @@ def _linked(bundle: Bundle, weights: Mapping[str, np.ndarray], derived: Iterator
     library = load_objects(bundle.objects)
     dims = library.find("mlc_output_dims")
     code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
-    return Executable(code, bundle.inputs, bundle.outputs, constants, bundle.assertions, _PoolWhenNeeded())
+    pool = _PoolWhenNeeded(cache_in_use())
+    return Executable(code, bundle.inputs, bundle.outputs, constants, bundle.assertions, pool)
 
 
 class _PoolWhenNeeded(ThreadPool):
-    """The process's pool, which costs 18 MB to make, once a call asks for more than its own thread."""
+    """The process's pool, once a call asks for more than its own thread: its code is in the cache, or made then."""
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, cache: DiskCache | None) -> None:
+        self._cache = cache
+        self._pool: ThreadPool | None = None
 
     def team(self, threads: int) -> int:
         """Address of a team of this size; 0 for a thread alone."""
-        pool = thread_pool() if threads > 1 else None
-        return pool.team(threads) if pool is not None else 0
+        if threads == 1:
+            return 0
+        if self._pool is None:
+            with using(self._cache):
+                self._pool = thread_pool()
+        return self._pool.team(threads) if self._pool is not None else 0
 
 
 def _packed(header: dict[str, Any], bundles: Sequence[bytes]) -> bytes:

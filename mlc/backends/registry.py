@@ -20,22 +20,11 @@ from mlc.backends.machine import MachineModel
 from mlc.errors import PluginError, UsageError
 from mlc.ir import plugins
 from mlc.ir.pipeline_table import Pipeline
+from mlc.runtime.linker import Library
 from mlc.runtime.threads import ThreadPool
 
 
 GROUP = "mlc.backends"
-
-
-class Library(Protocol):
-    """Loaded code: addresses by symbol."""
-
-    def address(self, symbol: str) -> int:
-        """Address of `symbol`; raises when it is not there."""
-        ...
-
-    def find(self, symbol: str) -> int | None:
-        """Address of `symbol`, or None."""
-        ...
 
 
 class Backend(Protocol):

@@ -13,6 +13,8 @@ import hashlib
 import hmac
 import os
 import tempfile
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +39,24 @@ def cache_at(directory: str | os.PathLike[str] | None) -> DiskCache | None:
     if directory is None:
         return DiskCache(default_directory())
     return DiskCache(Path(directory).expanduser()) if os.fspath(directory) else None
+
+
+_in_use: ContextVar[DiskCache | None] = ContextVar("cache", default=None)
+
+
+@contextlib.contextmanager
+def using(cache: DiskCache | None) -> Iterator[None]:
+    """What is made inside, and belongs to no model, is kept in this cache."""
+    token = _in_use.set(cache)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def cache_in_use() -> DiskCache | None:
+    """The cache of the `using` around; None outside."""
+    return _in_use.get()
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import llvmlite
-import llvmlite.binding as llvm
-
-from mlc.backends.llvm.jit import NativeLibrary, load_objects
-from mlc.backends.llvm.target import feature_string, host_machine, triple, tune_cpu
+from mlc.backends.llvm.jit import load_objects
+from mlc.backends.llvm.target import code_generator, host_machine
 from mlc.backends.llvm.thread_pool import thread_pool
 from mlc.backends.machine import PRESETS, MachineModel, preset
 from mlc.ir.pipeline_table import CPU_PIPELINE, Pipeline
+from mlc.runtime.linker import Library
 from mlc.runtime.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -48,9 +46,7 @@ class CPUBackend:
 
     def fingerprint(self, machine: MachineModel) -> str:
         """What object code depends on besides the IR."""
-        version = ".".join(map(str, llvm.llvm_version_info))
-        target = f"{triple(machine)} {tune_cpu(machine)} {feature_string(machine)}"
-        return f"llvm {version} llvmlite {llvmlite.__version__} {target} O{self.opt_level} debug={self.debug} {machine}"
+        return f"{code_generator(machine)} O{self.opt_level} debug={self.debug} {machine}"
 
     def compile_many(self, modules: Iterable[ModuleOp], machine: MachineModel) -> list[bytes]:
         """Object code of each module, in parallel."""
@@ -70,7 +66,7 @@ class CPUBackend:
 
         return llvm_ir(module, machine, debug=self.debug)
 
-    def load(self, objects: Sequence[bytes]) -> NativeLibrary:
+    def load(self, objects: Sequence[bytes]) -> Library:
         """Link objects into this process."""
         return load_objects(objects)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 
-from mlc.backends.llvm.codegen import compile_ir
+from mlc.backends.llvm.kept import object_of
 from mlc.backends.machine import preset
 
 SYMBOLS = frozenset({"__extendhfsf2", "__truncsfhf2", "__truncdfhf2"})
@@ -95,4 +95,4 @@ declare double @llvm.fabs.f64(double)
 @functools.cache
 def half_support() -> bytes:
     """Object code of all three."""
-    return compile_ir(TEXT, preset("x86-64-sse2"))
+    return object_of(TEXT, preset("x86-64-sse2"))

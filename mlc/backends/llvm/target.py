@@ -12,8 +12,7 @@ import platform
 from dataclasses import replace
 from pathlib import Path
 
-import llvmlite.binding as llvm
-
+from mlc.backends.llvm.host import host
 from mlc.backends.machine import MachineModel, from_features
 from mlc.errors import UnsupportedError
 
@@ -23,6 +22,8 @@ _GENERIC_CPU = {"x86_64": "x86-64", "aarch64": "generic"}
 @functools.cache
 def initialize() -> None:
     """Make LLVM's targets known, once."""
+    import llvmlite.binding as llvm  # noqa: PLC0415 - not needed for code from the cache
+
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.initialize_native_asmparser()
@@ -45,9 +46,9 @@ def feature_string(machine: MachineModel) -> str:
 
 def triple(machine: MachineModel) -> str:
     """Target triple: the host's own for its architecture, a Linux one for others."""
-    host = llvm.get_process_triple()
-    if host.split("-")[0] == machine.arch:
-        return host
+    own = host().triple
+    if own.split("-")[0] == machine.arch:
+        return own
     if machine.arch not in _GENERIC_CPU:
         raise UnsupportedError(f"no LLVM target for architecture '{machine.arch}'")
     return f"{machine.arch}-unknown-linux-gnu"
@@ -61,13 +62,16 @@ def function_attributes(machine: MachineModel) -> str:
     )
 
 
+def code_generator(machine: MachineModel) -> str:
+    """What object code depends on besides the IR and how it is optimised."""
+    return f"{host().version} {triple(machine)} {tune_cpu(machine)} {feature_string(machine)}"
+
+
 @functools.cache
 def host_machine() -> MachineModel:
     """The machine model of this process: CPU name and features from LLVM, cache sizes from the system."""
-    initialize()
     arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
-    features = {name for name, on in llvm.get_host_cpu_features().items() if on}
-    model = from_features(arch, features, name=llvm.get_host_cpu_name())
+    model = from_features(arch, set(host().features), name=host().cpu)
     sizes = {level: size for level in (1, 2, 3) if (size := _cache_bytes(level)) is not None}
     return replace(model, l1=sizes.get(1, model.l1), l2=sizes.get(2, model.l2), l3=sizes.get(3, model.l3))
 

@@ -1,4 +1,4 @@
-"""The native code of the worker threads (`thread_pool.ll`), compiled and loaded once per process.
+"""The native code of the worker threads (`thread_pool.ll`), loaded once per process, and compiled where the cache lacks it.
 
     thread_pool()  -->  ThreadPool(parallel_for=0x…, stop=0x…, reset=0x…), or None where there is none to be had
 
@@ -13,8 +13,8 @@ import functools
 import sys
 from pathlib import Path
 
-from mlc.backends.llvm.codegen import CodegenOptions, compile_ir
 from mlc.backends.llvm.jit import load_objects
+from mlc.backends.llvm.kept import object_of
 from mlc.backends.llvm.target import host_machine
 from mlc.runtime.threads import ThreadPool
 
@@ -68,7 +68,7 @@ def thread_pool() -> ThreadPool | None:
     own = _ARCHITECTURES.get(machine.arch)
     if own is None or sys.platform != "linux":
         return None
-    code = load_objects([compile_ir(_SOURCE.read_text() + own, machine, CodegenOptions(opt_level=0))])
+    code = load_objects([object_of(_SOURCE.read_text() + own, machine, opt_level=0)])
     return ThreadPool(
         parallel_for=code.address("mlc_parallel_for"),
         stop=code.address("mlc_pool_stop"),

@@ -19,12 +19,12 @@ from mlc.backends.llvm.compile import (
     llvm_ir,
     optimized_ir,
 )
-from mlc.backends.llvm.object_file import missing_symbols, read_symbols
 from mlc.backends.machine import PRESETS, preset
 from mlc.backends.registry import load_backend
 from mlc.errors import ArtifactError, UsageError
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
+from mlc.runtime.elf import missing_symbols, read_object
 
 
 def module(text: str):
@@ -72,7 +72,7 @@ def test_objects_link_with_each_other_and_libraries_are_apart():
 def test_unresolved_symbols_are_named():
     with pytest.raises(ArtifactError, match="inner"):
         load_objects([compile_llvm_module(module(CALLER))])
-    symbols = read_symbols(compile_llvm_module(module(CALLER)))
+    symbols = read_object(compile_llvm_module(module(CALLER)))
     assert symbols.defined == {"outer"} and symbols.undefined == {"inner"}
     assert missing_symbols([symbols]) == ["inner"]
 

@@ -12,8 +12,9 @@ import torch
 import mlc
 from mlc.backends.llvm.codegen import compile_ir
 from mlc.backends.llvm.half_support import TEXT
-from mlc.backends.llvm.jit import NativeLibrary, load_objects
+from mlc.backends.llvm.jit import load_objects
 from mlc.backends.machine import preset
+from mlc.runtime.linker import Library
 
 EVERY = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 LOOP = """
@@ -39,7 +40,7 @@ DTYPES = {"half": np.float16, "float": np.float32, "double": np.float64}
 
 
 @functools.cache
-def library() -> NativeLibrary:
+def library() -> Library:
     loops = [LOOP.format(name=name, source=source, dest=dest) for name, (source, dest) in KINDS.items()]
     return load_objects([compile_ir("".join([TEXT, *loops]), preset("x86-64-sse2"))])
 
