@@ -14,6 +14,7 @@ FUNCTIONS = (
     *("exp", "tanh", "erf", "log", "sin", "cos", "exp2", "expm1", "log1p", "log2", "log10", "rsqrt", "sqrt", "atan"),
     *("cbrt", "sinh", "cosh", "tan", "asin", "acos", "powf", "atan2", "asinh", "acosh", "atanh"),
 )
+BESIDE_ONE = ("exp", "tanh", "erf")  # half of them are only added to one, negated or not
 POSITIVE = ("log", "log2", "log10", "rsqrt", "sqrt")
 
 
@@ -45,7 +46,13 @@ def function_kernel(tape: Tape) -> Program:
         operands = f"{x}, {out.value(f'{load} %y{where}')}" if name in ("powf", "atan2") else x
         if name == "powf":
             operands = f"{out.value(f'math.absf {x} : {kind}')}, {operands.split(', ')[1]}"
+        beside_one = name in BESIDE_ONE and tape.chance(50)
+        if beside_one and tape.chance(50):
+            operands = out.value(f"arith.negf {x} : {kind}")
         r = out.value(f"math.{name} {operands} : {kind}")
+        if beside_one:
+            unit = out.value(f"arith.constant {'1.0' if scalar else 'dense<1.0>'} : {kind}")
+            r = out.value(f"arith.addf {unit}, {r} : {kind}")
         if tape.chance(20):
             r = out.value(f"arith.mulf {r}, {x} : {kind}")
         store = "memref.store" if scalar else "vector.store"

@@ -2,6 +2,12 @@
 
     %y = math.exp %x : vector<16xf32>   -->   arith, math.fma, bit casts: no call, 16 lanes at once
 
+Where nothing but 1 + f(x) is used, as in sigmoid, SiLU and both forms of GELU, a shorter formula computes that sum:
+
+    %n = arith.negf %x                       -->   1 + exp(-%x) for %d, whose last step is a fused multiply-add;
+    %e = math.exp %n                               the sign of %x is part of the constants
+    %d = arith.addf %e, %one
+
 f16 and bf16 are worked out in f32. f64 stays for the backend, which calls the C library: its results are within
 one ULP, and no model spends its time there. `math.sqrt`, `absf`, `fma`, `floor`, ... are machine instructions and stay.
 
@@ -12,7 +18,9 @@ Tests: tests/lowering/vector/expand_math.mlir, tests/lowering/vector/test_expand
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 
 from xdsl.dialects import arith
@@ -38,8 +46,7 @@ from mlc.ir.locations import with_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.vector.math_builder import MathBuilder, Val
 from mlc.lowering.vector.math_double import DOUBLE
-from mlc.lowering.vector.math_single import BESIDE_ONE, SINGLE
-
+from mlc.lowering.vector.math_single import ONE_PLUS, SINGLE, one_plus_exp
 
 IN_STEP = 8  # neighbouring ops expanded together
 
@@ -81,7 +88,7 @@ class _Expansion:
         for op in [op for op in function.walk() if op.name in SINGLE or op.name in DOUBLE]:
             element = _element(op.results[0].type)
             if isinstance(element, Float32Type | Float16Type | BFloat16Type):
-                if group and (group[-1].next_op is not op or len(group) == IN_STEP or not _alike(op, group[0])):
+                if group and not _joins(op, group):
                     self._expand(group)
                     group = []
                 group.append(op)
@@ -115,9 +122,10 @@ class _Expansion:
         for step in zip_longest(*(ops for ops, _ in chains)):
             block.insert_ops_before([op for op in step if op is not None], first)
         for op, (_, result) in zip(group, chains, strict=True):
-            op.results[0].replace_all_uses_with(result)
-            op.detach()
-            op.erase()
+            if _is_beside_one(op):
+                for use in list(op.results[0].uses):
+                    _replace(use.operation, result)
+            _replace(op, result)
 
     def _expansion(self, op: Operation) -> tuple[list[Operation], SSAValue]:
         """The ops that stand for `op`, and the value they compute."""
@@ -132,24 +140,36 @@ class _Expansion:
         kind = op.results[0].type
         m = MathBuilder(emit, self._constant, kind, fma=self.fused)
         narrow = not isinstance(_element(kind), Float32Type)
-        args = [m.value(v) for v in op.operands]
+        formula, operands = _formula(op)
+        args = [m.value(v) for v in operands]
         if narrow:
             args = [m.widen(a, f32) for a in args]
-        result = BESIDE_ONE[op.name](m, args[0]) if _is_beside_one(op) else _formula(m, op.name, args)
+        result = formula(m, *args)
         if narrow:
             result = m.narrow(result, _element(kind))
         return ops, result.ssa
 
 
-def _alike(a: Operation, b: Operation) -> bool:
-    return a.name == b.name and _is_beside_one(a) == _is_beside_one(b)
+def _joins(op: Operation, group: list[Operation]) -> bool:
+    """Whether `op` follows those of `group`, is like them, and needs none of their results."""
+    return (
+        group[-1].next_op is op
+        and len(group) < IN_STEP
+        and op.name == group[0].name
+        and _is_beside_one(op) == _is_beside_one(group[0])
+        and not any(operand.owner in group for operand in op.operands)
+    )
 
 
 def _is_beside_one(op: Operation) -> bool:
     """Whether what `op` computes is only ever added to one, for which there is a shorter formula."""
-    return op.name in BESIDE_ONE and all(
-        isinstance(use.operation, arith.AddfOp) and _is_one(use.operation.operands[1 - use.index])
-        for use in op.results[0].uses
+    uses = list(op.results[0].uses)
+    return (
+        op.name in ONE_PLUS
+        and bool(uses)
+        and all(
+            isinstance(use.operation, arith.AddfOp) and _is_one(use.operation.operands[1 - use.index]) for use in uses
+        )
     )
 
 
@@ -163,10 +183,27 @@ def _is_one(value: SSAValue) -> bool:
     return isinstance(constant, FloatAttr) and constant.value.data == 1.0
 
 
-def _formula(m: MathBuilder, name: str, args: list[Val]) -> Val:
-    if name in SINGLE:
-        return SINGLE[name](m, args[0])
-    return m.narrow(DOUBLE[name](m, *(m.widen(a) for a in args)))
+def _formula(op: Operation) -> tuple[Callable[..., Val], Sequence[SSAValue]]:
+    """The formula for `op`, or for the sum of one and it, and what that is a formula of."""
+    if _is_beside_one(op):
+        negated = op.operands[0].owner
+        if op.name == "math.exp" and isinstance(negated, arith.NegfOp):
+            return partial(one_plus_exp, factor=-1.0), negated.operands
+        return ONE_PLUS[op.name], op.operands
+    if op.name in SINGLE:
+        return SINGLE[op.name], op.operands
+    return lambda m, *args: m.narrow(DOUBLE[op.name](m, *(m.widen(a) for a in args))), op.operands
+
+
+def _replace(op: Operation, result: SSAValue) -> None:
+    """Take `op`, and a negation that only it used, out for `result`."""
+    negated = op.operands[0].owner
+    op.results[0].replace_all_uses_with(result)
+    op.detach()
+    op.erase()
+    if isinstance(negated, arith.NegfOp) and negated.result.first_use is None:
+        negated.detach()
+        negated.erase()
 
 
 def _element(kind: Attribute) -> Attribute:

@@ -34,6 +34,11 @@ EXP2 = (
     0.6931471824645996, 0.24022650718688965, 0.055504102259874344, 0.009618034586310387, 0.0013333950191736221,
     0.0001546802232041955, 1.5195027117442805e-05,
 )  # fmt: skip
+# the same with an error of 2**-28 of 2**r
+EXP2_SHORT = (
+    0.6931471824645996, 0.24022647738456726, 0.05550359562039375, 0.009618500247597694, 0.0013390975072979927,
+    0.00015328801237046719,
+)  # fmt: skip
 # (log(1 + f) - f) / f**2 on [sqrt(1/2) - 1, sqrt(2) - 1]
 LOG = (
     -0.49999988079071045, 0.33333325386047363, -0.25001582503318787, 0.2000197321176529, -0.16609083116054535,
@@ -49,10 +54,10 @@ ERFC = (
     0.00016920380585361272, -1.1294883489608765, -0.6334008574485779, -0.10822036862373352, 0.02508060447871685,
     -0.004156250040978193, 0.0004313924873713404, -2.0828520064242184e-05,
 )  # fmt: skip
-# log(erfc(x)) / x on [0, 4]: error 2**-25.9 of erfc, not of its logarithm
+# log2(erfc(x)) / x on [0, 4]: error 2**-25.9 of erfc, not of its logarithm
 ERFC_WHOLE = (
-    -1.1283802513734338, -0.6365977356873943, -0.1029196004798456, 0.019583926670969944, -0.0005368879878024338,
-    -0.0010324341060296682, 0.00030881379308453626, -3.144179060167239e-05,
+    -1.6279085874557495, -0.9184163808822632, -0.1484815925359726, 0.02825363352894783, -0.0007745656184852123,
+    -0.001489487593062222, 0.00044552411418408155, -4.5360913645708933e-05,
 )  # fmt: skip
 
 
@@ -79,10 +84,17 @@ def exp(m: MathBuilder, x: Val) -> Val:
     return _scale(m, m.poly(r, (1.0, 1.0, *EXP)), i)
 
 
-def exp_beside_one(m: MathBuilder, x: Val) -> Val:
-    """exp for what is only ever added to 1: nothing below 2**-100 is told apart there, which saves a second scaling."""
-    i, r = _reduce(m, m.clamp(x, -86.0, 89.0))
-    return m.poly(r, [2.0 * c for c in (1.0, 1.0, *EXP)]) * m.power_of_two(i.int("subi", 1))
+def one_plus_exp(m: MathBuilder, x: Val, factor: float = 1.0) -> Val:
+    """1 + exp(factor * x), `factor` a power of two of either sign; it is part of the constants.
+
+    Nothing below 2**-100 is told apart beside one, which saves a second scaling.
+    """
+    low, high = sorted((-86.0 / factor, 89.0 / factor))
+    c = m.clamp(x, low, high)
+    n, i = m.round(c, factor * LOG2E)
+    r = m.fma(n, -LN2_LO / factor, m.fma(n, -LN2_HI / factor, c))
+    p = m.poly(r, [2.0 * a * factor**k for k, a in enumerate((1.0, 1.0, *EXP))])
+    return m.fma(p, m.power_of_two(i.int("subi", 1)), 1.0)
 
 
 def exp2(m: MathBuilder, x: Val) -> Val:
@@ -181,11 +193,19 @@ def erf(m: MathBuilder, x: Val) -> Val:
     return m.copysign(a.is_("olt", 0.92).pick(small, large), x)
 
 
-def erf_beside_one(m: MathBuilder, x: Val) -> Val:
-    """erf for what is only ever added to 1: right to a bit of the sum everywhere, so one formula does for all x."""
+def one_plus_erf(m: MathBuilder, x: Val) -> Val:
+    """1 + erf(x): right to a bit of the sum everywhere, so one formula does for all x. erfc is a power of two."""
     a = abs(x)
     t = a.is_("ogt", 4.0).pick(4.0, a)
-    return m.copysign(1.0 - _exp_small(m, t * m.poly(t, ERFC_WHOLE)), x)
+    u = t * m.poly(t, ERFC_WHOLE)
+    n, i = m.round(u)
+    erfc = m.poly(u - n, (1.0, *EXP2_SHORT))
+    return m.copysign(m.fma(erfc, -m.power_of_two(i), 1.0), x) + 1.0
+
+
+def one_plus_tanh(m: MathBuilder, x: Val) -> Val:
+    """1 + tanh(x) = 2 / (1 + exp(-2x))."""
+    return 2.0 / one_plus_exp(m, x, -2.0)
 
 
 def rsqrt(m: MathBuilder, x: Val) -> Val:
@@ -204,8 +224,9 @@ SINGLE: dict[str, Callable[[MathBuilder, Val], Val]] = {
     "math.erf": erf,
     "math.rsqrt": rsqrt,
 }
-BESIDE_ONE: dict[str, Callable[[MathBuilder, Val], Val]] = {
-    "math.exp": exp_beside_one,
-    "math.erf": erf_beside_one,
+ONE_PLUS: dict[str, Callable[[MathBuilder, Val], Val]] = {
+    "math.exp": one_plus_exp,
+    "math.erf": one_plus_erf,
+    "math.tanh": one_plus_tanh,
 }
-"""Shorter formulas for values that are only added to 1, as in a sigmoid and in GELU."""
+"""1 + f(x) by shorter formulas, for functions of which only that is used, as in a sigmoid and in GELU."""

@@ -49,3 +49,30 @@ func.func @kept(%x: f32, %d: f64) -> (f32, f64) {
   %l = math.log %d : f64
   func.return %z, %l : f32, f64
 }
+
+// Only the sum with one is used: it is the last multiply-add, and the sign went into the constants.
+// CHECK-LABEL: func.func @sigmoid
+// CHECK-NOT: arith.negf
+// CHECK: arith.shli
+// CHECK: %[[SUM:.*]] = math.fma {{.*}} : vector<4xf32>
+// CHECK-NEXT: arith.divf {{.*}}, %[[SUM]] : vector<4xf32>
+// CHECK-NEXT: func.return
+func.func @sigmoid(%x: vector<4xf32>) -> vector<4xf32> {
+  %one = arith.constant dense<1.0> : vector<4xf32>
+  %n = arith.negf %x : vector<4xf32>
+  %e = math.exp %n : vector<4xf32>
+  %d = arith.addf %one, %e : vector<4xf32>
+  %y = arith.divf %one, %d : vector<4xf32>
+  func.return %y : vector<4xf32>
+}
+
+// One function of another of the same name: neither is written beside the other.
+// CHECK-LABEL: func.func @twice
+// CHECK: %[[INNER:.*]] = math.copysign {{.*}}, %{{.*}} : f32
+// CHECK-NEXT: math.absf %[[INNER]] : f32
+// CHECK: math.copysign {{.*}}, %[[INNER]] : f32
+func.func @twice(%x: f32) -> f32 {
+  %y = math.tanh %x : f32
+  %z = math.tanh %y : f32
+  func.return %z : f32
+}

@@ -16,7 +16,7 @@ from mlc.ir.parsing import parse_text
 from mlc.ir.pipeline import make_pass
 from mlc.ir.verifier import verify_module
 from mlc.lowering.vector.math_double import DOUBLE
-from mlc.lowering.vector.math_single import BESIDE_ONE, SINGLE
+from mlc.lowering.vector.math_single import ONE_PLUS, SINGLE
 
 REFERENCE: dict[str, Callable[..., np.ndarray]] = {
     "exp": np.exp,
@@ -126,10 +126,10 @@ def test_within_two_ulp(name: str, fma: bool):
     assert [(*(float(a[i]) for a in args), float(got[i])) for i in wrong[:5]] == []
 
 
-def sums(name: str, x: np.ndarray, fma: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """1 + f(x) where f is used nowhere else, the same where it is, and f(x) from there."""
+def sums(name: str, x: np.ndarray, fma: bool) -> tuple[np.ndarray, ...]:
+    """1 + f(x) where f is used nowhere else, the same where it is, f(x) from there, and 1 + f(-x)."""
     array, lanes = f"memref<{x.size}xf32>", "vector<16xf32>"
-    text = f"""func.func private @k(%a: {array}, %s: {array}, %t: {array}, %u: {array}) attributes {{kernel}} {{
+    text = f"""func.func private @k(%a: {array}, %s: {array}, %t: {array}, %u: {array}, %w: {array}) attributes {{kernel}} {{
       %low = arith.constant 0 : index
       %step = arith.constant 16 : index
       %high = arith.constant {x.size} : index
@@ -143,6 +143,10 @@ def sums(name: str, x: np.ndarray, fma: bool) -> tuple[np.ndarray, np.ndarray, n
         %q = arith.addf %shared, %one : {lanes}
         vector.store %q, %t[%i] : {array}, {lanes}
         vector.store %shared, %u[%i] : {array}, {lanes}
+        %n = arith.negf %x : {lanes}
+        %negated = math.{name} %n : {lanes}
+        %r = arith.addf %negated, %one : {lanes}
+        vector.store %r, %w[%i] : {array}, {lanes}
       }}
       func.return
     }}"""
@@ -150,18 +154,20 @@ def sums(name: str, x: np.ndarray, fma: bool) -> tuple[np.ndarray, np.ndarray, n
     parsed = parse_text(text, ctx)
     make_pass("expand-math", {"fma": fma}).apply(ctx, parsed)
     verify_module(parsed, ctx)
-    found = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
+    found = tuple(np.zeros_like(x) for _ in range(4))
     compile_kernel(parsed, "k")(x, *found)
     return found
 
 
 @pytest.mark.parametrize("fma", [True, False])
-@pytest.mark.parametrize("name", sorted(BESIDE_ONE))
+@pytest.mark.parametrize("name", sorted(ONE_PLUS))
 def test_shorter_formulas_beside_one(name: str, fma: bool):
     name = name.removeprefix("math.")
     (x,) = inputs(name, 16 << 16)
-    x[x.size // 2 :] = np.random.default_rng(1).uniform(-110, 95, x.size // 2) * (0.05 if name == "erf" else 1)
-    alone, beside, value = sums(name, x, fma)
+    x[x.size // 2 :] = (
+        np.random.default_rng(1).uniform(-110, 95, x.size // 2) * {"exp": 1, "erf": 0.05, "tanh": 0.1}[name]
+    )
+    alone, beside, value, negated = sums(name, x, fma)
     with np.errstate(all="ignore"):
         exact = REFERENCE[name](x.astype(np.float64))
         reference = 1 + exact
@@ -174,6 +180,7 @@ def test_shorter_formulas_beside_one(name: str, fma: bool):
     worst, wrong = errors(value, exact)
     assert worst <= 2 and not wrong.size
     assert (alone != beside).any()
+    np.testing.assert_array_equal(negated, sums(name, -x, fma)[0])
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCE))
