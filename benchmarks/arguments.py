@@ -11,6 +11,8 @@ from benchmarks.models import CONTENDED_ROWS, ROWS
 from benchmarks.plan import Settings
 from benchmarks.precisions import PRECISIONS, engines_of
 
+MOST_THREADS = 1024
+
 
 def parser() -> argparse.ArgumentParser:
     """See `benchmarks/__init__.py` for what the options are for."""
@@ -53,8 +55,8 @@ def settings(p: argparse.ArgumentParser, args: argparse.Namespace, cores: int) -
     wanted = ["mlc", "eager", *asked] if asked else list(available)
     engines = [name for name in available if name in wanted and name not in left_out]
     counts = _names(args.threads)
-    if not all(c.isdigit() and int(c) > 0 for c in counts):
-        p.error(f"--threads {args.threads}: whole numbers above 0, with commas between")
+    if not all(c.isdigit() and 0 < int(c) <= MOST_THREADS for c in counts):
+        p.error(f"--threads {args.threads}: whole numbers from 1 to {MOST_THREADS}, with commas between")
     if args.runs < 1:
         p.error(f"--runs {args.runs}: at least 1")
     threads = [int(c) for c in counts] or sorted({1, cores})

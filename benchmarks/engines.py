@@ -13,7 +13,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,18 @@ def _inductor(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Pa
 def _mlc(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
     """mlc."""
     fast = importlib.import_module("mlc").compile(model, num_threads=threads, cache_dir=files)
-    return of_torch(lambda: fast(*inputs))
+    return replace(of_torch(lambda: fast(*inputs)), save=fast.save)
+
+
+def _mlc_loaded(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
+    """mlc from the file that its compiled model was saved to: of `model` nothing is used."""
+    fast = importlib.import_module("mlc").load(files / SAVED, num_threads=threads, cache_dir=files)
+
+    def call() -> Any:
+        out = fast(*inputs)
+        return out.to_tuple() if hasattr(out, "to_tuple") else out  # the output of a class that is not imported
+
+    return of_torch(call)
 
 
 def _no_compiler() -> str | None:
@@ -91,6 +102,11 @@ def _not_installed(*modules: str) -> Callable[[], str | None]:
 
     return missing
 
+
+SAVED = "model.mlc"
+LOADED = "mlc, loaded"
+"""What a saved model of mlc is called; it is measured beside mlc, and is no engine that others are compared with."""
+LOADED_ENGINE = Engine(_mlc_loaded, ("mlc",))
 
 _EXPORT = ("onnx", "onnxscript")
 ENGINES: dict[str, Engine] = {

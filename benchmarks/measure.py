@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.engines import LOADED, LOADED_ENGINE
 from benchmarks.plan import Unit
 from benchmarks.precisions import engines_of
 from benchmarks.process import Child, ChildFailed, run_module
@@ -39,7 +40,8 @@ def quartiles(values: Sequence[float]) -> list[float]:
 
 def _start(stack: ExitStack, unit: Unit, engine: str, threads: int, files: Path) -> Child:
     files.mkdir(exist_ok=True)
-    environment = {"OMP_NUM_THREADS": str(threads), **engines_of(unit.precision)[engine].environment(files)}
+    own = LOADED_ENGINE if engine == LOADED else engines_of(unit.precision)[engine]
+    environment = {"OMP_NUM_THREADS": str(threads), **own.environment(files)}
     argv = ["benchmarks.worker", unit.row, engine, "--threads", str(threads), "--files", str(files)]
     argv += ["--precision", unit.precision]
     child = stack.enter_context(Child(argv, environment))
@@ -78,14 +80,26 @@ def _quiet(
         results[engine] |= {"cold_s": first["seconds"], "start_mb": first["mb"], "turns": []}
         children[engine].ask("ready", ANSWER_SECONDS)
 
-    def again(engine: str) -> None:
+    def running(engine: str, files: Path, save: bool = False) -> tuple[float, float]:
+        """Seconds to the first result, and the peak while running, of a process of its own."""
         with ExitStack() as own:
-            child = _start(own, unit, engine, unit.threads, directory / engine)
-            results[engine]["cached_s"] = child.ask("first", START_SECONDS)["seconds"]
+            child = _start(own, unit, engine, unit.threads, files)
+            seconds = child.ask("first", START_SECONDS)["seconds"]
             child.ask("ready", ANSWER_SECONDS)
             for _ in range(CACHED_TURNS):
                 child.ask("turn", ANSWER_SECONDS)
-            results[engine]["running_mb"] = child.ask("finish", ANSWER_SECONDS)["mb"]
+            megabytes = child.ask("finish", ANSWER_SECONDS)["mb"]
+            if save:
+                child.ask("save", ANSWER_SECONDS)
+        return seconds, megabytes
+
+    def again(engine: str) -> None:
+        own = engine == "mlc"
+        results[engine]["cached_s"], results[engine]["running_mb"] = running(engine, directory / engine, save=own)
+        if own:
+            say(LOADED)
+            running(LOADED, directory / engine)  # leaves in the cache what a later process needs
+            results[engine]["loaded_s"], results[engine]["loaded_mb"] = running(LOADED, directory / engine)
 
     def turn(engine: str) -> None:
         results[engine]["turns"].append(children[engine].ask("turn", ANSWER_SECONDS)["ms"])

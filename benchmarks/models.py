@@ -78,4 +78,4 @@ ROWS: dict[str, Row] = {
         _zoo("gpt2", "gpt2"),
     )
 }
-CONTENDED_ROWS = ("mobilenet_v2", "resnet50")
+CONTENDED_ROWS = ("custom_lstm", "mobilenet_v2", "resnet18", "resnet50")

@@ -3,8 +3,8 @@
     engines_of("bfloat16")["eager"].prepare(model, inputs, threads, files)     # model.to(torch.bfloat16)
 
 bfloat16: mlc's precision="bfloat16"; eager and inductor a model and inputs in bfloat16; OpenVINO's precision hint.
-int8: mlc's precision="int8"; eager with linear layers quantised dynamically (torch.ao). Answers are compared with
-float64 as always: the error stands beside the speed.
+int8: mlc's precision="int8"; eager (torch.ao) and ONNX Runtime with matrix products quantised dynamically. Answers are
+compared with float64 as always: the error stands beside the speed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _mlc(precision: str) -> Engine:
     def prepare(model: nn.Module, inputs: tuple[Any, ...], threads: int, files: Path) -> Prepared:
         compile_ = importlib.import_module("mlc").compile
         fast = compile_(model, num_threads=threads, cache_dir=files, precision=precision)
-        return of_torch(lambda: fast(*inputs))
+        return replace(of_torch(lambda: fast(*inputs)), save=fast.save)
 
     return replace(ENGINES["mlc"], prepare=prepare)
 
@@ -69,7 +69,11 @@ _ENGINES: dict[str, Mapping[str, Engine]] = {
         "inductor": replace(ENGINES["inductor"], prepare=_inductor_bfloat16),
         "openvino": replace(ENGINES["openvino"], prepare=onnx_engines.openvino_bfloat16),
     },
-    "int8": {"mlc": _mlc("int8"), "eager": replace(ENGINES["eager"], prepare=_eager_int8)},
+    "int8": {
+        "mlc": _mlc("int8"),
+        "eager": replace(ENGINES["eager"], prepare=_eager_int8),
+        "ort": replace(ENGINES["ort"], prepare=onnx_engines.onnx_runtime_int8),
+    },
 }
 
 

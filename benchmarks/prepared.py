@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ Call = Callable[[], Any]
 @dataclass(frozen=True)
 class Prepared:
     """`ways`: calls that do the same through different interfaces of the engine, the most usual first.
-    `answer`: the results of a call in order, flat."""
+    `answer`: the results of a call in order, flat. `save`: writes it to a file, where the engine's own can be loaded
+    without the model."""
 
     ways: Sequence[Call]
     answer: Callable[[], list[np.ndarray]]
+    save: Callable[[Path], None] | None = None
 
 
 def fastest(ways: Sequence[Call], *, rounds: int = 5, clock: Callable[[], float] = time.perf_counter) -> Call:

@@ -82,6 +82,9 @@ def report(results: Mapping[str, Any], fallen: Sequence[Regression]) -> str:
         parts += [_pairs(rows, engines, "cold_s", "cached_s", ".2f")]
         parts += ["Peak MB on the way to the first result, cold / while running, started from the cache:"]
         parts += [_pairs(rows, engines, "start_mb", "running_mb", ".0f")]
+        if any("loaded_mb" in r["engines"].get("mlc", {}) for r in rows):
+            parts += ["A saved model of mlc, loaded where there is no other, beside its peers from their caches:"]
+            parts += [_loaded(rows, engines)]
         parts += ["Largest relative error against float64:", _errors(rows, engines)]
     contended = [r for r in whole if r["contended"]]
     if contended:
@@ -118,6 +121,18 @@ def _pairs(rows: Sequence[Record], engines: Sequence[str], first: str, second: s
         return f"{number(engine[first], form)} / {number(engine.get(second), form)}"
 
     return markdown(["row", *engines], [[r["row"], *(cell(r["engines"].get(e, {})) for e in engines)] for r in rows])
+
+
+def _loaded(rows: Sequence[Record], engines: Sequence[str]) -> str:
+    """Seconds from `mlc.load` to the first result, and peak MB while running, of mlc and its peers."""
+    peers = [e for e in engines if e != "mlc"]
+    lines: list[list[str]] = []
+    for r in rows:
+        ours = r["engines"].get("mlc", {})
+        others = [r["engines"].get(e, {}).get("running_mb") for e in peers]
+        cells = (ours.get("loaded_mb"), ours.get("running_mb"), *others)
+        lines.append([r["row"], number(ours.get("loaded_s")), *(number(c, ".0f") for c in cells)])
+    return markdown(["row", "loaded s", "loaded MB", "mlc MB", *(f"{e} MB" for e in peers)], lines)
 
 
 def _errors(rows: Sequence[Record], engines: Sequence[str]) -> str:

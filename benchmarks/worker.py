@@ -5,6 +5,7 @@
     ready   ->  {}                                      the fastest interface is chosen, the module given up
     turn    ->  {"ms": 77.6}                            mean of the calls of one turn
     finish  ->  {"mb": 250.0, "error": 1.2e-06}         peak memory of the turns, error against DIRECTORY/../exact.npz
+    save    ->  {}                                      what it runs is written to a file, where the engine does that
 
 Libraries write to standard output too: the answers go through a copy of it, which nobody else has.
 """
@@ -25,6 +26,7 @@ import torch
 
 from benchmarks import memory
 from benchmarks.accuracy import load_exact, relative_error
+from benchmarks.engines import LOADED, LOADED_ENGINE, SAVED
 from benchmarks.models import ROWS
 from benchmarks.precisions import PRECISIONS, engines_of
 from benchmarks.prepared import Call, Prepared, fastest
@@ -53,7 +55,7 @@ class Worker:
     """The state between the lines."""
 
     def __init__(self, row: str, engine: str, precision: str, threads: int, files: Path) -> None:
-        self.engine = engines_of(precision)[engine]
+        self.engine = LOADED_ENGINE if engine == LOADED else engines_of(precision)[engine]
         for module in self.engine.modules:
             importlib.import_module(module)
         self.threads = threads
@@ -85,6 +87,11 @@ class Worker:
         memory.reset_peak()
         return {}
 
+    def save(self) -> dict[str, Any]:
+        assert self.prepared is not None and self.prepared.save is not None
+        self.prepared.save(self.files / SAVED)
+        return {}
+
     def turn(self) -> dict[str, Any]:
         assert self.call is not None
         return {"ms": turn(self.call, self.count)}
@@ -110,6 +117,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     worker = Worker(args.row, args.engine, args.precision, args.threads, args.files)
     commands = {"first": worker.first, "ready": worker.ready, "turn": worker.turn, "finish": worker.finish}
+    commands["save"] = worker.save
     print(json.dumps({"started": args.engine}), file=answers)
     with torch.inference_mode():
         for line in sys.stdin:

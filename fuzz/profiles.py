@@ -11,6 +11,7 @@ from fuzz.generators.kernel_witnesses import kernel_witnesses, memref_copies
 from fuzz.generators.linalg import ALL_STEPS, CONSTANT_STEPS, ELEMENTWISE_STEPS, NAMED_STEPS, linalg, linalg_elementwise
 from fuzz.generators.linalg_witnesses import witnessed
 from fuzz.generators.loops import loop_kernel
+from fuzz.generators.row_products import memref_rows_kernel
 from fuzz.generators.staged import (
     aliasing_buffers,
     buffers,
@@ -65,6 +66,7 @@ PROFILES: dict[str, Generator] = {
     "linalg-packing": mixed(
         (2, witnessed("linalg-pack-matmul", ALL_STEPS)), (3, demoted_products), (4, narrowed_products)
     ),
+    "linalg-sums": witnessed("linalg-accumulate-products", ALL_STEPS),
     "linalg-quantized": quantised_products,
     "linalg-images": witnessed("linalg-block-layouts", ALL_STEPS),
     "linalg-named": witnessed("linalg-decompose-named-ops", NAMED_STEPS),
@@ -77,7 +79,9 @@ PROFILES: dict[str, Generator] = {
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),
     "allocations": mixed((1, buffers), (2, aliasing_buffers)),
-    "memref-structured": mixed((3, memref_kernel), (1, planned), (2, memref_dot_kernel)),
+    "memref-structured": mixed(
+        (3, memref_kernel), (1, mixed((2, planned), (1, memref_rows_kernel))), (2, memref_dot_kernel)
+    ),
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
     "loops": mixed((5, loop_kernel), (2, loops)),
     "parallel-loops": mixed((2, loop_kernel), (3, parallel_loops)),

@@ -82,10 +82,11 @@ def compile(
         cache_dir=cache_dir,
         debug=debug,
     )
-    load_backend(target)
-    if importlib.util.find_spec("torch") is None:
-        raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
-    from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
+    with collector_paused():  # most of what is imported here makes objects that stay
+        load_backend(target)
+        if importlib.util.find_spec("torch") is None:
+            raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
+        from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
 
     if isinstance(model, CompiledModel):
         model = model._source.model
@@ -258,7 +259,8 @@ class CompiledModel:
     def explain(self, *, profile: bool = False, html: str | os.PathLike[str] | None = None) -> str:
         """What was captured, which kernels came of it, what each pass did and did not do there and why, as a table.
 
-        `profile` measures every kernel on random inputs of the compiled shapes (zeros for integers), on one thread.
+        `profile` measures every kernel on random inputs of the compiled shapes (zeros for integers), on one thread;
+        open sizes are small ones then, which the title says.
         `html` also writes it as a page to that file.
         """
         if not isinstance(profile, bool):
@@ -278,12 +280,31 @@ class CompiledModel:
             ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
             counts = f"captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}"
             inputs = _random_inputs(captured, variant.unit.executable.inputs) if profile else None
+            if inputs is not None and captured.symbols:
+                title += f"; measured on {', '.join('x'.join(map(str, array.shape)) for array in inputs)}"
             report = make_report(variant.unit, inputs)
             lines += [title, counts, *table(report).splitlines(), "compile time", variant.unit.phases.table()]
             pages.append(html_page(report, title))
         if html is not None:
             _write_page(Path(html), "\n".join(pages))
         return "\n".join(lines) if lines else "nothing is compiled yet: call it once"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write every compiled version that holds for the model as it is now to one file, for `mlc.load`.
+
+        The file is data only: IR, weights and options. It is written whole or not at all, and has the same bytes for
+        the same model. UsageError where nothing is compiled or the file cannot be written; UnsupportedError for what
+        cannot be kept.
+        """
+        from mlc.artifact.save import save  # noqa: PLC0415 - not needed to run a model
+        from mlc.runtime.artifact.file import checked_path  # noqa: PLC0415 - not needed to run a model
+
+        target = checked_path(path)
+        with _compiling, collector_paused():
+            self._latest()
+            captured = self._source.saved([v.captured for v in self._variants])
+            units = [next(v.unit for v in self._variants if v.captured is c) for c in captured]
+            save(target, self._source, list(zip(captured, units, strict=True)), self._options)
 
     def _latest(self) -> _Variant:
         if self._last is None:

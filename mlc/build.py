@@ -21,7 +21,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 
 from mlc.backends.registry import Backend
-from mlc.interp import evaluate_constant
+from mlc.interp import constants_of
 from mlc.ir.compact import from_compact, to_compact
 from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
@@ -189,10 +189,19 @@ def places_of(module: ModuleOp) -> str:
     return hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
 
 
-def link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: Backend, phases: Phases) -> Executable:
+def link(
+    bundle: Bundle,
+    functions: ModuleOp | None,
+    ctx: MlcContext,
+    backend: Backend,
+    phases: Phases,
+    made: Callable[[], None] = lambda: None,
+) -> Executable:
+    """Constants and object code to an executable. `made` is called after each derived constant is there."""
     with phases.phase("constants"):
         arrays: list[np.ndarray] = []
         derived = set(bundle.derived)
+        evaluate: Callable[[str], np.ndarray] | None = None
         for name in bundle.constants:
             if name in bundle.literals:
                 arrays.append(aligned(bundle.literals[name]))
@@ -200,9 +209,10 @@ def link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: B
             if name not in derived:
                 arrays.append(aligned(ctx.resources.get(name)))
                 continue
-            if functions is None:
-                functions = from_compact(bundle.constant_functions, ctx)
-            arrays.append(aligned(evaluate_constant(functions, name, ctx.resources)))
+            if evaluate is None:
+                evaluate = constants_of(functions or from_compact(bundle.constant_functions, ctx), ctx.resources)
+            arrays.append(aligned(evaluate(name)))
+            made()
     with phases.phase("link"):
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")

@@ -10,9 +10,7 @@ retrained model hits), and each kernel by its buffers-level text.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -32,7 +30,7 @@ from mlc.ir.verifier import verify_module
 from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
-from mlc.runtime.cache import DiskCache, default_directory
+from mlc.runtime.cache import cache_at
 from mlc.runtime.executable import Executable
 from mlc.tuning.choices import Choices
 
@@ -150,12 +148,10 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
     ctx.machine = backend.machine(options.target)
     pipeline = backend.pipeline(options.target).at_precision(options.precision)
     fingerprint = fingerprint_of(backend, ctx.machine, pipeline)
-    cache = open_cache(options)
+    cache = cache_at(options.cache_dir)
     with phases.phase("hash"):
         tuned = f"tuned for {options.num_threads} threads" if inputs else ""
-        direct = "" if options.winograd else "direct"
-        text = f"{fingerprint}\n{options.precision} {options.debug} {tuned} {direct}\n{print_text(module)}"
-        key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        key = model_key(print_text(module), fingerprint, options, tuned)
         stored = cache.get(key) if cache else None
         bundle = Bundle.from_bytes(stored) if stored is not None else None
         if bundle is not None and bundle.assertions and bundle.places != places_of(module):
@@ -177,8 +173,9 @@ def _compile(module: ModuleOp, ctx: MlcContext, options: Options, inputs: Inputs
     return Compiled(executable, module, ctx, options, backend, pipeline, phases, from_cache, fingerprint, choices)
 
 
-def open_cache(options: Options) -> DiskCache | None:
-    """The disk cache of `options`, or None when it is switched off."""
-    if options.cache_dir is None:
-        return DiskCache(default_directory())
-    return DiskCache(Path(options.cache_dir).expanduser()) if os.fspath(options.cache_dir) else None
+def model_key(text: str, fingerprint: str, options: Options, tuned: str = "") -> str:
+    """Under which a whole model is cached, by its torch-level text. `tuned`: where choices other than the default come
+    from."""
+    direct = "" if options.winograd else "direct"
+    whole = f"{fingerprint}\n{options.precision} {options.debug} {tuned} {direct}\n{text}"
+    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import sys
-from collections.abc import Iterator
-from functools import cache
 from importlib.metadata import Distribution, distribution, files, packages_distributions
 from pathlib import Path
 from urllib.parse import urlparse
@@ -25,10 +21,10 @@ from mlc.backends.registry import Backend
 from mlc.ir import plugins
 from mlc.ir.pipeline import load_pass
 from mlc.ir.pipeline_table import CPU_PIPELINE, PRECISION_ROWS, Pipeline
+from mlc.sources import CODE
+from mlc.sources import digest as _digest
 
 GROUPS = ("mlc.backends", "xdsl.universe", "mlc.semantics")
-CODE = (".py", ".so", ".pyd", ".dylib", ".dll", ".ll")
-"""Suffixes of what runs while a model is compiled, or becomes part of it (`libx.so.1` has one too)."""
 
 
 def fingerprint_of(backend: Backend, machine: MachineModel, pipeline: Pipeline) -> str:
@@ -78,20 +74,3 @@ def _editable(package: Distribution) -> set[Path]:
     if not given.get("dir_info", {}).get("editable"):
         return set()
     return {Path(url2pathname(urlparse(given["url"]).path))}
-
-
-@cache
-def _digest(root: Path) -> str:
-    """Hash of the code at or below `root`, by name, size and time."""
-    h = hashlib.blake2b(platform.python_version().encode(), digest_size=16)
-    for path in sorted(_code_below(root)) if root.is_dir() else [root]:
-        stat = path.stat()
-        h.update(f"{path.relative_to(root.parent)} {stat.st_size} {stat.st_mtime_ns}".encode())
-    return h.hexdigest()
-
-
-def _code_below(root: Path) -> Iterator[Path]:
-    """Files of code, not those of an environment or a tool that keeps itself in the folder."""
-    for folder, inner, names in os.walk(root):
-        inner[:] = [n for n in inner if not n.startswith(".") and n not in ("__pycache__", "site-packages")]
-        yield from (Path(folder, n) for n in names if any(s in CODE for s in Path(n).suffixes))

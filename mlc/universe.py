@@ -40,6 +40,7 @@ PASSES: dict[str, str] = {
     "linalg-narrow-integral-contractions": (
         "mlc.lowering.linalg.linalg_narrow_integral_contractions:LinalgNarrowIntegralContractions"
     ),
+    "linalg-accumulate-products": "mlc.lowering.linalg.linalg_accumulate_products:LinalgAccumulateProducts",
     "linalg-pack-matmul": "mlc.lowering.linalg.linalg_pack_matmul:LinalgPackMatmul",
     "linalg-block-layouts": "mlc.lowering.linalg.linalg_block_layouts:LinalgBlockLayouts",
     "linalg-decompose-named-ops": "mlc.lowering.linalg.linalg_decompose_named_ops:LinalgDecomposeNamedOps",

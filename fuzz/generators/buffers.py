@@ -248,7 +248,7 @@ class KernelGenerator:
         self.features.append("copy")
         sizes = self.sizes(self.tape.pick((2, 3, 1)))
         order = self.tape.shuffled(len(sizes))
-        if self.tape.chance(60):  # rows become columns, tile by tile
+        if self.tape.chance(80):  # rows become columns, tile by tile
             sizes, order = [self.tape.pick((16, 17, 8, 33, 4)) for _ in range(2)], [1, 0]
         x = self.argument(tuple(sizes[k] for k in order), [f"d{k}" for k in order])
         o = self.argument(tuple(sizes), [f"d{k}" for k in range(len(sizes))])

@@ -186,6 +186,54 @@ class FusionWitnesses(WitnessPieces):
         self.generic(maps, ["parallel", "reduction"], [a], names, init, shape, a.element, combine)
         self.add("reduction", self.last, shape, a.element, a)
 
+    # --- kernels
+
+    def continued_product(self) -> None:
+        """A product whose sums go on from those of another, which may have a reader of its own before or behind."""
+        a = self.matrix()
+        other = self.tape.pick((a, self.computed(a)))
+        columns = self.tape.pick((3, 8, 17))
+        first, then = (self.weight((a.shape[1], columns), a.element) for _ in range(2))
+        started = self.product(a, first, "mk,kn,mn")
+        if self.tape.chance(15):
+            self.follow(started)
+        self.product(other, then, "mk,kn,mn", onto=started)
+        self.follow(self.values[-1])
+        if self.tape.chance(15):
+            self.follow(started)
+
+    def added_products(self) -> None:
+        """The sum of two products, the first one sometimes with something added; each may have another reader."""
+        a = self.matrix()
+        other = self.tape.pick((a, self.computed(a)))
+        shape = (a.shape[0], self.tape.pick((8, 16, 17, 3)))
+        products: list[Value] = []
+        for x in (a, other):
+            self.named("linalg.matmul", "matmul", [x, self.weight((a.shape[1], shape[1]), a.element)], shape)
+            products.append(self.values[-1])
+        if self.tape.chance(40):
+            products[0] = self.follow(products[0])
+        if self.tape.chance(10):
+            self.follow(self.tape.pick(products))
+        left, right = self.tape.pick((products, products[::-1]))
+        self.sum_of(left, right)
+        self.follow(self.values[-1])
+
+    def sum_of(self, left: Value, right: Value) -> None:
+        """left + right, element by element."""
+        n, e, t, c = len(left.shape), left.element, left.type, self.out.counter
+        same, kinds = affine(n, [f"d{k}" for k in range(n)]), ", ".join(['"parallel"'] * n)
+        init, result = self.empty(left.shape, e), self.out.name()
+        self.out.emit(
+            f"{result} = linalg.generic {{indexing_maps = [{', '.join([same] * 3)}], iterator_types = [{kinds}]}} "
+            f"ins({left.name}, {right.name} : {t}, {t}) outs({init} : {t}) {{"
+        )
+        self.out.emit(f"^bb0(%l_{c}: {e}, %r_{c}: {e}, %o_{c}: {e}):")
+        self.out.emit(f"  %s_{c} = arith.{'addf' if e.startswith('f') else 'addi'} %l_{c}, %r_{c} : {e}")
+        self.out.emit(f"  linalg.yield %s_{c} : {e}")
+        self.out.emit(f"}} -> {t}")
+        self.add("sum", result, left.shape, e, left, right)
+
     # --- destinations
 
     def splat(self) -> None:

@@ -15,6 +15,8 @@ class LayoutWitnesses(WitnessPieces):
     def transposed_weight(self) -> None:
         """A product with the transpose of a constant; near misses: a computed one, a transpose that is none."""
         a = self.matrix()
+        if self.tape.chance(30):  # a single row
+            a = self.computed(self.weight((1, a.shape[1]), a.element))
         k, n = a.shape[1], self.tape.pick((16, 17, 32, 8, 4, 3))
         order = [1, 0]
         if self.tape.chance(15):

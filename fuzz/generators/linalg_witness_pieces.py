@@ -86,8 +86,9 @@ class WitnessPieces(LinalgGenerator):
         self.add("moved", result, shape, a.element, a)
         return self.values[-1]
 
-    def product(self, a: Value, b: Value, spec: str, *, onto: bool = False) -> Value:
-        """A contraction as a generic, by letters: `bmk,bkn,bmn`. `onto`: added to a constant, not to zeros."""
+    def product(self, a: Value, b: Value, spec: str, *, onto: bool | Value = False) -> Value:
+        """A contraction as a generic, by letters: `bmk,bkn,bmn`. `onto`: added to that value or to a constant, not to
+        zeros."""
         left, right, result = spec.split(",")
         letters = [*result, *dict.fromkeys(c for c in left + right if c not in result)]
         size = dict(zip(left, a.shape, strict=True)) | dict(zip(right, b.shape, strict=True))
@@ -96,7 +97,8 @@ class WitnessPieces(LinalgGenerator):
         maps = [affine(len(letters), [at[c] for c in s]) for s in (left, right, result)]
         kinds = ", ".join('"parallel"' if c in result else '"reduction"' for c in letters)
         e, t, c = a.element, tensor(shape, a.element), self.out.counter
-        init = self.weight(shape, e).name if onto else self.fill(shape, e)
+        start = self.weight(shape, e) if onto is True else onto
+        init = start.name if start else self.fill(shape, e)
         name = self.out.name()
         self.out.emit(
             f"{name} = linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{kinds}]}}"

@@ -22,13 +22,14 @@ BLOCKED = (
 )
 WITNESSES: dict[str, tuple[str, ...]] = {
     "linalg-pack-matmul": ("transposed_weight", "biased_product"),
+    "linalg-accumulate-products": ("added_products",),
     "linalg-block-layouts": BLOCKED,
     "linalg-decompose-named-ops": ("pack", "broadcast", "reduce", "reshape"),
     "linalg-hoist-constants": ("same_constant_twice",),
     "linalg-propagate-reshapes": ("there_and_back", "op_behind_collapse", "op_behind_expand"),
     "linalg-fold-transposes": ("transposed_operand", "heads", "transposed_result", "transposed_result"),
     "linalg-fuse-elementwise": ("cheap_with_readers", "cheap_with_readers", "summed"),
-    "linalg-form-kernels": ("splat", "elements", "scalar_loop", "scalar_loop"),
+    "linalg-form-kernels": ("splat", "elements", "scalar_loop", "scalar_loop", "continued_product"),
 }
 """By the pass whose rules they exercise."""
 

@@ -153,6 +153,17 @@ class TorchWitnesses(TorchGenerator):
         if self.tape.chance(15):
             self.keep(*self.call("add.Tensor", y, self.values[-1], 1))
 
+    def features_elsewhere(self) -> None:
+        """Near misses: as many features as dim 1 has, but not in dim 1."""
+        f, c = self.tape.pick((3, 4)), self.tape.pick((2, 3))
+        if self.tape.chance(50):
+            (x,) = self.call("relu", self.weight([2, f, c]))
+            (y,) = self.call("linear", x, self.weight([f, c]), self.weight([f]))
+        else:  # no batch
+            (x,) = self.call("relu", self.weight([c, f + 1]))
+            (y,) = self.call("conv1d", x, self.weight([f, c, 2]), self.weight([f]), [1], [0], [1], 1)
+        self.norm_of(y)
+
     # --- families of ops
 
     def gathers(self) -> None:
@@ -302,7 +313,7 @@ FAMILIES = (
 )
 WITNESSES: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
     "torch-canonicalize": (CANONICAL, OPS),
-    "torch-fold-batch-norm": (("other_convolution",), CONV_BN_STEPS),
+    "torch-fold-batch-norm": (("other_convolution", "features_elsewhere"), CONV_BN_STEPS),
     "convert-torch-to-linalg": ((*FAMILIES, "sizes", "attention"), OPS),
 }
 """Pieces and other steps, by the pass whose rules they exercise."""

@@ -22,6 +22,7 @@ class MachineModel:
     `vector_bits`: width of a vector register; `vector_registers`: how many the ISA names; `fma`: fused
     multiply-add exists (otherwise a multiply and an add are counted); `fma_per_cycle` and `fma_latency`: full-width
     fused multiply-adds started per cycle, and cycles until a result can be used; `loads_per_cycle`: full-width loads;
+    `narrow_per_cycle`: multiply-adds, or loads, of vectors of half the width and less;
     `broadcast_load`: an arithmetic instruction takes a scalar from memory and repeats it in all lanes for free;
     `lane_operand`: a multiply-add takes one lane of a register as a factor (NEON); `masks`: masked loads and stores
     cost about as much as plain ones; `l1`, `l2`, `l3`: bytes of data cache that one core can count on. `tune`: the CPU
@@ -37,6 +38,7 @@ class MachineModel:
     fma_per_cycle: float = 1
     fma_latency: int = 4
     loads_per_cycle: float = 2
+    narrow_per_cycle: float = 2
     broadcast_load: bool = False
     lane_operand: bool = False
     masks: bool = False
@@ -91,7 +93,7 @@ PRESETS: dict[str, MachineModel] = {
             vector_bits=256,
             vector_registers=16,
             fma_per_cycle=2,
-            features=("avx", "avx2", "fma"),
+            features=("avx", "avx2", "fma", "f16c"),
         ),
         _AVX512,
         replace(_AVX512, name="x86-64-avx512-bf16", features=(*_AVX512.features, "avx512vnni", "avx512bf16")),
@@ -114,9 +116,7 @@ def preset(name: str) -> MachineModel:
     try:
         return PRESETS[name]
     except KeyError:
-        raise UsageError(
-            f"unknown machine model '{name}'", expected="one of " + ", ".join(sorted(PRESETS))
-        ) from None
+        raise UsageError(f"unknown machine model '{name}'", expected="one of " + ", ".join(sorted(PRESETS))) from None
 
 
 def from_features(arch: str, features: Set[str], *, name: str | None = None) -> MachineModel:

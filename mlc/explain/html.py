@@ -26,7 +26,7 @@ def html(report: Report, title: str = "compiled model") -> str:
     rest = "".join(_remark(t, n) for t, n in report.general.items())
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head>
-<body><h1>{escape(title)}</h1><p class="note">{escape(_summary(report))}</p>
+<body><h1>{escape(title)}</h1><p class="note">{escape(_summary(report))}<br>{escape(report.memory.text())}</p>
 <table><thead><tr>{head}</tr></thead><tbody>
 {rows}
 </tbody></table>

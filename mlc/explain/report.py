@@ -19,6 +19,7 @@ from xdsl.ir import Operation
 from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.driver import Compiled
 from mlc.explain.costs import Cost, kernel_cost, trips
+from mlc.explain.memory import Memory, memory_of
 from mlc.explain.profile import profile_calls
 from mlc.ir.locations import flatten_location, format_location
 from mlc.ir.remarks import Remark
@@ -71,6 +72,7 @@ class Report:
     rows: list[KernelRow]
     general: Counter[str]
     limits: Limits | None
+    memory: Memory
 
     @property
     def seconds(self) -> float | None:
@@ -103,9 +105,11 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
             memrefs = [a for a in kernels[m.symbol].body.block.args if isinstance(a.type, MemRefType)]
             cost = kernel_cost(kernels[m.symbol], dict(zip(memrefs, m.sizes, strict=True)))
             row_of[m.symbol].add(cost, 1, m.seconds)
+    derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
+    memory = memory_of(remarks, parts.constants, compiled.executable.constants, derived)
     general = _distribute(remarks, rows)
     ordered = sorted(rows.values(), key=lambda r: -(r.seconds or 0.0))
-    return Report(ordered, general, limits)
+    return Report(ordered, general, limits, memory)
 
 
 def _entry(module: ModuleOp) -> FuncOp:

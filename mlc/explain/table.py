@@ -13,11 +13,16 @@ PLACES = 3
 
 def table(report: Report) -> str:
     """The whole report."""
-    lines = [*_grid([HEAD, *(cells(report, r) for r in report.rows)]), *_foot(report), ""]
+    lines = [*_grid([HEAD, *(cells(report, r) for r in report.rows)]), *_foot(report), report.memory.text(), ""]
+    told: dict[tuple[object, ...], str] = {}  # remarks are made about lines: kernels of the same lines share them
     for row in report.rows:
         lines.append(f"{row.name}")
         lines.append(f"  from {places(row, PLACES)}")
-        lines += [f"  {text}{_times(n)}" for text, n in row.remarks.items()]
+        first = told.setdefault((*row.where, *row.remarks.items()), row.name)
+        if first == row.name or not row.remarks:
+            lines += [f"  {text}{_times(n)}" for text, n in row.remarks.items()]
+        else:
+            lines.append(f"  as for {first}")
     if report.general:
         lines.append("other remarks")
         lines += [f"  {text}{_times(n)}" for text, n in report.general.items()]

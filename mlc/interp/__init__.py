@@ -8,6 +8,6 @@ May import `mlc.ir`, and `mlc.dialects` through their registered semantics only.
 
 from mlc.interp.domains import DOMAINS, make_domain
 from mlc.interp.engine import Interpreter
-from mlc.interp.run import evaluate_constant, run_function, run_module
+from mlc.interp.run import constants_of, evaluate_constant, run_function, run_module
 
-__all__ = ["DOMAINS", "Interpreter", "evaluate_constant", "make_domain", "run_function", "run_module"]
+__all__ = ["DOMAINS", "Interpreter", "constants_of", "evaluate_constant", "make_domain", "run_function", "run_module"]

@@ -11,6 +11,8 @@ become nested functions, so values of outer regions are seen as Python sees them
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -144,6 +146,18 @@ class RegionCode:
         self.emit(depth, f"{targets + '= ' if targets else ''}{fn}({this}, {args}, {runner})", op)
 
 
+@lru_cache(maxsize=64)
+def _compiled(source: str) -> CodeType:
+    """Functions of the same ops have the same source: what differs is in the environment."""
+    return compile(source, "<mlc.interp>", "exec")
+
+
+def _labelled(code: CodeType, label: str) -> CodeType:
+    """`code`, and the functions in it, under a file name of its own."""
+    inner = tuple(_labelled(c, label) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_filename=label, co_consts=inner)
+
+
 def compile_region(
     region: Region, run: Any, domain: Domain, label: str
 ) -> tuple[Callable[..., tuple[Any, ...]], RegionCode]:
@@ -151,7 +165,7 @@ def compile_region(
     code = RegionCode(run, domain)
     name = code.function(region, 0)
     try:
-        compiled = compile("\n".join(code.lines), label, "exec")
+        compiled = _labelled(_compiled("\n".join(code.lines)), label)
     except (SyntaxError, RecursionError, MemoryError) as e:
         raise LimitError(f"{label} is nested too deeply to be interpreted") from e
     exec(compiled, code.env)

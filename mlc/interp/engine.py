@@ -37,7 +37,7 @@ class Interpreter:
         self.domain = domain
         self.iteration: list[Sequence[Any]] = []
         self.state: dict[str, Any] = {}
-        self._left = max_iterations
+        self._budget = self._left = max_iterations
         self._depth = 0
         self._symbols: dict[str, Operation] = {}
         self._functions: dict[str, Callable[..., Results]] = {}
@@ -96,6 +96,7 @@ class Interpreter:
 
     def run_function(self, symbol: str, args: Sequence[Any]) -> Results:
         """Run a function on values of the domain; anything unexpected becomes an `InternalError` naming the op."""
+        self._left = self._budget
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(max(limit, 20_000))
         try:

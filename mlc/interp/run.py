@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,19 @@ def evaluate_constant(module: ModuleOp, name: str, resources: ResourceStore | No
 
     The array is what the weight store holds: bf16 as its bits, which is also what native code reads.
     """
+    return constants_of(module, resources)(name)
+
+
+def constants_of(module: ModuleOp, resources: ResourceStore | None) -> Callable[[str], np.ndarray]:
+    """`evaluate_constant` for many functions of one module."""
     interpreter = Interpreter(module, resources=resources, domain=make_domain("ieee"))
-    ftype = function_type(module, name)
+    return partial(_constant, interpreter)
+
+
+def _constant(interpreter: Interpreter, name: str) -> np.ndarray:
+    found = interpreter.symbol(name)
+    known = found.properties.get("function_type") if found is not None else None
+    ftype = known if isinstance(known, FunctionType) else function_type(interpreter.module, name)
     if ftype.inputs.data or len(ftype.outputs.data) != 1:
         raise UsageError(f"@{name} is no constant function: it must take nothing and return one tensor")
     (result,) = interpreter.run_function(name, ())

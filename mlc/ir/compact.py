@@ -76,17 +76,20 @@ class _Writer:
 
 class _Reader:
     def __init__(self, ctx: MlcContext, attributes: list[str], names: list[str]) -> None:
-        self.attributes = [self._attribute(text, ctx) for text in attributes]
+        self.ctx = ctx
+        self._parsed: dict[str, Attribute] = {}
+        self.attributes = [self._attribute(text) for text in attributes]
         self.classes = [ctx.get_op(name) for name in names]
         self.values: list[SSAValue] = []
 
-    @staticmethod
-    def _attribute(text: str, ctx: MlcContext) -> Attribute:
+    def _attribute(self, text: str) -> Attribute:
         if text.startswith("@") and "@" in text[1:]:
             handle, _, kind = text[1:].rpartition("@")
-            found = LocatingParser(ctx, kind, "").parse_attribute()
-            return DenseResourceAttr.from_params(handle, found)  # pyright: ignore[reportArgumentType]
-        return LocatingParser(ctx, text, "").parse_attribute()
+            return DenseResourceAttr.from_params(handle, self._attribute(kind))  # pyright: ignore[reportArgumentType]
+        found = self._parsed.get(text)
+        if found is None:
+            found = self._parsed[text] = LocatingParser(self.ctx, text, "").parse_attribute()
+        return found
 
     def block(self, data: list[Any]) -> Block:
         block = Block(arg_types=[self.attributes[t] for t in data[0]])

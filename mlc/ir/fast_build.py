@@ -1,8 +1,9 @@
 """Cheaper IR construction while a trusted pipeline runs.
 
 xDSL re-verifies every attribute whenever one is made and Python's cycle collector walks the growing IR again and again;
-together that is about a third of compile time. Inside `fast_build()` both are off. What passes build is verified as a
-whole instead: after every pass in the tests and under `--verify-each`. `mlc-opt` does not use this.
+together that is about a third of compile time. Inside `fast_build()` both are off, and ops are made and walked by
+`fast_core.py`. What passes build is verified as a whole instead: after every pass in the tests and under
+`--verify-each`. `mlc-opt` does not use this.
 """
 
 from __future__ import annotations
@@ -10,18 +11,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from xdsl.ir import Attribute
 
 from mlc.ir.collector import collector_paused
-
-_lock = threading.Lock()
-_depth = 0
-_saved_post_init = Attribute.__post_init__
+from mlc.ir.fast_core import REPLACED
 
 
 def _skip(self: Attribute) -> None:
     """Stands in for `Attribute.__post_init__`."""
+
+
+_lock = threading.Lock()
+_depth = 0
+_inside = ((Attribute, "__post_init__", _skip), *REPLACED)
+_outside = tuple((owner, name, getattr(owner, name)) for owner, name, _ in _inside)
+
+
+def _put(functions: tuple[tuple[Any, str, Any], ...]) -> None:
+    for owner, name, function in functions:
+        setattr(owner, name, function)
 
 
 @contextmanager
@@ -31,7 +41,7 @@ def fast_build() -> Iterator[None]:
     with _lock:
         _depth += 1
         if _depth == 1:
-            Attribute.__post_init__ = _skip  # pyright: ignore[reportAttributeAccessIssue]
+            _put(_inside)
     try:
         with collector_paused():
             yield
@@ -39,4 +49,4 @@ def fast_build() -> Iterator[None]:
         with _lock:
             _depth -= 1
             if _depth == 0:
-                Attribute.__post_init__ = _saved_post_init
+                _put(_outside)

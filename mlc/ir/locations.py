@@ -61,7 +61,7 @@ def with_location(ops: Operation | Sequence[Operation], loc: LocationAttr) -> No
     """Give `ops`, and the ops in their regions, `loc` where they have none yet."""
     for op in (ops,) if isinstance(ops, Operation) else ops:
         for inner in op.walk():
-            if isinstance(inner.location, UnknownLoc):
+            if type(inner.location) is UnknownLoc:
                 inner.location = loc
 
 

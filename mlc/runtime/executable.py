@@ -71,10 +71,11 @@ def aligned(array: np.ndarray) -> np.ndarray:
 class Frame:
     """What one call needs for itself while it runs: the table of its arguments' addresses and an arena."""
 
-    __slots__ = ("address", "arena", "pointers")
+    __slots__ = ("address", "arena", "pointers", "table")
 
     def __init__(self, arguments: int, arena_bytes: int) -> None:
         self.pointers = (ctypes.c_void_p * max(1, arguments))()
+        self.table: int = ctypes.addressof(self.pointers)
         self.reserve(arena_bytes)
 
     def reserve(self, nbytes: int) -> None:

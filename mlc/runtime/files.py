@@ -6,20 +6,23 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
-def write_whole(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Write `data` to `path`; a reader sees the old file or all of the new one. Raises OSError.
+def write_whole(path: Path, data: bytes | Iterable[Any], *, private: bool = False) -> None:
+    """Write `data` (bytes, or buffers one after the other) to `path`; a reader sees the old file or all of the new one.
 
-    Its mode is that of the old file, else what the umask gives; or nobody else may read it (`private`).
+    Raises OSError. Its mode is that of the old file, else what the umask gives; or nobody else may read it (`private`).
     """
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     fd = os.open(temporary, flags, 0o600 if private else 0o666)
     try:
         with os.fdopen(fd, "wb") as f:
-            f.write(data)
+            for piece in (data,) if isinstance(data, bytes) else data:
+                f.write(piece)
         if not private and path.exists():
             os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)

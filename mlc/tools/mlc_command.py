@@ -1,8 +1,9 @@
-"""`mlc`: what there is to do around compiled models. `mlc cache` looks at the disk cache and clears it.
+"""`mlc`: what there is to do around compiled models: the disk cache, and saved models (`artifact_command.py`).
 
     mlc cache                    where it is, how many entries, how large
     mlc cache --trim 500MB       drop the least recently used entries until at most so much is left
     mlc cache --clear            drop all entries
+    mlc info m.mlc               what is in a saved model; also `mlc verify`, `mlc run`
 
 Exit codes as those of `mlc-opt`.
 """
@@ -18,6 +19,7 @@ from typing import NoReturn, TextIO
 
 from mlc.errors import UsageError
 from mlc.runtime.cache import DiskCache, default_directory
+from mlc.tools.artifact_command import add_commands
 from mlc.tools.command import run_command
 
 _UNITS = {"": 1, "B": 1}
@@ -65,7 +67,10 @@ def _run(arguments: list[str], out: TextIO, err: TextIO) -> int:
     change.add_argument("--trim", metavar="SIZE", help="drop the least recently used until at most SIZE is left")
     cache.add_argument("--dir", help="the cache directory (default: $MLC_CACHE_DIR, else the user's)")
     cache.add_argument("--debug", action="store_true", help="show tracebacks of internal errors")
-    return _cache(parser.parse_args(arguments), out)
+    cache.set_defaults(handle=_cache)
+    add_commands(commands)
+    args = parser.parse_args(arguments)
+    return args.handle(args, out)
 
 
 def main(argv: Sequence[str] | None = None, *, stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:

@@ -48,9 +48,7 @@ def test_indices_out_of_range(name: str, cache_dir: Path):
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int8])
-def test_integer_division(
-    program: Callable[..., Any], quotients: tuple[int, int], dtype: torch.dtype, cache_dir: Path
-):
+def test_integer_division(program: Callable[..., Any], quotients: tuple[int, int], dtype: torch.dtype, cache_dir: Path):
     """The least number by -1 ends PyTorch's own process in one of these: the result wraps around here."""
     least = torch.iinfo(dtype).min
     a = torch.tensor([7, 7, 7, -7], dtype=dtype)

@@ -73,8 +73,8 @@ def test_attributes_are_set_on_the_model(captures: list[Any]):
 
 
 def test_what_neither_has_is_told(captures: list[Any]):
-    with pytest.raises(AttributeError, match="neither the compiled model nor its Net has an attribute 'save'"):
-        _ = mlc.compile(Net().eval()).save
+    with pytest.raises(AttributeError, match="neither the compiled model nor its Net has an attribute 'export'"):
+        _ = mlc.compile(Net().eval()).export
     with pytest.raises(
         AttributeError, match="neither the compiled model nor function 'double' has an attribute 'eval'"
     ):

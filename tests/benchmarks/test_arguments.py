@@ -53,8 +53,8 @@ def test_one_core_has_no_neighbour():
         ("--peers openvin", "there is no peer 'openvin'; did you mean 'openvino'?"),
         ("--precision bfloat", "there is no precision 'bfloat'; did you mean 'bfloat16'?"),
         ("--precision int8 --peers jit", "there is no peer 'jit'"),
-        ("--threads two", "--threads two: whole numbers above 0"),
-        ("--threads 0", "--threads 0: whole numbers above 0"),
+        ("--threads two", "--threads two: whole numbers from 1 to 1024"),
+        ("--threads 0", "--threads 0: whole numbers from 1 to 1024"),
         ("--runs 0", "--runs 0: at least 1"),
     ],
 )

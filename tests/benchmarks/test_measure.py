@@ -25,6 +25,8 @@ def test_a_row():
         assert len(engine["turns"]) == 2 and min(engine["turns"]) > 0
         assert 0 < engine["error"] < 1e-5
         assert engine["running_mb"] > 0 and engine["cached_s"] > 0
+    ours = record["engines"]["mlc"]
+    assert ours["loaded_s"] > 0 and ours["loaded_mb"] > 0 and "loaded_s" not in record["engines"]["eager"]
     assert summarise(record, None).to_eager is not None
     assert said[0] == "float64 run" and "eager, from its cache" in said
 

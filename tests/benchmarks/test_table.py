@@ -24,6 +24,14 @@ def test_the_row_of_speeds():
     assert "| resnet50 | 2.0e-06 | 1.0e-06 | 1.0e-06 | 2.00 |" in page
 
 
+def test_a_loaded_model_stands_beside_the_peers():
+    assert "loaded MB" not in table.report(results(ROW), [])
+    row = record(mlc=engine(100.0, loaded_s=0.25, loaded_mb=120.0), eager=engine(300.0))
+    page = table.report(results(row), [])
+    assert "| row | loaded s | loaded MB | mlc MB | eager MB | ort MB |" in page
+    assert "| resnet50 | 0.25 | 120 | 200 | 200 | – |" in page
+
+
 def test_every_table_has_as_many_cells_as_its_head():
     contended = record() | {"contended": True, "engines": {"mlc": {"quiet": [1.0], "turns": [1.2]}}}
     page = table.report(results(ROW, record("vgg16", 2, mlc={"failed": "why"}), contended), FALLEN)

@@ -15,6 +15,7 @@ from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.backends.llvm.target import host_machine
 from mlc.errors import UsageError
 from mlc.explain import KernelRow, Report, make_report, table
+from mlc.explain.memory import Memory
 
 
 class Model(nn.Module):
@@ -71,9 +72,19 @@ def test_shares_of_the_limit_are_by_what_is_really_done():
     assert copied.limit_share(limits) == 0.8
     cached = KernelRow("add", flops=20, bytes=100, done=Counter(f32=20), seconds=2.0)
     assert cached.limit_share(limits) == 0.1 and cached.is_cached(limits)
-    shown = table(Report([winograd, cached, KernelRow("copy", bytes=99, seconds=2.0)], Counter(), limits))
+    rows = [winograd, cached, KernelRow("copy", bytes=99, seconds=2.0)]
+    shown = table(Report(rows, Counter(), limits, Memory(0, 0, 0, 0)))
     assert [line.split("  ")[-1].strip() for line in shown.splitlines()[1:4]] == ["50 %", "10 % (cached)", "cached"]
     assert "bf16 0 GFLOP/s" in shown
+
+
+def test_kernels_of_the_same_lines_tell_their_remarks_once():
+    lines, remarks = {"model.py:3": None}, Counter({"a pass: applied: something": 2})
+    rows = [KernelRow("conv", where=lines, remarks=remarks), KernelRow("copy", where=lines, remarks=remarks)]
+    other = KernelRow("relu", where={"model.py:4": None}, remarks=remarks)
+    told = table(Report([*rows, other], Counter(), None, Memory(0, 0, 0, 0))).splitlines()
+    assert told.count("  a pass: applied: something (2 times)") == 2
+    assert told[told.index("copy") + 2] == "  as for conv"
 
 
 def test_limits_of_narrow_products_are_measured_where_the_machine_has_them():
@@ -93,12 +104,27 @@ def test_calls_in_loops_count_per_trip():
     assert next(r for r in still.rows if r.name.startswith("matmul_1x")).calls == 9
 
 
+def test_memory_beside_inputs_and_outputs(compiled: mlc.CompiledModel):
+    report = make_report(compiled._latest().unit)
+    memory = report.memory
+    assert memory.live == memory.arena == compiled._latest().unit.executable.arena_bytes() > 0
+    assert memory.weights == 4 * 16  # the first bias
+    assert memory.derived == 4 * (16 * 27 + 16 * 32 + 32)  # filters; columns and bias of the layer filled up to 32
+    assert report.memory.text() in compiled.explain()
+
+
+def test_a_linear_layer_of_one_row_takes_no_memory_of_its_own():
+    compiled = mlc.compile(nn.Linear(40, 32).eval(), (torch.randn(1, 40),), num_threads=1)
+    assert make_report(compiled._latest().unit).memory == Memory(0, 0, 4 * (40 * 32 + 32), 0)
+
+
 def test_open_sizes_are_measured_at_a_size_they_may_have():
     shapes = ({0: Dim("batch", min=3, max=64)},)
     model = nn.Sequential(nn.Linear(6, 32), nn.GELU()).eval()
     compiled = mlc.compile(model, (torch.randn(4, 6),), dynamic_shapes=shapes, num_threads=1)
     text = compiled.explain(profile=True)
     assert "all kernels" in text and "not measured" not in text
+    assert "; measured on 8x6" in text
     assert "from 0" in text  # the module path, where every line is torch's own
 
 

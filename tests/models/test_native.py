@@ -21,7 +21,11 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
 def test_native_agrees_with_eager(entry: Entry, cache_dir: Path):
     model, inputs = entry.build(batch=2, small=True)
-    compare(entry.name, model, inputs, mlc.compile(model, inputs, cache_dir=cache_dir, num_threads=1))
+    compiled = mlc.compile(model, inputs, cache_dir=cache_dir, num_threads=1)
+    compare(entry.name, model, inputs, compiled)
+    remarks = compiled._latest().unit.ctx.remarks
+    (planned,) = [r.data for r in remarks if r.pass_name == "plan-memory"]
+    assert planned["peak"] <= planned["arena"] <= 1.1 * planned["peak"]
 
 
 @pytest.mark.parametrize("name", ["mlp", "resnet18", "bert_base"])

@@ -75,6 +75,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "mlc.ir", "mlc.dialects", "mlc.lowering", "mlc.backends", "mlc.frontends", "mlc.interp", "mlc.tools",
         *FACE, "torch", "llvmlite", "xdsl",
     ),
+    "mlc/artifact": ("mlc.frontends", "mlc.tools", "mlc.api", "torch", "llvmlite"),
     "mlc/tuning": ("mlc.frontends", "mlc.tools", *FACE, "torch", "llvmlite"),
     "mlc": ("fuzz", "tests", "onnx"),
 }  # fmt: skip

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import llvmlite
 import llvmlite.binding as llvm
-from xdsl.dialects.builtin import ModuleOp
 
 from mlc.backends.llvm.jit import NativeLibrary, load_objects
 from mlc.backends.llvm.target import feature_string, host_machine, triple, tune_cpu
@@ -19,6 +19,9 @@ from mlc.backends.llvm.thread_pool import thread_pool
 from mlc.backends.machine import PRESETS, MachineModel, preset
 from mlc.ir.pipeline_table import CPU_PIPELINE, Pipeline
 from mlc.runtime.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
 
 NATIVE = "native"
 

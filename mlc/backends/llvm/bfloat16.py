@@ -27,7 +27,10 @@ _BY_FLOAT = (
     *("sitofp", "uitofp", "fptosi", "fptoui"),
     *(f"intr.{n}" for n in (*UNARY_FLOAT, *BINARY_FLOAT)),
     *(f"intr.vector.reduce.{n}" for n in REDUCE_FLOAT),
-    *(f"intr.{n}" for n in ("fabs", "ceil", "sqrt", "floor", "exp2", "exp", "log", "log2", "sin", "cos", "pow", "powi")),
+    *(
+        f"intr.{n}"
+        for n in ("fabs", "ceil", "sqrt", "floor", "exp2", "exp", "log", "log2", "sin", "cos", "pow", "powi")
+    ),
     *(f"intr.{n}" for n in ("maxnum", "minnum", "copysign", "fma", "fmuladd")),
 )
 """Ops whose result in f32, rounded, is their result in bf16."""
@@ -147,7 +150,7 @@ def _by_float(fn: EmitFn) -> EmitFn:
             case "llvm.fptrunc", _:
                 e.names[result] = _rounded(text, e.value(source))
                 return
-            case ("llvm.sitofp" | "llvm.uitofp"), IntegerType() as kind if kind.width.data > _EXACT_INT_BITS:
+            case (("llvm.sitofp" | "llvm.uitofp"), IntegerType() as kind) if kind.width.data > _EXACT_INT_BITS:
                 raise _refusal(op, f"an integer of more than {_EXACT_INT_BITS} bits", "convert it to f64, then to bf16")
             case _:
                 pass
@@ -167,7 +170,9 @@ def _by_float(fn: EmitFn) -> EmitFn:
 
 
 def _refusal(op: Operation, what: str, hint: str) -> UnsupportedError:
-    return UnsupportedError(f"'{op.name}' of {what} to or on bf16", where=format_location(op.location) or None, hint=hint)
+    return UnsupportedError(
+        f"'{op.name}' of {what} to or on bf16", where=format_location(op.location) or None, hint=hint
+    )
 
 
 def _refused(fn: EmitFn) -> EmitFn:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
+from mlc.backends.llvm import half_support
 from mlc.backends.llvm.object_file import missing_symbols, read_symbols
 from mlc.backends.llvm.target import initialize
 from mlc.errors import ArtifactError, UsageError
@@ -68,11 +69,14 @@ class NativeLibrary:
 
 
 def load_objects(objects: Sequence[bytes], *, exports: Sequence[str] = ()) -> NativeLibrary:
-    """Link object files with each other and with the C library of this process. Whatever they need and nobody has is
-    named in an ArtifactError; so are damaged objects."""
+    """Link object files with each other, with mlc's own conversions of float16 where they need those, and with the C
+    library of this process. Whatever they need and nobody has is named in an ArtifactError; so are damaged objects."""
     if not objects:
         raise UsageError("no object code to load")
     wanted = missing_symbols([read_symbols(data) for data in objects]) if sys.platform == "linux" else []
+    if not half_support.SYMBOLS.isdisjoint(wanted):
+        objects = [*objects, half_support.half_support()]
+        wanted = [name for name in wanted if name not in half_support.SYMBOLS]
     with _lock:
         engine = _engine()
         process = ctypes.CDLL(None)

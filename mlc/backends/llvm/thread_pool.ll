@@ -1,29 +1,35 @@
 ; The worker threads of a process, and the loop that kernels hand to them. Linux; no C compiler is needed.
 ;
 ;   void mlc_parallel_for(const team *, void (*body)(void *, int64_t, int64_t, char *own), void *context, int64_t count,
-;                         int64_t grain)
+;                         int64_t grain, int64_t cost)
 ;   void mlc_pool_stop(void)     ends the workers; loops are run by their callers from then on
 ;   void mlc_pool_reset(void)    forgets the workers: for the child after a fork, which has none of them
 ;
 ; body(context, begin, end, own) runs the iterations begin to end of 0 to count; `own`: memory of the thread for private
-; buffers, null for the caller, which has the context's. One loop is on offer at a time; a caller
-; that finds the pool taken runs its loop alone. The caller always works. It waits for nobody but a worker in the
-; middle of an iteration, and when that takes longer than it can explain, because the worker lost its core to another
-; process, the pool rests for a while: a caller alone is slow once, a caller that waits is slow at every loop.
+; buffers, null for the caller, which has the context's. `cost`: of an iteration, as scf-parallel-outline reckons it. One
+; loop is on offer at a time; a caller that finds the pool taken runs its loop alone. The caller always works. Each thread
+; has a part of the iterations, the same one in every loop, because what it wrote there is in its core's caches; who is
+; done takes from the parts of the others. A loop of little work is offered to workers that are awake; it wakes one only
+; when such loops, close upon each other, come to much together. The caller waits for nobody but a worker in the middle
+; of a piece, and when that takes longer than it can explain, because the worker lost its core to another process, the
+; pool rests for a while: a caller alone is slow once, a caller that waits is slow at every loop.
 
 %team = type { ptr, i64 }                          ; this parallel_for, number of threads
 
 @offer = internal global i64 0, align 128          ; free places << 16 | workers that joined and have not left
-@next = internal global i64 0, align 128           ; the first iteration that nobody has taken
+@next = internal global [64 x [16 x i64]] zeroinitializer, align 128 ; of each part, the first grain nobody has taken
 @body = internal global ptr null, align 128        ; the loop on offer: constant while somebody has joined
 @context = internal global ptr null
 @count = internal global i64 0
 @grain = internal global i64 0
-@share = internal global i64 0
+@grains = internal global i64 0
+@parts = internal global i64 0
 @float_mode = internal global i64 0
 @taken = internal global i32 0, align 128          ; a caller has the pool
 @workers = internal global i64 0
 @rest_until = internal global i64 0
+@missed = internal global i64 0                    ; cost of the loops that were too little to wake somebody for
+@missed_at = internal global i64 0                 ; when the last of them ran
 @sleepers = internal global i32 0, align 128
 @waiting = internal global i32 0                   ; the caller sleeps until the last worker leaves
 @stopping = internal global i32 0
@@ -91,44 +97,70 @@ no:
   ret i1 false
 }
 
-; Run iterations until none is left, in ever smaller pieces; how many.
-define internal i64 @work(ptr %own) nounwind {
+; Where a part begins, in grains; that of a part is where the next one begins.
+define internal i64 @begin_of(i64 %part) nounwind {
+  %grains = load i64, ptr @grains
+  %parts = load i64, ptr @parts
+  %most = mul i64 %grains, %part
+  %at = sdiv i64 %most, %parts
+  ret i64 %at
+}
+
+; Run iterations until none is left: half of what is left of the own part, and so on, then of the others'. How many.
+define internal i64 @work(i64 %me, ptr %own) nounwind {
 start:
   %body = load ptr, ptr @body
   %context = load ptr, ptr @context
   %count = load i64, ptr @count
   %grain = load i64, ptr @grain
-  %share = load i64, ptr @share
+  %parts = load i64, ptr @parts
+  br label %visit
+visit:
+  %k = phi i64 [ 0, %start ], [ %k1, %leave ]
+  %before = phi i64 [ 0, %start ], [ %total, %leave ]
+  %turn = add i64 %me, %k
+  %part = srem i64 %turn, %parts
+  %following = add i64 %part, 1
+  %end = call i64 @begin_of(i64 %following)
+  %next = getelementptr [64 x [16 x i64]], ptr @next, i64 0, i64 %part
   br label %look
 look:
-  %total = phi i64 [ 0, %start ], [ %done, %run ]
-  %at = load atomic i64, ptr @next monotonic, align 8
+  %total = phi i64 [ %before, %visit ], [ %done, %run ]
+  %at = load atomic i64, ptr %next monotonic, align 8
   br label %try
 try:
   %first = phi i64 [ %at, %look ], [ %seen, %take ]
-  %rest = sub i64 %count, %first
+  %rest = sub i64 %end, %first
   %any = icmp sgt i64 %rest, 0
-  br i1 %any, label %take, label %end
+  br i1 %any, label %take, label %leave
 take:
-  %part = sdiv i64 %rest, %share
-  %wanted = call i64 @llvm.smax.i64(i64 %part, i64 %grain)
-  %size = call i64 @llvm.smin.i64(i64 %wanted, i64 %rest)
+  %more = add i64 %rest, 1
+  %size = sdiv i64 %more, 2
   %last = add i64 %first, %size
-  %pair = cmpxchg ptr @next, i64 %first, i64 %last monotonic monotonic
+  %pair = cmpxchg ptr %next, i64 %first, i64 %last monotonic monotonic
   %seen = extractvalue { i64, i1 } %pair, 0
   %mine = extractvalue { i64, i1 } %pair, 1
   br i1 %mine, label %run, label %try
 run:
-  call void %body(ptr %context, i64 %first, i64 %last, ptr %own)
-  %done = add i64 %total, %size
+  %from = mul i64 %first, %grain
+  %up = mul i64 %last, %grain
+  %to = call i64 @llvm.smin.i64(i64 %up, i64 %count)
+  call void %body(ptr %context, i64 %from, i64 %to, ptr %own)
+  %ran = sub i64 %to, %from
+  %done = add i64 %total, %ran
   br label %look
-end:
+leave:
+  %k1 = add i64 %k, 1
+  %others = icmp slt i64 %k1, %parts
+  br i1 %others, label %visit, label %out
+out:
   ret i64 %total
 }
 
 ; A thread of the pool: look for an offer, sleep when there is none, join, work, leave.
-define internal ptr @worker(ptr %unused) nounwind {
+define internal ptr @worker(ptr %number) nounwind {
 start:
+  %me = ptrtoint ptr %number to i64
   %own = alloca [2097152 x i8], align 64           ; untouched pages cost nothing
   br label %idle
 idle:
@@ -168,7 +200,7 @@ swap:
 run:
   %mode = load i64, ptr @float_mode
   call void @set_float_mode(i64 %mode)
-  call i64 @work(ptr %own)
+  call i64 @work(i64 %me, ptr %own)
   %before = atomicrmw sub ptr @offer, i64 1 seq_cst
   %last = icmp eq i64 %before, 1
   br i1 %last, label %tell, label %idle
@@ -202,11 +234,12 @@ next:
   br i1 %short, label %make, label %end
 make:
   %slot = getelementptr [4096 x i64], ptr @threads, i64 0, i64 %have
-  %error = call i32 @pthread_create(ptr %slot, ptr %attributes, ptr @worker, ptr null)
+  %now = add i64 %have, 1
+  %number = inttoptr i64 %now to ptr
+  %error = call i32 @pthread_create(ptr %slot, ptr %attributes, ptr @worker, ptr %number)
   %made = icmp eq i32 %error, 0
   br i1 %made, label %count, label %end
 count:
-  %now = add i64 %have, 1
   store i64 %now, ptr @workers
   br label %next
 end:
@@ -215,7 +248,7 @@ end:
   ret i64 %have
 }
 
-define void @mlc_parallel_for(ptr %team, ptr %body, ptr %context, i64 %count, i64 %grain) nounwind {
+define void @mlc_parallel_for(ptr %team, ptr %body, ptr %context, i64 %count, i64 %grain, i64 %cost) nounwind {
 start:
   %threads.at = getelementptr %team, ptr %team, i64 0, i32 1
   %threads = load i64, ptr %threads.at
@@ -240,6 +273,32 @@ rise:
   store i64 0, ptr @rest_until
   br label %staff
 staff:
+  %work = mul i64 %count, %cost
+  %little = icmp slt i64 %work, 600000             ; waking somebody takes about half of that
+  br i1 %little, label %those.awake, label %everybody
+those.awake:
+  %employed = load i64, ptr @workers
+  %lying = load atomic i32, ptr @sleepers monotonic, align 4
+  %lying.wide = zext i32 %lying to i64
+  %up = sub i64 %employed, %lying.wide
+  %nobody = icmp slt i64 %up, 1
+  br i1 %nobody, label %miss, label %open
+miss:
+  %at.miss = call i64 @now()
+  %last.miss = load i64, ptr @missed_at
+  %since = sub i64 %at.miss, %last.miss
+  %long.ago = icmp sgt i64 %since, 200000
+  %sum.old = load i64, ptr @missed
+  %sum.kept = select i1 %long.ago, i64 0, i64 %sum.old
+  %sum = add i64 %sum.kept, %work
+  store i64 %at.miss, ptr @missed_at
+  store i64 %sum, ptr @missed
+  %still.little = icmp slt i64 %sum, 600000
+  br i1 %still.little, label %resting, label %together
+together:
+  store i64 0, ptr @missed
+  br label %everybody
+everybody:
   %have = load i64, ptr @workers
   %short = icmp slt i64 %have, %wanted
   br i1 %short, label %employ, label %open
@@ -256,23 +315,38 @@ resting:
   store atomic i32 0, ptr @taken release, align 4
   br label %alone
 open:
-  %available = phi i64 [ %have, %staff ], [ %got, %employ ]
+  %available = phi i64 [ %up, %those.awake ], [ %have, %everybody ], [ %got, %employ ]
+  %worth.waking = phi i1 [ false, %those.awake ], [ true, %everybody ], [ true, %employ ]
   %helpers = call i64 @llvm.smin.i64(i64 %available, i64 %wanted)
   store ptr %body, ptr @body
   store ptr %context, ptr @context
   store i64 %count, ptr @count
   store i64 %grain, ptr @grain
-  %twice = shl i64 %helpers, 1
-  %share = add i64 %twice, 2
-  store i64 %share, ptr @share
+  %upper = add i64 %count, %grain
+  %upmost = sub i64 %upper, 1
+  %grains = sdiv i64 %upmost, %grain
+  store i64 %grains, ptr @grains
+  %all.threads = add i64 %helpers, 1
+  %parts = call i64 @llvm.smin.i64(i64 %all.threads, i64 64)
+  store i64 %parts, ptr @parts
   %mode = call i64 @get_float_mode()
   store i64 %mode, ptr @float_mode
-  store atomic i64 0, ptr @next monotonic, align 8
+  br label %share
+share:
+  %p = phi i64 [ 0, %open ], [ %p1, %share ]
+  %begin = call i64 @begin_of(i64 %p)
+  %slot = getelementptr [64 x [16 x i64]], ptr @next, i64 0, i64 %p
+  store atomic i64 %begin, ptr %slot monotonic, align 8
+  %p1 = add i64 %p, 1
+  %shared = icmp eq i64 %p1, %parts
+  br i1 %shared, label %publish, label %share
+publish:
   %places = shl i64 %helpers, 16
   %t0 = call i64 @now()
   store atomic i64 %places, ptr @offer seq_cst, align 8
   %asleep = load atomic i32, ptr @sleepers seq_cst, align 4
-  %wake = icmp ne i32 %asleep, 0
+  %some.asleep = icmp ne i32 %asleep, 0
+  %wake = and i1 %some.asleep, %worth.waking
   br i1 %wake, label %call, label %own
 call:
   call i32 @pthread_mutex_lock(ptr @mutex)
@@ -287,7 +361,7 @@ quiet:
   call i32 @pthread_mutex_unlock(ptr @mutex)
   br label %own
 own:
-  %mine = call i64 @work(ptr null)
+  %mine = call i64 @work(i64 0, ptr null)
   %before = atomicrmw and ptr @offer, i64 65535 seq_cst
   %joined = and i64 %before, 65535
   %all = icmp eq i64 %joined, 0

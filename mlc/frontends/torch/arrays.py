@@ -13,6 +13,7 @@ from xdsl.ir import Attribute
 
 from mlc.dialects.torch import types
 from mlc.errors import DTypeError
+from mlc.runtime.artifact.tensors import Memory
 
 ELEMENT_TYPES: dict[torch.dtype, Attribute] = {
     torch.float32: types.f32,
@@ -83,26 +84,12 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
-class _Memory:
-    """Keeps a tensor as long as an array on its memory lives."""
-
-    def __init__(self, tensor: torch.Tensor, array_type: np.dtype[Any]) -> None:
-        self.tensor = tensor
-        self.__array_interface__ = {
-            "data": (tensor.data_ptr(), False),
-            "shape": tuple(tensor.shape),
-            "strides": tuple(s * array_type.itemsize for s in tensor.stride()),
-            "typestr": array_type.str,
-            "version": 3,
-        }
-
-
 def borrowed(tensor: torch.Tensor) -> np.ndarray:
     """`to_numpy` for the length of a call: `Tensor.numpy` would keep the tensor from being resized ever after."""
     array_type = _NUMPY_DTYPES.get(tensor.dtype)
     if array_type is None or not tensor.data_ptr() or tensor.is_conj() or tensor.is_neg():
         return to_numpy(tensor)
-    return np.asarray(_Memory(tensor, array_type))
+    return np.asarray(Memory(tensor, array_type))
 
 
 REINTERPRETED = (torch.bfloat16, torch.uint8)

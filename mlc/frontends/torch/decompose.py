@@ -36,6 +36,8 @@ def decomposition(func: torch._ops.OpOverload) -> Callable[..., Any] | None:
         return _one_hot
     if op_name(func) == "aten.binary_cross_entropy":
         return _binary_cross_entropy
+    if op_name(func) == "aten.isin.Tensor_Tensor":
+        return _isin
     if func._can_decompose():
         return func.decompose
     return _from_table(func)
@@ -64,3 +66,16 @@ def _binary_cross_entropy(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.T
     inside = ((x >= 0) & (x <= 1)).all()
     torch.ops.aten._assert_async.msg(inside, "all elements of input should be between 0 and 1")
     return _from_table(torch.ops.aten.binary_cross_entropy.default)(x, *args, **kwargs)
+
+
+def _isin(x: torch.Tensor, tests: torch.Tensor, *, assume_unique: bool = False, invert: bool = False) -> torch.Tensor:
+    """PyTorch's own definition looks for numbers among sorted ones, where NaN is in the way: it is less than none."""
+    kind = torch.result_type(x, tests)
+    if assume_unique or not kind.is_floating_point or not tests.numel():
+        whole = _from_table(torch.ops.aten.isin.Tensor_Tensor)
+        return whole(x, tests, assume_unique=assume_unique, invert=invert)
+    ordered = tests.flatten().to(kind).sort().values  # NaN last
+    wanted = x.flatten().to(kind)
+    place = torch.searchsorted(ordered.nan_to_num(float("inf"), float("inf"), float("-inf")), wanted)
+    found = ordered[place.clamp(max=ordered.numel() - 1)] == wanted
+    return (~found if invert else found).reshape(x.shape)

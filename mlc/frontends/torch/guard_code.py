@@ -11,6 +11,15 @@
         return True
 
 `equal` looks whether what is another object has the same value: it may then replace the expected one.
+
+Where much is to be checked, most of it is not looked at while words of memory say that nothing changed (`marks.py`):
+
+    def holds():
+        try:
+            if take(owners).tobytes() != impls: return full()        # full: the function above
+            now = take(places).tobytes()
+            if now != marks: … return full(), and then `now` is expected
+            …                                                        # what no mark tells of, as above
 """
 
 from __future__ import annotations
@@ -20,13 +29,14 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from types import CellType
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
 import torch
 from torch._C._dynamo.guards import TensorGuards
 
+from mlc.frontends.torch.marks import Marks
 from mlc.frontends.torch.owned import CODE
 from mlc.frontends.torch.samples import Run, gathers
 
@@ -35,6 +45,15 @@ _LARGE = 1 << 14
 """Items of a bytearray or array of Python's that are looked at."""
 _A_FEW = 12
 """Things up to which looking at each of them is faster than at all of them together."""
+_MANY = 100
+"""Words of memory from which on they are gathered instead of asking each object."""
+
+
+class _Check(NamedTuple):
+    """The source of a check; `of`: the dict or tensor that it is about, where that is all it is about."""
+
+    text: str
+    of: object = None
 
 
 def like(tensors: Sequence[torch.Tensor]) -> Callable[..., bool]:
@@ -57,29 +76,33 @@ class Checks:
             "map": map,
             "type": type,
         }
-        self._hard: list[str] = []
-        self._soft: list[str] = []
+        self._hard: list[_Check] = []
+        self._soft: list[_Check] = []
         self._empty: list[Any] = []
+        self._tables: dict[int, Any] = {}  # dicts whose every change matters
+        self._tensors: list[torch.Tensor] = []
+        self._objects: list[Any] = []
         self._names: dict[tuple[str, int], str] = {}
 
     def weight(self, tensor: torch.Tensor) -> None:
         """Neither changed in place nor given other memory, as far as its version and address tell."""
         if not tensor.is_inference():
-            self._hard.append(f"{self._name('w', tensor)}._version == {tensor._version}")
+            self._must(f"{self._name('w', tensor)}._version == {tensor._version}", tensor)
         address = tensor.data_ptr
-        self._hard.append(f"{self._put('p', address)}() == {address()}")
+        self._must(f"{self._put('p', address)}() == {address()}", tensor)
+        self._tensors.append(tensor)
 
     def layouts(self, tensors: Sequence[torch.Tensor]) -> None:
         """Shapes, strides and dtypes are those that `like` last saw."""
         if tensors:
             self.space["weights"], self.space["alike"] = tuple(tensors), like(tensors)
-            self._soft.append("alike(*weights)")
+            self._should("alike(*weights)", self._tensors)
 
     def array(self, array: np.ndarray) -> None:
         """Of the same shape, strides and dtype."""
         name = self._name("a", array)
         for attribute in ("shape", "strides", "dtype"):
-            self._hard.append(f"{name}.{attribute} == {self._put('k', getattr(array, attribute))}")
+            self._must(f"{name}.{attribute} == {self._put('k', getattr(array, attribute))}")
 
     def memory(self, owners: Sequence[Any], runs: Sequence[Run]) -> None:
         """Bytes are what they are now, looked at after the hard checks so far; the space keeps their owners alive."""
@@ -87,33 +110,33 @@ class Checks:
         if len(runs) <= _A_FEW:
             for at, length in runs:
                 piece = (ctypes.c_char * length).from_address(at)
-                self._hard.append(f"{self._put('m', piece)}.raw == {self._put('k', piece.raw)}")
+                self._must(f"{self._put('m', piece)}.raw == {self._put('k', piece.raw)}")
             return
         for take, places in gathers(runs):
             expected = self._put("k", take(places).tobytes())
-            self._hard.append(f"{self._put('take', take)}({self._put('k', places)}).tobytes() == {expected}")
+            self._must(f"{self._put('take', take)}({self._put('k', places)}).tobytes() == {expected}")
 
     def slot(self, container: Any, key: Any, *, soft: bool) -> str:
         """An item of a dict or list is this very object; the result says where in `space` that object is."""
         expected = self._put("h", container[key])
         shown = repr(key) if type(key) in (str, int) else self._put("k", key)
-        (self._soft if soft else self._hard).append(f"{self._name('c', container)}[{shown}] is {expected}")
+        (self._should if soft else self._must)(f"{self._name('c', container)}[{shown}] is {expected}", container)
         return expected
 
     def cell(self, cell: CellType) -> str:
         """A closure's variable holds this very object; the result is as for `slot`."""
         expected = self._put("h", cell.cell_contents)
-        self._soft.append(f"{self._name('c', cell)}.cell_contents is {expected}")
+        self._should(f"{self._name('c', cell)}.cell_contents is {expected}")
         return expected
 
     def attribute(self, owner: Any, name: str, held: Any) -> None:
         """An attribute is this very object."""
-        self._hard.append(f"{self._name('o', owner)}.{name} is {self._put('h', held)}")
+        self._must(f"{self._name('o', owner)}.{name} is {self._put('h', held)}")
 
     def member(self, cls: type, name: str, held: Any) -> None:
         """An attribute of a class, kept there or in a base as `held`, is still that."""
         if isinstance(held, classmethod):
-            self._hard.append(f"{self._name('o', cls)}.{name}.__func__ is {self._put('h', held.__func__)}")
+            self._must(f"{self._name('o', cls)}.{name}.__func__ is {self._put('h', held.__func__)}")
         elif isinstance(held, CODE) or not hasattr(held, "__get__"):
             self.attribute(cls, name, getattr(cls, name))
         else:
@@ -121,39 +144,42 @@ class Checks:
 
     def answer(self, function: Callable[[], Any]) -> None:
         """A function says what it says now."""
-        self._hard.append(f"{self._name('f', function)}() == {self._put('k', function())}")
+        self._must(f"{self._name('f', function)}() == {self._put('k', function())}")
 
     def variable(self, variable: ContextVar[Any]) -> None:
         """A context variable holds this very object."""
-        self._hard.append(f"{self._name('v', variable)}.get(None) is {self._put('h', variable.get(None))}")
+        self._must(f"{self._name('v', variable)}.get(None) is {self._put('h', variable.get(None))}")
 
     def alive(self, reference: ref[Any]) -> None:
         """A weak reference still refers to something, unless it does not now."""
         if reference() is not None:
-            self._hard.append(f"{self._name('r', reference)}() is not None")
+            self._must(f"{self._name('r', reference)}() is not None")
 
     def buffer(self, buffer: bytearray | array[Any]) -> None:
         """The same bytes, of a large one the first."""
         self.size(buffer)
         first = f"{self._name('b', buffer)}[:{_LARGE}]"
-        self._hard.append(f"bytes({first}) == {self._put('k', bytes(buffer[:_LARGE]))}")
+        self._must(f"bytes({first}) == {self._put('k', bytes(buffer[:_LARGE]))}")
 
     def size(self, container: Any) -> None:
         """A container has as many items as now."""
+        self._whole(container)
         if container:
-            self._hard.append(f"len({self._name('c', container)}) == {len(container)}")
+            self._must(f"len({self._name('c', container)}) == {len(container)}", container)
         else:
             self._empty.append(container)
 
     def soft_size(self, container: Any) -> str:
         """The same; the result says where in `space` its size is."""
         count = self._put("n", len(container))
-        self._soft.append(f"len({self._name('c', container)}) == {count}")
+        self._whole(container)
+        self._should(f"len({self._name('c', container)}) == {count}", container)
         return count
 
     def order(self, container: dict[Any, Any]) -> None:
         """A dict has the same keys in the same order."""
-        self._hard.append(f"[*{self._name('c', container)}] == {self._put('k', [*container])}")
+        self._whole(container)
+        self._must(f"[*{self._name('c', container)}] == {self._put('k', [*container])}", container)
 
     def classes(self, objects: Sequence[Any]) -> None:
         """Objects are of the classes that they are of."""
@@ -162,30 +188,81 @@ class Checks:
                 self.attribute(thing, "__class__", type(thing))
         else:
             types = self._put("k", [type(o) for o in objects])
-            self._hard.append(f"[*map(type, {self._put('o', (*objects,))})] == {types}")
+            self._must(f"[*map(type, {self._put('o', (*objects,))})] == {types}", self._objects)
+            self._objects += objects
 
     def items(self, container: set[Any]) -> None:
         """A set has the same items as now."""
-        self._hard.append(f"{self._name('c', container)} == {self._put('k', frozenset(container))}")
+        self._must(f"{self._name('c', container)} == {self._put('k', frozenset(container))}")
 
     def compiled(self, equal: Callable[[dict[str, Any]], bool]) -> Callable[[], bool]:
         """The function that says whether all of them hold; `equal` decides about the soft ones."""
-        if len(self._empty) <= 2 * _A_FEW:
-            self._hard += [f"not {self._name('c', container)}" for container in self._empty]
-        else:
-            self._hard.append(f"not any({self._put('e', (*self._empty,))})")
-        lines = ["def holds():", "    try:"]
-        for at in range(0, len(self._hard), _AT_ONCE):
-            lines += [f"        if not ({' and '.join(self._hard[at : at + _AT_ONCE])}):", "            return False"]
-        for at in range(0, len(self._soft), _AT_ONCE):
-            lines.append(f"        if not ({' and '.join(self._soft[at : at + _AT_ONCE])}):")
-            lines.append("            return equal(globals())")
-        gone = "AttributeError, IndexError, KeyError, RuntimeError, ValueError"
-        lines += [f"    except ({gone}):", "        return False"]
-        lines += ["    return True"]
         self.space["equal"] = equal
-        exec(compile("\n".join(lines), "<mlc guard>", "exec"), self.space)
-        return self.space.pop("holds")
+        self.space["full"] = full = self._function("full", self._tests(frozenset()))
+        marks = Marks()
+        marked = self._mark(marks)
+        if marks.count < _MANY:
+            return full
+        self.space["owners"], self.space["impls"] = marks.owners, marks.impls
+        self.space["look"], self.space["places"] = marks.lookup()
+        self.space["seen"] = None
+        lines = [
+            "global seen",
+            "if look(owners).tobytes() != impls:",
+            "    return full()",
+            "now = look(places).tobytes()",
+            "if now != seen:",
+            "    if not full():",
+            "        return False",
+            "    seen = now",
+            "    return True",
+        ]
+        return self._function("holds", [*lines, *self._tests(marked)])
+
+    def _mark(self, marks: Marks) -> frozenset[int]:
+        """Mark what can be; the ids of that."""
+        marked = {key for key, table in self._tables.items() if marks.dict(table)}
+        weights = [id(t) for t in self._tensors if marks.tensor(t)]
+        marked.update(weights)
+        if len(weights) == len(self._tensors):
+            marked.add(id(self._tensors))
+        if self._objects and all([marks.type_of(o) for o in self._objects]):
+            marked.add(id(self._objects))
+        return frozenset(marked)
+
+    def _tests(self, marked: frozenset[int]) -> list[str]:
+        """Statements that leave the function where something does not hold, `marked` things aside."""
+        hard = [c.text for c in self._hard if id(c.of) not in marked]
+        soft = [c.text for c in self._soft if id(c.of) not in marked]
+        empty = [c for c in self._empty if id(c) not in marked]
+        if len(empty) <= 2 * _A_FEW:
+            hard += [f"not {self._name('c', container)}" for container in empty]
+        else:
+            hard.append(f"not any({self._put('e', (*empty,))})")
+        lines: list[str] = []
+        for tests, left in ((hard, "return False"), (soft, "return equal(globals())")):
+            for at in range(0, len(tests), _AT_ONCE):
+                lines += [f"if not ({' and '.join(tests[at : at + _AT_ONCE])}):", f"    {left}"]
+        return lines
+
+    def _function(self, name: str, lines: Sequence[str]) -> Callable[[], bool]:
+        """A function of these statements; what goes away while they run does not hold."""
+        gone = "AttributeError, IndexError, KeyError, RuntimeError, ValueError"
+        source = [f"def {name}():", *(f"    {line}" for line in lines if line.startswith("global "))]
+        source += ["    try:", *(f"        {line}" for line in lines if not line.startswith("global "))]
+        source += [f"    except ({gone}):", "        return False", "    return True"]
+        exec(compile("\n".join(source), "<mlc guard>", "exec"), self.space)
+        return self.space.pop(name)
+
+    def _must(self, text: str, of: object = None) -> None:
+        self._hard.append(_Check(text, of))
+
+    def _should(self, text: str, of: object = None) -> None:
+        self._soft.append(_Check(text, of))
+
+    def _whole(self, container: object) -> None:
+        """Every change of this container matters."""
+        self._tables[id(container)] = container
 
     def _name(self, kind: str, value: Any) -> str:
         """The name of an object, one for each."""

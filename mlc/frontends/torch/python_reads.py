@@ -145,6 +145,8 @@ def _batch_norm(mode: PythonReads, func: Callable[..., Any], args: tuple[Any, ..
     if not given["training"] or func is torch.batch_norm:
         return func(*args, **kwargs)
     x, mean, var = given["input"], given["running_mean"], given["running_var"]
+    if not x.numel():  # eager leaves the statistics alone
+        return x.clone()
     dims = [d for d in range(x.dim()) if d != 1]
     batch_var, batch_mean = torch.var_mean(x, dims, correction=0)
     if mean is not None:

@@ -13,7 +13,7 @@
         …
         o0 = empty_like(model0)
         pointers[0] = a0.data_ptr(); pointers[1] = o0.data_ptr()
-        status = forward(pointers, dims, constants, arena, team())
+        status = forward(frame.table, dims, constants, frame.address, team())
         return o0
 
 It is the overhead of every call of a small model. What it does not serve it leaves to `long`, the call of `Binding`.
@@ -21,6 +21,7 @@ It is the overhead of every call of a small model. What it does not serve it lea
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -107,8 +108,8 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
         "frames": native.free_frames,
         "new_frame": native.new_frame,
         "forward": native.forward,
-        "dims": native.no_dims,
-        "constants": native.constant_table,
+        "dims": ctypes.addressof(native.no_dims),  # numbers pass faster than arrays
+        "constants": ctypes.addressof(native.constant_table),
         "team": native.team,
         "failure": native.failure,
         "unflatten": pytree.tree_unflatten,
@@ -221,7 +222,7 @@ def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict
         lines += ["except RuntimeError:", "    return long()(args, kwargs)"]  # a wrapper without memory of its own
     first = len(captured.inputs)
     lines += [f"pointers[{first + r.index}] = o{k}.data_ptr()" for k, r in enumerate(results)]
-    lines.append("status = forward(pointers, dims, constants, frame.address, team())")
+    lines.append("status = forward(frame.table, dims, constants, frame.address, team())")
     lines.append("frames.append(frame)")
     lines += ["if status:", "    raise failure(status)"]
     outputs = ", ".join(f"o{k}" for k in range(len(results)))

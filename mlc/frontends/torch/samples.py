@@ -68,6 +68,15 @@ def gathers(runs: Iterable[Run]) -> list[tuple[Callable[[Any], np.ndarray], np.n
     return [(take, places) for take, places in found if len(places)]
 
 
+def places_of(addresses: Sequence[int]) -> np.ndarray:
+    """Where the words at some addresses are in all memory, for `look`. The addresses are multiples of eight."""
+    return np.array(addresses, np.int64) // _WORD - 1
+
+
+look: Callable[[np.ndarray], np.ndarray] = _WORDS.take
+"""The words at these places."""
+
+
 def _looked_at(address: int, shape: Sequence[int], strides: Sequence[int], size: int, *, is_float: bool) -> list[Run]:
     count = 1
     dense = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
@@ -17,9 +18,13 @@ from mlc.frontends.torch.arguments import (
     check_initialised,
     check_leaves,
     check_tracers,
+    describe_signature,
     leaf_names,
     positional_names,
+    signature_of,
+    takes_any_keyword,
 )
+from mlc.frontends.torch.arrays import to_numpy
 from mlc.frontends.torch.binding import Binding, Run, refuse
 from mlc.frontends.torch.captured import Captured, TensorGuard, ValueGuard
 from mlc.frontends.torch.failures import raised_by_hand, told
@@ -28,6 +33,7 @@ from mlc.frontends.torch.quick_call import MISS, Native
 from mlc.frontends.torch.record import capture
 from mlc.frontends.torch.stand_in import attribute, unwrapped
 from mlc.ir.context import MlcContext
+from mlc.runtime.artifact.plan import Plan
 
 __all__ = ["MISS", "Binding", "TorchSource"]
 
@@ -127,6 +133,37 @@ class TorchSource:
         except ShapeError as error:
             raise UnsupportedError(error.message) from error
         return captured
+
+    def portable(self, captured: Captured, array: Any, state: Any) -> Plan:
+        """What `compiled.save` keeps of a capture; `array` and `state` number the arrays and buffers it refers to."""
+        from mlc.frontends.torch.portable import Stores, portable  # noqa: PLC0415 - not needed to run a model
+
+        return portable(captured, Stores(array, state))
+
+    def signature(self) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+        """Names of arguments by position, all names, and the call as text; the last two empty where any name fits."""
+        found = signature_of(self.model) if not self.exported else None
+        if found is None or takes_any_keyword(self.model):
+            return tuple(positional_names(self.model)) if found else (), (), ""
+        return tuple(positional_names(self.model)), tuple(found.parameters), describe_signature(self.model) or ""
+
+    def array_of(self, tensor: torch.Tensor) -> np.ndarray:
+        """The present values of a buffer."""
+        return to_numpy(tensor)
+
+    def saved(self, known: Sequence[Captured]) -> list[Captured]:
+        """The captures that `compiled.save` keeps: those that hold for the model as it is now, one for each kind of
+        arguments. UsageError where there is none, UnsupportedError where they cannot stand together."""
+        from mlc.frontends.torch.portable import check_together, distinct  # noqa: PLC0415 - not needed to run a model
+
+        found = distinct([c for c in known if c.state.holds()])
+        if not found:
+            raise UsageError(
+                "no compiled version holds for the model as it is now: its weights, mode or attributes changed",
+                hint="call it once, then save it",
+            )
+        check_together(self.model, found)
+        return found
 
     def bind(self, captured: Captured, run: Run, native: Native | None) -> Binding:
         """Join a capture with its compiled code."""

@@ -10,7 +10,8 @@ name hold; and what forward asked a weight (`requires_grad`, `grad`) or PyTorch'
 Not noticed: writes to a part of a weight that bypass the version counter (`weight.data[0] = 0`, a numpy view), or of a
 large array; containers of more than `WIDTH` items; and what belongs to installed packages.
 
-A call compares identities (`guard_code.py`). Where that of a plain value differs, its value is compared.
+A call compares identities (`guard_code.py`), of large models words of memory that tell of any change (`marks.py`).
+Where the identity of a plain value differs, its value is compared.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class _Weight:
 class StateGuard:
     """See the module. `weights`: the tensors whose values were used; `places`: where modules hold them.
 
-    `holds`: whether nothing changed, at some 50 ns for each thing that might.
+    `holds`: whether nothing changed, at some 50 ns for each thing that might and is not marked.
     """
 
     weights: Sequence[_Weight]

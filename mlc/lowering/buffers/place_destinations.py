@@ -4,6 +4,9 @@
     %r = call @k(%x, %e)                                  -->  %r = call @k(%x, %s)
     %c = tensor.insert_slice %r into %d[0, 64] …               %c = tensor.insert_slice %r into %d[0, 64] …
 
+    scf.for … iter_args(%a = %x) { %r = call @k(%y, %e)   -->  scf.for … iter_args(%a = %x) { %r = call @k(%y, %a)
+                                   yield %r }                                                 yield %r }
+
     %c = linalg.conv … outs(%e)                                %c = linalg.conv … outs(%out)
     %r = linalg.generic ins(%c, %b) outs(%out)            -->  %r = linalg.generic ins(%c, %b) outs(%out)
 
@@ -16,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects import arith, tensor
+from xdsl.dialects import arith, scf, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.dialects.linalg import ops as linalg
@@ -47,6 +50,7 @@ _MOVABLE = (
     arith.MuliOp,
     linalg.FillOp,
 )
+_RESHAPES = (tensor.ExpandShapeOp, tensor.CollapseShapeOp)
 
 
 @dataclass
@@ -65,7 +69,9 @@ class Placement:
         for value, out in zip([v for v in terminator.operands if is_tensor(v)], self.outs, strict=True):
             self._place_result(value, out)
         for op in reversed(list(self.function.body.walk())):
-            if isinstance(op, tensor.InsertSliceOp):
+            if isinstance(op, scf.ForOp):
+                self._place_carried(op)
+            elif isinstance(op, tensor.InsertSliceOp):
                 self._place_insertion(op)
             elif isinstance(op, linalg.GenericOp) and is_elementwise(op):
                 self._place_elementwise(op)
@@ -131,18 +137,31 @@ class Placement:
                 return root
         return None
 
-    # --- results of the function ---
+    # --- results of the function, and of one trip of a loop ---
+
+    def _place_carried(self, loop: scf.ForOp) -> None:
+        """What a trip hands on goes where the trip found it (sizes known at run time might differ)."""
+        last = loop.body.block.last_op
+        assert last is not None
+        for value, argument in zip(last.operands, loop.body.block.args[1:], strict=True):
+            if _is_static(value) and value is not argument:
+                self._place_result(value, argument)
 
     def _place_result(self, value: SSAValue, out: SSAValue) -> None:
         reshapes: list[Operation] = []
         root = root_value(value, self.destinations)
-        while isinstance(root, OpResult) and isinstance(root.op, tensor.ExpandShapeOp | tensor.CollapseShapeOp):
+        while isinstance(root, OpResult) and isinstance(root.op, (*_RESHAPES, scf.ForOp)):
+            if isinstance(root.op, scf.ForOp):  # its result lies where it was before the first trip
+                if not _is_static(root):
+                    return
+                root = root_value(root.op.iter_args[root.index], self.destinations)
+                continue
             reshapes.append(root.op)
             root = root_value(root.op.operands[0], self.destinations)
         if not isinstance(root, OpResult) or not isinstance(root.op, tensor.EmptyOp):
             return
         sizes = [leaf for op in reshapes for e in dims_of(op.operands[0]) for leaf in leaves(e)]
-        if not all(self._available(leaf, root.op, move=False) for leaf in sizes):
+        if not all(self._available(v, root.op, move=False) for v in (out, *sizes)):
             return
         writer = Writer(root.op)
         target = out
@@ -236,6 +255,10 @@ class Placement:
             u.operation is op or (u.operation.parent_block() is block and u.operation.is_before_in_block(op))
             for u in value.uses
         )
+
+
+def _is_static(value: SSAValue) -> bool:
+    return isinstance(value.type, TensorType) and DYNAMIC_INDEX not in value.type.get_shape()
 
 
 def _encloses(outer: object, inner: object) -> bool:

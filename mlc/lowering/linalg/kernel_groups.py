@@ -115,16 +115,19 @@ class Grouping:
         self._take_initial_value(op, group)
 
     def _take_initial_value(self, op: Operation, group: Group) -> None:
-        """A structured op takes in the elementwise op that made its initial value (a broadcast bias, say)."""
+        """A structured op takes in the elementwise op that made its initial value (a broadcast bias, say), a product
+        also the product whose sums it goes on with."""
         if not isinstance(op, GenericOp):
             return
         for init in op.outputs:
-            if not isinstance(init, OpResult) or not is_elementwise(init.op):
+            if not isinstance(init, OpResult):
                 continue
             other = self.group_of.get(init.op)
-            if other is not None and other.ops == [init.op] and users(init, self.block) == [op]:
-                group.ops.insert(0, init.op)
-                self.group_of[init.op] = group
+            if other is None or other.outputs(self.block) != [init] or users(init, self.block) != [op]:
+                continue
+            if other.ops == [init.op] and is_elementwise(init.op) or _goes_on(other.ops[0], op):
+                group.ops[:0] = other.ops
+                self.group_of.update(dict.fromkeys(other.ops, group))
                 self.groups.remove(other)
 
     def _defined_at(self, value: SSAValue) -> int:
@@ -161,6 +164,17 @@ class Grouping:
         if "r" in iterators_of(op):
             return shape == group.domain and iterators_of(op) == kinds
         return shape in (group.domain, rows)
+
+
+def _goes_on(first: Operation, then: GenericOp) -> bool:
+    """Whether both are products that write their sums in the same order."""
+    return (
+        isinstance(first, GenericOp)
+        and is_contraction(first)
+        and is_contraction(then)
+        and maps_of(first)[-1] == maps_of(then)[-1]
+        and iterators_of(first) == iterators_of(then)
+    )
 
 
 def _is_init(value: SSAValue, user: Operation) -> bool:

@@ -38,6 +38,7 @@ from mlc.lowering.linalg.build import At, Body, element_type
 from mlc.lowering.linalg.layout_walk import FOLLOWING, LayoutWalk
 from mlc.lowering.linalg.structure import dims_map, identity_map, iterators_of, maps_of, shape_of
 
+ONE_ROW = "one row reads each weight once"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class LinalgPackMatmul(MlcPass):
             "panels-of-transpose": "a product with a transposed constant -> panels packed from its source",
             "pairs": "a product of bf16 with constant columns -> generic over panels of pairs of rows",
             "fours": "a product of i8 with constant columns -> generic over panels of four rows, one factor unsigned",
+            "row-in-place": "a product of one row with a transposed constant -> generic that reads its source",
             **{name: FOLLOWING[name] for name in ("follow-elementwise",)},
         },
     )
@@ -92,6 +94,8 @@ class _MatmulWalk(LayoutWalk):
         columns = shape_of(rhs)[1]
         reason = self._refusal(op, columns)
         if reason:
+            if reason == ONE_ROW:
+                return self._in_place(op)
             self.ctx.remarks.missed(self.pass_name, op, "kept row-major", reason=reason)
             return False
         at = At(op)
@@ -143,7 +147,26 @@ class _MatmulWalk(LayoutWalk):
             return f"{columns} columns, a panel has {self.block}"
         if not is_constant(op.inputs[1]):
             return "the right-hand side is computed at run time"
+        if shape_of(op.inputs[0])[0] == 1 and types[1] == f32 and transposed(op.inputs[1]) is not None:
+            return ONE_ROW
         return ""
+
+    def _in_place(self, op: MatmulOp) -> bool:
+        """One row with the transpose of a constant, which reads that constant as it lies."""
+        at = At(op)
+        lhs, rhs = op.inputs
+        weights = transposed(rhs)
+        assert weights is not None
+        reads = [dims_map(3, (0, 2)), dims_map(3, (1, 2)), dims_map(3, (0, 1))]
+        result = at.generic(
+            [(self.packings.plain(at, lhs), reads[0]), (weights, reads[1])],
+            [(self.packings.plain(at, op.outputs[0]), reads[2])],
+            "ppr",
+            lambda body, a, b, c: _multiply_add(body, a, b, c, unsigned=False),
+        )
+        op.results[0].replace_all_uses_with(result)
+        self.ctx.remarks.applied(self.pass_name, op, ONE_ROW, rule="row-in-place")
+        return True
 
     def _group(self, lhs: SSAValue, rhs: SSAValue) -> int:
         """How many rows of the right-hand side lie side by side: 1, or as many as divide them."""

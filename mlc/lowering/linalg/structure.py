@@ -254,7 +254,7 @@ def erase_dead(block: Block) -> int:
     op = block.last_op
     while op is not None:
         previous = op.prev_op
-        if is_pure(op) and not any(r.uses for r in op.results):
+        if not any(r.first_use for r in op.results) and is_pure(op):
             op.detach()
             op.erase()
             erased += 1

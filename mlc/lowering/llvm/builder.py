@@ -67,8 +67,8 @@ class ModuleState:
     """Number of each `func.call` of the module, from 1 in order of the text: the upper half of a failure code."""
     kernels: set[str] = field(default_factory=set)
     """Functions marked `kernel`: they take a team, last."""
-    parallel: dict[str, int] = field(default_factory=dict)
-    """Functions marked `parallel`, with the smallest piece of their range."""
+    parallel: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Functions marked `parallel`, with the smallest piece of their range and the cycles of an iteration."""
     output_dims: Region | None = None
     """Body of @output_dims, which gives the dynamic sizes of the entry's outputs."""
     converted: Counter[str] = field(default_factory=Counter)

@@ -66,7 +66,7 @@ from mlc.lowering.llvm.entry import (
     convert_output_dims,
 )
 from mlc.lowering.llvm.func_ops import convert_function, declare, llvm_signature, returns_status
-from mlc.lowering.llvm.parallel import grain_of, range_function
+from mlc.lowering.llvm.parallel import grain_and_cost, range_function
 from mlc.lowering.llvm.registry import family_of
 from mlc.lowering.llvm.types import element_bytes
 
@@ -124,8 +124,8 @@ def _survey(module: ModuleOp) -> ModuleState:
                 state.functions[name] = (op.function_type, returns_status(op.function_type, name))
                 if "kernel" in op.attributes:
                     state.kernels.add(name)
-                if (grain := grain_of(op)) is not None:
-                    state.parallel[name] = grain
+                if (about := grain_and_cost(op)) is not None:
+                    state.parallel[name] = about
         elif isinstance(op, memref.GlobalOp) and isinstance(op.initial_value, DenseResourceAttr):
             state.consts[op.sym_name.data] = len(state.consts)
             state.weights.append(op.initial_value.resource_handle.data)

@@ -33,7 +33,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from mlc.errors import UnsupportedError
 from mlc.lowering.llvm.builder import FunctionBuilder, ModuleState
 from mlc.lowering.llvm.control import convert_terminator
-from mlc.lowering.llvm.parallel import call_parallel, grain_of
+from mlc.lowering.llvm.parallel import call_parallel, grain_and_cost
 from mlc.lowering.llvm.registry import convert_block, converts
 from mlc.lowering.llvm.types import PTR, parts
 
@@ -66,7 +66,7 @@ def _argument_attributes(op: func.FuncOp) -> ArrayAttr[DictionaryAttr] | None:
     """
     given = op.arg_attrs.data if op.arg_attrs is not None else [DictionaryAttr({})] * len(op.function_type.inputs)
     kernel = "kernel" in op.attributes
-    distinct = kernel or grain_of(op) is not None
+    distinct = kernel or grain_and_cost(op) is not None
     out: list[DictionaryAttr] = []
     for ty, attributes in zip(op.function_type.inputs, given, strict=True):
         flags: dict[str, Attribute] = {k: v for k, v in attributes.data.items() if k.startswith("llvm.")}
@@ -142,7 +142,7 @@ def call(b: FunctionBuilder, op: Operation) -> None:
     ty, status = known
     args = [part for value in op.operands for part in b.flatten(value)]
     if name in b.module.parallel:
-        call_parallel(b, name, b.module.parallel[name], args)
+        call_parallel(b, name, args)
         return
     if name in b.module.kernels:
         args.append(b.team if b.team is not None else b.pure(llvm.ZeroOp, (), PTR))

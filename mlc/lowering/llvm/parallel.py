@@ -1,11 +1,13 @@
 """Calls of functions marked `parallel` -> the thread pool, where the kernel was given a team.
 
     call @f(%c0, %n, %x, %y)   -->   if (team == null) f(0, n, x, y);
-                                     else { context = {x, y}; team->parallel_for(team, f.range, context, n, grain); }
+                                     else { context = {x, y}; team->parallel_for(team, f.range, context, n, grain, cost); }
 
     void f.range(void *context, int64_t begin, int64_t end, char *own) { f(begin, end, context->x, context->y); }
 
-A thread of the pool has `own` memory, the caller null: an argument marked `mlc.private` lies there, else in the context.
+`parallel = grain` is the smallest piece of a range, `parallel.cost` the cycles of an iteration, from which the pool
+decides whether the loop is worth waking a thread. A thread of the pool has `own` memory, the caller null: an argument
+marked `mlc.private` lies there, else in the context.
 
 A team is `{parallel_for, number of threads}`, the last argument of every kernel and of the entry; null runs alone and
 costs one comparison.
@@ -26,18 +28,19 @@ from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, ModuleState
 from mlc.lowering.llvm.linear import ZERO, Linear
 from mlc.lowering.llvm.types import PTR, element_bytes, parts
 
-PARALLEL, PRIVATE = "parallel", "mlc.private"
+PARALLEL, COST, PRIVATE = "parallel", "parallel.cost", "mlc.private"
+MUCH = 1 << 30  # cycles of an iteration whose cost is not said: worth a thread
 _BYTE = IntegerType(8)
 _EQUAL = IntegerAttr(0, 64)
 _LINE = 64
 
 
-def grain_of(op: Operation) -> int | None:
-    """The smallest piece of a function marked `parallel`; None for others, and where something inside can fail."""
-    grain = op.attributes.get(PARALLEL)
+def grain_and_cost(op: Operation) -> tuple[int, int] | None:
+    """Of a function marked `parallel`; None for others, and where something inside can fail."""
+    grain, cost = op.attributes.get(PARALLEL), op.attributes.get(COST)
     if not isinstance(grain, IntegerAttr) or any(o.name in ("cf.assert", "func.call") for o in op.walk()):
         return None
-    return grain.value.data
+    return grain.value.data, cost.value.data if isinstance(cost, IntegerAttr) else MUCH
 
 
 def range_name(name: str) -> str:
@@ -74,7 +77,7 @@ def _access(ty: Attribute) -> dict[str, Attribute]:
     return {"ordering": IntegerAttr(0, i64), "alignment": IntegerAttr(min(_LINE, _bytes(ty)), i64)}
 
 
-def call_parallel(b: FunctionBuilder, name: str, grain: int, args: Sequence[SSAValue]) -> None:
+def call_parallel(b: FunctionBuilder, name: str, args: Sequence[SSAValue]) -> None:
     """Run @name over its range (the first two of `args`), which starts at 0."""
     if b.team is None:
         _call(b, name, args)
@@ -97,7 +100,7 @@ def call_parallel(b: FunctionBuilder, name: str, grain: int, args: Sequence[SSAV
         b.effect(llvm.StoreOp, (value, _slot(b, context, offset)), _access(value.type))
     run = b.emit(llvm.LoadOp, (b.team,), PTR, _access(PTR))
     body = b.emit(llvm.AddressOfOp, (), PTR, {"global_name": SymbolRefAttr(range_name(name))})
-    _call_pointer(b, run, [b.team, body, context, args[1], b.int_const(grain)])
+    _call_pointer(b, run, [b.team, body, context, args[1], *map(b.int_const, b.module.parallel[name])])
     b.branch(merge)
     b.scopes.pop()
     b.region.add_block(merge)

@@ -24,6 +24,18 @@ def block_cost(block: Block) -> int:
 
 def op_cost(op: Operation) -> int:
     """Cycles of one run of `op` with all that is inside."""
+    if op.regions:
+        return _nest_cost(op)
+    if op.name in FREE or (op.results and type(op.results[0].type) is IndexType):
+        return 0
+    if op.name in MEMORY:
+        return 2
+    if op.name.startswith("memref."):
+        return 0
+    return SLOW.get(op.name, 40 if op.name.startswith("math.") else 1)
+
+
+def _nest_cost(op: Operation) -> int:
     match op:
         case scf.ForOp():
             return trip_count(op.lb, op.ub, op.step)[1] * (1 + block_cost(op.body.block))
@@ -34,15 +46,8 @@ def op_cost(op: Operation) -> int:
             return cost
         case scf.IfOp() | scf.IndexSwitchOp():
             return max(sum(block_cost(b) for b in region.blocks) for region in op.regions)
-    if op.regions:
-        return DYNAMIC_TRIP * sum(block_cost(b) for region in op.regions for b in region.blocks)
-    if op.name in FREE or (op.results and isinstance(op.results[0].type, IndexType)):
-        return 0
-    if op.name in MEMORY:
-        return 2
-    if op.name.startswith("memref."):
-        return 0
-    return SLOW.get(op.name, 40 if op.name.startswith("math.") else 1)
+        case _:
+            return DYNAMIC_TRIP * sum(block_cost(b) for region in op.regions for b in region.blocks)
 
 
 def trip_count(low: SSAValue, high: SSAValue, step: SSAValue) -> tuple[int | None, int]:

@@ -71,7 +71,7 @@ class LinalgToLoops(MlcPass):
 
 
 def _rule(op: Operation) -> Callable[[Operation], None] | None:
-    if isinstance(op, LinalgStructuredOperation):
+    if op.regions and isinstance(op, LinalgStructuredOperation):
         return _structured
     return _RULES.get(op.name)
 

@@ -1,21 +1,24 @@
 """Move the body of each parallel loop that is worth more than one thread into a function over a range of iterations.
 
     func.func @k(%x: memref<64x256xf32>) {             func.func private @k.parallel_0(%begin: index, %end: index,
-      scf.parallel (%i) = (0) to (64) step (1) {               %x: memref<64x256xf32>) attributes {parallel = 4 : i64} {
-        … %x[%i, …] …                             -->    scf.for %i = %begin to %end step 1 { … %x[%i, …] … }
+      scf.parallel (%i) = (0) to (64) step (1) {               %x: memref<64x256xf32>) attributes {parallel = 4 : i64,
+        … %x[%i, …] …                             -->          parallel.cost = 1500 : i64} {
+                                                         scf.for %i = %begin to %end step 1 { … %x[%i, …] … }
       }                                                  return }
     }                                                  func.func @k(%x: memref<64x256xf32>) {
                                                          call @k.parallel_0(0, 64, %x) }
 
-A call of a function marked `parallel = g` may be run as calls of parts of its range, in any order and at once, pieces of
-at least `g` iterations; run as it is, it means the same. convert-to-llvm hands such a call to the thread pool. Loops
-that return something, call or assert, or are less work than `min_cost` (cycles, see `cost.py`) stay for
+A call of a function marked `parallel = g` may be run as calls of parts of its range, in any order and at once, pieces
+of at least `g` iterations; run as it is, it means the same. convert-to-llvm hands such a call to the thread pool, with
+the cost of an iteration (`parallel.cost`): the pool wakes nobody for little. Loops that return something, call or
+assert, or are less work than `min_cost` (see `cost.py`; memory counts where it takes longer than arithmetic) stay for
 scf-parallel-to-for. A buffer that iterations have privately (`linalg_ext.private`) becomes an argument marked
-`mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range as far as that gives enough iterations, the others
-`scf.for` inside; reductions are never split, so that results do not depend on the number of threads.
+`mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range as
+far as that gives enough iterations, the others `scf.for` inside; reductions are never split, so that results do not
+depend on the number of threads.
 
 Runs after expand-math, before scf-parallel-to-for. Preserves values bit for bit.
-Tests: tests/lowering/loops/scf_parallel_outline.mlir, tests/lowering/loops/test_scf_parallel_outline.py
+Tests: tests/lowering/loops/scf_parallel_outline.mlir, tests/api/test_threads.py
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from math import prod
 
 from xdsl.dialects import arith, func, memref, scf
 from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
     ArrayAttr,
     DictionaryAttr,
     FunctionType,
@@ -46,9 +50,11 @@ from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.loops.cost import block_cost, constant_of, trip_count
 
-PARALLEL, MAY_ALIAS, PRIVATE = "parallel", "mlc.may_alias", "mlc.private"
+PARALLEL, COST, MAY_ALIAS, PRIVATE = "parallel", "parallel.cost", "mlc.may_alias", "mlc.private"
 ENOUGH, FEW = 64, 8  # iterations that keep many threads evenly busy, and a few
 SMALL = 400  # cycles: below, finding out which iteration it is costs too much
+BYTES_PER_CYCLE = 3  # of what a loop reads or writes, at the scale of `cost.py`
+NESTED = 8  # a parallel loop inside a loop: cores hand each other what is computed in between, again and again
 VIEWS = (
     memref.CastOp,
     memref.CollapseShapeOp,
@@ -61,7 +67,7 @@ VIEWS = (
 
 @dataclass(frozen=True)
 class ScfParallelOutline(MlcPass):
-    """See the module. `min_cost`: cycles of a loop worth a second thread. `grain_cost`: cycles of a piece of it."""
+    """See the module. `min_cost`: of a loop worth a second thread that is awake. `grain_cost`: of a piece of it."""
 
     name = "scf-parallel-outline"
     contract = Contract(
@@ -73,8 +79,8 @@ class ScfParallelOutline(MlcPass):
         establishes=("parallel loops worth several threads are calls of functions marked parallel",),
     )
 
-    min_cost: int = option(60_000, Span(0, 1 << 40))
-    grain_cost: int = option(12_000, Span(0, 1 << 40))
+    min_cost: int = option(30_000, Span(0, 1 << 40))
+    grain_cost: int = option(6_000, Span(0, 1 << 40))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for function in list(module.ops):
@@ -82,14 +88,16 @@ class ScfParallelOutline(MlcPass):
                 self._function(ctx, module, function)
 
     def _function(self, ctx: MlcContext, module: ModuleOp, function: func.FuncOp) -> None:
-        loops = [op for op in function.walk() if isinstance(op, scf.ParallelOp) and not _inside_parallel(op)]
+        loops = [op for op in function.walk() if op.regions and isinstance(op, scf.ParallelOp) and not _inside_parallel(op)]
         made = 0
         for op in loops:
-            why_not = _refusal(op) or self._too_little(op)
+            each = block_cost(op.body.block)
+            whole = _cost(op, each)
+            why_not = _refusal(op) or self._too_little(op, whole)
             if why_not:
                 ctx.remarks.missed(self.name, op, "stays on one thread", reason=why_not)
                 continue
-            body = _Outlined(op, f"{function.sym_name.data}.{PARALLEL}_{made}", self.grain_cost)
+            body = _Outlined(op, f"{function.sym_name.data}.{PARALLEL}_{made}", self.grain_cost, each, whole)
             made += 1
             data = {"function": body.name, "cycles": body.cost, "grain": body.grain}
             ctx.remarks.applied(self.name, op, "runs on several threads", **data)
@@ -97,10 +105,10 @@ class ScfParallelOutline(MlcPass):
             op.detach()
             op.erase()
 
-    def _too_little(self, op: scf.ParallelOp) -> str:
+    def _too_little(self, op: scf.ParallelOp, cost: int) -> str:
         trips = _trips(op)
-        cost = block_cost(op.body.block) * prod(reckoned for _, reckoned in trips)
-        if all(known is not None for known, _ in trips) and cost < self.min_cost:
+        nested = isinstance(op.parent_op(), scf.ForOp)
+        if all(known is not None for known, _ in trips) and cost < self.min_cost * (NESTED if nested else 1):
             return f"about {cost} cycles are not worth waking a thread"
         if all(known == 1 for known, _ in trips):
             return "it is a single iteration"
@@ -129,6 +137,15 @@ def _refusal(op: scf.ParallelOp) -> str:
     if any((step := constant_of(s)) is None or step < 1 for s in op.step):
         return "a step is not known"
     return ""
+
+
+def _cost(op: scf.ParallelOp, each: int) -> int:
+    """Cycles of the whole loop: what it computes (`each` iteration), or what it reads and writes if that takes longer."""
+    computed = each * prod(reckoned for _, reckoned in _trips(op))
+    private = {inner.source for inner in _private_ops(op)}
+    buffers = [v.type for v in _captured(op)[0] if v not in private and isinstance(v.type, MemRefType)]
+    moved = sum(private_bytes(t) for t in buffers if DYNAMIC_INDEX not in t.get_shape())
+    return max(computed, moved // BYTES_PER_CYCLE)
 
 
 def _private_ops(op: scf.ParallelOp) -> list[PrivateOp]:
@@ -177,26 +194,17 @@ class _Writer:
 class _Outlined:
     """The function made of a loop; a call of it is put before the loop."""
 
-    def __init__(self, op: scf.ParallelOp, name: str, grain_cost: int) -> None:
+    def __init__(self, op: scf.ParallelOp, name: str, grain_cost: int, each: int, whole: int) -> None:
+        """`each`, `whole`: cycles of an iteration and of the loop."""
         self.op, self.name = op, name
         trips = [reckoned for _, reckoned in _trips(op)]
-        self.dims = self._range_dims(trips)
-        self.cost = block_cost(op.body.block) * prod(trips[self.dims :])
+        self.dims = _range_dims(trips, each)
+        self.cost = whole // max(1, prod(trips[: self.dims]))
         self.grain = max(1, -(-grain_cost // max(1, self.cost)))
         self.captured, self.repeated = _captured(op)
         self.private = {inner.source: inner for inner in _private_ops(op)}
         self._call()
         self.function = self._function()
-
-    def _range_dims(self, trips: list[int]) -> int:
-        """How many of the outermost loops make the range."""
-        points, rest = 1, block_cost(self.op.body.block) * prod(trips)
-        for dims, n in enumerate(trips):
-            rest //= max(1, n)
-            if points >= ENOUGH or (points >= FEW and rest < SMALL):
-                return dims
-            points *= n
-        return len(trips)
 
     def _call(self) -> None:
         at = _Writer(self.op, Block())
@@ -229,6 +237,7 @@ class _Outlined:
             arg_attrs=ArrayAttr([DictionaryAttr({}), DictionaryAttr({}), *map(self._about, self.captured)]),
         )
         made.attributes[PARALLEL] = IntegerAttr(self.grain, i64)
+        made.attributes[COST] = IntegerAttr(self.cost, i64)
         made.location = self.op.location
         return made
 
@@ -267,11 +276,27 @@ class _Outlined:
             position.name_hint = arg.name_hint
         for source, private in self.private.items():
             mapping[private.result] = mapping[source]
-        for inner in op.body.block.ops:
+        for inner in list(op.body.block.ops):
             if not isinstance(inner, scf.ReduceOp | PrivateOp):
-                at.block.add_op(inner.clone(mapping))
+                inner.detach()
+                at.block.add_op(inner)
+        for inner in at.block.walk():
+            for i, operand in enumerate(inner.operands):
+                if operand in mapping:
+                    inner.operands[i] = mapping[operand]
         for each in opened:
             each.do(scf.YieldOp())
+
+
+def _range_dims(trips: list[int], each: int) -> int:
+    """How many of the outermost loops make the range, of iterations that take `each` cycles."""
+    points, rest = 1, each * prod(trips)
+    for dims, n in enumerate(trips):
+        rest //= max(1, n)
+        if points >= ENOUGH or (points >= FEW and rest < SMALL):
+            return dims
+        points *= n
+    return len(trips)
 
 
 def _aliasing(value: SSAValue) -> DictionaryAttr:

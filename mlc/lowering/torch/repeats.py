@@ -59,6 +59,10 @@ class Repeat:
     def first_step(self) -> Sequence[Operation]:
         return self.ops[self.start : self.start + self.period]
 
+    @property
+    def all_steps(self) -> Sequence[Operation]:
+        return self.ops[self.start : self.start + self.steps * self.period]
+
     def carried(self) -> dict[Place, SSAValue]:
         """What a step takes over from the step before, and what the first step starts with."""
         return {
@@ -72,16 +76,18 @@ class Repeat:
 def find_repeat(ops: Sequence[Operation], min_steps: int) -> Repeat | None:
     """The longest run of at least `min_steps` equal steps that a period of the sequence gives."""
     keys = _keys(ops)
+    place = {op: n for n, op in enumerate(ops)}
     best: Repeat | None = None
     for period in _periods(keys, min_steps):
         run = _longest_run(keys, period)
-        if run is None or (run[1] - run[0]) // period + 1 < min_steps:
+        most = (run[1] - run[0]) // period + 1 if run is not None else 0
+        if run is None or most < min_steps or (best is not None and most * period <= best.steps * best.period):
             continue
         for start in range(run[0], min(run[0] + period, run[1])):
             steps = (run[1] - start) // period + 1
-            if steps < min_steps or _equal_steps(ops, start, period, min_steps, min_steps) is None:
+            if steps < min_steps or _equal_steps(ops, place, start, period, min_steps, min_steps) is None:
                 continue
-            found = _equal_steps(ops, start, period, steps, min_steps)
+            found = _equal_steps(ops, place, start, period, steps, min_steps)
             assert found is not None
             if best is None or found.steps * period > best.steps * best.period:
                 best = found
@@ -133,9 +139,10 @@ def _longest_run(keys: Sequence[int], period: int) -> tuple[int, int] | None:
     return best
 
 
-def _equal_steps(ops: Sequence[Operation], start: int, period: int, steps: int, min_steps: int) -> Repeat | None:
-    """As many equal steps from `start` as there are, or None when they are too few."""
-    place = {op: n for n, op in enumerate(ops[start : start + period * steps])}
+def _equal_steps(
+    ops: Sequence[Operation], place: dict[Operation, int], start: int, period: int, steps: int, min_steps: int
+) -> Repeat | None:
+    """As many equal steps from `start` as there are, or None when they are too few. `place`: of each op in `ops`."""
     while steps >= min_steps:
         found = Repeat(ops, start, period, steps)
         good = steps
@@ -197,7 +204,10 @@ def _alike(a: object, b: object) -> bool:
 
 def _spot(value: SSAValue, found: Repeat, place: dict[Operation, int]) -> tuple[int, int, int] | None:
     """(step, op, result) of a value made in the steps."""
-    if not isinstance(value, OpResult) or (at := place.get(value.op)) is None or at >= found.steps * found.period:
+    if not isinstance(value, OpResult) or (number := place.get(value.op)) is None:
+        return None
+    at = number - found.start
+    if not 0 <= at < found.steps * found.period:
         return None
     return at // found.period, at % found.period, value.index
 

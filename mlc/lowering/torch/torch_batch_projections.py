@@ -7,7 +7,9 @@
     }                                                        }
 
 What: the input projection of a recurrent cell is one large product instead of many small ones, and its weights are read
-once. Only where input, weights and bias come from outside of the loop and the selected dim is not the one multiplied.
+once. Only where input, weights and bias come from outside of the loop and the selected dim is not the one multiplied,
+and a step has fewer than `rows` rows: with more it uses its weights well, adds the state's product to the input's in
+registers (`linalg-accumulate-products`), and no memory holds the projections of all steps.
 Runs after `torch-roll-loops`. Runs before `convert-torch-to-linalg`.
 Tests: tests/lowering/torch/torch_batch_projections.mlir
 """
@@ -15,6 +17,7 @@ Tests: tests/lowering/torch/torch_batch_projections.mlir
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from xdsl.dialects.builtin import ModuleOp
@@ -26,12 +29,12 @@ from mlc.dialects.torch.types import VTensorType
 from mlc.dialects.torch.values import constant_value
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, WithinUlp
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 
 
 @dataclass(frozen=True)
 class TorchBatchProjections(MlcPass):
-    """Linear layers of selected rows, out of loops."""
+    """Linear layers of selected rows, out of loops. `rows`: steps of so many keep theirs."""
 
     name = "torch-batch-projections"
     contract: ClassVar[Contract] = Contract(
@@ -39,15 +42,20 @@ class TorchBatchProjections(MlcPass):
         level_out="torch",
         preserves=WithinUlp(1, "one large product adds its terms, in f64, in another order than many small ones"),
         profile="torch-loops",
-        establishes=("no linear layer in a loop reads a row of a tensor from outside",),
+        options=({}, {"rows": 3}),
+        establishes=(
+            "no linear layer in a loop reads a row of a tensor from outside in steps of fewer than `rows` rows",
+        ),
     )
+
+    rows: int = option(16, Span(1, 1 << 40))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for loop in [op for op in module.walk() if isinstance(op, PrimLoopOp)]:
             for op in list(loop.regions[0].block.ops):
                 if op.name != "torch.aten.linear":
                     continue
-                reason = _obstacle(op, loop)
+                reason = _obstacle(op, loop, self.rows)
                 if reason:
                     ctx.remarks.missed(self.name, op, "linear layer stays in the loop", reason=reason)
                     continue
@@ -55,7 +63,7 @@ class TorchBatchProjections(MlcPass):
                 ctx.remarks.applied(self.name, loop, "linear layer of all steps moved out of the loop")
 
 
-def _obstacle(linear: Operation, loop: Operation) -> str:
+def _obstacle(linear: Operation, loop: Operation, rows: int) -> str:
     """Why the layer must stay; empty when it can move."""
     row, *weights = linear.operands
     select = row.owner
@@ -69,8 +77,12 @@ def _obstacle(linear: Operation, loop: Operation) -> str:
         return "the input's shape is unknown"
     if dim % len(source.shape) == len(source.shape) - 1:
         return "the selected dim is the one multiplied"
-    if not isinstance(linear.results[0].type, VTensorType) or linear.results[0].type.shape is None:
+    made = linear.results[0].type
+    if not isinstance(made, VTensorType) or made.shape is None:
         return "the result's shape is unknown"
+    known = [n for n in made.shape[:-1] if n is not None]
+    if len(known) == len(made.shape) - 1 and prod(known) >= rows:
+        return f"a step has {prod(known)} rows, enough to use its weights well"
     return ""
 
 

@@ -5,8 +5,9 @@
                                                                w' = w * s                  rounded to f32 once
                                                                b' = (b - m) * s + beta
 
-What: only where statistics, weights and biases are constants and nothing else reads the convolution. The new weights
-are expressions of the old ones, computed once (`linalg-hoist-constants`).
+What: only where statistics, weights and biases are constants, nothing else reads the convolution, and its features are
+dim 1, which batch norm is over (not so for linear layers on more than two dims, nor for convolutions without a batch).
+The new weights are expressions of the old ones, computed once (`linalg-hoist-constants`).
 Runs after `torch-canonicalize` (which removes what stands between the two ops). Runs before `convert-torch-to-linalg`.
 Tests: tests/lowering/torch/torch_fold_batch_norm.mlir
 """
@@ -90,6 +91,8 @@ def _obstacle(op: Operation) -> str:
         return "no convolution or linear layer stands before it"
     if not op.operands[0].has_one_use():
         return "something else reads the convolution"
+    if len(_type(op.operands[0]).shape or ()) != len(_type(root.operand("weight")).shape or ()):
+        return f"dim 1 of its input is not the dim of the features of {root.name.removeprefix('torch.')}"
     if root.name == "torch.aten.convolution" and constant_value(root.operand("transposed")) is not False:
         return "the convolution is transposed"
     parts = [root.operand("weight"), *_optional(root, "bias")]

@@ -39,7 +39,11 @@ from mlc.lowering.torch.repeats import Place, Repeat, Source, find_repeat
 from mlc.lowering.torch.step_results import Collected, Results, results_of
 
 PRODUCTS = frozenset(
-    f"torch.aten.{name}" for name in ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv1d", "conv2d")
+    f"torch.aten.{name}"
+    for name in (
+        *("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "conv1d", "conv2d"),
+        *("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
+    )
 )
 MOST_LOOPS = 64  # of one block: every one found starts the search anew
 
@@ -67,6 +71,7 @@ class TorchRollLoops(MlcPass):
 
     def _block(self, ctx: MlcContext, block: Block) -> None:
         _constants_first(block)
+        _selects_late(block)
         refused: set[Operation] = set()
         for _ in range(MOST_LOOPS):
             ops = [op for op in block.ops if not _is_constant(op)][:-1]
@@ -77,7 +82,7 @@ class TorchRollLoops(MlcPass):
             results = results_of(found) if not reason else reason
             if isinstance(results, str):
                 ctx.remarks.missed(self.name, found.op(0, 0), f"{found.steps} steps stay unrolled", reason=results)
-                refused.update(found.first_step)
+                refused.update(found.all_steps if reason else found.first_step)
                 continue
             loop = _Roll(found, results).run()
             ctx.remarks.applied(self.name, loop, f"{found.steps} steps of {found.period} ops became a loop")
@@ -94,10 +99,23 @@ def _constants_first(block: Block) -> None:
     anchor = next((op for op in block.ops if not _is_constant(op)), None)
     if anchor is None:
         return
-    for op in list(block.ops):
-        if _is_constant(op) and anchor.is_before_in_block(op):
+    op = anchor.next_op
+    while op is not None:
+        following = op.next_op
+        if _is_constant(op):
             op.detach()
             block.insert_op_before(op, anchor)
+        op = following
+
+
+def _selects_late(block: Block) -> None:
+    """`x.unbind(0)` before the loop takes all rows at once: move each to the step that reads it first."""
+    places = {op: n for n, op in enumerate(block.ops)}
+    for op in [op for op in places if op.name == "torch.aten.select.int"]:
+        readers = [use.operation for use in op.results[0].uses]
+        if readers and all(reader.parent_block() is block for reader in readers):
+            op.detach()
+            block.insert_op_before(op, min(readers, key=places.__getitem__))
 
 
 class _Roll:

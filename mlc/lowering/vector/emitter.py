@@ -221,6 +221,10 @@ class Emitter:
             self.early(key, arith.SubiOp(high, rest))
         return Index(self._once[key])
 
+    def least(self, a: Index, b: Index) -> Index:
+        """The smaller of two positions."""
+        return Index(self.add(arith.MinUIOp(self.materialize(a), self.materialize(b))))
+
     def unused(self, kind: Attribute) -> SSAValue:
         """Some scalar of type `kind` for a body argument without uses."""
         return self.scalar(number(0, kind))

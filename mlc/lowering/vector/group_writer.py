@@ -57,7 +57,10 @@ class GroupWriter:
         accs = self._initial(reductions)
         self.keys = list(accs)
         results = self._loops(0, [accs[k] for k in self.keys])
-        final = dict(zip(self.keys, results, strict=True))
+        return self._finish(reductions, dict(zip(self.keys, results, strict=True)))
+
+    def _finish(self, reductions: list[int], final: dict[AccKey, SSAValue]) -> list[tuple[Access, Point]]:
+        """Totals of the points go to `held`."""
         done: list[tuple[Access, Point]] = []
         for i in reductions:
             for k, out in enumerate(self.nest.stages[i].outs):
@@ -141,7 +144,8 @@ class GroupWriter:
         n = self.space.static(self.lanes_dim)
         return n is None or n >= self.plan.width
 
-    def _total(self, i: int, k: int, point: Point, final: dict[AccKey, SSAValue]) -> SSAValue:
+    def _joined(self, i: int, k: int, point: Point, final: dict[AccKey, SSAValue]) -> SSAValue | None:
+        """The accumulators of a point in one, where it has any."""
         combiner = self._combiner(i, k)
         slots = [final[key] for key in final if key[:3] == (i, k, point) and key[3] is not None]
         while len(slots) > 1:
@@ -151,13 +155,18 @@ class GroupWriter:
                 combiner.apply(self.em, slots[j], slots[j + half]) if j + half < len(slots) else slots[j]
                 for j in range(half)
             ]
+        return slots[0] if slots else None
+
+    def _total(self, i: int, k: int, point: Point, final: dict[AccKey, SSAValue]) -> SSAValue:
+        combiner, joined = self._combiner(i, k), self._joined(i, k, point, final)
         if self.lanes_dim is None:
-            return slots[0]
+            assert joined is not None
+            return joined
         rest = final[i, k, point, None]
-        if not slots:
+        if joined is None:
             return rest
         assert combiner is not None
-        return combiner.apply(self.em, rest, self.em.reduce(combiner.kind, slots[0]))
+        return combiner.apply(self.em, rest, self.em.reduce(combiner.kind, joined))
 
     # Loops
 
@@ -223,7 +232,7 @@ class GroupWriter:
                 accs = self._segment(dim, Segment(Index(), Index(const=at), w * self.steps, 0), bundle, accs)
             rest = [Step(((dim, j),), w, k) for k, j in enumerate(range(at, n - w + 1, w))]
             if n % w:
-                rest.append(Step(((dim, n - n % w),), n % w if n % w > 1 else None, None))
+                rest += self._remainder(n - n % w, n % w)
             return self._body(rest, accs) if rest else accs
         extent = self.em.size(self.space.extents[dim])
         low = Index()
@@ -236,6 +245,11 @@ class GroupWriter:
             accs = self._segment(dim, Segment(low, high, size, 0), steps, accs)
             low = high
         return accs
+
+    def _remainder(self, at: int, n: int) -> list[Step]:
+        """The last `n` elements of a row, fewer than lanes."""
+        assert self.lanes_dim is not None
+        return [Step(((self.lanes_dim, at),), n if n > 1 else None, None)]
 
     def _segment(self, dim: int, segment: Segment, steps: list[Step], accs: list[SSAValue]) -> list[SSAValue]:
         if segment.trips == 1:
@@ -315,7 +329,11 @@ class GroupWriter:
         for k, value in enumerate(evaluate(self.em, stage, [*args, *starts], at.lanes, positions)):
             combiner = self._combiner(i, k)
             assert combiner is not None and isinstance(value.type, VectorType)
-            accs[keys[k]] = combiner.apply(self.em, accs[keys[k]], self.em.reduce(combiner.kind, value))
+            self._leftover(combiner, keys[k], value, accs)
+
+    def _leftover(self, combiner: Combiner, key: AccKey, value: SSAValue, accs: dict[AccKey, SSAValue]) -> None:
+        """Take in what the last, shorter vector of a row gave."""
+        accs[key] = combiner.apply(self.em, accs[key], self.em.reduce(combiner.kind, value))
 
     def _old_value(self, stage: Stage, k: int, point: Point, at: At) -> SSAValue:
         found = self.here.get((stage.outs[k], point))

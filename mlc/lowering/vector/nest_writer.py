@@ -26,6 +26,7 @@ from mlc.lowering.vector.schedule import DYNAMIC_TRIP, Plan, body_weight
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.target import Target
 from mlc.lowering.vector.tile import At, Offsets, Point, Segment, TileMemory
+from mlc.lowering.vector.turned_writer import TurnedWriter
 
 
 HEAVY = 16  # instructions of a body that make many registers live for long: an expanded math op has more
@@ -43,17 +44,49 @@ class NestWriter:
         self.space = nest.space
         self.memory = TileMemory(em, nest)
         self.variants = 1
+        self.within: dict[int, Segment] = {}  # the part of a dim that loops in a block of it cover
 
     def write(self) -> None:
         """All loops of the nest, into the emitter's current block."""
         for dim in self.plan.order:
             self.variants *= len(self._segments(dim, self.plan.tile[dim]))
-        self._outer(0, {}, parallel=True)
+        if self.plan.block is None:
+            self._outer(0, {}, parallel=True)
+            return
+        dim, size = self.plan.block
+        for segment in self._segments(dim, self.plan.tile[dim]):
+            if segment.high.const - segment.low.const > size:
+                self._blocks(dim, segment, size)
+                continue
+            saved = self.memory.enter(dim, segment.low)
+            extent = Index(const=segment.high.const - segment.low.const)
+            self.within = {dim: Segment(Index(), extent, segment.step, segment.size)}
+            self._outer(0, {}, parallel=True)
+            self.memory.leave(saved)
+        self.within = {}
 
     # Outer loops
 
+    def _blocks(self, dim: int, segment: Segment, size: int) -> None:
+        """The tiles of `segment` in blocks of `size`, one block after the other with all other loops inside."""
+        bounds = (segment.low, segment.high, size)
+        run = [(dim, Segment(*bounds, size))]
+        here = not self._more_inside(run, 0)
+        with ExitStack() as stack:
+            if here:
+                (iv,) = stack.enter_context(self.em.parallel([bounds]))
+            else:
+                iv, _, _ = stack.enter_context(self.em.loop(*bounds))
+            high = Index(iv, size)
+            if (segment.high.const - segment.low.const) % size:
+                high = self.em.least(high, segment.high)
+            self.within = {dim: Segment(Index(iv), high, segment.step, segment.size)}
+            self._outer(0, {}, parallel=not here)
+
     def _segments(self, dim: int, tile: int) -> list[Segment]:
         """Cover `dim` with tiles: whole ones, then what is left (dynamic: ever smaller tiles)."""
+        if dim in self.within:
+            return [self.within[dim]]
         n = self.space.static(dim)
         if n is not None:
             full = n // tile * tile
@@ -151,7 +184,8 @@ class NestWriter:
             end = i + 1
             while end < len(stages) and self._fits(stages[i:end], stages[end], private):
                 end += 1
-            group = GroupWriter(self, list(range(i, end)), points)
+            writer = TurnedWriter if self.plan.turned else GroupWriter
+            group = writer(self, list(range(i, end)), points)
             dirty.update(dict.fromkeys(group.write()))
             i = end
         self._flush(dirty)

@@ -15,13 +15,11 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 
-from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerType
-from xdsl.ir import Attribute
-
 from mlc.lowering.vector.bodies import combiners, scattered_tables
 from mlc.lowering.vector.math_double import DOUBLE
 from mlc.lowering.vector.math_single import SINGLE
 from mlc.lowering.vector.nests import Nest
+from mlc.lowering.vector.row_blocks import bits, collide, row_block
 from mlc.lowering.vector.sizes import ONE, ZERO
 from mlc.lowering.vector.space import Access, Refusal, Stage
 from mlc.lowering.vector.target import Target
@@ -31,8 +29,6 @@ COLD = "mlc.cold"  # on a structured op that seldom runs: its code is to be shor
 OPS_BUDGET = 120  # vector ops in one unrolled reduction body: more costs compile time and gains nothing measurable
 _EXPANDED = frozenset((*SINGLE, *DOUBLE))
 MATH_WEIGHT = 20  # instructions of a polynomial, about
-LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache
-
 CHAINED = 2  # math functions one after the other: four vectors at once leave units waiting for each other's results
 
 
@@ -46,14 +42,16 @@ class Plan:
     order: list[int] = field(default_factory=list)  # outer dims, outermost first
     tile: dict[int, int] = field(default_factory=dict)  # outer dim -> elements per register tile
     cross: int | None = None  # outer dim along which scattered inputs are contiguous: square tiles turned in registers
+    block: tuple[int, int] | None = None  # outer dim whose tiles are taken in blocks of so many elements, outermost
     in_step: int = 4  # points whose bodies are written op by op side by side
     contraction: bool = False  # vectors and scalars are multiplied: loads are shared across the tile
+    turned: bool = False  # rows are summed along `stage_lanes`, and their sums become the lanes of `lanes_dim`
 
 
 def make_plan(nest: Nest, target: Target) -> Plan:
     if any(nest.space.static(d) == 0 for s in nest.stages for d in s.dims()):
         raise Refusal("a loop that never runs")
-    width = target.lanes(max(_bits(a.element_type) for a in nest.accesses()))
+    width = target.lanes(max(bits(a.element_type) for a in nest.accesses()))
     plan = Plan(width)
     if any(s.dot is not None for s in nest.stages):
         plan.lanes_dim = _dot_lanes(nest, width)
@@ -81,15 +79,6 @@ def _dot_lanes(nest: Nest, width: int) -> int:
         if extent is not None and extent % width == 0 and all(isinstance(a, Access) and a.contiguous(dim) for a in wide):
             return dim
     raise Refusal("dot products whose lanes are not a loop of the whole nest")
-
-
-def _bits(kind: Attribute) -> int:
-    """Width that counts for the number of lanes: floats first."""
-    if isinstance(kind, AnyFloat):
-        return kind.bitwidth
-    if isinstance(kind, IntegerType) and kind.width.data < 32:
-        return 8
-    return 32 if isinstance(kind, IntegerType | IndexType) else 64
 
 
 def _extent(nest: Nest, dim: int) -> int:
@@ -260,6 +249,8 @@ def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> Non
     plan.order = [*rest, *cols, lanes, *rows]
     plan.tile = {d: 1 for d in plan.order}
     plan.tile.update(_contraction_tile(nest, plan.width, lanes, rows, cols, scalars, target, stage.dot is not None))
+    if len(rows) == 1 and not rest and prod(-(-_extent(nest, d) // plan.tile[d]) for d in (*cols, lanes)) > 1:
+        plan.block = row_block(nest, rows[0], plan.tile[rows[0]], scalars, target)
 
 
 def _contraction_tile(
@@ -276,8 +267,13 @@ def _contraction_tile(
 
     Rows read scalars, columns vectors. One column keeps every scalar a memory operand of a single fma where the
     target has that; with more, some registers stay free, or loads scheduled early push accumulators out.
+    Of vectors of half a register and less so many are multiplied per cycle that loading scalars for a single column
+    takes longer than that: several columns share them, in registers.
     """
     vectors = -(-_extent(nest, lanes) // width)
+    narrow = 2 * _extent(nest, lanes) <= width
+    per_cycle = target.narrow_per_cycle if narrow else target.fma_per_cycle
+    loads_per_cycle = 0.75 * target.narrow_per_cycle if narrow else target.loads_per_cycle
     row_options = _two_level([(d, _extent(nest, d)) for d in reversed(rows[-2:])], target.vector_registers)
     col_options = _two_level(
         [(lanes, vectors), *((d, _extent(nest, d)) for d in reversed(cols[-1:]))], 12, even=cols[-1:]
@@ -286,20 +282,20 @@ def _contraction_tile(
     for row, col in product(row_options, col_options):
         tr, tc = _points(row), _points(col)
         # scalars loaded ahead of their use
-        hoisted = min(tr, 8) + 1 if dot else 3 if target.broadcast_load else min(tr, 4) + 2
+        hoisted = min(tr, 8) + 1 if dot or (narrow and tc > 1) else 3 if target.broadcast_load else min(tr, 4) + 2
         spare = 2 if tc == 1 and target.broadcast_load else tc + hoisted
-        if tr * tc > 1 and (tr * tc + spare > target.vector_registers or _collide(row, scalars, target)):
+        if tr * tc > 1 and (tr * tc + spare > target.vector_registers or collide(row, scalars, target)):
             continue
         cycles = 0.0
         for pr, nr in _partition(nest, row, {}):
             for pc, nc in _partition(nest, col, {lanes: vectors}):
-                work = pr * pc / target.fma_per_cycle
-                loads = (pc + pr * (0.5 if target.broadcast_load else 1)) / target.loads_per_cycle
+                work = pr * pc / per_cycle
+                loads = (pc + pr * (0.5 if target.broadcast_load and not narrow else 1)) / loads_per_cycle
                 wait = target.fma_latency if pr * pc < 2 * target.fma_latency else 0
                 shared = 0.04 * work if tc > 1 and tr > 1 else 0
                 stream = pc * (0.5 if col[lanes] == vectors or not cols else 1)  # part of a panel: lines in vain
                 cycles += nr * nc * (max(work, loads, wait) + 0.25 + shared + stream)
-        if dot and rows:  # columns that the tile does not name come one after the other
+        if (dot or narrow) and rows:  # columns that the tile does not name come one after the other
             cycles *= prod(_extent(nest, d) for d in cols[-1:] if d not in col)
         key = (cycles, -tr * tc)
         if best is None or key < best[:2]:
@@ -308,24 +304,6 @@ def _contraction_tile(
             best = (*key, tile)
     assert best is not None
     return best[2]
-
-
-def _collide(row: dict[int, int], scalars: list[Access], target: Target) -> bool:
-    """Whether the rows of a tile fall on so few cache sets (strides of 4096 bytes, say) that they evict each other."""
-    for access in scalars:
-        size = max(1, _bits(access.element_type) // 8)
-        starts = [0]
-        for dim, n in row.items():
-            stride = access.coeff(dim).static or 0
-            starts = [s + j * stride * size for s in starts for j in range(n)]
-        lines = {s // LINE for s in starts}
-        sets: dict[int, int] = {}
-        for line in lines:
-            at = line % (target.l1 // (LINE * WAYS))
-            sets[at] = sets.get(at, 0) + 1
-        if max(sets.values()) > WAYS:
-            return True
-    return False
 
 
 def _two_level(dims: list[tuple[int, int]], limit: int, even: list[int] | None = None) -> list[dict[int, int]]:
@@ -372,6 +350,23 @@ def _tile_rows(nest: Nest, plan: Plan, stage: Stage, lanes: int | None) -> None:
         t = min(4 if len(shared) > 1 else 8, n if n is not None else 1, budget)
         plan.tile[dim] = t
         budget //= t
+    if shared and plan.tile[shared[0]] > 1 and _can_turn(nest, plan, stage, lanes, shared[0]):
+        plan.lanes_dim, plan.turned = shared[0], True
+
+
+def _can_turn(nest: Nest, plan: Plan, stage: Stage, lanes: int, dim: int) -> bool:
+    """Whether the sums of rows of `stage` can leave it as vectors along `dim`: everything around it takes them so."""
+    extent = nest.space.static(lanes)
+    others = [s for s in nest.stages if s is not stage]
+    if extent is None or extent < plan.width or any(nest.private(s) for s in others):
+        return False
+    read = {o.root for o in stage.ins if isinstance(o, Access)}
+    if nest.private(stage) != [lanes] or any(s.written() & read for s in others):
+        return False
+    around = [*stage.outs, *(a for s in others for a in s.accesses())]
+    return all(a.coeff(dim) == ONE for s in nest.stages for a in s.outs) and all(
+        a.coeff(dim) in (ZERO, ONE) for a in around
+    )
 
 
 def reduction_order(nest: Nest, plan: Plan, group: list[Stage], dims: list[int]) -> list[int]:

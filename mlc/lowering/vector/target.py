@@ -16,11 +16,14 @@ class Target:
     fma_per_cycle: float = 1
     fma_latency: int = 4
     loads_per_cycle: float = 1
+    narrow_per_cycle: float = 2
     broadcast_load: bool = True
     dot_bf16: bool = False
     dot_int8: bool = False
     l1: int = 32 << 10
     l2: int = 1 << 20
+    row_tiles: int | None = None  # of products, in a block; None: as many as stay in the second-level cache
+    l3: int = 16 << 20
 
     def lanes(self, bits: int) -> int:
         """Elements of `bits` in one register."""
@@ -31,7 +34,7 @@ def target_of(
     machine: Any, vector_bits: int | None, vector_registers: int | None, dot_products: bool | None = None
 ) -> Target:
     """The machine's figures, overridden by options; AVX-512 where neither says."""
-    known = {name: getattr(machine, name) for name in Target.__dataclass_fields__ if machine is not None}
+    known = {name: getattr(machine, name) for name in Target.__dataclass_fields__ if machine and name != "row_tiles"}
     if vector_bits is not None:
         known["vector_bits"] = vector_bits
         known.setdefault("broadcast_load", vector_bits == 512)

@@ -56,7 +56,7 @@ class Segment:
 
     @property
     def trips(self) -> int | None:
-        if self.low.value is None and self.high.value is None:
+        if self.low.value is self.high.value:
             return (self.high.const - self.low.const) // self.step
         return None
 

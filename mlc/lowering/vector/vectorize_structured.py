@@ -18,7 +18,7 @@ Tests: tests/lowering/vector
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.dialects import memref
 from xdsl.dialects.builtin import ModuleOp
@@ -45,7 +45,8 @@ VIEWS = (memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp, memref.
 
 @dataclass(frozen=True)
 class VectorizeStructured(MlcPass):
-    """See the module. The options override the machine model of the context."""
+    """See the module. The options override the machine model of the context. `row_tiles`: in a block of a product whose
+    rows stay in a cache (`row_blocks.py`; 0: no blocks)."""
 
     name = "vectorize-structured"
     contract = Contract(
@@ -57,6 +58,7 @@ class VectorizeStructured(MlcPass):
             {"dot_products": True},
             {"vector_bits": 256, "vector_registers": 16, "dot_products": True},
             {"vector_bits": 128},
+            {"vector_bits": 128, "vector_registers": 8, "row_tiles": 2},
         ),
         establishes=("structured ops it took are scf loops over vector ops",),
         nests=True,
@@ -67,6 +69,7 @@ class VectorizeStructured(MlcPass):
             "dot": "sums of products of pairs of bf16, or of fours of i8 -> register tiles of dot products",
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
+            "turned-rows": "products of rows -> lanes along the row, the sums of several rows reduced into one vector",
             "scalar": "nests without a loop for lanes -> one element at a time",
         },
     )
@@ -74,9 +77,11 @@ class VectorizeStructured(MlcPass):
     vector_bits: int | None = option(None, Span(64, 2048, power_of_two=True))
     vector_registers: int | None = option(None, Span(8, 256))
     dot_products: bool | None = None
+    row_tiles: int | None = option(None, Span(0, 1 << 20))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         target = target_of(ctx.machine, self.vector_bits, self.vector_registers, self.dot_products)
+        target = replace(target, row_tiles=self.row_tiles)
         functions = [op for op in module.walk() if isinstance(op, FuncOp) and "constant" not in op.attributes]
         blocks = [
             block
@@ -89,8 +94,9 @@ class VectorizeStructured(MlcPass):
         for block in blocks:
             if any(isinstance(op, LinalgStructuredOperation) for op in block.ops):
                 self._block(ctx, block, target)
-        for op in [op for function in functions for op in function.walk()]:
-            if isinstance(op, memref.AllocaOp) and not op.memref.uses:  # its values live in registers now
+        allocas = [op for f in functions for op in f.walk() if op.name == memref.AllocaOp.name]
+        for op in allocas:
+            if not op.results[0].uses:  # its values live in registers now
                 op.detach()
                 op.erase()
 
@@ -172,8 +178,10 @@ def _rule(nest: Nest, plan: Plan) -> str:
         return "contraction"
     if plan.cross is not None:
         return "crossed"
-    if plan.lanes_dim is not None:
+    if plan.lanes_dim is not None and not plan.turned:
         return "outer-reduction" if any(s.reduction for s in nest.stages) else "elementwise"
+    if plan.turned:
+        return "turned-rows"
     return "rows" if any(dim is not None for dim in plan.stage_lanes.values()) else "scalar"
 
 

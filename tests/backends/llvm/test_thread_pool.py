@@ -26,13 +26,16 @@ def parallel_for(threads: int, body: Callable[[int, int], Any], count: int, grai
     with_own(threads, lambda begin, end, _: body(begin, end), count, grain)
 
 
-def with_own(threads: int, body: Callable[[int, int, int | None], Any], count: int, grain: int = 1) -> None:
+def with_own(
+    threads: int, body: Callable[[int, int, int | None], Any], count: int, grain: int = 1, cost: int = 1 << 30
+) -> None:
     """Run `body(begin, end, own memory)` over 0 to `count` on the pool."""
     assert POOL is not None
     team = POOL.team(threads)
     code = ctypes.cast(ctypes.c_void_p.from_address(team).value or 0, ctypes.c_void_p)
-    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, BODY, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(code.value)
-    run(team, BODY(lambda _, begin, end, own: body(begin, end, own)), None, count, grain)
+    kinds = [ctypes.c_void_p, BODY, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64]
+    run = ctypes.CFUNCTYPE(None, *kinds)(code.value or 0)
+    run(team, BODY(lambda _, begin, end, own: body(begin, end, own)), None, count, grain, cost)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
@@ -90,6 +93,56 @@ def _rested() -> bool:
     pieces: list[int] = []
     parallel_for(2, lambda begin, end: pieces.append(end), 64)
     return len(pieces) > 1
+
+
+def test_parts_are_the_same_in_every_loop():
+    """The caller begins with the first iteration, the worker in the middle: what each wrote is in its core's caches."""
+    script = """
+        me = threading.get_native_id()
+        first = {}
+        both = threading.Event()
+        def body(begin, end):
+            first.setdefault(threading.get_native_id() == me, begin)
+            if len(first) > 1:
+                both.set()
+            both.wait(30)
+        for _ in range(100):
+            if not both.is_set():
+                first.clear()
+                parallel_for(2, body, 10) if _rested() else time.sleep(0.1)
+        assert first == {True: 0, False: 5}, first
+    """
+    done = run_script("from tests.backends.llvm.test_thread_pool import _rested\n" + textwrap.dedent(script))
+    assert done.returncode == 0, done.stderr
+
+
+def test_little_work_wakes_nobody_until_it_adds_up():
+    """Asleep, the worker is not called for one small loop; for many, one after the other, it is."""
+    script = """
+        def loop(cost):
+            seen = set()
+            with_own(2, lambda b, e, own: (seen.add(threading.get_native_id()), time.sleep(0.001)), 8, 1, cost)
+            return len(seen)
+        while loop(1 << 30) < 2:
+            time.sleep(0.1)
+        for _ in range(3):
+            time.sleep(0.1)
+            assert loop(1000) == 1
+        team = POOL.team(2)
+        code = ctypes.c_void_p.from_address(team).value
+        run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3)(code)
+        nothing = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p).value
+        def switches():
+            me = threading.get_native_id()
+            (other,) = (t for t in os.listdir("/proc/self/task") if int(t) != me)
+            return open(f"/proc/self/task/{other}/schedstat").read().split()[2]
+        time.sleep(0.1)
+        before = switches()
+        while switches() == before:
+            run(team, nothing, None, 8, 1, 10000)
+    """
+    done = run_script(script)
+    assert done.returncode == 0, done.stderr
 
 
 def test_many_callers_at_once():

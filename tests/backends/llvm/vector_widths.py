@@ -98,8 +98,6 @@ def main(machine_name: str, t: str, *widths: str) -> int:
     """Compile all widths of a type as one module; run it where this machine can."""
     machine, ctx = machines()[machine_name], make_context()
     made = {f"{n}_{lanes}": (t, out, lanes, body) for lanes in map(int, widths) for n, out, body in functions(t, lanes)}
-    if "f16c" not in machine.features:  # f16 is converted by a library there, which is refused: not compiled here
-        made = {name: f for name, f in made.items() if "f16" not in f[:2]}
     module = parse_text("\n".join(function(name, *f) for name, f in made.items()), ctx, name="<widths>")
     if not set(machine.features) <= set(host_machine().features):
         make_pass("convert-to-llvm", {}).apply(ctx, module)

@@ -129,3 +129,40 @@ func.func private @only_checks() attributes {kernel} {
   cf.assert %ok, "never"
   func.return
 }
+
+// -----
+
+// What one trip hands on to the next is computed where it lies, and that is the out-parameter: nothing is copied.
+
+// CHECK-LABEL: func.func @steps(
+// CHECK-SAME: %[[X:.*]]: memref<8xf32>, %[[OUT:.*]]: memref<8xf32>)
+// CHECK: func.call @next(%[[X]], %[[OUT]])
+// CHECK: scf.for
+// CHECK-NEXT: %[[T:.*]] = memref.alloc()
+// CHECK-NEXT: func.call @next(%[[OUT]], %[[T]])
+// CHECK-NEXT: func.call @next(%[[T]], %[[OUT]])
+// CHECK-NEXT: }
+// CHECK-NEXT: func.return
+func.func private @next(%x: tensor<8xf32>, %o: tensor<8xf32>) -> tensor<8xf32> attributes {kernel} {
+  %r = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]} ins(%x : tensor<8xf32>) outs(%o : tensor<8xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %n = arith.negf %a : f32
+    linalg.yield %n : f32
+  } -> tensor<8xf32>
+  return %r : tensor<8xf32>
+}
+func.func @steps(%x: tensor<8xf32>) -> tensor<8xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c5 = arith.constant 5 : index
+  %e = tensor.empty() : tensor<8xf32>
+  %first = func.call @next(%x, %e) : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  %last = scf.for %i = %c0 to %c5 step %c1 iter_args(%h = %first) -> (tensor<8xf32>) {
+    %t = tensor.empty() : tensor<8xf32>
+    %u = func.call @next(%h, %t) : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+    %f = tensor.empty() : tensor<8xf32>
+    %n = func.call @next(%u, %f) : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+    scf.yield %n : tensor<8xf32>
+  }
+  return %last : tensor<8xf32>
+}

@@ -43,3 +43,20 @@ func.func @two_activations(%x: tensor<4x24xf32>, %y: tensor<24x32xf32>) -> tenso
   %m = linalg.matmul ins(%x, %y : tensor<4x24xf32>, tensor<24x32xf32>) outs(%f : tensor<4x32xf32>) -> tensor<4x32xf32>
   func.return %m : tensor<4x32xf32>
 }
+
+// One row reads each weight once: it reads them as they lie, and nothing is packed.
+// CHECK-LABEL: func.func @one_row
+// CHECK-NOT: linalg.pack
+// CHECK: linalg.generic
+// CHECK-SAME: affine_map<(d0, d1, d2) -> (d0, d2)>, affine_map<(d0, d1, d2) -> (d1, d2)>, affine_map<(d0, d1, d2) -> (d0, d1)>
+// CHECK-SAME: ins(%{{.*}}, %{{.*}} : tensor<1x24xf32>, tensor<32x24xf32>)
+func.func @one_row(%x: tensor<1x24xf32>) -> tensor<1x32xf32> {
+  %w = arith.constant dense<0.5> : tensor<32x24xf32>
+  %zero = arith.constant 0.0 : f32
+  %te = tensor.empty() : tensor<24x32xf32>
+  %t = linalg.transpose ins(%w : tensor<32x24xf32>) outs(%te : tensor<24x32xf32>) permutation = [1, 0]
+  %e = tensor.empty() : tensor<1x32xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<1x32xf32>) -> tensor<1x32xf32>
+  %m = linalg.matmul ins(%x, %t : tensor<1x24xf32>, tensor<24x32xf32>) outs(%f : tensor<1x32xf32>) -> tensor<1x32xf32>
+  func.return %m : tensor<1x32xf32>
+}

@@ -62,4 +62,5 @@ def test_same_bits(m: int, k: int, n: int, transposed: bool):
     verify_module(module, ctx)
     (got,) = run_module(module, "forward", [x, y], resources=store)
     np.testing.assert_array_equal(got, expected)
-    assert any(op.name == "linalg.pack" for op in module.walk()) == (n >= 16)
+    in_place = m == 1 and transposed  # the one row reads each weight once
+    assert any(op.name == "linalg.pack" for op in module.walk()) == (n >= 16 and not in_place)

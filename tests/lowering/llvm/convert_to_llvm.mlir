@@ -115,8 +115,8 @@ func.func private @in_place(%x: memref<4xf32> {mlc.may_alias}, %y: memref<4xf32>
 // CHECK: llvm.store %[[OUT]], %[[PLACE:[0-9]+]]
 // CHECK: %[[RUN:[0-9]+]] = llvm.load %[[TEAM]]
 // CHECK: %[[BODY:[0-9]+]] = llvm.mlir.addressof @k.parallel_0.range
-// CHECK: llvm.call %[[RUN]](%[[TEAM]], %[[BODY]], %[[PLACE]], %[[COUNT]], %{{[0-9]+}})
-func.func private @k.parallel_0(%begin: index, %end: index, %x: memref<64xf32>) attributes {parallel = 8 : i64} {
+// CHECK: llvm.call %[[RUN]](%[[TEAM]], %[[BODY]], %[[PLACE]], %[[COUNT]], %{{[0-9]+}}, %{{[0-9]+}})
+func.func private @k.parallel_0(%begin: index, %end: index, %x: memref<64xf32>) attributes {parallel = 8 : i64, parallel.cost = 9 : i64} {
   %c1 = arith.constant 1 : index
   %z = arith.constant 0.0 : f32
   scf.for %i = %begin to %end step %c1 {

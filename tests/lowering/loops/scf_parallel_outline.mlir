@@ -1,9 +1,9 @@
-// RUN: mlc-opt --scf-parallel-outline='min-cost=0 grain-cost=12' %s | filecheck %s
+// RUN: mlc-opt --scf-parallel-outline='min-cost=0 grain-cost=200' %s | filecheck %s
 // RUN: mlc-opt --scf-parallel-outline %s | filecheck %s --check-prefix=SMALL
 
 // Two loops become one range; views are made again inside, so that whole buffers are passed.
 
-// CHECK: func.func private @k.parallel_0(%[[B:.*]]: index, %[[E:.*]]: index, %[[X:.*]]: memref<64x32xf32>) attributes {parallel = 3 : i64} {
+// CHECK: func.func private @k.parallel_0(%[[B:.*]]: index, %[[E:.*]]: index, %[[X:.*]]: memref<64x32xf32>) attributes {parallel = 3 : i64, parallel.cost = 97 : i64} {
 // CHECK: memref.cast %[[X]]
 // CHECK: scf.for %[[T:.*]] = %[[B]] to %[[E]] step
 // CHECK-NEXT: %[[R:.*]] = arith.remui %[[T]]
@@ -113,5 +113,40 @@ func.func @shared(%x: memref<64xf32>, %s: memref<4xf32>) attributes {kernel} {
     memref.store %a, %p[%c0] : memref<4xf32>
     "scf.reduce"() : () -> ()
   }) : (index, index, index) -> ()
+  func.return
+}
+
+// Little arithmetic on much memory is worth a thread; the same loop, called again and again by a loop, is not.
+
+// SMALL-LABEL: func.func private @copy.parallel_0
+// SMALL-SAME: attributes {parallel = 7 : i64, parallel.cost = 909 : i64}
+// SMALL-LABEL: func.func @copy
+// SMALL-LABEL: func.func @copy_in_loop
+// SMALL: scf.parallel
+func.func @copy(%x: memref<64x341xf32>, %y: memref<64x341xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c64 = arith.constant 64 : index
+  "scf.parallel"(%c0, %c64, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %a = memref.load %x[%i, %c0] : memref<64x341xf32>
+    memref.store %a, %y[%i, %c0] : memref<64x341xf32>
+    "scf.reduce"() : () -> ()
+  }) : (index, index, index) -> ()
+  func.return
+}
+
+func.func @copy_in_loop(%x: memref<64x341xf32>, %y: memref<64x341xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c64 = arith.constant 64 : index
+  scf.for %k = %c0 to %c64 step %c1 {
+    "scf.parallel"(%c0, %c64, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+    ^bb0(%i: index):
+      %a = memref.load %x[%i, %k] : memref<64x341xf32>
+      memref.store %a, %y[%i, %k] : memref<64x341xf32>
+      "scf.reduce"() : () -> ()
+    }) : (index, index, index) -> ()
+  }
   func.return
 }

@@ -95,7 +95,9 @@ def test_divisors_beyond_the_range_of_the_type() -> None:
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
-@pytest.mark.parametrize("x", [torch.tensor([[70000.0, -70000.0, 2049.0]]), torch.tensor([[70000, -70000, 2049]])], ids=str)
+@pytest.mark.parametrize(
+    "x", [torch.tensor([[70000.0, -70000.0, 2049.0]]), torch.tensor([[70000, -70000, 2049]])], ids=str
+)
 def test_what_is_summed_in_a_half_type_is_converted_first(x: torch.Tensor, dtype: torch.dtype) -> None:
     check("aten.sum", x, dtype, reassociates=True)
     check("aten.sum.dim_IntList", x[:, 2:], [1], False, dtype)

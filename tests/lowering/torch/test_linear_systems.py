@@ -69,7 +69,10 @@ def test_close(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args, reassociates=True)
 
 
-@pytest.mark.parametrize(("name", "args"), [("linalg_inv", (A,)), ("linalg_cholesky", (P,)), ("cdist", (U, V)), ("cosine_similarity", (U, U + 1))])
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [("linalg_inv", (A,)), ("linalg_cholesky", (P,)), ("cdist", (U, V)), ("cosine_similarity", (U, U + 1))],
+)
 def test_unknown_sizes(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args, reassociates=True, dynamic=True)
 

@@ -200,6 +200,16 @@ def test_recurrent_layers(layers: int, both: bool, biased: bool, batch_first: bo
     check("aten.rnn_tanh.input", x, state, _recurrent(1, layers, both, biased), *rest, reassociates=True)
 
 
+@pytest.mark.parametrize(("both", "biased"), [(False, True), (True, False)])
+def test_recurrent_layers_with_many_rows(both: bool, biased: bool) -> None:
+    """Both products of a step are one sum; a GRU needs them apart."""
+    x, state = torch.randn(3, 16, 3), torch.randn(2 if both else 1, 16, 5)
+    rest = (biased, 1, 0.0, False, both, False)
+    check("aten.lstm.input", x, [state, state + 1], _recurrent(4, 1, both, biased), *rest, reassociates=True)
+    check("aten.gru.input", x, state, _recurrent(3, 1, both, biased), *rest, reassociates=True)
+    check("aten.rnn_relu.input", x, state, _recurrent(1, 1, both, biased), *rest, reassociates=True)
+
+
 def test_cells() -> None:
     x, h = torch.randn(2, 3), torch.randn(2, 5)
     check("aten.lstm_cell", x, [h, h + 1], w(20, 3), w(20, 5), w(20), w(20), reassociates=True)

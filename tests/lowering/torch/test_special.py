@@ -134,4 +134,3 @@ def test_dims_of_a_scalar(name: str) -> None:
 
 def test_angles() -> None:
     check("aten.angle", EDGE)
-

@@ -60,6 +60,24 @@ def test_code_does_not_grow_with_the_sequence():
     assert len(short.ir("kernels").splitlines()) == len(long.ir("kernels").splitlines())
 
 
+def test_rows_that_are_all_taken_before_the_loop():
+    class Unbound(Cell):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            h = x.new_zeros(x.shape[0], 12)
+            kept: list[torch.Tensor] = []
+            for row in x.unbind(1):
+                h = torch.tanh(self.x(row) + self.h(h) * row.mean())
+                kept.append(h)
+            return self.keep(kept), h
+
+    model = Unbound(WAYS["stack"]).eval()
+    short, long = (mlc.compile(model, (torch.randn(2, n, 5),), num_threads=1) for n in (9, 90))
+    assert kernels(short) == kernels(long)
+    x = torch.randn(2, 90, 5)
+    for got, want in zip(long(x), model(x), strict=True):
+        torch.testing.assert_close(got, want)
+
+
 def test_layers_with_weights_of_their_own_stay_apart():
     model = nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(10))).eval()
     compiled = mlc.compile(model, (torch.randn(2, 6),), num_threads=1)
@@ -107,3 +125,27 @@ def test_lists_that_hold_steps_more_than_once(way: str):
     compiled = mlc.compile(model, inputs, num_threads=1)
     torch.testing.assert_close(compiled(*inputs), model(*inputs))
     assert ("scf.for" in compiled.ir("kernels")) == (way == "two lists")
+
+
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_cells_of_pytorch_are_loops(kind: Callable[[int, int], nn.Module]):
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = kind(5, 12)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            state = x.new_zeros(2, 12)
+            if kind is nn.LSTMCell:
+                state = (state, state)
+            kept: list[torch.Tensor] = []
+            for step in x:
+                state = self.cell(step, state)
+                kept.append(state[0] if isinstance(state, tuple) else state)
+            return torch.stack(kept)
+
+    model = Loop().eval()
+    short, long = (mlc.compile(model, (torch.randn(n, 2, 5),), num_threads=1) for n in (10, 40))
+    assert kernels(short) == kernels(long)
+    x = torch.randn(40, 2, 5)
+    torch.testing.assert_close(long(x), model(x).detach())

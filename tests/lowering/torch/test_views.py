@@ -344,4 +344,6 @@ def test_unsupported_ops_are_named_together() -> None:
     with pytest.raises(UnsupportedError) as caught:
         lowered(module)
     assert "2 ops have no lowering" in str(caught.value)
-    assert "aten.special_airy_ai at model.py:3" in str(caught.value) and "aten.special_bessel_y0 at model.py:5" in str(caught.value)
+    assert "aten.special_airy_ai at model.py:3" in str(caught.value) and "aten.special_bessel_y0 at model.py:5" in str(
+        caught.value
+    )

@@ -34,6 +34,17 @@ def test_matmul_on_other_targets(bits: int, registers: int):
     check(kernel, domain="field", vector_bits=bits, vector_registers=registers)
 
 
+@pytest.mark.parametrize("m", [24, 30, 33, 13, 6])
+def test_matmul_in_blocks_of_rows(m: int):
+    """Tiles have six rows; blocks of two: even ones, uneven ones, rows left over."""
+    kernel = Kernel(f"x={m}x9 w=3x9x4 b=12 out={m}x12").fill("out")
+    shape = f"memref<{m}x3x4xf32>"
+    expand = f"memref.expand_shape %out [[0], [1, 2]] output_shape [{m}, 3, 4] : {kernel.types['out']} into {shape}"
+    kernel.view("o", expand, shape).contract("m,k|n,k,o->m,n,o", "x", "w", "o")
+    kernel.generic("n->m,n", ["b", "out"], BIAS_RELU)
+    check(kernel, domain="integers", vector_bits=128, vector_registers=8, row_tiles=2)
+
+
 @pytest.mark.parametrize(("m", "k", "n"), [(1, 40, 9), (5, 64, 8), (3, 7, 5), (4, 4, 50)])
 def test_product_with_a_transposed_operand(m: int, k: int, n: int):
     kernel = Kernel(f"x={m}x{k} w={n}x{k} out={m}x{n}").fill("out").contract("m,k|n,k->m,n", "x", "w", "out")
@@ -164,3 +175,20 @@ def test_register_tiles_fit_the_machine(name: str):
     make_pass("vectorize-structured").apply(ctx, module)
     carried = [len(op.iter_args) for op in module.walk() if isinstance(op, scf.ForOp)]
     assert 4 <= max(carried) <= machine.vector_registers - 2
+
+
+@pytest.mark.parametrize(("columns", "narrow"), [(3, True), (5, True), (3, False)])
+def test_narrow_columns_share_the_scalars_that_one_wide_column_takes_from_memory(columns: int, narrow: bool):
+    lanes = 8 if narrow else 16
+    kernel = Kernel(f"x=56x64 w={columns}x64x{lanes} out=56x{columns}x{lanes}").fill("out")
+    kernel.contract("m,k|n,k,o->m,n,o", "x", "w", "out")
+    check(kernel, domain="integers")
+    ctx = make_context()
+    ctx.machine = preset("x86-64-avx512")
+    module = parse_text(kernel.text(), ctx)
+    make_pass("vectorize-structured").apply(ctx, module)
+    loops = [op for op in module.walk() if isinstance(op, scf.ForOp) and op.iter_args]
+    vectors = {len([v for v in op.body.block.ops if v.name == "vector.load"]) for op in loops}
+    repeated = {len([v for v in op.body.block.ops if v.name == "vector.broadcast"]) for op in loops}
+    per_step = max(vectors) / max(repeated)
+    assert per_step == columns / (7 if columns == 3 else 4) if narrow else per_step < 1 / 14

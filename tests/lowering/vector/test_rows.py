@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IntegerAttr
+from xdsl.ir import SSAValue
 
-from tests.lowering.vector.programs import Kernel, check
+from tests.lowering.vector.programs import Kernel, check, lowered
 
 ADD = ["%r = arith.addf %acc, %a0 : f32"]
 MAX = ["%r = arith.maximumf %acc, %a0 : f32"]
 EXP = ["%d = arith.subf %a0, %a1 : f32", "%r = math.exp %d : f32"]
 DIV = ["%r = arith.divf %acc, %a0 : f32"]
+
+
+def _constant(value: SSAValue) -> int:
+    assert isinstance(value.owner, arith.ConstantOp) and isinstance(value.owner.value, IntegerAttr)
+    return value.owner.value.value.data
 
 
 def softmax(rows: str, columns: str, *, local: bool) -> Kernel:
@@ -95,3 +103,32 @@ def test_a_body_that_is_no_plain_combination_runs_lane_by_lane():
     body = ["%c = arith.cmpf ogt, %a0, %acc : f32", "%r = arith.select %c, %a0, %acc : f32"]
     check(Kernel("x=9x20 out=20").fill("out").generic("i,j->j", ["x", "out"], body), bits=True)
     check(Kernel("x=20x9 out=20").fill("out").generic("i,j->i", ["x", "out"], body), bits=True)
+
+
+@pytest.mark.parametrize("n", [8, 10, 11, 3, 16])
+@pytest.mark.parametrize("k", [16, 17, 31, 40, 200, 7])
+def test_one_row_times_many(n: int, k: int):
+    """A linear layer of one row: sums of several rows become one vector, which bias and activation work on."""
+    kernel = Kernel(f"x={k} w={n}x{k} b={n} out={n}").fill("out").contract("k|n,k->n", "x", "w", "out")
+    kernel.generic("n->n", ["b", "out"], ["%s = arith.addf %acc, %a0 : f32", "%r = arith.maximumf %s, %a0 : f32"])
+    check(kernel, vector_bits=512)
+    check(kernel, vector_bits=128, native=False)
+    plain = Kernel(f"x={k} w={n}x{k} out={n}").fill("out").contract("k|n,k->n", "x", "w", "out")
+    check(plain, domain="field", vector_bits=256, vector_registers=16)
+
+
+def test_rows_of_both_factors_and_other_elements():
+    check(Kernel("x=5x33 w=9x33 out=5x9").fill("out").contract("m,k|n,k->m,n", "x", "w", "out"), domain="field")
+    double = ["%p = arith.mulf %a0, %a1 : f64", "%r = arith.addf %acc, %p : f64"]
+    check(Kernel("x=19:f64 w=12x19:f64 out=12:f64").fill("out").generic("k|n,k->n", ["x", "w", "out"], double))
+    whole = ["%p = arith.muli %a0, %a1 : i32", "%r = arith.addi %acc, %p : i32"]
+    check(Kernel("x=19:i32 w=12x19:i32 out=12:i32").generic("k|n,k->n", ["x", "w", "out"], whole), bits=True)
+
+
+def test_large_weights_of_one_row_are_prefetched_a_tile_ahead():
+    kernel = Kernel("x=4096 w=1024x4096 out=1024").fill("out").contract("k|n,k->n", "x", "w", "out")
+    _, after, _ = lowered(kernel)
+    ahead = {_constant(op.operands[1]) for op in after.walk() if op.name == "memref.prefetch"}
+    assert {8 * 4096 + row * 4096 for row in range(8)} <= ahead
+    small = Kernel("x=512 w=512x512 out=512").fill("out").contract("k|n,k->n", "x", "w", "out")
+    assert not any(op.name == "memref.prefetch" for op in lowered(small)[1].walk())

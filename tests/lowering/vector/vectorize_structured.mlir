@@ -43,6 +43,28 @@ func.func private @linear(%x: memref<28x64xf32>, %w: memref<4x64x16xf32>, %b: me
   func.return
 }
 
+// 800 rows of 1 KB do not stay in a second-level cache of 1 MB: 26 register tiles of 30 rows come in four blocks of at most
+// seven tiles, with all panels of columns inside of each; then the last 20 rows.
+// CHECK-LABEL: func.func private @blocks_of_rows
+// CHECK-DAG: %[[BLOCK:.*]] = arith.constant 210 : index
+// CHECK-DAG: %[[ALL:.*]] = arith.constant 780 : index
+// CHECK-DAG: %[[TILE:.*]] = arith.constant 30 : index
+// CHECK: scf.for %[[FROM:.*]] = %{{.*}} to %[[ALL]] step %[[BLOCK]] {
+// CHECK: %[[NEXT:.*]] = arith.addi %[[FROM]], %[[BLOCK]]
+// CHECK: %[[TO:.*]] = arith.minui %[[NEXT]], %[[ALL]]
+// CHECK: scf.parallel ({{.*}}) = (%{{.*}}, %[[FROM]]) to (%{{.*}}, %[[TO]]) step (%{{.*}}, %[[TILE]]) {
+// CHECK: scf.parallel
+// CHECK: func.return
+func.func private @blocks_of_rows(%x: memref<800x256xf32>, %w: memref<64x256x16xf32>, %out: memref<800x64x16xf32>) attributes {kernel} {
+  linalg.generic {indexing_maps = [affine_map<(m, n, o, k) -> (m, k)>, affine_map<(m, n, o, k) -> (n, k, o)>, affine_map<(m, n, o, k) -> (m, n, o)>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%x, %w : memref<800x256xf32>, memref<64x256x16xf32>) outs(%out : memref<800x64x16xf32>) {
+  ^bb0(%a: f32, %c: f32, %acc: f32):
+    %p = arith.mulf %a, %c : f32
+    %s = arith.addf %acc, %p : f32
+    linalg.yield %s : f32
+  }
+  func.return
+}
+
 // A contiguous elementwise kernel is one flat loop, whatever its rank; the scalar stays a scalar until it meets a vector.
 // CHECK-LABEL: func.func private @flat
 // CHECK: scf.parallel

@@ -13,6 +13,7 @@ from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import Operand, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
 
+
 @lowers("aten.div.Tensor", "aten.div.Scalar")
 def div(c: Conversion, a: Operand, b: Operand) -> Tensor:
     """A number that divides is not rounded to a half type first; one that is divided is. So with the roundings."""

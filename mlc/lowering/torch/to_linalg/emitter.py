@@ -379,12 +379,13 @@ class Emitter:
         shape = tuple(n if n >= 0 else d for n, d in zip(sizes, t.shape, strict=True))
         return plain(self.op(tensor.CastOp, self.plain(t).value, self.type_of(shape, t.dtype)), t.dtype, shape)
 
-
     def _check_stated(self, size: SSAValue, stated: int) -> None:
         """A slice of two rows is taken to have two: it may be given fewer to slice."""
         if ("stated", size, stated) not in self.dims.known:
             same = self.op(arith.CmpiOp, size, self.index(stated), "eq")
-            self.check(same, f"a size must be {stated} for the model as it was captured: an input is too small or large")
+            self.check(
+                same, f"a size must be {stated} for the model as it was captured: an input is too small or large"
+            )
             self.dims.known["stated", size, stated] = same
 
 

@@ -245,9 +245,7 @@ def triangular_solve(
 def _cholesky(c: Conversion, a: Tensor, upper: bool) -> tuple[Tensor, Tensor]:
     factor = cholesky(c, _square(c, _transposed(c, a) if upper else a))
     t = a.dtype
-    info = first_bad(
-        c, diagonal_of(c, factor), lambda b, v: b.logical_not(b.compare("gt", v, b.const(0.0, t), t))
-    )
+    info = first_bad(c, diagonal_of(c, factor), lambda b, v: b.logical_not(b.compare("gt", v, b.const(0.0, t), t)))
     return (_transposed(c, factor) if upper else factor), info
 
 

@@ -26,8 +26,10 @@ def _merged(c: Conversion, value_shape: tuple[Dim, ...], shape: tuple[Dim, ...],
     return c.viewed(from_value, shape)
 
 
-def product(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
-    """a @ b for a of shape (..., m, k) and b of shape (k, n), or equal leading dims; accumulates in at least f32."""
+def product(c: Conversion, a: Tensor, b: Tensor, start: Tensor | None = None) -> Tensor:
+    """a @ b for a of shape (..., m, k) and b of shape (k, n), or equal leading dims; accumulates in at least f32.
+
+    `start`: matrices only, and of a type that sums are made in: what the sums begin with."""
     stored = a.dtype
     a, b = cast(c, a, stored.compute), cast(c, b, stored.compute)
     t = a.dtype
@@ -37,12 +39,13 @@ def product(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
     n = a.rank
     batched = b.rank > 2 and c.dims.product(b.shape[:-2]) != 1
     if inner == 0:
-        return c.full(shape, stored, 0)
+        return start or c.full(shape, stored, 0)
     if not batched:
         x = c.realize(a, (tuple(range(n - 1)), (n - 1,)))
         y = c.realize(b, (tuple(range(b.rank - 1)), (b.rank - 1,)))
         value_shape = (c.dims.product((*lead, rows)), columns)
-        value = c.op(linalg.MatmulOp, [x, y], [c.fill(value_shape, t, 0)])
+        first = c.fill(value_shape, t, 0) if start is None else c.realize(start, ((0,), (1,)))
+        value = c.op(linalg.MatmulOp, [x, y], [first])
     else:
         x = c.realize(a, (tuple(range(n - 2)), (n - 2,), (n - 1,)))
         y = c.realize(b, (tuple(range(n - 2)), (n - 2,), (n - 1,)))
@@ -102,7 +105,10 @@ def outer(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
 
 
 def linear_of(c: Conversion, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x @ weight.T + bias."""
+    """x @ weight.T + bias; a weight of one dim is one feature, whose dim the result lacks."""
+    if weight.rank == 1:
+        out = linear_of(c, x, unsqueeze(c, weight, 0), bias)
+        return c.viewed(out, x.shape[:-1])
     flat = unsqueeze(c, x, 0) if x.rank == 1 else x
     out = product(c, flat, c.permuted(weight, (1, 0)))
     if bias is not None:

@@ -87,7 +87,7 @@ def _pool(c: Conversion, x: Tensor, w: Windows, init: Number, *, largest: bool) 
     shape = (*x.shape[:2], *w.counts)
     out = c.fill(shape, t, init)
     window = c.empty(tuple(w.kernel), t)
-    if n == 2:
+    if n == 2 and not (largest and t.kind == "u"):  # upstream's op compares as signed
         cls = PoolingNchwMaxOp if largest else PoolingNchwSumOp
         steps = {"strides": pair(*w.stride), "dilations": pair(*w.dilation)}
         return plain(c.op(cls, [x.value, window], [out], [out.type], **steps), t, shape)
@@ -219,7 +219,7 @@ def _average(c: Conversion, x: Tensor, w: Windows, include_pad: bool, divisor: i
     uniform = divisor is not None or (not beyond and (include_pad or not any(w.padding)))
     if uniform:
         n = full if divisor is None else divisor
-        return elementwise(c, [total], stored, lambda b, v: b.divf(v, b.const(n, t)))
+        return elementwise(c, [total], stored, lambda b, v: _divided(b, v, b.const(n, t), t))
     sizes = [c.dims.value(s) for s in w.sizes]
 
     def count(b: Body, at: list[SSAValue]) -> SSAValue:
@@ -236,7 +236,12 @@ def _average(c: Conversion, x: Tensor, w: Windows, include_pad: bool, divisor: i
         return b.from_index(out, t)
 
     counts = indexed(c, tuple(w.counts), t, count)
-    return elementwise(c, [total, counts], stored, lambda b, v, k: b.divf(v, k))
+    return elementwise(c, [total, counts], stored, lambda b, v, k: _divided(b, v, k, t))
+
+
+def _divided(b: Body, v: SSAValue, count: SSAValue, t: DType) -> SSAValue:
+    """Sum over count; whole numbers are rounded towards zero, as eager has it for int64."""
+    return b.divf(v, count) if t.is_float else b.truncated_div(v, count, t)
 
 
 for _n in (1, 2, 3):

@@ -1,13 +1,17 @@
-"""Recurrent layers: the input projection of all steps is one product, the steps are a loop over time.
+"""Recurrent layers: the steps are a loop over time; the input projection of all steps is one product before it.
 
 gates = x @ w_ih.T + b_ih                      all steps at once
 scf.for t: h, c = cell(gates[t] + h @ w_hh.T + b_hh, c); out[t] = h
+
+Where a step has rows enough to use its weights well, both its products are one sum instead, which no memory holds:
+scf.for t: h, c = cell(x[t] @ w_ih.T + h @ w_hh.T + (b_ih + b_hh), c); out[t] = h
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from xdsl.dialects import arith, math, scf, tensor
 from xdsl.ir import Block, SSAValue
@@ -15,6 +19,7 @@ from xdsl.ir import Block, SSAValue
 from mlc.lowering.torch.to_linalg.binary import binary
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dims import mlir_shape
+from mlc.lowering.torch.to_linalg.dtypes import DType
 from mlc.lowering.torch.to_linalg.elementwise import unary
 from mlc.lowering.torch.to_linalg.matmul import linear_of, product
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
@@ -23,7 +28,18 @@ from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
 from mlc.lowering.torch.to_linalg.view import concatenated, drop_dims, sliced, transpose, unsqueeze
 
 State = list[Tensor]
-Cell = Callable[[Conversion, Tensor, Tensor, State], State]
+
+ROWS = 16
+"""Rows of a step that make up for reading the weights of the input in each step: its product then runs at the limit of
+the multiply-adds, and the projections of all steps need not go through memory."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One step: from the gates' terms and the state to the next state. `adds`: only the sum of the terms matters."""
+
+    step: Callable[[Conversion, Sequence[Tensor], State], State]
+    adds: bool = True
 
 
 def _parts(c: Conversion, gates: Tensor, count: int) -> list[Tensor]:
@@ -33,31 +49,33 @@ def _parts(c: Conversion, gates: Tensor, count: int) -> list[Tensor]:
     return [sliced(c, gates, last, c.dims.mul(each, i), each) for i in range(count)]
 
 
-def _lstm_step(c: Conversion, from_input: Tensor, from_state: Tensor, state: State) -> State:
+def _lstm_step(c: Conversion, gates: Sequence[Tensor], state: State) -> State:
     """i, f, g, o gates; c' = f * c + i * g; h' = o * tanh(c')."""
-    t = from_input.dtype
+    t = gates[0].dtype
     k = t.compute
-    given, hidden = _parts(c, from_input, 4), _parts(c, from_state, 4)
+    enters, forgets, freshens, leaves = zip(*(_parts(c, g, 4) for g in gates), strict=True)
+    n = len(gates)
 
     def memory(b: Body, *v: SSAValue) -> SSAValue:
-        enter = b.sigmoid(b.add(v[0], v[1], k), k)
-        forget = b.sigmoid(b.add(v[2], v[3], k), k)
-        fresh = b.op(math.TanhOp, b.add(v[4], v[5], k))
-        return b.add(b.mul(forget, v[6], k), b.mul(enter, fresh, k), k)
+        enter = b.sigmoid(_sum(b, v[:n], k), k)
+        forget = b.sigmoid(_sum(b, v[n : 2 * n], k), k)
+        fresh = b.op(math.TanhOp, _sum(b, v[2 * n : 3 * n], k))
+        return b.add(b.mul(forget, v[-1], k), b.mul(enter, fresh, k), k)
 
-    inputs = [x for pair in zip(given[:3], hidden[:3], strict=True) for x in pair]
-    new_c = elementwise(c, [*inputs, state[1]], t, memory)
-    new_h = elementwise(
-        c,
-        [given[3], hidden[3], new_c],
-        t,
-        lambda b, x, y, m: b.mul(b.sigmoid(b.add(x, y, k), k), b.op(math.TanhOp, m), k),
-    )
-    return [new_h, new_c]
+    def output(b: Body, *v: SSAValue) -> SSAValue:
+        return b.mul(b.sigmoid(_sum(b, v[:n], k), k), b.op(math.TanhOp, v[-1]), k)
+
+    new_c = elementwise(c, [*enters, *forgets, *freshens, state[1]], t, memory)
+    return [elementwise(c, [*leaves, new_c], t, output), new_c]
 
 
-def _gru_step(c: Conversion, from_input: Tensor, from_state: Tensor, state: State) -> State:
+def _sum(b: Body, terms: Sequence[SSAValue], t: DType) -> SSAValue:
+    return reduce(lambda x, y: b.add(x, y, t), terms)
+
+
+def _gru_step(c: Conversion, gates: Sequence[Tensor], state: State) -> State:
     """r, z, n gates; n = tanh(x_n + r * h_n); h' = (h - n) * z + n."""
+    from_input, from_state = gates
     t = from_input.dtype
     k = t.compute
     given, hidden = _parts(c, from_input, 3), _parts(c, from_state, 3)
@@ -72,11 +90,15 @@ def _gru_step(c: Conversion, from_input: Tensor, from_state: Tensor, state: Stat
     return [elementwise(c, [*inputs, state[0]], t, step)]
 
 
-def _plain_step(name: str) -> Cell:
-    def step(c: Conversion, from_input: Tensor, from_state: Tensor, state: State) -> State:
-        return [unary(c, name, binary(c, "add", from_input, from_state, from_input.dtype))]
+def _plain_cell(name: str) -> Cell:
+    def step(c: Conversion, gates: Sequence[Tensor], state: State) -> State:
+        return [unary(c, name, reduce(lambda x, y: binary(c, "add", x, y, x.dtype), gates))]
 
-    return step
+    return Cell(step)
+
+
+LSTM, GRU = Cell(_lstm_step), Cell(_gru_step, adds=False)
+RNN = {name: _plain_cell(name) for name in ("tanh", "relu")}
 
 
 # -- single cells ------------------------------------------------------------------------------------------------
@@ -84,7 +106,7 @@ def _plain_step(name: str) -> Cell:
 
 def _cell(
     c: Conversion,
-    step: Cell,
+    cell: Cell,
     x: Tensor,
     state: State,
     w_ih: Tensor,
@@ -92,7 +114,7 @@ def _cell(
     b_ih: Tensor | None,
     b_hh: Tensor | None,
 ) -> State:
-    return step(c, linear_of(c, x, w_ih, b_ih), linear_of(c, state[0], w_hh, b_hh), state)
+    return cell.step(c, [linear_of(c, x, w_ih, b_ih), linear_of(c, state[0], w_hh, b_hh)], state)
 
 
 @lowers("aten.lstm_cell")
@@ -105,11 +127,11 @@ def lstm_cell(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    h, m = _cell(c, _lstm_step, x, state, w_ih, w_hh, b_ih, b_hh)
+    h, m = _cell(c, LSTM, x, state, w_ih, w_hh, b_ih, b_hh)
     return h, m
 
 
-def _state_cell(name: str, step: Cell) -> None:
+def _state_cell(name: str, cell: Cell) -> None:
     def lower(
         c: Conversion,
         x: Tensor,
@@ -119,14 +141,14 @@ def _state_cell(name: str, step: Cell) -> None:
         b_ih: Tensor | None = None,
         b_hh: Tensor | None = None,
     ) -> Tensor:
-        return _cell(c, step, x, [h], w_ih, w_hh, b_ih, b_hh)[0]
+        return _cell(c, cell, x, [h], w_ih, w_hh, b_ih, b_hh)[0]
 
     lowers(f"aten.{name}")(lower)
 
 
-_state_cell("gru_cell", _gru_step)
-_state_cell("rnn_tanh_cell", _plain_step("tanh"))
-_state_cell("rnn_relu_cell", _plain_step("relu"))
+_state_cell("gru_cell", GRU)
+_state_cell("rnn_tanh_cell", RNN["tanh"])
+_state_cell("rnn_relu_cell", RNN["relu"])
 
 
 # -- layers ------------------------------------------------------------------------------------------------------
@@ -144,14 +166,20 @@ class _Weights:
 
 
 def _run_direction(
-    c: Conversion, x: Tensor, state: State, weights: _Weights, step: Cell, *, backward: bool
+    c: Conversion, x: Tensor, state: State, weights: _Weights, cell: Cell, *, backward: bool
 ) -> tuple[Tensor, State]:
     """One direction over (time, batch, features): outputs of all steps and the last state."""
     steps, batch, _ = x.shape
     t = x.dtype
-    gates = c.plain(linear_of(c, x, weights.w_ih, weights.b_ih))
+    one_sum = cell.adds and isinstance(batch, int) and batch >= ROWS and t.compute == t
     recurrent = c.permuted(weights.w_hh, (1, 0))
     c.realize(recurrent, ((0,), (1,)))  # outside of the loop
+    if one_sum:
+        whole_input, given = c.plain(x), c.permuted(weights.w_ih, (1, 0))
+        c.realize(given, ((0,), (1,)))
+        bias = None if weights.b_ih is None or weights.b_hh is None else binary(c, "add", weights.b_ih, weights.b_hh, t)
+    else:
+        whole_input, given, bias = c.plain(linear_of(c, x, weights.w_ih, weights.b_ih)), None, weights.b_hh
     projection = None if weights.projection is None else c.permuted(weights.projection, (1, 0))
     if projection is not None:
         c.realize(projection, ((0,), (1,)))
@@ -164,11 +192,11 @@ def _run_direction(
     with c.inside(block):
         now = c.op(arith.SubiOp, c.dims.value(end), at) if backward else at
         before = [plain(v, t, s.shape) for v, s in zip(held, state, strict=True)]
-        from_input = drop_dims(sliced(c, gates, 0, now, 1), [0])
-        from_state = product(c, before[0], recurrent)
-        if weights.b_hh is not None:
-            from_state = binary(c, "add", from_state, weights.b_hh, t)
-        after = step(c, from_input, from_state, before)
+        from_input = drop_dims(sliced(c, whole_input, 0, now, 1), [0])
+        from_state = product(c, before[0], recurrent, None if given is None else product(c, from_input, given))
+        if bias is not None:
+            from_state = binary(c, "add", from_state, bias, t)
+        after = cell.step(c, [from_state] if one_sum else [from_input, from_state], before)
         if projection is not None:
             after[0] = product(c, after[0], projection)
         after = [c.plain(s) for s in after]
@@ -202,7 +230,7 @@ def _layers(
     layers: int,
     bidirectional: bool,
     batch_first: bool,
-    step: Cell,
+    cell: Cell,
 ) -> tuple[Tensor, list[Tensor]]:
     """All layers: outputs and the last states, one tensor per kind of state."""
     if x.rank == 2:
@@ -215,7 +243,7 @@ def _layers(
             layers,
             bidirectional,
             False,
-            step,
+            cell,
         )
         return drop_dims(out, [1]), [drop_dims(s, [1]) for s in last]
     if batch_first:
@@ -232,7 +260,7 @@ def _layers(
             b_ih, b_hh = (rest.pop(0), rest.pop(0)) if has_biases else (None, None)
             weights = _Weights(w_ih, w_hh, b_ih, b_hh, rest[0] if rest else None)
             state = [drop_dims(sliced(c, s, 0, number, 1), [0]) for s in states]
-            out, final = _run_direction(c, x, state, weights, step, backward=direction == 1)
+            out, final = _run_direction(c, x, state, weights, cell, backward=direction == 1)
             outputs.append(out)
             for kind, value in zip(finals, final, strict=True):
                 kind.append(value)
@@ -260,11 +288,11 @@ def lstm(
     batch_first: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     _check_dropout(c, dropout, train)
-    out, (h, m) = _layers(c, x, states, params, has_biases, layers, bidirectional, batch_first, _lstm_step)
+    out, (h, m) = _layers(c, x, states, params, has_biases, layers, bidirectional, batch_first, LSTM)
     return out, h, m
 
 
-def _recurrent(name: str, step: Cell) -> None:
+def _recurrent(name: str, cell: Cell) -> None:
     def lower(
         c: Conversion,
         x: Tensor,
@@ -278,12 +306,12 @@ def _recurrent(name: str, step: Cell) -> None:
         batch_first: bool,
     ) -> tuple[Tensor, Tensor]:
         _check_dropout(c, dropout, train)
-        out, (h,) = _layers(c, x, [state], params, has_biases, layers, bidirectional, batch_first, step)
+        out, (h,) = _layers(c, x, [state], params, has_biases, layers, bidirectional, batch_first, cell)
         return out, h
 
     lowers(f"aten.{name}.input")(lower)
 
 
-_recurrent("gru", _gru_step)
-_recurrent("rnn_tanh", _plain_step("tanh"))
-_recurrent("rnn_relu", _plain_step("relu"))
+_recurrent("gru", GRU)
+_recurrent("rnn_tanh", RNN["tanh"])
+_recurrent("rnn_relu", RNN["relu"])

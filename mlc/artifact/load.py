@@ -1,0 +1,102 @@
+"""`mlc.load(path)`: a saved model, compiled for this machine (or found in the cache), its weights on the mapped file.
+
+loaded = mlc.load("m.mlc", num_threads=2)
+y = loaded(x)
+
+Torch is not imported, and nothing in the file is run. The compiler (`loader.py`) is imported where the cache lacks the
+model (`ready.py`), or when the model is looked at. Weights that are used as they are stay on the file.
+Tests: tests/artifact/test_load.py
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlc.artifact import ready
+from mlc.ir.collector import collector_paused
+from mlc.options import Options
+from mlc.runtime.artifact.call import Version
+from mlc.runtime.artifact.contents import Contents, read_contents
+from mlc.runtime.artifact.file import ArtifactFile, checked_path
+from mlc.runtime.artifact.model import LoadedModel
+from mlc.runtime.bundle import Bundle
+from mlc.runtime.executable import Executable
+
+if TYPE_CHECKING:
+    from mlc.artifact.loader import Unit
+
+
+def load(
+    path: str | os.PathLike[str],
+    num_threads: int | None = None,
+    target: str = "native",
+    verbose: bool = False,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> LoadedModel:
+    """Load what `compiled.save(path)` wrote, compiled for `target`; call it like the compiled model.
+
+    The file is mapped as long as the model is there: write a new version beside it and rename it, as `save` does, not
+    into it. ArtifactError for a file that is damaged or of a newer version, UsageError for one that cannot be read.
+    """
+    file_path = checked_path(path)
+    options = Options(target=target, num_threads=num_threads, verbose=verbose, cache_dir=cache_dir)
+    file = ArtifactFile(file_path)
+    contents = read_contents(file)
+    with collector_paused():
+        found = ready.read(contents, options)
+        if found is None:
+            from mlc.artifact.loader import Loader  # noqa: PLC0415 - the compiler, where the cache lacks the model
+
+            made = Loader(file, contents, options).compile()
+            found = [(m.bundle, m.executable) for m in made]
+            ready.write(contents, options, found)
+        elif verbose:
+            print(f"  {file_path}: from the cache", file=sys.stderr)
+        file.release()
+        return _model(file, contents, options, found)
+
+
+def check(path: str | os.PathLike[str]) -> Contents:
+    """The contents of a saved model of which every byte, every reference and the IR were checked; ArtifactError."""
+    from mlc.artifact.loader import Loader  # noqa: PLC0415 - the compiler
+
+    file = ArtifactFile(checked_path(path))
+    contents = read_contents(file)
+    with collector_paused():
+        Loader(file, contents, Options()).check()
+    return contents
+
+
+def _model(
+    file: ArtifactFile, contents: Contents, options: Options, found: list[tuple[Bundle, Executable]]
+) -> LoadedModel:
+    """The versions with what they share."""
+    states = [np.array(a) for a in contents.states]
+    lock = threading.Lock()
+    versions: list[Version] = []
+    for saved, (_, executable) in zip(contents.versions, found, strict=True):
+        executable.num_threads = options.num_threads
+        try:
+            versions.append(Version(saved.plan, executable, states, contents.arrays, lock))
+        except ValueError as error:
+            raise file.damaged(f"its contents do not fit together: {error}") from None
+
+    def unit(number: int) -> Unit:
+        from mlc.artifact.loader import Loader, Unit  # noqa: PLC0415 - the compiler, to look at the model
+
+        bundle, executable = found[number]
+        return Unit(Loader(file, contents, options), contents.versions[number], executable, bundle.choices)
+
+    return LoadedModel(
+        contents.name,
+        versions,
+        contents.signature,
+        ir=lambda number, level: unit(number).ir(level),
+        explain=lambda number: unit(number).explain(),
+    )

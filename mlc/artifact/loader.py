@@ -1,0 +1,209 @@
+"""The compiler's part of loading a saved model: IR parsed, verified and compiled, or its code taken from the cache.
+
+for made in Loader(file, contents, options).compile(): made.bundle, made.executable
+
+IR is parsed where the cache lacks the model, and to look at it. Weights that are packed are read once from the mapped
+file, whose pages are given back each time. What is not one function of torch's ops is refused.
+Tests: tests/artifact/test_load.py, test_hostile.py
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from xdsl.dialects import func
+from xdsl.dialects.builtin import LocationAttr, ModuleOp
+from xdsl.utils.exceptions import ParseError as XdslParseError
+
+from mlc.artifact import tuned
+from mlc.backends.registry import Backend, load_backend
+from mlc.build import Builder, Phases, link, run_rows
+from mlc.driver import Compiled, model_key
+from mlc.errors import LimitError, ParseError, UsageError, VerifyError
+from mlc.fingerprint import fingerprint_of
+from mlc.ir.context import MlcContext, make_context
+from mlc.ir.contract import Level
+from mlc.ir.fast_build import fast_build
+from mlc.ir.parsing import Limits, LocatingParser, check_text, parse_text, print_text
+from mlc.ir.pipeline_table import LEVELS, Pipeline
+from mlc.ir.verifier import verify_module
+from mlc.options import PRECISIONS, Options
+from mlc.runtime.artifact.contents import Contents, SavedVersion
+from mlc.runtime.artifact.file import ArtifactFile
+from mlc.runtime.bundle import Bundle
+from mlc.runtime.cache import cache_at
+from mlc.runtime.executable import Executable
+from mlc.tuning.choices import Choices
+
+
+class Loader:
+    """Reads a file's index, then compiles its versions one after the other."""
+
+    def __init__(self, file: ArtifactFile, contents: Contents, given: Options) -> None:
+        self.file = file
+        self.contents = contents
+        if contents.precision not in PRECISIONS:
+            raise file.damaged(f"its precision is {contents.precision!r}")
+        self.options = replace(given, precision=contents.precision, winograd=contents.winograd)
+        self.backend: Backend = load_backend(given.target)
+        self.machine = self.backend.machine(given.target)
+        self.pipeline: Pipeline = self.backend.pipeline(given.target).at_precision(self.options.precision)
+        self.fingerprint = fingerprint_of(self.backend, self.machine, self.pipeline)
+        self.cache = cache_at(self.options.cache_dir)
+
+    def compile(self) -> list[Made]:
+        """All versions, compiled."""
+        made: list[Made] = []
+        for saved in self.contents.versions:
+            phases = Phases()
+            made.append(self._compile(saved, self._tuned(saved), phases))
+            if self.options.verbose:
+                print(phases.table(), file=sys.stderr)
+        return made
+
+    def check(self) -> None:
+        """Parse and verify all versions."""
+        for saved in self.contents.versions:
+            self._tuned(saved)
+            self.parse(saved, self.context(saved))
+
+    def _tuned(self, saved: SavedVersion) -> dict[str, Any] | None:
+        """What tuning settled, where it was for a machine of this kind."""
+        if saved.choices is None:
+            return None
+        try:
+            choices = tuned.checked(saved.choices, self.pipeline)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise self.file.damaged(f"what tuning settled is not known: {error}") from None
+        return choices if choices["machine"] == tuned.machine_kind(self.machine) else None
+
+    def context(self, saved: SavedVersion) -> MlcContext:
+        """A context with the weights of a version."""
+        ctx = make_context()
+        ctx.machine = self.machine
+        for name, array in saved.weights.items():
+            ctx.resources.set(name, array)
+        return ctx
+
+    def _compile(self, saved: SavedVersion, choices: dict[str, Any] | None, phases: Phases) -> Made:
+        ctx = self.context(saved)
+        with phases.phase("hash"):
+            settled = "choices " + json.dumps(choices, sort_keys=True) if choices else ""
+            key = model_key(saved.text, self.fingerprint, self.options, settled)
+            stored = self.cache.get(key) if self.cache else None
+            bundle = Bundle.from_bytes(stored) if stored is not None else None
+            if bundle is not None and bundle.assertions and bundle.places != saved.places_hash:
+                bundle = None  # the same program from other lines
+        functions: ModuleOp | None = None
+        if bundle is None:
+            with fast_build():
+                module = self.parse(saved, ctx)
+                builder = Builder(module, ctx, self.options, self.backend, self.pipeline, self.fingerprint, self.cache)
+                built = builder.build(self._choices(choices, module, ctx) if choices else builder.default, phases)
+            bundle, functions = built.bundle, built.functions
+            if self.cache:
+                self.cache.put(key, bundle.to_bytes())
+        with fast_build():
+            executable = link(bundle, functions, ctx, self.backend, phases, self.file.release)
+        return Made(bundle, executable)
+
+    def _choices(self, choices: dict[str, Any], module: ModuleOp, ctx: MlcContext) -> Choices:
+        """The choices as they are called here: the kernels there are tell their keys."""
+        buffers = module.clone()
+        run_rows(Choices(choices["module"]).module_rows(self.pipeline.module), ctx, buffers, self.options)
+        return tuned.local(choices, buffers, self.fingerprint)
+
+    def parse(self, saved: SavedVersion, ctx: MlcContext) -> ModuleOp:
+        """The module of a version, with the places of its ops; ArtifactError where it is none at the torch level."""
+        try:
+            module = parse_text(saved.text, ctx, name=self.contents.name)
+            _check_level(module)
+            self._locate(module, self.file.text(saved.places), ctx)
+            verify_module(module, ctx)
+        except (ParseError, VerifyError, LimitError, XdslParseError) as error:
+            reason = getattr(error, "message", None) or str(error)
+            raise self.file.damaged(f"its IR is not valid: {reason}") from None
+        return module
+
+    def _locate(self, module: ModuleOp, text: str, ctx: MlcContext) -> None:
+        try:
+            texts, numbers = json.loads(text)
+            known = [self._place(t, ctx) for t in texts]
+            for op, number in zip(module.walk(), numbers, strict=True):
+                op.location = known[number]
+        except (ValueError, TypeError, IndexError, RecursionError) as error:
+            raise self.file.damaged(f"the places of its ops are not: {error}") from None
+
+    def _place(self, text: str, ctx: MlcContext) -> LocationAttr:
+        check_text(text, self.contents.name, Limits())
+        found = LocatingParser(ctx, text, self.contents.name).parse_attribute()
+        if not isinstance(found, LocationAttr):
+            raise ValueError(f"{found} is no place")
+        return found
+
+
+@dataclass
+class Made:
+    """A version that was compiled, or found in the cache."""
+
+    bundle: Bundle
+    executable: Executable
+
+
+@dataclass
+class Unit:
+    """A loaded version as it can be looked at; its module is parsed when it first is."""
+
+    loader: Loader
+    saved: SavedVersion
+    executable: Executable
+    choices: Any
+
+    def compiled(self) -> Compiled:
+        """As `mlc.compile` has it."""
+        loader = self.loader
+        ctx = loader.context(self.saved)
+        return Compiled(
+            self.executable,
+            loader.parse(self.saved, ctx),
+            ctx,
+            loader.options,
+            loader.backend,
+            loader.pipeline,
+            Phases(),
+            True,
+            loader.fingerprint,
+            Choices.from_json(self.choices),
+        )
+
+    def ir(self, level: str) -> str:
+        """The module as text at `level`."""
+        if level not in LEVELS:
+            near = difflib.get_close_matches(str(level), LEVELS, n=1)
+            raise UsageError(
+                f"there is no level '{level}'",
+                expected=f"one of: {', '.join(LEVELS)}",
+                hint=f"did you mean '{near[0]}'?" if near else None,
+            )
+        unit = self.compiled()
+        return print_text(unit.source) if level == "torch" else unit.ir(cast(Level, level))
+
+    def explain(self) -> str:
+        """Its kernels, and what the passes did, as a table."""
+        from mlc.explain import make_report, table  # noqa: PLC0415 - not needed to run a model
+
+        return table(make_report(self.compiled(), None))
+
+
+def _check_level(module: ModuleOp) -> None:
+    """VerifyError where there is more than one function @forward of torch's ops: lower levels could do harm."""
+    functions = [op for op in module.ops if isinstance(op, func.FuncOp)]
+    if len(functions) != 1 or functions[0].sym_name.data != "forward" or len(functions[0].body.blocks) != 1:
+        raise VerifyError("it is not one function @forward")
+    for op in functions[0].walk():
+        if op is not functions[0] and op.name != "func.return" and not op.name.startswith("torch."):
+            raise VerifyError(f"it has an op '{op.name}', which is none of the torch level")

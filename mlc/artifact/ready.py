@@ -1,0 +1,142 @@
+"""A saved model that was loaded here before, from the cache: code and derived constants, without the compiler.
+
+    cache/ab/ab…    the code of every version, and which arrays are derived: authenticated, as all code in the cache is
+    cache/cd/cd…    the derived arrays (packed weights), in the container of saved models: mapped, their checksums read
+
+Both are found by what decides them: index and IR of the file (which holds the weights' checksums), this compiler's
+sources, the code generator, the machine. For target "native" alone; arrays of more than half of the cache are
+derived anew each time.
+Tests: tests/artifact/test_ready.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mlc
+from mlc.backends.llvm.backend import CPU_BACKEND, NATIVE
+from mlc.backends.llvm.jit import load_objects
+from mlc.backends.llvm.thread_pool import thread_pool
+from mlc.errors import MlcError, UsageError
+from mlc.options import Options
+from mlc.runtime.artifact.contents import Contents
+from mlc.runtime.artifact.file import ArtifactFile, write_artifact
+from mlc.runtime.bundle import Bundle
+from mlc.runtime.cache import cache_at
+from mlc.runtime.executable import Executable, NativeCode, aligned
+from mlc.runtime.threads import ThreadPool
+from mlc.sources import digest
+
+Found = list[tuple[Bundle, Executable]]
+_LENGTH = struct.Struct("<Q")
+
+
+def _keys(contents: Contents) -> tuple[str, str]:
+    """Under which the code and the arrays of this file are."""
+    backend = CPU_BACKEND.fingerprint(CPU_BACKEND.machine(NATIVE))
+    own = f"ready 1 mlc {mlc.__version__} {digest(Path(mlc.__file__).parent)} {backend}"
+    texts = [own, contents.digest, *(v.text for v in contents.versions)]
+    whole = hashlib.blake2b("\n".join(hashlib.blake2b(t.encode()).hexdigest() for t in texts).encode(), digest_size=16)
+    code = whole.hexdigest()
+    return code, hashlib.blake2b(f"{code} arrays".encode(), digest_size=16).hexdigest()
+
+
+def read(contents: Contents, options: Options) -> Found | None:
+    """The code of every version, linked; None where the cache has not all of it."""
+    cache = cache_at(options.cache_dir)
+    if cache is None or options.target != NATIVE:
+        return None
+    code, arrays = _keys(contents)
+    stored = cache.get(code)
+    if stored is None:
+        return None
+    header, bundles = _unpacked(stored)
+    try:
+        file = ArtifactFile(cache.path(arrays))
+        if file.index["parts"] != header["parts"]:
+            return None
+        derived = [[file.array(n, np.dtype(d), tuple(shape)) for n, d, shape in row] for row in header["derived"]]
+    except MlcError:  # gone, or damaged
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(file.path)  # used now: others make room first
+    return [
+        (bundle, _linked(bundle, version.weights, iter(row)))
+        for bundle, version, row in zip(bundles, contents.versions, derived, strict=True)
+    ]
+
+
+def write(contents: Contents, options: Options, found: Found) -> None:
+    """Keep what was compiled for the next time. A full or read-only disk is no error."""
+    cache = cache_at(options.cache_dir)
+    if cache is None or options.target != NATIVE:
+        return
+    code, arrays = _keys(contents)
+    parts: list[np.ndarray] = []
+    rows: list[list[Any]] = []
+    for bundle, executable in found:
+        names = set(bundle.derived)
+        derived = [a for n, a in zip(bundle.constants, executable.constants, strict=True) if n in names]
+        rows.append([[len(parts) + i, a.dtype.str, a.shape] for i, a in enumerate(derived)])
+        parts += [a.reshape(-1).view(np.uint8) for a in derived]
+    if sum(p.nbytes for p in parts) > cache.limit // 2:
+        return
+    path = cache.path(arrays)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = write_artifact(path, {}, parts)
+    except (OSError, UsageError):
+        return
+    cache.put(code, _packed({"parts": table, "derived": rows}, [b.to_bytes() for b, _ in found]))
+    cache.trim()
+
+
+def _linked(bundle: Bundle, weights: Mapping[str, np.ndarray], derived: Iterator[np.ndarray]) -> Executable:
+    """As `mlc.build.link` does it, with derived constants that are there."""
+    names = set(bundle.derived)
+    constants = [
+        aligned(bundle.literals[n] if n in bundle.literals else next(derived) if n in names else weights[n])
+        for n in bundle.constants
+    ]
+    library = load_objects(bundle.objects)
+    dims = library.find("mlc_output_dims")
+    code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
+    return Executable(code, bundle.inputs, bundle.outputs, constants, bundle.assertions, _PoolWhenNeeded())
+
+
+class _PoolWhenNeeded(ThreadPool):
+    """The process's pool, which costs 18 MB to make, once a call asks for more than its own thread."""
+
+    def __init__(self) -> None:
+        pass
+
+    def team(self, threads: int) -> int:
+        """Address of a team of this size; 0 for a thread alone."""
+        pool = thread_pool() if threads > 1 else None
+        return pool.team(threads) if pool is not None else 0
+
+
+def _packed(header: dict[str, Any], bundles: Sequence[bytes]) -> bytes:
+    text = json.dumps({**header, "bundles": [len(b) for b in bundles]}).encode()
+    return b"".join([_LENGTH.pack(len(text)), text, *bundles])
+
+
+def _unpacked(data: bytes) -> tuple[dict[str, Any], list[Bundle]]:
+    """What `_packed` packed: the cache gives back nothing else."""
+    (length,) = _LENGTH.unpack_from(data)
+    at = _LENGTH.size + length
+    header = json.loads(data[_LENGTH.size : at])
+    bundles: list[Bundle] = []
+    for size in header["bundles"]:
+        bundles.append(Bundle.from_bytes(data[at : at + size]))
+        at += size
+    return header, bundles

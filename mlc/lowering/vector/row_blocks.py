@@ -1,0 +1,73 @@
+"""Rows of the left-hand side of a product, and the caches that they pass through.
+
+    %x: 800 rows of 256 f32, 28 rows per register tile
+      first-level cache    rows of one tile are not to evict each other           `collide`
+      second-level cache   all panels of columns read blocks of 196 rows that
+                           stay there, instead of all 800 rows from further away  `row_block`
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from xdsl.dialects.builtin import AnyFloat, IndexType, IntegerType
+from xdsl.ir import Attribute
+
+from mlc.lowering.vector.nests import Nest
+from mlc.lowering.vector.space import Access
+from mlc.lowering.vector.target import Target
+
+LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache
+LEAST_TILES = 4  # of rows in a block: columns come from far away once per block
+
+
+def bits(kind: Attribute) -> int:
+    """Width that counts for the number of lanes: floats first."""
+    if isinstance(kind, AnyFloat):
+        return kind.bitwidth
+    if isinstance(kind, IntegerType) and kind.width.data < 32:
+        return 8
+    return 32 if isinstance(kind, IntegerType | IndexType) else 64
+
+
+def _bytes(access: Access) -> int:
+    return max(1, bits(access.element_type) // 8)
+
+
+def row_block(nest: Nest, row: int, tile: int, scalars: list[Access], target: Target) -> tuple[int, int] | None:
+    """(`row`, its elements in a block): rows that every panel of columns reads again, as many as stay near meanwhile.
+
+    Only where rows lie apart, each a stream of its own: too many and too short ones for prefetchers of the hardware.
+    """
+    extent, inner = nest.space.static(row), {d for a in scalars for d, _ in a.coeffs if d not in nest.outer}
+    sizes = {d: n for d in inner if (n := nest.space.static(d)) is not None}
+    if extent is None or len(sizes) < len(inner):
+        return None
+    tiles, fit = extent // tile, target.row_tiles
+    if fit is None:
+        near = target.l2 // 2
+        one = sum(_bytes(a) * prod(sizes[d] for d, _ in a.coeffs if d in inner) for a in scalars)
+        apart = all((a.coeff(row).static or 0) * _bytes(a) > LINE for a in scalars)
+        if not apart or extent * one <= near or LEAST_TILES * tile * one > near:
+            return None
+        fit = max(LEAST_TILES, near // (2 * tile * one))
+    blocks = -(-tiles // fit) if fit else 1
+    return (row, -(-tiles // blocks) * tile) if blocks > 1 else None
+
+
+def collide(row: dict[int, int], scalars: list[Access], target: Target) -> bool:
+    """Whether the rows of a tile fall on so few cache sets (strides of 4096 bytes, say) that they evict each other."""
+    for access in scalars:
+        size = _bytes(access)
+        starts = [0]
+        for dim, n in row.items():
+            stride = access.coeff(dim).static or 0
+            starts = [s + j * stride * size for s in starts for j in range(n)]
+        lines = {s // LINE for s in starts}
+        sets: dict[int, int] = {}
+        for line in lines:
+            at = line % (target.l1 // (LINE * WAYS))
+            sets[at] = sets.get(at, 0) + 1
+        if max(sets.values()) > WAYS:
+            return True
+    return False

@@ -1,0 +1,81 @@
+"""Open sizes of a saved version: where they are read from, which ones it takes, and numbers computed from them.
+
+    Symbol("n", places=((0, 1, 2, 0),), low=2, high=64)     dimension 1 of leaf 0 is 2 * n
+    evaluate(["+", "n", 1], {"n": 3})  -->  4
+Tests: tests/runtime/artifact/test_sizes.py
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+_OPERATORS: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add, "*": operator.mul, "//": operator.floordiv, "%": operator.mod, "max": max, "min": min,
+}  # fmt: skip
+_DEPTH = 50
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A size that is open. `places`: (leaf, dimension, scale, offset), the dimension being `scale * size + offset`."""
+
+    name: str
+    places: tuple[tuple[int, int, int, int], ...]
+    low: int
+    high: int | None
+
+    @classmethod
+    def from_json(cls, data: Sequence[Any]) -> Symbol:
+        """From `[name, places, low, high]`; ValueError for anything else."""
+        name, places, low, high = data
+        rows = tuple((leaf, dim, scale, offset) for leaf, dim, scale, offset in places)
+        numbers = [n for row in rows for n in row] + [low, *([] if high is None else [high])]
+        if type(name) is not str or not all(type(n) is int and abs(n) < 1 << 63 for n in numbers):
+            raise ValueError("a size that is none")
+        if not all(leaf >= 0 and dim >= 0 and scale > 0 for leaf, dim, scale, _ in rows):
+            raise ValueError("places of a size")
+        return cls(name, rows, low, high)
+
+
+def sizes_of(symbols: Sequence[Symbol], names: Sequence[str], leaves: Sequence[Any]) -> dict[str, int] | str:
+    """The open sizes of these leaves, or why they do not fit; `names` are those of the leaves."""
+    sizes: dict[str, int] = {}
+    for symbol in symbols:
+        for leaf, dim, scale, offset in symbol.places:
+            got = leaves[leaf].shape[dim]
+            name = f"dimension {dim} of '{names[leaf]}'"
+            value, rest = divmod(got - offset, scale)
+            if rest:
+                scaled = symbol.name if scale == 1 else f"{scale}*{symbol.name}"
+                return f"{name} is {got}, but must be {f'{scaled} + {offset}' if offset else scaled}"
+            if sizes.setdefault(symbol.name, value) != value:
+                return f"{name} is {got}, but '{symbol.name}' is {sizes[symbol.name]} elsewhere"
+            if value < symbol.low or (symbol.high is not None and value > symbol.high):
+                high = "" if symbol.high is None else f" and at most {symbol.high}"
+                return f"{name} is {got}, but '{symbol.name}' must be at least {symbol.low}{high}"
+    return sizes
+
+
+def check_expression(expr: Any, names: Set[str], depth: int = 0) -> None:
+    """ValueError where `expr` is no expression of the sizes `names`."""
+    if type(expr) is int and abs(expr) < 1 << 63:
+        return
+    if type(expr) is str and expr in names:
+        return
+    if type(expr) is not list or len(expr) < 2 or depth > _DEPTH or expr[0] not in _OPERATORS:
+        raise ValueError("an expression of sizes")
+    for inner in expr[1:]:
+        check_expression(inner, names, depth + 1)
+
+
+def evaluate(expr: Any, sizes: Mapping[str, int]) -> int:
+    """The value of an expression; ZeroDivisionError where it has none."""
+    if isinstance(expr, int):
+        return expr
+    if isinstance(expr, str):
+        return sizes[expr]
+    return functools.reduce(_OPERATORS[expr[0]], (evaluate(e, sizes) for e in expr[1:]))

@@ -1,0 +1,159 @@
+"""Saved models whose checksums fit and whose contents do not: an error of mlc, whatever was changed; never code."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import mlc
+from mlc.errors import ArtifactError, MlcError
+from mlc.runtime.artifact.file import ArtifactFile, write_artifact
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-3, 5) | st.just(1 << 40) | st.sampled_from(["", "x", "leaf", "float64"])
+)
+
+
+class Net(nn.Module):
+    """Something of everything: weights, a buffer that changes, structure, a view, a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor, how: Any) -> Any:
+        y = self.layer(self.norm(x)) * how[0]
+        return {"y": y, "view": y.t(), "input": x, "weight": self.layer.bias}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> tuple[dict[str, Any], list[bytes], Path]:
+    """The index and the parts of a saved model, and where to write others."""
+    path = tmp_path_factory.mktemp("saved") / "m.mlc"
+    mlc.compile(Net().train(), (torch.randn(3, 4), [2.0]), cache_dir=cache_dir).save(path)
+    file = ArtifactFile(path)
+    raw = path.read_bytes()
+    parts = [raw[offset : offset + count] for offset, count, _ in file._parts]
+    index = {k: v for k, v in file.index.items() if k != "parts"}
+    return index, parts, path
+
+
+def load(index: Any, parts: list[bytes], path: Path, cache: Path) -> mlc.LoadedModel:
+    """Write with checksums that fit, and load."""
+    write_artifact(path, index, parts)
+    return mlc.load(path, cache_dir=cache)
+
+
+X = np.ones((3, 4), np.float32)
+
+
+def test_the_unchanged_one_works(saved: Any, cache_dir: Path):
+    index, parts, path = saved
+    assert load(index, parts, path, cache_dir)(X, [2.0])["y"].shape == (3, 4)
+
+
+def _places(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths to everything inside."""
+    inner = list(data.items()) if isinstance(data, dict) else list(enumerate(data)) if isinstance(data, list) else []
+    return [p for k, v in inner for p in [(*at, k), *_places(v, (*at, k))]]
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_change_of_the_index(saved: Any, cache_dir: Path, data: st.DataObject):
+    """It is refused when loaded, or at the call by an error of mlc, or says something else that fits."""
+    index, parts, path = saved
+    index = copy.deepcopy(json.loads(json.dumps(index)))
+    for _ in range(data.draw(st.integers(1, 2))):
+        *outer, last = data.draw(st.sampled_from(_places(index)))
+        inside = index
+        for key in outer:
+            inside = inside[key]
+        kind = data.draw(st.sampled_from(["set", "delete", "wrap", "double"]))
+        if kind == "delete":
+            del inside[last]
+        elif kind == "double" and isinstance(inside, list):
+            inside.append(inside[last])
+        else:
+            new = data.draw(SCALARS)
+            inside[last] = [new] if kind == "wrap" else new
+    try:
+        loaded = load(index, parts, path.with_name("changed.mlc"), cache_dir)
+        loaded(X, [2.0])
+        _ = loaded.inputs, loaded.outputs, repr(loaded)
+    except MlcError:
+        return
+
+
+TEXTS = {
+    "no IR": "hello",
+    "nothing": "",
+    "not closed": "builtin.module {",
+    "NUL": "builtin.module { \0 }",
+    "no function": "builtin.module { }",
+    "calls": "builtin.module { func.func private @f() func.func @forward() { func.call @f() : () -> () func.return } }",
+    "memory": (
+        "builtin.module { func.func @forward(%x: !torch.vtensor<[3,4],f32>) -> !torch.vtensor<[3,4],f32> {"
+        " %a = arith.constant 8 : i64 %p = llvm.inttoptr %a : i64 to !llvm.ptr"
+        " func.return %x : !torch.vtensor<[3,4],f32> } }"
+    ),
+    "a missing weight": (
+        "builtin.module { func.func @forward() -> !torch.vtensor<[4],f32> {"
+        " %0 = torch.vtensor.literal(dense_resource<secret> : tensor<4xf32>) : !torch.vtensor<[4],f32>"
+        " func.return %0 : !torch.vtensor<[4],f32> } }"
+    ),
+    "a larger weight": (
+        "builtin.module { func.func @forward() -> !torch.vtensor<[4000],f32> {"
+        " %0 = torch.vtensor.literal(dense_resource<layer.bias> : tensor<4000xf32>) : !torch.vtensor<[4000],f32>"
+        " func.return %0 : !torch.vtensor<[4000],f32> } }"
+    ),
+    "deep": "builtin.module {" * 5000,
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_ir_that_is_none(name: str, saved: Any, cache_dir: Path):
+    index, parts, path = saved
+    changed = list(parts)
+    changed[index["versions"][0]["text"]] = TEXTS[name].encode()
+    with pytest.raises(ArtifactError):
+        load(index, changed, path.with_name("changed.mlc"), cache_dir)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_change_of_the_ir(saved: Any, cache_dir: Path, data: st.DataObject):
+    index, parts, path = saved
+    number = index["versions"][0]["text"]
+    text = parts[number].decode()
+    words = text.split(" ")
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(words) - 1))
+        words[at] = data.draw(st.sampled_from(words) | st.text(max_size=3))
+    changed = list(parts)
+    changed[number] = " ".join(words).encode(errors="replace")
+    try:
+        load(index, changed, path.with_name("changed.mlc"), cache_dir)(X, [2.0])
+    except MlcError:
+        return
+
+
+def test_no_weight_of_another_shape_reaches_code_from_the_cache(saved: Any, cache_dir: Path):
+    index, parts, path = saved
+    index = copy.deepcopy(index)
+    part, dtype, _ = index["arrays"][index["versions"][0]["weights"]["layer.weight"]]
+    index["arrays"][index["versions"][0]["weights"]["layer.weight"]] = [part, dtype, [2, 2]]
+    changed = list(parts)
+    changed[part] = changed[part][:16]
+    with pytest.raises(ArtifactError, match=r"the weight 'layer.weight' is float32\[2, 2\]"):
+        load(index, changed, path.with_name("changed.mlc"), cache_dir)

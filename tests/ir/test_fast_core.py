@@ -1,0 +1,134 @@
+"""`mlc.ir.fast_core`: inside `fast_build`, ops are made and walked as xDSL does it, also while the IR changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import pytest
+from xdsl.dialects import arith, func, scf
+from xdsl.dialects.builtin import DenseArrayBase, ModuleOp, f32, i64
+from xdsl.ir import Operation
+
+from mlc.ir.context import make_context
+from mlc.ir.fast_build import fast_build
+from mlc.ir.fast_core import REPLACED
+from mlc.ir.parsing import parse_text, print_text
+
+TEXT = """
+func.func @f(%a: index, %x: memref<8xf32>, %t: f32) {
+  %c = arith.constant 1 : index
+  scf.for %i = %c to %a step %c {
+    %v = memref.load %x[%i] : memref<8xf32>
+    %s = arith.addf %v, %v : f32
+    scf.for %j = %c to %a step %c {
+      memref.store %s, %x[%j] : memref<8xf32>
+    }
+  }
+  %r = arith.mulf %t, %t : f32
+  func.return
+}
+func.func private @g(f32)
+"""
+
+
+def make() -> ModuleOp:
+    return parse_text(TEXT, make_context())
+
+
+def ways(module: ModuleOp) -> list[Iterator[Operation]]:
+    """Every walk there is."""
+    flags = [{}, {"reverse": True}, {"region_first": True}, {"reverse": True, "region_first": True}]
+    return [iter(place.walk(**f)) for f in flags for place in (module, module.body, module.body.block)]
+
+
+def test_everything_is_put_back() -> None:
+    before = [getattr(owner, name) for owner, name, _ in REPLACED]
+    with fast_build():
+        inside = [getattr(owner, name) for owner, name, _ in REPLACED]
+    assert all(a is not b for a, b in zip(before, inside, strict=True))
+    assert [getattr(owner, name) for owner, name, _ in REPLACED] == before
+
+
+def test_walks_are_in_the_same_order() -> None:
+    module = make()
+    plain = [list(walk) for walk in ways(module)]
+    with fast_build():
+        assert [list(walk) for walk in ways(module)] == plain
+
+
+def erase(op: Operation) -> None:
+    if isinstance(op, arith.MulfOp | scf.ForOp) and op.parent is not None:
+        op.detach()
+        op.drop_all_references()
+
+
+def append(op: Operation) -> None:
+    if isinstance(op, arith.AddfOp | func.ReturnOp):
+        block = op.parent_block()
+        assert block is not None
+        block.insert_op_after(arith.ConstantOp.from_int_and_width(7, i64), op)
+
+
+def take_next(op: Operation) -> None:
+    if isinstance(op, arith.ConstantOp | scf.ForOp) and op.next_op is not None:
+        op.next_op.detach()
+
+
+@pytest.mark.parametrize("change", [erase, append, take_next])
+def test_walks_bear_the_same_changes(change: Callable[[Operation], None]) -> None:
+    def names(around: AbstractContextManager[None]) -> list[str]:
+        module, seen = make(), []
+        with around:
+            for op in module.walk():
+                seen.append(op.name)
+                change(op)
+        return seen
+
+    plain = names(nullcontext())
+    assert len(plain) > 3
+    assert names(fast_build()) == plain
+
+
+def test_ops_are_made_alike() -> None:
+    def build() -> tuple[Operation, ...]:
+        one = arith.ConstantOp.from_int_and_width(1, i64)
+        two = arith.AddiOp(one, one.result)
+        three = arith.AddiOp(two, one)
+        two.operands = [one.result, one.result]
+        three.operands[0] = one.result
+        return one, two, three, func.ReturnOp(two, three), arith.ConstantOp.create(result_types=[f32])
+
+    with fast_build():
+        fast = build()
+    plain = build()
+    for ours, theirs in zip(fast, plain, strict=True):
+        assert (ours.properties, ours.attributes) == (theirs.properties, theirs.attributes)
+        assert (ours.result_types, ours.operand_types) == (theirs.result_types, theirs.operand_types)
+        assert (ours.location, ours.successors, ours.parent) == (theirs.location, theirs.successors, theirs.parent)
+        places = [
+            [sorted((made.index(u.operation), u.index) for u in r.uses) for r in op.results]
+            for op, made in ((ours, fast), (theirs, plain))
+        ]
+        assert places[0] == places[1]
+
+
+def test_clones_are_alike() -> None:
+    module = make()
+    with fast_build():
+        clone = module.clone()
+    clone.verify()
+    assert print_text(clone) == print_text(module)
+
+
+def test_operands_results_and_segments_are_found() -> None:
+    with fast_build():
+        returned = func.ReturnOp(*(arith.ConstantOp.from_int_and_width(n, i64) for n in range(3)))
+        assert returned.operands[-1] is returned.operands[2]
+        assert list(returned.operands[1:]) == [returned.operands[1], returned.operands[2]]
+        call = func.CallOp("f", [], [i64, f32])
+        assert call.results[True] is call.results[1]
+        assert call.results[:1].types == (i64,)
+        segments = DenseArrayBase.from_list(i64, [1, 2])
+        assert segments.get_values() == segments.get_values() == (1, 2)
+    assert segments == DenseArrayBase.from_list(i64, [1, 2])

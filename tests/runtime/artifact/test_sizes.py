@@ -1,0 +1,58 @@
+"""Open sizes: read from the inputs, checked, computed with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlc.runtime.artifact.sizes import Symbol, check_expression, evaluate, sizes_of
+
+SYMBOL = Symbol.from_json(["n", [[0, 0, 1, 0], [1, 1, 2, 1]], 2, 9])
+EXPRESSIONS = st.recursive(
+    st.integers(-9, 9) | st.just("n"),
+    lambda inner: st.tuples(st.sampled_from(["+", "*", "max", "min"]), inner, inner).map(list),
+    max_leaves=6,
+)
+
+
+def _sizes(rows: int, columns: int) -> dict[str, int] | str:
+    return sizes_of([SYMBOL], ["x", "y"], [np.zeros((rows, 1)), np.zeros((1, columns))])
+
+
+def test_sizes_are_read_and_checked():
+    assert _sizes(3, 7) == {"n": 3}
+    assert _sizes(3, 8) == "dimension 1 of 'y' is 8, but must be 2*n + 1"
+    assert _sizes(3, 9) == "dimension 1 of 'y' is 9, but 'n' is 3 elsewhere"
+    assert _sizes(10, 21) == "dimension 0 of 'x' is 10, but 'n' must be at least 2 and at most 9"
+
+
+def _python(expr: Any, n: int) -> int:
+    if isinstance(expr, list):
+        a, b = (_python(e, n) for e in expr[1:])
+        return {"+": a + b, "*": a * b, "max": max(a, b), "min": min(a, b)}[expr[0]]
+    return n if expr == "n" else expr
+
+
+@given(EXPRESSIONS, st.integers(0, 100))
+def test_expressions(expr: Any, n: int):
+    check_expression(expr, {"n"})
+    assert evaluate(expr, {"n": n}) == _python(expr, n)
+
+
+@pytest.mark.parametrize("expr", [None, 1.5, "m", [], ["+"], ["**", 2, 99], ["+", 1, "m"], {"n": 1}, 1 << 70, True])
+def test_what_is_no_expression(expr: Any):
+    with pytest.raises(ValueError):
+        check_expression(expr, {"n"})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [["n", [[0, 0, 0, 0]], 2, 9], ["n", [[-1, 0, 1, 0]], 2, 9], [1, [], 2, 9], ["n", [], None, 9], ["n", [], 1.5, 9]],
+)
+def test_what_is_no_symbol(data: Any):
+    with pytest.raises(ValueError):
+        Symbol.from_json(data)
