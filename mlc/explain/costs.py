@@ -104,7 +104,7 @@ def _winograd_flops(op: WinogradConv2DOp) -> int:
     unscaled = rows.tile * columns.tile * (not op.transformed and rows.scale * columns.scale != 1)
     back = (_both_ways(rows.output, columns.output) + unscaled) * filters
     blocks = prod(n // b for n, b in zip(op.grid(), op.block.get_values(), strict=True))
-    often = (not op.transformed) if op.has_all_filters() else blocks
+    often = 0 if op.transformed else blocks
     of_filters = _both_ways(rows.filter, columns.filter) * channels * filters
     products = 2 * op.positions() * channels * filters
     return trips(op) * (prod(op.grid()) * (products + into + back) + often * of_filters)

@@ -14,9 +14,8 @@
 transformed inputs and products lie in the second and third destination; what those results hold afterwards is not
 specified. The last operand has the transformed filters:
 - with `transformed`, as `winograd_filter_transform` makes them of %w: it is no destination, and has no result
-- otherwise a fourth destination for all of them, transformed once per call
-- or for one piece of the channels of a group of filters in some rows of positions, transformed for each block of tiles:
-  then it is the group whose products are held.
+- otherwise it is a fourth destination, for one piece of the channels of a group of filters in some rows of positions,
+  transformed for each block of tiles: then it is the group whose products are held.
 Where the output is no multiple of a tile, the last tile moves back and overlaps the one before it (and decides).
 `depth`: input channels summed before the sum is added to what came before (sums in pieces round less).
 The transforms mix the inputs of a tile, so that one NaN, infinity or huge number would spoil outputs that it has nothing
@@ -198,11 +197,6 @@ class WinogradConv2DOp(IRDLOperation):
         """Blocks of filters whose products are held at a time."""
         return _shape(self.filters, "filters", 5)[2]
 
-    def has_all_filters(self) -> bool:
-        """Whether all filters are there transformed before the first block, not a piece of them as it is multiplied."""
-        whole = self.pieces(), self.positions(), _shape(self.filter, "filter", 6)[0]
-        return _shape(self.filters, "filters", 5)[:3] == whole
-
     def verify_(self) -> None:
         positions = self.positions()
         images, channels, height, width, lanes = _shape(self.input, "input", 5)
@@ -221,8 +215,8 @@ class WinogradConv2DOp(IRDLOperation):
             raise VerifyException("expected pieces and groups that divide channels and filters, in whole blocks")
         if positions % some or some % self.filterings()[1].size:
             raise VerifyException("expected positions of whole rows, which divide all of them")
-        if (pieces != 1 or self.transformed) and not self.has_all_filters():
-            raise VerifyException("expected one piece of the channels of a group of filters, or all filters")
+        if (pieces, some, group) != (self.pieces(), positions, filters) if self.transformed else pieces != 1:
+            raise VerifyException("expected all transformed filters, or one piece of the channels of a group")
         if (height, width) != tuple(n + TAPS - 1 for n in self.extents()):
             raise VerifyException("expected an input of two rows and columns more than the output")
         self._expect("output", self.output, (images, filters, *self.extents(), filter_lanes))

@@ -12,8 +12,8 @@ What: convolutions in blocked layout, 3x3, stride 1, not dilated, of constant fi
 outputs needs 36 products instead of 144, one of 2x2 needs 16 instead of 36; `winograd_cost` weighs that against the
 transforms and larger filters. `tile`: -1 chooses, 0 keeps all convolutions direct, 2 and 4 take that tile everywhere.
 `tiles`: how many tiles are worked on at a time, at least, where there are so many (0: as the caches have it).
-`group`: -1 chooses, -2 transforms filters when the model is compiled, 0 all of them once per call, n for n blocks of
-filters at a time, at most, as they are multiplied.
+`group`: -1 chooses, 0 transforms filters when the model is compiled, n for n blocks of them at a time, at most, as they are
+multiplied.
 `layers`: tiles of single layers, which go before `tile`: "1x64x64x56x56=0,1x128x128x28x28=2" (images, channels,
 filters, output rows, output columns), as tuning finds them.
 `depth`: channels summed before the sum is added to that of the channels before, at most (short sums round less).
@@ -80,7 +80,6 @@ class LinalgWinogradConv2D(MlcPass):
             {"tile": 4},
             {"tile": 2, "tiles": 1},
             {"tile": 4, "tiles": 2, "group": 1, "depth": 4},
-            {"tile": 4, "group": 0},
             {},
             {"layers": _ANY_LAYER},
         ),
@@ -90,7 +89,7 @@ class LinalgWinogradConv2D(MlcPass):
 
     tile: int = option(-1, Span(min(POINTS), max(POINTS), power_of_two=True, special=(0, -1)))
     tiles: int = option(0, Span(0, 1 << 20))
-    group: int = option(-1, Span(1, 1 << 20, special=(0, -1, -2)))
+    group: int = option(-1, Span(1, 1 << 20, special=(0, -1)))
     depth: int = option(DEPTH, Span(1, 1 << 20))
     layers: str = ""
 
@@ -147,7 +146,7 @@ class _Rewriter:
             tile=list(choice.tile),
             block=list(choice.block),
             group=choice.group,
-            filters="transformed when compiled" if choice.when_compiled else "transformed at run time",
+            filters="transformed at run time" if choice.group else "transformed when compiled",
             cost=round(choice.cost, 2),
         )
         self._rewrite(op, choice)
@@ -184,21 +183,19 @@ class _Rewriter:
         in_lanes = shape_of(op.inputs[0])[4]
         depth = depth_of(channels, in_lanes, min(self.depth, GROUP_DEPTH) if choice.group else self.depth)
         pieces = channels // depth
-        positions = filtering(choice.tile[0]).size * filtering(choice.tile[1]).size
-        group, some = (
-            (choice.group, GROUP_ROWS * filtering(choice.tile[1]).size) if choice.group else (filters, positions)
-        )
+        width = filtering(choice.tile[1]).size
+        positions = filtering(choice.tile[0]).size * width
         outs = [
             at.empty([images, filters, rows, columns, lanes], f32),
             at.empty([pieces, positions, *choice.block, depth // in_lanes, in_lanes], f32),
-            at.empty([positions, group, *choice.block, lanes], f32),
+            at.empty([positions, choice.group or filters, *choice.block, lanes], f32),
         ]
-        if choice.when_compiled:
-            outs.append(at.add(WinogradFilterTransformOp(op.inputs[1], choice.tile, depth)).result)
+        if choice.group:
+            outs.append(at.empty([1, GROUP_ROWS * width, choice.group, depth | 1, lanes], f32))
         else:
-            outs.append(at.empty([1 if choice.group else pieces, some, group, depth | 1, lanes], f32))
+            outs.append(at.add(WinogradFilterTransformOp(op.inputs[1], choice.tile, depth)).result)
         operands = [*op.inputs, *outs]
-        new = at.add(WinogradConv2DOp(operands, choice.tile, choice.block, transformed=choice.when_compiled))
+        new = at.add(WinogradConv2DOp(operands, choice.tile, choice.block, transformed=not choice.group))
         new.res[0].name_hint = op.results[0].name_hint
         op.results[0].replace_all_uses_with(new.res[0])
         op.detach()

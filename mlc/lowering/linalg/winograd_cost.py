@@ -4,7 +4,7 @@ The model counts what bounds each part: multiply-adds at the machine's rate, or 
 a cache level, and vector operations of the transforms. Filters are transformed when
 the model is compiled: then they are four times as large, and every small block of tiles reads them. Where that would take
 many megabytes and another way is nearly as fast, it is chosen: one block of all tiles, for which filters are transformed
-group by group, in the caches, as they are multiplied. A third way, all filters once per call, is slower than both.
+group by group, in the caches, as they are multiplied.
 Figures of the model were measured on layers of 16 to 512 channels and 4x4 to 224x224 outputs; see docs/performance.md.
 """
 
@@ -59,14 +59,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Choice:
-    """Output tile, block of tiles (images, rows, columns), blocks of filters in a group (0: all are transformed first),
-    the estimated cost relative to the direct convolution, and whether filters are transformed when compiled."""
+    """Output tile, block of tiles (images, rows, columns), blocks of filters in a group (0: all are transformed when the
+    model is compiled), and the estimated cost relative to the direct convolution."""
 
     tile: tuple[int, int]
     block: tuple[int, int, int]
     group: int
     cost: float
-    when_compiled: bool = False
 
 
 def depth_of(channels: int, lanes: int, most: int = DEPTH) -> int:
@@ -77,16 +76,14 @@ def depth_of(channels: int, lanes: int, most: int = DEPTH) -> int:
 
 def choose(layer: Layer, machine: Any, tile: int | None = None, tiles: int = 0, group: int = -1) -> Choice:
     """The best way; `tile` leaves only that tile size, `tiles` is how many a block should have (0: to be found).
-    `group` leaves one way: the blocks of filters in a group at most, 0 for all filters once per call, -2 for filters
-    transformed when compiled (-1: to be found)."""
+    `group` leaves one way: the blocks of filters in a group at most, 0 for filters transformed when compiled (-1: to be
+    found)."""
     sizes = sorted(POINTS, reverse=True) if tile is None else [tile]
     fitting = [(a, b) for a in sizes for b in sizes if a <= layer.rows and b <= layer.columns]
     ways = [_Ways(layer, tile, machine) for tile in fitting]
-    compiled = min((way.blocks_of_tiles(tiles, when_compiled=True) for way in ways), key=_by_cost)
-    if group == -2:
-        return compiled
+    compiled = min((way.blocks_of_tiles(tiles) for way in ways), key=_by_cost)
     if group == 0:
-        return min((way.blocks_of_tiles(tiles, when_compiled=False) for way in ways), key=_by_cost)
+        return compiled
     called = [way.groups_of_filters(tiles, group) for way in ways if group > 0 or way.is_one_block()]
     best = min(called, key=_by_cost, default=compiled)
     saved = 4 * layer.channels * layer.filters * math.prod(filtering(t).size for t in compiled.tile)
@@ -110,15 +107,14 @@ class _Ways:
         self.positions = filtering(tile[0]).size * filtering(tile[1]).size
         self.weights = layer.channels * layer.filters
 
-    def blocks_of_tiles(self, enough: int, *, when_compiled: bool) -> Choice:
+    def blocks_of_tiles(self, enough: int) -> Choice:
         """A small block of tiles has its data near; each block reads all transformed filters."""
         size = self.positions * self.weights
         block = _block(
             self.layer, self.rows, self.columns, enough or (FAR_TILES if 4 * size > self.last else ENOUGH_TILES)
         )
         reading = self.tiles // math.prod(block) * _reading(size, self.near)
-        transforming = 0 if when_compiled else self._transforming_filters()
-        return self._choice(block, 0, max(self._products(), reading) + transforming, when_compiled)
+        return self._choice(block, 0, max(self._products(), reading))
 
     def groups_of_filters(self, enough: int, most: int) -> Choice:
         """A large block of tiles reads its transformed inputs once per group, and transforms all filters once."""
@@ -146,12 +142,12 @@ class _Ways:
             self.positions * FILTER_TRANSFORM * self.weights / self.layer.lanes, _reading(9 * self.weights, self.near)
         )
 
-    def _choice(self, block: tuple[int, int, int], group: int, products: float, when_compiled: bool = False) -> Choice:
+    def _choice(self, block: tuple[int, int, int], group: int, products: float) -> Choice:
         layer = self.layer
         transforms = self.tiles * self.positions * TRANSFORM * (layer.channels + layer.filters) / layer.lanes
         outputs = layer.images * layer.rows * layer.columns
         direct = max(outputs * 9 * self.weights / self.rate, _reading(9 * self.weights, self.near))
-        return Choice(self.tile, block, group, (products + transforms) / direct, when_compiled)
+        return Choice(self.tile, block, group, (products + transforms) / direct)
 
 
 def _reading(floats: int, near: int) -> float:

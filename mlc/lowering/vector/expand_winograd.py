@@ -9,8 +9,8 @@
                                               linalg.generic ins(36 of %m) outs(16 of %y) } }           output transform
                                             scf.if (sum of all outputs' squares beyond 2^64 or NaN) {   and #relu
                                               linalg.generic #convolution ins(%x, %w) outs(%y) } }      directly
-Filters that are not transformed yet are so in a nest before, or for one group of filters and one piece of the channels at
-a time as they are multiplied; then groups run in parallel, and outputs are divided by the scale of the filtering.
+Filters that are not transformed yet are so for one group of filters and one piece of the channels at a time, as they are
+multiplied; then groups run in parallel, and outputs are divided by the scale of the filtering.
 The elementwise op that follows in place is taken into the output transform, once per output of a tile.
 One NaN, infinity or huge input spoils outputs of its tile that it has nothing to do with: a block with such outputs is
 computed again, directly. The output transform adds up squares (from one: no subnormal sums) before the elementwise op.
@@ -50,7 +50,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.dialects.linalg_ext.private_op import MOST_BYTES, PrivateOp, private_bytes
-from mlc.dialects.linalg_ext.winograd import LIMIT, TAPS, run_both_ways, some_outputs
+from mlc.dialects.linalg_ext.winograd import TAPS, run_both_ways, some_outputs
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.dialects.memref.prefetch import PrefetchOp
 from mlc.ir.context import MlcContext
@@ -58,6 +58,7 @@ from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass
 from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, element_type, shape_of
+from mlc.lowering.vector.winograd_fallback import beyond_limit, convolve_row
 
 _VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
 LINE = 16
@@ -132,17 +133,13 @@ class _Expansion(LoopWriter):
 
     def write(self) -> None:
         """All of it, before the op."""
-        if self.op.has_all_filters():
-            self.all_filters_first()
+        if self.op.transformed:
+            self.all_filters()
         else:
             self.groups_of_filters()
 
-    def all_filters_first(self) -> None:
-        """Transform the filters once, unless that is done, and multiply them with one block of tiles after the other."""
-        pieces, _, filters, *_ = shape_of(self.filters)
-        if not self.op.transformed:
-            with self.loop(0, filters, parallel=True) as block, self.loop(0, pieces) as piece:
-                self.transform_filters(block, piece, [piece, 0, block], 0)
+    def all_filters(self) -> None:
+        """Multiply transformed filters with one block of tiles after the other."""
         with self.blocks() as first:
             self.transform_inputs(first)
             with self.loop(0, self.op.positions(), parallel=True) as position:
@@ -172,7 +169,7 @@ class _Expansion(LoopWriter):
                 some = shape_of(self.filters)[1]
                 for position in range(0, self.op.positions(), some):
                     with self.loop(0, group) as block:
-                        self.transform_filters(self.plus(start, block), piece, [0, 0, block], position)
+                        self.transform_filters(self.plus(start, block), piece, block, position)
                     with self.loop(0, some) as within:
                         at = self.plus(within, position)
                         self.prefetch_taps(start, piece, at)
@@ -196,8 +193,14 @@ class _Expansion(LoopWriter):
         with self.loop(0, self.op.group(), parallel=parallel) as block, self.tile(first) as (within, at):
             filters = self.plus(start, block)
             self.transform_output([0, block, *within, 0], [at[0], filters, *at[1:], 0])
-        with self.unless_within_limit():
-            self.convolve_directly(first, start)
+        with (
+            beyond_limit(self, self.products),
+            self.loop(0, self.op.group()) as block,
+            self.tile(first) as (_, at),
+            self.loop(0, self.rows.tile) as i,
+        ):
+            place = [at[0], self.plus(start, block), self.plus(at[1], i), at[2]]
+            convolve_row(self, self.op, self.epilogue, place, self.columns.tile)
 
     def start(self, tile: Offset, size: int, extent: int) -> Offset:
         """First row (or column) of a tile of `size`: the last tile of an `extent` that is no multiple moves back."""
@@ -212,25 +215,29 @@ class _Expansion(LoopWriter):
         """Loops over the blocks of tiles: image, tile row and tile column of each one's first tile.
 
         Where there are enough of them they run in parallel, each with tiles and products of its own, and what is inside
-        stays on one thread: it is in one core's caches. Along dimensions where the last tile moves back over the one
-        before it, blocks run in order, so that it is the last that decides.
+        stays on one thread: it is in one core's caches. A last tile that moves back writes over the one before it. Where
+        that one is in another block, both blocks are one iteration, in order, so that it is the last that decides.
         """
         trips = [n // b for n, b in zip(self.grid, self.block_size, strict=True)]
-        apart = [True, *(n % f.tile == 0 for n, f in zip(self.op.extents(), (self.rows, self.columns), strict=True))]
-        side_by_side = [d for d in range(3) if apart[d] and trips[d] > 1]
+        overlap = [False, *(n % f.tile != 0 for n, f in zip(self.op.extents(), (self.rows, self.columns), strict=True))]
+        joined = [o and b == 1 and n > 1 for o, b, n in zip(overlap, self.block_size, trips, strict=True)]
+        iterations = [n - j for n, j in zip(trips, joined, strict=True)]
+        side_by_side = [d for d in range(3) if iterations[d] > 1]
         kept = (self.op.tiles, self.op.products)
-        if prod(trips[d] for d in side_by_side) < ENOUGH_BLOCKS or not _fit_a_thread(kept):
+        if prod(iterations) < ENOUGH_BLOCKS or not _fit_a_thread(kept):
             side_by_side = []
         first: list[Offset] = [0, 0, 0]
         with ExitStack() as stack:
             if side_by_side:
-                bounds = [(self.grid[d], self.block_size[d]) for d in side_by_side]
+                bounds = [(iterations[d] * self.block_size[d], self.block_size[d]) for d in side_by_side]
                 for d, iv in zip(side_by_side, stack.enter_context(self.parallel(bounds)), strict=True):
                     first[d] = iv
                 self.tiles, self.products = (self.put(PrivateOp(v)).result for v in kept)
             for d in range(3):
                 if d not in side_by_side:
                     first[d] = stack.enter_context(self.loop(0, self.grid[d], self.block_size[d]))
+                elif joined[d]:
+                    first[d] = stack.enter_context(self.once_or_twice(first[d], iterations[d] - 1))
             yield first
 
     @contextmanager
@@ -263,16 +270,16 @@ class _Expansion(LoopWriter):
         width = self.columns.size
         return [on.block.args[i * width : (i + 1) * width] for i in range(self.rows.size)]
 
-    def transform_filters(self, block: Offset, piece: Offset, dest: list[Offset], position: int) -> None:
-        """filters[dest] = G w G^T for the channels of one piece and one block of filters, from `position` on."""
+    def transform_filters(self, source: Offset, piece: Offset, block: Offset, position: int) -> None:
+        """filters[block] = G w G^T for the channels of one piece and block `source` of filters, from `position` on."""
         *_, in_lanes, lanes = shape_of(self.op.filter)
         some, width = shape_of(self.filters)[1], self.columns.size
         rows = some_outputs(self.rows.filter, range(position // width, (position + some) // width))
         per_piece = self.op.depth() // in_lanes
         with self.loop(0, per_piece) as rest:
-            source = [block, self.plus(self.times(piece, per_piece), rest), 0, 0, 0, 0]
-            w = self.view(self.op.filter, source, [1, 1, TAPS, TAPS, in_lanes, lanes], (2, 3, 4, 5))
-            offsets = [*dest, self.times(rest, in_lanes), 0]
+            taps_at = [source, self.plus(self.times(piece, per_piece), rest), 0, 0, 0, 0]
+            w = self.view(self.op.filter, taps_at, [1, 1, TAPS, TAPS, in_lanes, lanes], (2, 3, 4, 5))
+            offsets = [0, 0, block, self.times(rest, in_lanes), 0]
             u = self.view(self.filters, offsets, [1, some, 1, in_lanes, lanes], (1, 3, 4))
             outs = [self.view(u, [p, 0, 0], [1, in_lanes, lanes], (1, 2)) for p in range(some)]
             taps = list(product(range(TAPS), range(TAPS)))
@@ -334,11 +341,6 @@ class _Expansion(LoopWriter):
         on = Arithmetic([f32, f32], self.location)
         on.end([on.add(on.block.args[1], on.block.args[0])])
         self.generic([part], [sums], [AffineMap.identity(5)] * 2, 5, on.block)
-
-    def clear(self, out: SSAValue) -> None:
-        """Fill with zeros."""
-        zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
-        self.put(FillOp([zero], [out], []))
 
     def scratch(self, shape: Sequence[int]) -> SSAValue:
         """Sums of one piece. Vectorised they live in registers and this goes away."""
@@ -414,77 +416,6 @@ class _Expansion(LoopWriter):
         for scale in scales:
             factor = on.put(arith.DivfOp(factor, on.constant(float(scale))))
         return [on.put(arith.MulfOp(factor, value)) for value in values]
-
-    @contextmanager
-    def unless_within_limit(self) -> Iterator[None]:
-        """What to do when an output of the block is NaN or huge, by the sums of squares left in the first products."""
-        squares = self.view(self.products, [0] * 6, [1, *shape_of(self.products)[1:]], range(1, 6))
-        total = self.put(memref.AllocaOp.get(f32, 64, []))
-        self.clear(total.memref)
-        on = Arithmetic([f32, f32], self.location)
-        on.end([on.add(on.block.args[1], on.block.args[0])])
-        self.generic([squares], [total.memref], [AffineMap.identity(5), AffineMap(5, 0, ())], 0, on.block)
-        found = self.put(memref.LoadOp.get(total.memref, [])).res
-        # scaled so that it is infinite beyond the limit: exact domains have no order, and never take the branch
-        scale = self.put(arith.ConstantOp(FloatAttr(2.0**128 / LIMIT**2, f32))).result
-        scaled = self.put(arith.MulfOp(found, scale)).result
-        infinity = self.put(arith.ConstantOp(FloatAttr(float("inf"), f32))).result
-        beyond = self.put(arith.CmpfOp(scaled, infinity, "ueq")).result
-        self.into.append(Block())
-        yield
-        self.put(scf.YieldOp())
-        then = Region(self.into.pop())
-        self.put(scf.IfOp(beyond, [], then))
-
-    def convolve_directly(self, first: Sequence[Offset], start: Offset) -> None:
-        """output = the direct convolution and the epilogue, for the tiles of the block at `first` and the group of
-        filters at `start`, row by row."""
-        _, channels, _, _, in_lanes, lanes = shape_of(self.op.filter)
-        width = self.columns.tile
-        # column, filter lane; channel block, tap row, tap column, channel lane
-        d = [AffineDimExpr(i) for i in range(6)]
-        maps = [
-            AffineMap(6, 0, (d[2], d[3], d[0] + d[4], d[5])),
-            AffineMap(6, 0, (d[2], d[3], d[4], d[5], d[1])),
-            AffineMap(6, 0, (d[0], d[1])),
-        ]
-        with (
-            self.loop(0, self.op.group()) as block,
-            self.tile(first) as (_, at),
-            self.loop(0, self.rows.tile) as i,
-        ):
-            filters = self.plus(start, block)
-            taps = [1, channels, TAPS, TAPS, in_lanes, lanes]
-            w = self.view(self.op.filter, [filters, 0, 0, 0, 0, 0], taps, range(1, 6))
-            row = self.plus(at[1], i)
-            dest, sizes = [at[0], filters, row, at[2], 0], [1, 1, 1, width, lanes]
-            window = [1, channels, TAPS, width + TAPS - 1, in_lanes]
-            x = self.view(self.op.input, [at[0], 0, row, at[2], 0], window, range(1, 5))
-            y = self.view(self.op.output, dest, sizes, (3, 4))
-            self.clear(y)
-            on = Arithmetic([f32] * 3, self.location)
-            term = on.put(arith.MulfOp(on.block.args[0], on.block.args[1]))
-            on.end([on.add(on.block.args[2], term)])
-            self.generic([x, w], [y], maps, 2, on.block, cold=True)
-            if self.epilogue is not None:
-                self.epilogue_of_row(y, dest, sizes)
-
-    def epilogue_of_row(self, y: SSAValue, dest: Sequence[Offset], sizes: Sequence[int]) -> None:
-        """The epilogue on the part `y` of the output at `dest`."""
-        assert self.epilogue is not None
-        zero = AffineExpr.constant(0)
-        places = [zero, zero, zero, AffineDimExpr(0), AffineDimExpr(1)]
-        inputs: list[SSAValue] = []
-        maps: list[AffineMap] = []
-        for value, attr in zip(self.epilogue.inputs, self.epilogue.indexing_maps.data, strict=False):
-            dims = [e.position for e in attr.data.results if isinstance(e, AffineDimExpr)]
-            if isinstance(value.type, MemRefType):
-                value = self.view(value, [dest[k] for k in dims], [sizes[k] for k in dims], range(len(dims)))
-            inputs.append(value)
-            maps.append(AffineMap(2, 0, tuple(places[k] for k in dims)))
-        on = Arithmetic([element_type(v) for v in (*inputs, y)], self.location)
-        on.end([on.inline(self.epilogue.body.block, on.block.args)])
-        self.generic(inputs, [y], [*maps, AffineMap.identity(2)], 2, on.block)
 
 
 def _fit_a_thread(buffers: Sequence[SSAValue]) -> bool:

@@ -149,7 +149,7 @@ def test_a_convolution_verifies_and_prints_as_it_was_read(change: dict[str, str]
         ({"w": "memref<2x2x3x3x4x4xf32>"}, "do not fit the input"),
         ({"u": "memref<1x36x2x3x4xf32>"}, "divide channels and filters"),
         ({**ONE_GROUP, "u": "memref<1x9x1x5x4xf32>"}, "positions of whole rows"),
-        ({**ONE_GROUP, "more": ", transformed"}, "or all filters"),
+        ({**ONE_GROUP, "more": ", transformed"}, "expected all transformed filters"),
         ({"y": "memref<1x3x6x8x4xf32>"}, "expected output of shape"),
         ({"v": "memref<1x36x1x2x1x1x4xf32>"}, "expected tiles of shape"),
         ({"m": "memref<36x2x1x2x2x8xf32>"}, "expected products of shape"),

@@ -1,7 +1,6 @@
 // RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d)' %s | filecheck %s
 // RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=2})' %s | filecheck %s --check-prefix=TWO
 // RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=0})' %s | filecheck %s --check-prefix=NONE
-// RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=4 group=0})' %s | filecheck %s --check-prefix=ONCE
 // RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=4 group=1})' %s | filecheck %s --check-prefix=GROUP
 
 // NONE-NOT: winograd
@@ -14,11 +13,7 @@
 // CHECK: "linalg_ext.winograd_conv_2d"(%{{.*}}, %[[W]], %{{.*}}, %{{.*}}, %{{.*}}, %[[U]]) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 4>, transformed}
 // CHECK-SAME: -> (tensor<1x2x14x14x16xf32>, tensor<2x36x1x2x4x4x16xf32>, tensor<36x2x1x2x4x16xf32>)
 
-// At run time: all of them, once, into a scratch buffer; or 16 channels of one block of filters in two rows of positions.
-// ONCE-LABEL: func.func @image
-// ONCE-NOT: winograd_filter_transform
-// ONCE: "linalg_ext.winograd_conv_2d"({{.*}}) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 4>}
-// ONCE-SAME: -> (tensor<1x2x14x14x16xf32>, tensor<2x36x1x2x4x4x16xf32>, tensor<36x2x1x2x4x16xf32>, tensor<2x36x2x65x16xf32>)
+// At run time: 16 channels of one block of filters in two rows of positions.
 // GROUP-LABEL: func.func @image
 // GROUP-NOT: winograd_filter_transform
 // GROUP: "linalg_ext.winograd_conv_2d"({{.*}}) {tile = array<i64: 4, 4>, block = array<i64: 1, 4, 4>}
