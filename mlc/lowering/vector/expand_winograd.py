@@ -227,17 +227,19 @@ class _Expansion(LoopWriter):
         if prod(iterations) < ENOUGH_BLOCKS or not _fit_a_thread(kept):
             side_by_side = []
         first: list[Offset] = [0, 0, 0]
+        ivs: dict[int, SSAValue] = {}
         with ExitStack() as stack:
             if side_by_side:
                 bounds = [(iterations[d] * self.block_size[d], self.block_size[d]) for d in side_by_side]
-                for d, iv in zip(side_by_side, stack.enter_context(self.parallel(bounds)), strict=True):
-                    first[d] = iv
+                ivs.update(zip(side_by_side, stack.enter_context(self.parallel(bounds)), strict=True))
                 self.tiles, self.products = (self.put(PrivateOp(v)).result for v in kept)
             for d in range(3):
-                if d not in side_by_side:
+                if d not in ivs:
                     first[d] = stack.enter_context(self.loop(0, self.grid[d], self.block_size[d]))
                 elif joined[d]:
-                    first[d] = stack.enter_context(self.once_or_twice(first[d], iterations[d] - 1))
+                    first[d] = stack.enter_context(self.once_or_twice(ivs[d], iterations[d] - 1))
+                else:
+                    first[d] = ivs[d]
             yield first
 
     @contextmanager

@@ -131,12 +131,12 @@ class LoopWriter:
             self.put(scf.ForOp(*bounds, [], Region(body)))
 
     @contextmanager
-    def once_or_twice(self, iv: Offset, last: int) -> Iterator[Offset]:
+    def once_or_twice(self, iv: SSAValue, last: int) -> Iterator[Offset]:
         """A loop over `iv`, and the one after it where `iv` is `last`."""
-        at_last = self.put(arith.CmpiOp(self.plus(iv, 0), self.index(last), "eq")).result
+        at_last = self.put(arith.CmpiOp(iv, self.index(last), "eq")).result
         trips = self.put(arith.SelectOp(at_last, self.index(2), self.index(1))).result
         body = Block(arg_types=[IndexType()])
-        bounds = self.plus(iv, 0), self.plus(iv, trips), self.index(1)
+        bounds = iv, self.put(arith.AddiOp(iv, trips)).result, self.index(1)
         self.into.append(body)
         yield body.args[0]
         self.put(scf.YieldOp())
