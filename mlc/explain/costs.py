@@ -75,9 +75,8 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
         elif isinstance(op, WinogradConv2DOp):
             flops += _direct_flops(op)
             done["f32"] += _winograd_flops(op)
-            for value in (op.input, op.filter):
+            for value in (op.input, op.filters if op.transformed else op.filter):
                 _note(read, value, sizes)
-            read[op.filter] = read[op.filter] // _shape(op.filter, {})[0] * op.positions()  # the others hardly ever
             _note(written, op.output, sizes)
         elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):
             points = trips(op) * _enclosing_points(op, sizes)
@@ -97,13 +96,18 @@ def _direct_flops(op: WinogradConv2DOp) -> int:
 
 
 def _winograd_flops(op: WinogradConv2DOp) -> int:
-    """Multiply-adds between transformed tiles, and both transforms."""
-    positions = op.positions()
-    _, pieces, filters, depth, lanes = _shape(op.filter, {})
+    """Multiply-adds between transformed tiles and filters, and the transforms."""
+    filter_blocks, channel_blocks, _, _, in_lanes, lanes = _shape(op.filter, {})
+    channels, filters = channel_blocks * in_lanes, filter_blocks * lanes
     rows, columns = op.filterings()
-    into = _both_ways(rows.input, columns.input) * pieces * depth
-    back = _both_ways(rows.output, columns.output) * filters * lanes
-    return trips(op) * prod(op.grid()) * (2 * positions * pieces * depth * filters * lanes + into + back)
+    into = _both_ways(rows.input, columns.input) * channels
+    unscaled = rows.tile * columns.tile * (not op.transformed and rows.scale * columns.scale != 1)
+    back = (_both_ways(rows.output, columns.output) + unscaled) * filters
+    blocks = prod(n // b for n, b in zip(op.grid(), op.block.get_values(), strict=True))
+    often = 0 if op.transformed else blocks
+    of_filters = _both_ways(rows.filter, columns.filter) * channels * filters
+    products = 2 * op.positions() * channels * filters
+    return trips(op) * (prod(op.grid()) * (products + into + back) + often * of_filters)
 
 
 def _both_ways(rows: Program, columns: Program) -> int:

@@ -81,11 +81,12 @@ func.func private @k(%table: memref<1000x8xf32>, %rows: memref<3xi64>, %out: mem
 """
 
 WINOGRAD = """
-func.func private @k(%x: memref<1x1x8x10x4xf32>, %u: memref<45x1x1x4x4xf32>, %y: memref<1x1x6x8x4xf32>,
-    %v: memref<36x1x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>) attributes {kernel} {
-  "linalg_ext.winograd_conv_2d"(%x, %u, %y, %v, %m) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 2>}
-    : (memref<1x1x8x10x4xf32>, memref<45x1x1x4x4xf32>, memref<1x1x6x8x4xf32>, memref<36x1x1x2x2x1x4xf32>,
-       memref<36x1x1x2x2x4xf32>) -> ()
+func.func private @k(%x: memref<1x1x8x10x4xf32>, %w: memref<1x1x3x3x4x4xf32>, %y: memref<1x1x6x8x4xf32>,
+    %v: memref<1x36x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>, %u: memref<1x36x1x4x4xf32>) attributes {kernel} {
+  "linalg_ext.winograd_conv_2d"(%x, %w, %y, %v, %m, %u) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 2>,
+    transformed}
+    : (memref<1x1x8x10x4xf32>, memref<1x1x3x3x4x4xf32>, memref<1x1x6x8x4xf32>, memref<1x36x1x2x2x1x4xf32>,
+       memref<36x1x1x2x2x4xf32>, memref<1x36x1x4x4xf32>) -> ()
   func.return
 }
 """
@@ -135,7 +136,15 @@ def _transforms(tile: int) -> int:
     return on.done
 
 
+def _filter_transforms(tile: int) -> int:
+    """Operations of the transform of one filter of one channel."""
+    on, found = Counting(), filtering(tile)
+    run_both_ways(found.filter, found.filter, [[0] * 3] * 3, on)
+    return on.done
+
+
 DONE = 4 * (2 * 36 * 4 * 4 + 4 * _transforms(4))
+AT_RUN_TIME = 4 * 4 * _filter_transforms(4) + 4 * 4 * 16  # and outputs are divided by the scale
 
 
 @pytest.mark.parametrize(
@@ -150,6 +159,11 @@ DONE = 4 * (2 * 36 * 4 * 4 + 4 * _transforms(4))
         (GATHER, None, Cost(0, 3 * 8 + 2 * 4 * 3 * 8, {})),  # what is looked up counts, not the table
         (LOOP, None, Cost(5 * 6, 2 * 4 * 6, {"f32": 5 * 6})),
         (WINOGRAD, None, Cost(2 * 9 * 4 * 6 * 8 * 4, 4 * (8 * 10 * 4 + 36 * 4 * 4 + 6 * 8 * 4), {"f32": DONE})),
+        (
+            WINOGRAD.replace(",\n    transformed", ""),
+            None,
+            Cost(2 * 9 * 4 * 6 * 8 * 4, 4 * (8 * 10 * 4 + 9 * 4 * 4 + 6 * 8 * 4), {"f32": DONE + AT_RUN_TIME}),
+        ),
     ],
 )
 def test_costs(text: str, open_sizes: int | None, cost: Cost):

@@ -1,11 +1,13 @@
-"""Winograd's minimal filtering F(m, 3) as data: points, matrices, and the straight-line programs of the transforms.
+"""Winograd's minimal filtering F(m, 3) as data: points, and the straight-line programs of the transforms.
 
-F(4, 3), 6 inputs d, 3 taps g, 4 outputs y:      y = A [(G g) * (B d)]
+F(4, 3), 6 inputs d, 3 taps g, 4 outputs y:      scale * y = A [(G g) * (B d)]
     rows of B for the points +a, -a              e = d4 - b^2 d2,  o = d3 - b^2 d1,  e + a o,  e - a o
+    rows of G for the points +a, -a              e = g0 + a^2 g2,  e + a g1,  e - a g1
 
-Points are dyadic, so every coefficient of A and B is exact in f32 and the identity holds in a field without rounding.
+Points are dyadic. The filtering has divisors that are not (products of differences of points): `scale` is their least
+common multiple, so that with it every coefficient is exact in f32, and the identity holds in a field without rounding.
 0, +-11/16, +-3/2 were found by a search over eighths and sixteenths: against float64 they lose half as many bits as
-the usual 0, +-1, +-2. G alone has divisors (products of differences of points): filters are transformed in float64.
+the usual 0, +-1, +-2.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from math import lcm
 from typing import Any, NamedTuple, Protocol
 
 TAPS = 3
@@ -57,14 +60,14 @@ class Arithmetic(Protocol):
 
 @dataclass(frozen=True)
 class Filtering:
-    """F(m, 3): the programs of B and A, and G as numerators with one divisor per row."""
+    """F(m, 3): the programs of B, G and A. Outputs are `scale` times the convolution's."""
 
     tile: int
     size: int
     input: Program
+    filter: Program
     output: Program
-    filter_rows: tuple[Row, ...]
-    filter_divisors: Row
+    scale: Fraction
 
 
 def run_program(program: Program, values: Sequence[Any], on: Arithmetic) -> list[Any]:
@@ -86,19 +89,42 @@ def run_both_ways(rows: Program, columns: Program, grid: Sequence[Sequence[Any]]
     return [run_program(columns, [column[i] for column in down], on) for i in range(len(rows.outputs))]
 
 
+def some_outputs(program: Program, some: Sequence[int]) -> Program:
+    """`program` for these of its outputs alone."""
+    needed = {program.outputs[i] for i in some}
+    for number in range(len(program.steps) - 1, -1, -1):
+        if program.inputs + number in needed:
+            step = program.steps[number]
+            needed |= {step.a} if step.b is None else {step.a, step.b}
+    numbers = {i: i for i in range(program.inputs)}
+    steps: list[Step] = []
+    for number, step in enumerate(program.steps, program.inputs):
+        if number in needed:
+            numbers[number] = program.inputs + len(steps)
+            steps.append(step._replace(a=numbers[step.a], b=None if step.b is None else numbers[step.b]))
+    return Program(program.inputs, tuple(steps), tuple(numbers[program.outputs[i]] for i in some))
+
+
 @cache
 def filtering(tile: int) -> Filtering:
     """F(tile, 3)."""
     points = POINTS[tile]
     size = len(points) + 1
-    taps = tuple((Fraction(1), p, p * p) for p in points) + ((Fraction(0), Fraction(0), Fraction(1)),)
-    divisors = tuple(_product([p - q for q in points if q != p]) for p in points) + (Fraction(1),)
+    g = [(Fraction(1), p, p * p) for p in points]
+    divisors = [_product([p - q for q in points if q != p]) for p in points]
+    odd = lcm(*(d.numerator for d in divisors))
+    odd //= odd & -odd
+    scale = Fraction(odd, 1 << (odd - 1).bit_length())  # near one, of as many bits as f32 has
     b = [(*_polynomial([q for q in points if q != p]), Fraction(0)) for p in points] + [_polynomial(points)]
+    # the columns of A have what the divisors leave of the scale, the last row of G (for infinity) has all of it
+    weights = [scale / d for d in divisors]
     a = [
-        (*(p**k for p in points), Fraction(k == tile - 1))
+        (*(w * p**k for w, p in zip(weights, points, strict=True)), Fraction(k == tile - 1))
         for k in range(tile)
     ]  # fmt: skip
-    return Filtering(tile, size, _by_parity_of_columns(b, points), _by_parity_of_rows(a, points), taps, divisors)
+    filters = _by_parity_of_columns([*g, (Fraction(0), Fraction(0), scale)], points, TAPS)
+    inputs = _by_parity_of_columns(b, points, size)
+    return Filtering(tile, size, inputs, filters, _by_parity_of_rows(a, points), scale)
 
 
 def _product(factors: Sequence[Fraction]) -> Fraction:
@@ -142,9 +168,9 @@ class _Builder:
         return Program(self.inputs, tuple(self.steps), tuple(outputs))
 
 
-def _by_parity_of_columns(matrix: Sequence[Row], points: Sequence[Fraction]) -> Program:
+def _by_parity_of_columns(matrix: Sequence[Row], points: Sequence[Fraction], inputs: int) -> Program:
     """Rows for p and -p differ in the sign of odd columns only: they share an even and an odd sum."""
-    build = _Builder(len(matrix))
+    build = _Builder(inputs)
     outputs: dict[int, int] = {}
     for i, row in enumerate(matrix):
         if i in outputs:

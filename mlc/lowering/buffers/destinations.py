@@ -65,7 +65,7 @@ class Destinations:
         if op.name in ("linalg.softmax", "linalg.broadcast", "linalg.reduce") and op.results:
             return (1,)
         if isinstance(op, WinogradConv2DOp) and op.results:
-            return (2, 3, 4)
+            return tuple(range(2, 2 + len(op.res)))
         if isinstance(op, func.CallOp):
             first = len(op.arguments) - len(op.results)
             return tuple(range(first, len(op.arguments)))

@@ -3,18 +3,22 @@
     %f = linalg.pack %w inner_dims_pos = [1, 0] inner_tiles = [16, 16] …
     %y = linalg.generic (n, f1, oh, ow, f0, c1, kh, kw, c0) ins(%x, %f) outs(%zero)
       -->
-    %u = linalg_ext.winograd_filter_transform %w
-    %y, … = linalg_ext.winograd_conv_2d ins(%x, %u) outs(%out, %tiles, %products)
+    %u = linalg_ext.winograd_filter_transform %f
+    %y, … = linalg_ext.winograd_conv_2d ins(%x, %f) outs(%out, %tiles, %products) ins(%u)
+  or, transformed at run time:
+    %y, … = linalg_ext.winograd_conv_2d ins(%x, %f) outs(%out, %tiles, %products, %transformed)
 
 What: convolutions in blocked layout, 3x3, stride 1, not dilated, of constant filters, with static sizes. A tile of 4x4
 outputs needs 36 products instead of 144, one of 2x2 needs 16 instead of 36; `winograd_cost` weighs that against the
 transforms and larger filters. `tile`: -1 chooses, 0 keeps all convolutions direct, 2 and 4 take that tile everywhere.
 `tiles`: how many tiles are worked on at a time, at least, where there are so many (0: as the caches have it).
+`group`: -1 chooses, 0 transforms filters when the model is compiled, n for n blocks of them at a time, at most, as they are
+multiplied.
 `layers`: tiles of single layers, which go before `tile`: "1x64x64x56x56=0,1x128x128x28x28=2" (images, channels,
 filters, output rows, output columns), as tuning finds them.
 `depth`: channels summed before the sum is added to that of the channels before, at most (short sums round less).
-The filters as they were are kept beside the transformed: blocks of tiles with NaN, infinite or huge values are computed
-directly.
+Transformed filters are four times as large as filters. The filters as they were are kept beside them: blocks of tiles with
+NaN, infinite or huge values are computed directly.
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which takes the transformed
 filters out of the model).
 Preserves: the same polynomial of inputs and weights, with exact coefficients; rounding as its own arithmetic gives it.
@@ -50,7 +54,7 @@ from mlc.lowering.linalg.structure import (
     maps_of,
     shape_of,
 )
-from mlc.lowering.linalg.winograd_cost import DEPTH, GAIN, Choice, Layer, choose, depth_of
+from mlc.lowering.linalg.winograd_cost import DEPTH, GAIN, GROUP_DEPTH, GROUP_ROWS, Choice, Layer, choose, depth_of
 
 _D = [AffineDimExpr(i) for i in range(9)]  # n, f1, oh, ow, f0, c1, kh, kw, c0
 _MAPS = [
@@ -72,13 +76,20 @@ class LinalgWinogradConv2D(MlcPass):
         level_out="linalg",
         preserves=Reassociates("products of transformed tiles and filters, whose sums are the convolution's"),
         profile="linalg-winograd",
-        options=({"tile": 4}, {"tile": 2, "tiles": 1}, {"tile": 4, "tiles": 2, "depth": 4}, {}, {"layers": _ANY_LAYER}),
+        options=(
+            {"tile": 4},
+            {"tile": 2, "tiles": 1},
+            {"tile": 4, "tiles": 2, "group": 1, "depth": 4},
+            {},
+            {"layers": _ANY_LAYER},
+        ),
         establishes=("3x3 convolutions that gain by it are Winograd's",),
         nests=True,
     )
 
     tile: int = option(-1, Span(min(POINTS), max(POINTS), power_of_two=True, special=(0, -1)))
     tiles: int = option(0, Span(0, 1 << 20))
+    group: int = option(-1, Span(1, 1 << 20, special=(0, -1)))
     depth: int = option(DEPTH, Span(1, 1 << 20))
     layers: str = ""
 
@@ -111,7 +122,7 @@ def _is_convolution(op: GenericOp) -> bool:
 class _Rewriter:
     def __init__(self, ctx: MlcContext, options: LinalgWinogradConv2D) -> None:
         self.ctx, self.pass_name = ctx, options.name
-        self.tile, self.tiles, self.depth = options.tile, options.tiles, options.depth
+        self.tile, self.tiles, self.group, self.depth = options.tile, options.tiles, options.group, options.depth
         self.layers = _tiles_by_layer(options.layers, options.name)
         self.rewritten = 0
 
@@ -122,7 +133,7 @@ class _Rewriter:
         reason = self._obstacle(op, tile)
         choice = None
         if reason is None:
-            choice = choose(layer, self.ctx.machine, None if tile < 0 else tile, self.tiles)
+            choice = choose(layer, self.ctx.machine, None if tile < 0 else tile, self.tiles, self.group)
             if tile < 0 and choice.cost > GAIN:
                 reason = f"estimated at {choice.cost:.2f} of the direct time"
         if reason is not None or choice is None:
@@ -134,6 +145,8 @@ class _Rewriter:
             "Winograd, F({}x{}, 3x3)".format(*choice.tile),
             tile=list(choice.tile),
             block=list(choice.block),
+            group=choice.group,
+            filters="transformed at run time" if choice.group else "transformed when compiled",
             cost=round(choice.cost, 2),
         )
         self._rewrite(op, choice)
@@ -167,19 +180,22 @@ class _Rewriter:
         at = At(op)
         images, filters, rows, columns, lanes = shape_of(op.results[0])
         channels = shape_of(op.inputs[0])[1] * shape_of(op.inputs[0])[4]
-        pack = op.inputs[1].owner
-        assert isinstance(pack, PackOp)
-        depth = depth_of(channels, shape_of(op.inputs[0])[4], self.depth)
-        transformed = at.add(WinogradFilterTransformOp(pack.source, choice.tile, depth, lanes)).result
-        pieces = shape_of(transformed)[1]
-        positions = filtering(choice.tile[0]).size * filtering(choice.tile[1]).size
         in_lanes = shape_of(op.inputs[0])[4]
+        depth = depth_of(channels, in_lanes, min(self.depth, GROUP_DEPTH) if choice.group else self.depth)
+        pieces = channels // depth
+        width = filtering(choice.tile[1]).size
+        positions = filtering(choice.tile[0]).size * width
         outs = [
             at.empty([images, filters, rows, columns, lanes], f32),
-            at.empty([positions, pieces, *choice.block, depth // in_lanes, in_lanes], f32),
-            at.empty([positions, filters, *choice.block, lanes], f32),
+            at.empty([pieces, positions, *choice.block, depth // in_lanes, in_lanes], f32),
+            at.empty([positions, choice.group or filters, *choice.block, lanes], f32),
         ]
-        new = at.add(WinogradConv2DOp([op.inputs[0], transformed, *outs], choice.tile, choice.block))
+        if choice.group:
+            outs.append(at.empty([1, GROUP_ROWS * width, choice.group, depth | 1, lanes], f32))
+        else:
+            outs.append(at.add(WinogradFilterTransformOp(op.inputs[1], choice.tile, depth)).result)
+        operands = [*op.inputs, *outs]
+        new = at.add(WinogradConv2DOp(operands, choice.tile, choice.block, transformed=not choice.group))
         new.res[0].name_hint = op.results[0].name_hint
         op.results[0].replace_all_uses_with(new.res[0])
         op.detach()

@@ -1,7 +1,10 @@
-"""What a 3x3 convolution costs by Winograd and directly, in cycles of one core, and how its tiles are blocked.
+"""What a 3x3 convolution costs by Winograd and directly, in cycles of one core, and how its tiles and filters are blocked.
 
 The model counts what bounds each part: multiply-adds at the machine's rate, or the bytes of filters that must come from
-a cache level (every block of tiles reads all transformed filters once), and vector operations of the transforms.
+a cache level, and vector operations of the transforms. Filters are transformed when
+the model is compiled: then they are four times as large, and every small block of tiles reads them. Where that would take
+many megabytes and another way is nearly as fast, it is chosen: one block of all tiles, for which filters are transformed
+group by group, in the caches, as they are multiplied.
 Figures of the model were measured on layers of 16 to 512 channels and 4x4 to 224x224 outputs; see docs/performance.md.
 """
 
@@ -24,6 +27,17 @@ NEAR, FAR = 32, 10
 """Bytes per cycle of filters read from the second-level cache, and from beyond."""
 TRANSFORM = 5
 """Vector operations per position, transforming a vector of channels of one tile."""
+FILTER_TRANSFORM = 3
+"""The same for a vector of filters, and reading it again: stores are the limit."""
+TILES_BYTES = 2 << 20
+"""Transformed inputs of a block with groups of filters, at most: every group reads them again."""
+GROUP_DEPTH, GROUP_ROWS = 16, 2
+"""Channels and rows of positions of filters that are transformed at a time, for one group: with the taps that they come
+from they stay in the first-level cache."""
+WORTH_SAVING = 16 << 20
+"""Bytes of transformed filters from which time is given for them."""
+MOST_FOR_MEMORY = 1.2
+"""How much longer a layer may take, at most, to do without such filters."""
 GAIN = 0.85
 """Of the direct time: what Winograd must stay under to be chosen."""
 
@@ -45,10 +59,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Choice:
-    """Output tile, block of tiles (images, rows, columns), and the estimated cost relative to the direct convolution."""
+    """Output tile, block of tiles (images, rows, columns), blocks of filters in a group (0: all are transformed when the
+    model is compiled), and the estimated cost relative to the direct convolution."""
 
     tile: tuple[int, int]
     block: tuple[int, int, int]
+    group: int
     cost: float
 
 
@@ -58,32 +74,95 @@ def depth_of(channels: int, lanes: int, most: int = DEPTH) -> int:
     return lanes * max(n for n in range(1, blocks + 1) if blocks % n == 0 and (n == 1 or n * lanes <= most))
 
 
-def choose(layer: Layer, machine: Any, tile: int | None = None, tiles: int = 0) -> Choice:
-    """The cheapest way; `tile` leaves only that tile size, `tiles` is how many a block should have (0: to be found)."""
+def choose(layer: Layer, machine: Any, tile: int | None = None, tiles: int = 0, group: int = -1) -> Choice:
+    """The best way; `tile` leaves only that tile size, `tiles` is how many a block should have (0: to be found).
+    `group` leaves one way: the blocks of filters in a group at most, 0 for filters transformed when compiled (-1: to be
+    found)."""
     sizes = sorted(POINTS, reverse=True) if tile is None else [tile]
     fitting = [(a, b) for a in sizes for b in sizes if a <= layer.rows and b <= layer.columns]
-    return min((_cost(layer, tile, machine, tiles) for tile in fitting), key=lambda choice: choice.cost)
+    ways = [_Ways(layer, tile, machine) for tile in fitting]
+    compiled = min((way.blocks_of_tiles(tiles) for way in ways), key=_by_cost)
+    if group == 0:
+        return compiled
+    called = [way.groups_of_filters(tiles, group) for way in ways if group > 0 or way.is_one_block()]
+    best = min(called, key=_by_cost, default=compiled)
+    saved = 4 * layer.channels * layer.filters * math.prod(filtering(t).size for t in compiled.tile)
+    worth = saved >= WORTH_SAVING and best.cost <= MOST_FOR_MEMORY * compiled.cost
+    return best if worth or group > 0 else compiled
 
 
-def _cost(layer: Layer, tile: tuple[int, int], machine: Any, enough: int) -> Choice:
-    rate = layer.lanes * (machine.fma_per_cycle if machine is not None else 1)
-    near, last = (machine.l2, machine.l3) if machine is not None else (1 << 20, 16 << 20)
-    rows, columns = -(-layer.rows // tile[0]), -(-layer.columns // tile[1])
-    tiles = layer.images * rows * columns
-    positions = filtering(tile[0]).size * filtering(tile[1]).size
-    weights = layer.channels * layer.filters
-    block = _block(layer, rows, columns, enough or (FAR_TILES if 4 * positions * weights > last else ENOUGH_TILES))
-    blocks = tiles // math.prod(block)
-    product = max(tiles * positions * weights / rate, blocks * _reading(positions * weights, near))
-    transforms = tiles * positions * TRANSFORM * (layer.channels + layer.filters) / layer.lanes
-    outputs = layer.images * layer.rows * layer.columns
-    direct = max(outputs * 9 * weights / rate, _reading(9 * weights, near))
-    return Choice(tile, block, (product + transforms) / direct)
+def _by_cost(choice: Choice) -> float:
+    return choice.cost
+
+
+class _Ways:
+    """The ways to compute `layer` in tiles of one size."""
+
+    def __init__(self, layer: Layer, tile: tuple[int, int], machine: Any) -> None:
+        self.layer, self.tile = layer, tile
+        self.rate = layer.lanes * (machine.fma_per_cycle if machine is not None else 1)
+        self.near, self.last = (machine.l2, machine.l3) if machine is not None else (1 << 20, 16 << 20)
+        self.rows, self.columns = -(-layer.rows // tile[0]), -(-layer.columns // tile[1])
+        self.tiles = layer.images * self.rows * self.columns
+        self.positions = filtering(tile[0]).size * filtering(tile[1]).size
+        self.weights = layer.channels * layer.filters
+
+    def blocks_of_tiles(self, enough: int) -> Choice:
+        """A small block of tiles has its data near; each block reads all transformed filters."""
+        size = self.positions * self.weights
+        block = _block(
+            self.layer, self.rows, self.columns, enough or (FAR_TILES if 4 * size > self.last else ENOUGH_TILES)
+        )
+        reading = self.tiles // math.prod(block) * _reading(size, self.near)
+        return self._choice(block, 0, max(self._products(), reading))
+
+    def groups_of_filters(self, enough: int, most: int) -> Choice:
+        """A large block of tiles reads its transformed inputs once per group, and transforms all filters once."""
+        if enough:
+            block = _block(self.layer, self.rows, self.columns, enough)
+        else:
+            tile_bytes = 4 * self.positions * self.layer.channels
+            block = _largest_block(self.layer, self.rows, self.columns, TILES_BYTES // tile_bytes)
+        tiles = math.prod(block)
+        blocks = self.layer.filters // self.layer.lanes
+        group = max(n for n in _divisors(blocks) if n <= max(most, 1))
+        often = self.tiles // tiles
+        reading = often * blocks // group * _reading(self.positions * tiles * self.layer.channels, self.near)
+        return self._choice(block, group, max(self._products(), reading) + often * self._transforming_filters())
+
+    def is_one_block(self) -> bool:
+        """Whether the transformed inputs of the whole layer are few enough to be read again by every group."""
+        return 4 * self.positions * self.tiles * self.layer.channels <= TILES_BYTES
+
+    def _products(self) -> float:
+        return self.tiles * self.positions * self.weights / self.rate
+
+    def _transforming_filters(self) -> float:
+        return max(
+            self.positions * FILTER_TRANSFORM * self.weights / self.layer.lanes, _reading(9 * self.weights, self.near)
+        )
+
+    def _choice(self, block: tuple[int, int, int], group: int, products: float) -> Choice:
+        layer = self.layer
+        transforms = self.tiles * self.positions * TRANSFORM * (layer.channels + layer.filters) / layer.lanes
+        outputs = layer.images * layer.rows * layer.columns
+        direct = max(outputs * 9 * self.weights / self.rate, _reading(9 * self.weights, self.near))
+        return Choice(self.tile, block, group, (products + transforms) / direct)
 
 
 def _reading(floats: int, near: int) -> float:
     size = 4 * floats
     return size / (NEAR if 2 * size <= near else FAR)
+
+
+def _largest_block(layer: Layer, rows: int, columns: int, most: int) -> tuple[int, int, int]:
+    """The largest block of at most `most` tiles, one at least."""
+    blocks = [
+        *((1, 1, column) for column in _divisors(columns)),
+        *((1, row, columns) for row in _divisors(rows)),
+        *((image, rows, columns) for image in _divisors(layer.images)),
+    ]
+    return max((block for block in blocks if math.prod(block) <= max(most, 1)), key=math.prod)
 
 
 def _block(layer: Layer, rows: int, columns: int, enough: int) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ which is what the question "is it worth a second thread?" needs.
 
 from __future__ import annotations
 
-from xdsl.dialects import scf
+from xdsl.dialects import arith, scf
 from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -54,10 +54,22 @@ def trip_count(low: SSAValue, high: SSAValue, step: SSAValue) -> tuple[int | Non
     """Iterations of a counted loop when they are known, and a figure to reckon with in any case."""
     known = [constant_of(v) for v in (low, high, step)]
     if None in known or known[2] == 0:
-        return None, DYNAMIC_TRIP
+        most = _most_beyond(low, high)
+        return None, DYNAMIC_TRIP if most is None or not known[2] else max(0, -(-most // known[2]))
     a, b, s = (k or 0 for k in known)
     trips = max(0, -(-(b - a) // s))
     return trips, trips
+
+
+def _most_beyond(low: SSAValue, high: SSAValue) -> int | None:
+    """How far `high` is beyond `low` at most, where it is `low` and a constant, or one of two."""
+    if not isinstance(high.owner, arith.AddiOp) or low not in high.owner.operands:
+        return None
+    a, b = high.owner.operands
+    step = b if a is low else a
+    chosen = [step.owner.lhs, step.owner.rhs] if isinstance(step.owner, arith.SelectOp) else [step]
+    constants = [constant_of(v) for v in chosen]
+    return None if None in constants else max(k for k in constants if k is not None)
 
 
 def constant_of(value: SSAValue) -> int | None:

@@ -1,14 +1,16 @@
 """Write a Winograd convolution as loops over blocks of tiles around structured ops.
 
     linalg_ext.winograd_conv_2d           scf.parallel (or for) block of images, tile rows, tile columns {
-      ins(%x, %u) outs(%y, %v, %m)          scf.parallel channels { scf.for tile {
+      ins(%x, %w) outs(%y, %v, %m) ins(%u)  scf.parallel channels { scf.for tile {
     linalg.generic #relu outs(%y)   -->       linalg.generic ins(36 elements of %x) outs(36 of %v) } }  input transform
                                             scf.parallel position { scf.for piece of the channels {
                                               fill(%part), linalg.generic #product, %m[position] += %part } }
                                             scf.parallel filters { scf.for tile {
                                               linalg.generic ins(36 of %m) outs(16 of %y) } }           output transform
                                             scf.if (sum of all outputs' squares beyond 2^64 or NaN) {   and #relu
-                                              linalg.generic #convolution ins(%x, %u) outs(%y) } }      directly
+                                              linalg.generic #convolution ins(%x, %w) outs(%y) } }      directly
+Filters that are not transformed yet are so for one group of filters and one piece of the channels at a time, as they are
+multiplied; then groups run in parallel, and outputs are divided by the scale of the filtering.
 The elementwise op that follows in place is taken into the output transform, once per output of a tile.
 One NaN, infinity or huge input spoils outputs of its tile that it has nothing to do with: a block with such outputs is
 computed again, directly. The output transform adds up squares (from one: no subnormal sums) before the elementwise op.
@@ -48,15 +50,19 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.dialects.linalg_ext.private_op import MOST_BYTES, PrivateOp, private_bytes
-from mlc.dialects.linalg_ext.winograd import LIMIT, TAPS, run_both_ways
+from mlc.dialects.linalg_ext.winograd import TAPS, run_both_ways, some_outputs
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
+from mlc.dialects.memref.prefetch import PrefetchOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass
 from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, element_type, shape_of
+from mlc.lowering.vector.winograd_fallback import beyond_limit, convolve_row
 
 _VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
+LINE = 16
+"""Floats in a cache line."""
 ENOUGH_BLOCKS = 6
 """Blocks of tiles from which threads take whole blocks, rather than a share of every one."""
 
@@ -102,7 +108,11 @@ def _epilogue(op: WinogradConv2DOp) -> GenericOp | None:
         return None
     maps = [m.data for m in after.get_indexing_maps()]
     bare = all(isinstance(e, AffineDimExpr) for m in maps for e in m.results)
-    if not bare or maps[-1] != AffineMap.identity(5) or any(v in after.inputs for v in (op.tiles, op.products)):
+    if (
+        not bare
+        or maps[-1] != AffineMap.identity(5)
+        or any(v in after.inputs for v in (op.tiles, op.products, op.filters))
+    ):
         return None
     if any(isinstance(inner, IndexOp | memref.LoadOp) for inner in after.body.block.ops):
         return None
@@ -119,28 +129,78 @@ class _Expansion(LoopWriter):
         self.rows, self.columns = op.filterings()
         self.grid = op.grid()
         self.block_size = tuple(op.block.get_values())
-        self.tiles, self.products = op.tiles, op.products
+        self.tiles, self.products, self.filters = op.tiles, op.products, op.filters
 
     def write(self) -> None:
         """All of it, before the op."""
+        if self.op.transformed:
+            self.all_filters()
+        else:
+            self.groups_of_filters()
+
+    def all_filters(self) -> None:
+        """Multiply transformed filters with one block of tiles after the other."""
         with self.blocks() as first:
-            _, pieces, *_, per_piece, _ = shape_of(self.tiles)
-            with (
-                self.loop(0, pieces, parallel=True) as piece,
-                self.loop(0, per_piece, parallel=True) as rest,
-                self.tile(first) as (within, at),
-            ):
-                self.transform_input(
-                    [at[0], self.plus(self.times(piece, per_piece), rest), *at[1:], 0], [0, piece, *within, rest, 0]
-                )
-            self.multiply()
-            with (
-                self.loop(0, shape_of(self.op.output)[1], parallel=True) as filters,
-                self.tile(first) as (within, at),
-            ):
-                self.transform_output([0, filters, *within, 0], [at[0], filters, *at[1:], 0])
-            with self.unless_within_limit():
-                self.convolve_directly(first)
+            self.transform_inputs(first)
+            with self.loop(0, self.op.positions(), parallel=True) as position:
+                self.multiply(position)
+            self.transform_outputs(first, 0, parallel=True)
+
+    def groups_of_filters(self) -> None:
+        """For every block of tiles, multiply one group of filters after the other, a piece of them as it is transformed.
+
+        Groups run in parallel, each with products and transformed filters of its own: these stay in the caches, and
+        what is read from memory are the filters as they were.
+        """
+        group, pieces = self.op.group(), self.op.pieces()
+        filters = shape_of(self.op.output)[1]
+        with ExitStack() as stack:
+            first = [stack.enter_context(self.loop(0, n, b)) for n, b in zip(self.grid, self.block_size, strict=True)]
+            self.transform_inputs(first)
+            kept = (self.op.products, self.op.filters)
+            if filters > group and _fit_a_thread(kept):
+                (start,) = stack.enter_context(self.parallel([(filters, group)]))
+                self.products, self.filters = (self.put(PrivateOp(v)).result for v in kept)
+            else:
+                start = stack.enter_context(self.loop(0, filters, group))
+            if pieces > 1:
+                self.clear(self.products)
+            with self.loop(0, pieces) as piece:
+                some = shape_of(self.filters)[1]
+                for position in range(0, self.op.positions(), some):
+                    with self.loop(0, group) as block:
+                        self.transform_filters(self.plus(start, block), piece, block, position)
+                    with self.loop(0, some) as within:
+                        at = self.plus(within, position)
+                        self.prefetch_taps(start, piece, at)
+                        self.add_product(at, piece, (0, within))
+            self.transform_outputs(first, start)
+
+    def transform_inputs(self, first: Sequence[Offset]) -> None:
+        """Transform the tiles of the block at `first`."""
+        pieces, *_, per_piece, _ = shape_of(self.tiles)
+        with (
+            self.loop(0, pieces, parallel=True) as piece,
+            self.loop(0, per_piece, parallel=True) as rest,
+            self.tile(first) as (within, at),
+        ):
+            self.transform_input(
+                [at[0], self.plus(self.times(piece, per_piece), rest), *at[1:], 0], [piece, 0, *within, rest, 0]
+            )
+
+    def transform_outputs(self, first: Sequence[Offset], start: Offset, *, parallel: bool = False) -> None:
+        """Transform the products of the block of tiles at `first` and the group of filters at `start`, and check them."""
+        with self.loop(0, self.op.group(), parallel=parallel) as block, self.tile(first) as (within, at):
+            filters = self.plus(start, block)
+            self.transform_output([0, block, *within, 0], [at[0], filters, *at[1:], 0])
+        with (
+            beyond_limit(self, self.products),
+            self.loop(0, self.op.group()) as block,
+            self.tile(first) as (_, at),
+            self.loop(0, self.rows.tile) as i,
+        ):
+            place = [at[0], self.plus(start, block), self.plus(at[1], i), at[2]]
+            convolve_row(self, self.op, self.epilogue, place, self.columns.tile)
 
     def start(self, tile: Offset, size: int, extent: int) -> Offset:
         """First row (or column) of a tile of `size`: the last tile of an `extent` that is no multiple moves back."""
@@ -155,28 +215,31 @@ class _Expansion(LoopWriter):
         """Loops over the blocks of tiles: image, tile row and tile column of each one's first tile.
 
         Where there are enough of them they run in parallel, each with tiles and products of its own, and what is inside
-        stays on one thread: it is in one core's caches. Along dimensions where the last tile moves back over the one
-        before it, blocks run in order, so that it is the last that decides.
+        stays on one thread: it is in one core's caches. A last tile that moves back writes over the one before it. Where
+        that one is in another block, both blocks are one iteration, in order, so that it is the last that decides.
         """
         trips = [n // b for n, b in zip(self.grid, self.block_size, strict=True)]
-        apart = [True, *(n % f.tile == 0 for n, f in zip(self.op.extents(), (self.rows, self.columns), strict=True))]
-        side_by_side = [d for d in range(3) if apart[d] and trips[d] > 1]
+        overlap = [False, *(n % f.tile != 0 for n, f in zip(self.op.extents(), (self.rows, self.columns), strict=True))]
+        joined = [o and b == 1 and n > 1 for o, b, n in zip(overlap, self.block_size, trips, strict=True)]
+        iterations = [n - j for n, j in zip(trips, joined, strict=True)]
+        side_by_side = [d for d in range(3) if iterations[d] > 1]
         kept = (self.op.tiles, self.op.products)
-        types = [v.type for v in kept if isinstance(v.type, MemRefType)]
-        dense = all(isinstance(t.layout, NoneAttr) for t in types)
-        many = prod(trips[d] for d in side_by_side) >= ENOUGH_BLOCKS
-        if not (many and dense and sum(map(private_bytes, types)) <= MOST_BYTES):
+        if prod(iterations) < ENOUGH_BLOCKS or not _fit_a_thread(kept):
             side_by_side = []
         first: list[Offset] = [0, 0, 0]
+        ivs: dict[int, SSAValue] = {}
         with ExitStack() as stack:
             if side_by_side:
-                bounds = [(self.grid[d], self.block_size[d]) for d in side_by_side]
-                for d, iv in zip(side_by_side, stack.enter_context(self.parallel(bounds)), strict=True):
-                    first[d] = iv
+                bounds = [(iterations[d] * self.block_size[d], self.block_size[d]) for d in side_by_side]
+                ivs.update(zip(side_by_side, stack.enter_context(self.parallel(bounds)), strict=True))
                 self.tiles, self.products = (self.put(PrivateOp(v)).result for v in kept)
             for d in range(3):
-                if d not in side_by_side:
+                if d not in ivs:
                     first[d] = stack.enter_context(self.loop(0, self.grid[d], self.block_size[d]))
+                elif joined[d]:
+                    first[d] = stack.enter_context(self.once_or_twice(ivs[d], iterations[d] - 1))
+                else:
+                    first[d] = ivs[d]
             yield first
 
     @contextmanager
@@ -194,7 +257,7 @@ class _Expansion(LoopWriter):
         lanes = shape_of(self.op.input)[4]
         positions = self.op.positions()
         x = self.view(self.op.input, source, [1, 1, self.rows.size, self.columns.size, lanes], (2, 3, 4))
-        v = self.view(self.tiles, dest, [positions, *[1] * 5, lanes], (0, 6))
+        v = self.view(self.tiles, dest, [1, positions, *[1] * 4, lanes], (1, 6))
         outs = [self.view(v, [p, 0], [1, lanes], (1,)) for p in range(positions)]
         maps = [
             AffineMap(1, 0, (AffineExpr.constant(i), AffineExpr.constant(j), AffineDimExpr(0)))
@@ -209,37 +272,87 @@ class _Expansion(LoopWriter):
         width = self.columns.size
         return [on.block.args[i * width : (i + 1) * width] for i in range(self.rows.size)]
 
-    def multiply(self) -> None:
-        """products[position] = tiles[position] * filter[position], one piece of the channels after the other."""
-        positions, pieces = self.op.positions(), shape_of(self.op.filter)[1]
-        space = shape_of(self.products)[1:]
-        with self.loop(0, positions, parallel=True) as position:
-            sums = self.view(self.products, [position, *[0] * 5], [1, *space], range(1, 6))
-            if pieces == 1:
-                self.product(position, 0, sums)
-                return
-            part = self.scratch(space)
-            self.clear(sums)
-            with self.loop(0, pieces) as piece:
-                self.product(position, piece, part)
-                on = Arithmetic([f32, f32], self.location)
-                on.end([on.add(on.block.args[1], on.block.args[0])])
-                self.generic([part], [sums], [AffineMap.identity(5)] * 2, 5, on.block)
+    def transform_filters(self, source: Offset, piece: Offset, block: Offset, position: int) -> None:
+        """filters[block] = G w G^T for the channels of one piece and block `source` of filters, from `position` on."""
+        *_, in_lanes, lanes = shape_of(self.op.filter)
+        some, width = shape_of(self.filters)[1], self.columns.size
+        rows = some_outputs(self.rows.filter, range(position // width, (position + some) // width))
+        per_piece = self.op.depth() // in_lanes
+        with self.loop(0, per_piece) as rest:
+            taps_at = [source, self.plus(self.times(piece, per_piece), rest), 0, 0, 0, 0]
+            w = self.view(self.op.filter, taps_at, [1, 1, TAPS, TAPS, in_lanes, lanes], (2, 3, 4, 5))
+            offsets = [0, 0, block, self.times(rest, in_lanes), 0]
+            u = self.view(self.filters, offsets, [1, some, 1, in_lanes, lanes], (1, 3, 4))
+            outs = [self.view(u, [p, 0, 0], [1, in_lanes, lanes], (1, 2)) for p in range(some)]
+            taps = list(product(range(TAPS), range(TAPS)))
+            maps = [
+                AffineMap(2, 0, (AffineExpr.constant(i), AffineExpr.constant(j), AffineDimExpr(0), AffineDimExpr(1)))
+                for i, j in taps
+            ]
+            on = Arithmetic([f32] * (len(taps) + some), self.location)
+            grid = [on.block.args[i * TAPS : (i + 1) * TAPS] for i in range(TAPS)]
+            on.end(_flat(run_both_ways(rows, self.columns.filter, grid, on)))
+            self.generic([w] * len(taps), outs, [*maps, *[AffineMap.identity(2)] * some], 2, on.block)
 
-    def clear(self, out: SSAValue) -> None:
-        """Fill with zeros."""
-        zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
-        self.put(FillOp([zero], [out], []))
+    def prefetch_taps(self, start: Offset, piece: Offset, position: Offset) -> None:
+        """Bring a share of the filters near that are transformed after this piece, while it is multiplied.
+
+        They lie behind those of this piece. Transformed right away they would come too late, all at once; prefetchers of
+        the hardware stop at pages, and nine rows of taps side by side are too many for them.
+        """
+        w = self.op.filter
+        if not (isinstance(w.type, MemRefType) and isinstance(w.type.layout, NoneAttr)):
+            return
+        rank = len(shape_of(w))
+        flat = MemRefType(f32, [prod(shape_of(w))])
+        every = ArrayAttr([ArrayAttr(IntegerAttr(k, i64) for k in range(rank))])
+        taps = self.put(
+            memref.CollapseShapeOp.build(operands=[w], result_types=[flat], properties={"reassociation": every})
+        )
+        piece_size = TAPS * TAPS * self.op.depth() * shape_of(w)[5]
+        share = -(-piece_size // (self.op.positions() * LINE)) * LINE
+        with self.loop(0, self.op.group()) as block:
+            pieces = self.plus(self.times(self.plus(start, block), self.op.pieces()), self.plus(piece, 1))
+            at = self.plus(self.times(pieces, piece_size), self.times(position, share))
+            with self.loop(0, share, LINE) as line:
+                place = self.plus(at, line)
+                place = place if isinstance(place, SSAValue) else self.index(place)
+                self.put(PrefetchOp(taps.result, [place], 2))
+
+    def multiply(self, position: Offset) -> None:
+        """products[position] = tiles[position] * filters[position], one piece of the channels after the other."""
+        pieces = shape_of(self.filters)[0]
+        if pieces > 1:
+            self.clear(self.products_at(position))
+        with self.loop(0, pieces) as piece:
+            self.add_product(position, piece, (piece, position))
+
+    def products_at(self, position: Offset) -> SSAValue:
+        """The products of one position."""
+        space = shape_of(self.products)[1:]
+        return self.view(self.products, [position, *[0] * 5], [1, *space], range(1, 6))
+
+    def add_product(self, position: Offset, piece: Offset, filters: tuple[Offset, Offset]) -> None:
+        """products[position] += tiles[piece, position] * filters (of a piece, at a position); `=` where it is all."""
+        sums = self.products_at(position)
+        if self.op.pieces() == 1:
+            self.product(position, piece, filters, sums)
+            return
+        part = self.scratch(shape_of(self.products)[1:])
+        self.product(position, piece, filters, part)
+        on = Arithmetic([f32, f32], self.location)
+        on.end([on.add(on.block.args[1], on.block.args[0])])
+        self.generic([part], [sums], [AffineMap.identity(5)] * 2, 5, on.block)
 
     def scratch(self, shape: Sequence[int]) -> SSAValue:
         """Sums of one piece. Vectorised they live in registers and this goes away."""
         return self.put(memref.AllocaOp.get(f32, 64, list(shape))).memref
 
-    def product(self, position: Offset, piece: Offset, out: SSAValue) -> None:
-        """out[f, t] = sum over the channels c of a piece of tiles[t, c] * filter[c, f]."""
-        sizes = shape_of(self.tiles)[2:], shape_of(self.op.filter)[2:]
-        tiles = self.view(self.tiles, [position, piece, *[0] * 5], [1, 1, *sizes[0]], range(2, 7))
-        weights = self.view(self.op.filter, [position, piece, 0, 0, 0], [1, 1, *sizes[1]], range(2, 5))
+    def product(self, position: Offset, piece: Offset, filters: tuple[Offset, Offset], out: SSAValue) -> None:
+        """out[f, t] = sum over the channels c of a piece of tiles[t, c] * filters[c, f]."""
+        sizes = shape_of(self.tiles)[2:], (self.op.group(), self.op.depth(), shape_of(self.filters)[4])
+        tiles = self.view(self.tiles, [piece, position, *[0] * 5], [1, 1, *sizes[0]], range(2, 7))
+        weights = self.view(self.filters, [*filters, 0, 0, 0], [1, 1, *sizes[1]], (2, 3, 4))
         self.clear(out)
         d = [AffineDimExpr(i) for i in range(7)]  # filter block, image, row, column, filter lane; channel block, lane
         channel: AffineExpr = d[5] * sizes[0][4] + d[6]
@@ -254,7 +367,7 @@ class _Expansion(LoopWriter):
         self.generic([tiles, weights], [out], maps, 5, on.block)
 
     def transform_output(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
-        """output = A products A^T and the epilogue, for one tile of one block of filters."""
+        """output = A products A^T / scale and the epilogue, for one tile of one block of filters."""
         lanes = shape_of(self.op.output)[4]
         positions = self.op.positions()
         sizes = [1, 1, self.rows.tile, self.columns.tile, lanes]
@@ -285,7 +398,7 @@ class _Expansion(LoopWriter):
         inputs = [v for v, _ in operands]
         outs.append(self.view(m, [0, 0], [1, lanes], (1,)))  # the squares: the products are read for the last time here
         on = Arithmetic([element_type(v) for v in (*inputs, *outs)], self.location)
-        results = _flat(run_both_ways(self.rows.output, self.columns.output, self._grid(on), on))
+        results = self.unscaled(_flat(run_both_ways(self.rows.output, self.columns.output, self._grid(on), on)), on)
         squares = on.constant(1.0)
         for value in results:
             squares = on.square_and_add(value, squares)
@@ -296,105 +409,21 @@ class _Expansion(LoopWriter):
         on.end([*results, squares])
         self.generic(inputs, outs, [*(m for _, m in operands), *[AffineMap.identity(1)] * len(outs)], 1, on.block)
 
-    @contextmanager
-    def unless_within_limit(self) -> Iterator[None]:
-        """What to do when an output of the block is NaN or huge, by the sums of squares left in the first products."""
-        squares = self.view(self.products, [0] * 6, [1, *shape_of(self.products)[1:]], range(1, 6))
-        total = self.put(memref.AllocaOp.get(f32, 64, []))
-        self.clear(total.memref)
-        on = Arithmetic([f32, f32], self.location)
-        on.end([on.add(on.block.args[1], on.block.args[0])])
-        self.generic([squares], [total.memref], [AffineMap.identity(5), AffineMap(5, 0, ())], 0, on.block)
-        found = self.put(memref.LoadOp.get(total.memref, [])).res
-        # scaled so that it is infinite beyond the limit: exact domains have no order, and never take the branch
-        scale = self.put(arith.ConstantOp(FloatAttr(2.0**128 / LIMIT**2, f32))).result
-        scaled = self.put(arith.MulfOp(found, scale)).result
-        infinity = self.put(arith.ConstantOp(FloatAttr(float("inf"), f32))).result
-        beyond = self.put(arith.CmpfOp(scaled, infinity, "ueq")).result
-        self.into.append(Block())
-        yield
-        self.put(scf.YieldOp())
-        then = Region(self.into.pop())
-        self.put(scf.IfOp(beyond, [], then))
+    def unscaled(self, values: list[SSAValue], on: Arithmetic) -> list[SSAValue]:
+        """`values` without the scale of the filtering, which filters transformed at run time have."""
+        scales = [] if self.op.transformed else [f.scale for f in (self.rows, self.columns) if f.scale != 1]
+        if not scales:
+            return values
+        factor = on.constant(1.0)
+        for scale in scales:
+            factor = on.put(arith.DivfOp(factor, on.constant(float(scale))))
+        return [on.put(arith.MulfOp(factor, value)) for value in values]
 
-    def convolve_directly(self, first: Sequence[Offset]) -> None:
-        """output = the direct convolution and the epilogue, for the tiles of the block at `first`, row by row."""
-        _, pieces, filter_blocks, depth, lanes = shape_of(self.op.filter)
-        _, channels, _, _, in_lanes = shape_of(self.op.input)
-        per_piece, width = depth // in_lanes, self.columns.tile
-        # column, filter lane; piece of the channels, tap row, tap column, channel block in the piece, channel lane
-        d = [AffineDimExpr(i) for i in range(7)]
-        maps = [
-            AffineMap(7, 0, (d[2] * per_piece + d[5], d[3], d[0] + d[4], d[6])),
-            AffineMap(7, 0, (d[3], d[4], d[2], d[5], d[6], d[1])),
-            AffineMap(7, 0, (d[0], d[1])),
-        ]
-        with (
-            self.loop(0, filter_blocks) as filters,
-            self.tile(first) as (_, at),
-            self.loop(0, self.rows.tile) as i,
-        ):
-            taps = self.view(
-                self.op.filter,
-                [self.op.positions(), 0, filters, 0, 0],
-                [TAPS * TAPS, pieces, 1, depth, lanes],
-                (0, 1, 3, 4),
-            )
-            taps = self.split(taps, {0: (TAPS, TAPS), 2: (per_piece, in_lanes)})
-            row = self.plus(at[1], i)
-            dest, sizes = [at[0], filters, row, at[2], 0], [1, 1, 1, width, lanes]
-            window = [1, channels, TAPS, width + TAPS - 1, in_lanes]
-            x = self.view(self.op.input, [at[0], 0, row, at[2], 0], window, range(1, 5))
-            y = self.view(self.op.output, dest, sizes, (3, 4))
-            self.clear(y)
-            on = Arithmetic([f32] * 3, self.location)
-            term = on.put(arith.MulfOp(on.block.args[0], on.block.args[1]))
-            on.end([on.add(on.block.args[2], term)])
-            self.generic([x, taps], [y], maps, 2, on.block, cold=True)
-            if self.epilogue is not None:
-                self.epilogue_of_row(y, dest, sizes)
 
-    def split(self, source: SSAValue, dims: dict[int, tuple[int, int]]) -> SSAValue:
-        """`source` with each of `dims` as two."""
-        ty = source.type
-        assert isinstance(ty, MemRefType) and isinstance(ty.layout, StridedLayoutAttr)
-        shape: list[int] = []
-        strides: list[int] = []
-        groups: list[list[int]] = []
-        for k, (n, stride) in enumerate(zip(ty.get_shape(), ty.get_strides() or (), strict=True)):
-            assert stride is not None
-            outer, inner = dims.get(k, (n, 0))
-            groups.append([len(shape), len(shape) + 1] if k in dims else [len(shape)])
-            shape += [outer, inner] if k in dims else [outer]
-            strides += [stride * inner, stride] if k in dims else [stride]
-        layout = StridedLayoutAttr(strides, ty.layout.offset)
-        result = MemRefType(ty.element_type, shape, layout, ty.memory_space)
-        op = memref.ExpandShapeOp.build(
-            operands=[source, []],
-            result_types=[result],
-            properties={
-                "reassociation": ArrayAttr(ArrayAttr(IntegerAttr(k, i64) for k in group) for group in groups),
-                "static_output_shape": DenseArrayBase.from_list(i64, shape),
-            },
-        )
-        return self.put(op).result
-
-    def epilogue_of_row(self, y: SSAValue, dest: Sequence[Offset], sizes: Sequence[int]) -> None:
-        """The epilogue on the part `y` of the output at `dest`."""
-        assert self.epilogue is not None
-        zero = AffineExpr.constant(0)
-        places = [zero, zero, zero, AffineDimExpr(0), AffineDimExpr(1)]
-        inputs: list[SSAValue] = []
-        maps: list[AffineMap] = []
-        for value, attr in zip(self.epilogue.inputs, self.epilogue.indexing_maps.data, strict=False):
-            dims = [e.position for e in attr.data.results if isinstance(e, AffineDimExpr)]
-            if isinstance(value.type, MemRefType):
-                value = self.view(value, [dest[k] for k in dims], [sizes[k] for k in dims], range(len(dims)))
-            inputs.append(value)
-            maps.append(AffineMap(2, 0, tuple(places[k] for k in dims)))
-        on = Arithmetic([element_type(v) for v in (*inputs, y)], self.location)
-        on.end([on.inline(self.epilogue.body.block, on.block.args)])
-        self.generic(inputs, [y], [*maps, AffineMap.identity(2)], 2, on.block)
+def _fit_a_thread(buffers: Sequence[SSAValue]) -> bool:
+    """Whether every thread can have these buffers privately."""
+    types = [v.type for v in buffers if isinstance(v.type, MemRefType)]
+    return all(isinstance(t.layout, NoneAttr) for t in types) and sum(map(private_bytes, types)) <= MOST_BYTES
 
 
 def _flat(grid: Sequence[Sequence[SSAValue]]) -> list[SSAValue]:

@@ -26,7 +26,7 @@ from xdsl.dialects.builtin import (
     f32,
 )
 from xdsl.dialects.linalg.attrs import IteratorTypeAttr
-from xdsl.dialects.linalg.ops import GenericOp, YieldOp
+from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
@@ -130,6 +130,19 @@ class LoopWriter:
         else:
             self.put(scf.ForOp(*bounds, [], Region(body)))
 
+    @contextmanager
+    def once_or_twice(self, iv: SSAValue, last: int) -> Iterator[Offset]:
+        """A loop over `iv`, and the one after it where `iv` is `last`."""
+        at_last = self.put(arith.CmpiOp(iv, self.index(last), "eq")).result
+        trips = self.put(arith.SelectOp(at_last, self.index(2), self.index(1))).result
+        body = Block(arg_types=[IndexType()])
+        bounds = iv, self.put(arith.AddiOp(iv, trips)).result, self.index(1)
+        self.into.append(body)
+        yield body.args[0]
+        self.put(scf.YieldOp())
+        self.into.pop()
+        self.put(scf.ForOp(*bounds, [], Region(body)))
+
     def times(self, value: Offset, factor: int) -> Offset:
         """A product, computed here where both are known."""
         if isinstance(value, int):
@@ -174,6 +187,11 @@ class LoopWriter:
         op = self.put(GenericOp(list(ins), list(outs), Region(body), [AffineMapAttr(m) for m in maps], kinds, []))
         if cold:
             op.attributes[COLD] = UnitAttr()
+
+    def clear(self, out: SSAValue) -> None:
+        """Fill with zeros."""
+        zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
+        self.put(FillOp([zero], [out], []))
 
     @contextmanager
     def parallel(self, bounds: Sequence[tuple[int, int]]) -> Iterator[Sequence[SSAValue]]:

@@ -1,17 +1,25 @@
 // RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d)' %s | filecheck %s
 // RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=2})' %s | filecheck %s --check-prefix=TWO
 // RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=0})' %s | filecheck %s --check-prefix=NONE
+// RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=4 group=1})' %s | filecheck %s --check-prefix=GROUP
 
 // NONE-NOT: winograd
 
 // 14x14 outputs in 4x4 tiles of 4x4, two rows of them at a time. Filters are transformed, 64 channels to a piece.
 // CHECK-LABEL: func.func @image
-// CHECK: "linalg_ext.winograd_filter_transform"(%{{.*}}) {tile = array<i64: 4, 4>, depth = 64 : i64, lanes = 16 : i64} : (tensor<32x128x3x3xf32>) -> tensor<45x2x2x64x16xf32>
+// CHECK: %[[W:.*]] = linalg.pack %w
+// CHECK: %[[U:.*]] = "linalg_ext.winograd_filter_transform"(%[[W]]) {tile = array<i64: 4, 4>, depth = 64 : i64} : (tensor<2x8x3x3x16x16xf32>) -> tensor<2x36x2x64x16xf32>
 // CHECK-NOT: linalg.generic
-// CHECK: "linalg_ext.winograd_conv_2d"({{.*}}) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 4>}
-// CHECK-SAME: -> (tensor<1x2x14x14x16xf32>, tensor<36x2x1x2x4x4x16xf32>, tensor<36x2x1x2x4x16xf32>)
+// CHECK: "linalg_ext.winograd_conv_2d"(%{{.*}}, %[[W]], %{{.*}}, %{{.*}}, %{{.*}}, %[[U]]) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 4>, transformed}
+// CHECK-SAME: -> (tensor<1x2x14x14x16xf32>, tensor<2x36x1x2x4x4x16xf32>, tensor<36x2x1x2x4x16xf32>)
+
+// At run time: 16 channels of one block of filters in two rows of positions.
+// GROUP-LABEL: func.func @image
+// GROUP-NOT: winograd_filter_transform
+// GROUP: "linalg_ext.winograd_conv_2d"({{.*}}) {tile = array<i64: 4, 4>, block = array<i64: 1, 4, 4>}
+// GROUP-SAME: -> (tensor<1x2x14x14x16xf32>, tensor<8x36x1x4x4x1x16xf32>, tensor<36x1x1x4x4x16xf32>, tensor<1x12x1x17x16xf32>)
 // TWO-LABEL: func.func @image
-// TWO: "linalg_ext.winograd_conv_2d"({{.*}}) {tile = array<i64: 2, 2>, block = array<i64: 1, 1, 7>}
+// TWO: "linalg_ext.winograd_conv_2d"({{.*}}) {tile = array<i64: 2, 2>, block = array<i64: 1, 1, 7>, transformed}
 func.func @image(%x: tensor<1x128x14x14xf32>) -> tensor<1x32x14x14xf32> {
   %w = arith.constant dense_resource<w> : tensor<32x128x3x3xf32>
   %zero = arith.constant 0.0 : f32

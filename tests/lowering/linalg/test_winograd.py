@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+
 import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 
+from mlc.dialects.scf import semantics
 from mlc.driver import compile_module
 from mlc.interp import run_module
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.parsing import parse_text
 from mlc.ir.pipeline import make_pass, run_pipeline
 from mlc.ir.pipeline_table import MODULE_ROWS
+from mlc.lowering.linalg import linalg_winograd_conv2d
 from mlc.lowering.linalg.winograd_cost import GAIN, Layer, choose, depth_of
 from mlc.options import Options
 
@@ -88,13 +94,17 @@ def to_buffers(module: ModuleOp, ctx: MlcContext, **winograd: object) -> None:
     run_pipeline([make_pass(name, options.get(name, {})) for name in names], ctx, module)
 
 
+WAYS = {"when compiled": 0, "one block": 1, "two blocks": 2}
+
+
+@pytest.mark.parametrize("group", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("tile", [4, 2])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_interpreted_before_and_after_expansion(shape: tuple[int, ...], tile: int):
+def test_interpreted_before_and_after_expansion(shape: tuple[int, ...], tile: int, group: int):
     inputs, weights, bias, wanted = data(*shape)
     ctx = context(weights, bias)
     module = parse_text(program(*shape), ctx)
-    to_buffers(module, ctx, tile=tile)
+    to_buffers(module, ctx, tile=tile, group=group, depth=8)
     assert "linalg_ext.winograd_conv_2d" in {op.name for op in module.walk()}
     (y,) = run_module(module, "forward", inputs, resources=ctx.resources)
     np.testing.assert_allclose(y, wanted, atol=1e-5)
@@ -102,6 +112,24 @@ def test_interpreted_before_and_after_expansion(shape: tuple[int, ...], tile: in
     assert "linalg_ext.winograd_conv_2d" not in {op.name for op in module.walk()}
     (z,) = run_module(module, "forward", inputs, resources=ctx.resources)
     np.testing.assert_allclose(z, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 7])
+@pytest.mark.parametrize("shape", [(1, 8, 8, 27, 9), (1, 8, 8, 9, 27), (2, 8, 8, 13, 15)], ids=str)
+def test_blocks_run_in_any_order(shape: tuple[int, ...], tiles: int, monkeypatch: pytest.MonkeyPatch):
+    """A last tile overlaps the one before it with other bits: which one is written last may not depend on threads."""
+    inputs, weights, bias, wanted = data(*shape)
+    ctx = context(weights, bias)
+    module = parse_text(program(*shape), ctx)
+    to_buffers(module, ctx, tile=4, tiles=tiles, group=0)
+    (before,) = run_module(module, "forward", inputs, resources=ctx.resources)
+    make_pass("expand-winograd", {}).apply(ctx, module)
+    (in_order,) = run_module(module, "forward", inputs, resources=ctx.resources)
+    monkeypatch.setattr(semantics, "product", lambda *ranges: reversed([*product(*ranges)]))
+    (backwards,) = run_module(module, "forward", inputs, resources=ctx.resources)
+    np.testing.assert_allclose(in_order, wanted, atol=1e-5)
+    np.testing.assert_array_equal(backwards, in_order)
+    np.testing.assert_allclose(before, in_order, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +144,52 @@ def test_native(shape: tuple[int, ...]):
     assert not [r for r in ctx.remarks if r.pass_name == "vectorize-structured" and r.kind == "missed"]
     (y,) = compiled.run(inputs)
     np.testing.assert_allclose(y, wanted, atol=1e-5)
+
+
+@contextmanager
+def forced(group: int) -> Iterator[None]:
+    """Every layer in this way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            linalg_winograd_conv2d,
+            "choose",
+            lambda layer, machine, tile, tiles, _: choose(layer, machine, 4, tiles, group),
+        )
+        yield
+
+
+@pytest.mark.parametrize("group", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("shape", [(1, 64, 32, 14, 14), (1, 192, 64, 7, 9), (3, 64, 64, 6, 6)], ids=str)
+def test_native_in_every_way(shape: tuple[int, ...], group: int):
+    inputs, weights, bias, wanted = data(*shape)
+    ctx = context(weights, bias)
+    with forced(group):
+        compiled = compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir=""))
+    assert not [r for r in ctx.remarks if r.pass_name == "vectorize-structured" and r.kind == "missed"]
+    (y,) = compiled.run(inputs)
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+    for value in SPOILERS:
+        inputs, _, _, expected = spoiled(shape, value)
+        weights[shape[2] // 2] = 0
+        (y,) = compiled.run(inputs)
+        np.testing.assert_array_equal(np.isfinite(y[:, : shape[2] // 2]), np.isfinite(expected[:, : shape[2] // 2]))
+
+
+@pytest.mark.parametrize("group", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("shape", [(1, 128, 128, 14, 14), (1, 64, 64, 27, 55)], ids=str)
+def test_the_same_bits_on_two_threads(shape: tuple[int, ...], group: int):
+    inputs, weights, bias, _ = data(*shape)
+    results: list[np.ndarray] = []
+    for threads in (1, 2):
+        ctx = context(weights, bias)
+        with forced(group):
+            options = Options(cache_dir="", num_threads=threads)
+            compiled = compile_module(parse_text(program(*shape), ctx), ctx, options)
+        split = [r for r in ctx.remarks if r.pass_name == "scf-parallel-outline" and r.kind == "applied"]
+        assert split
+        results += [compiled.run(inputs)[0] for _ in range(3)]
+    for y in results[1:]:
+        np.testing.assert_array_equal(y, results[0])
 
 
 @pytest.mark.parametrize("target", ["x86-64-avx2", "x86-64-sse2"])
@@ -160,13 +234,13 @@ def assert_same(y: np.ndarray, wanted: np.ndarray, value: float) -> None:
 
 
 @pytest.mark.parametrize("value", SPOILERS)
-@pytest.mark.parametrize("tile", [4, 2])
-def test_one_pixel_spoils_only_what_it_reaches_interpreted(tile: int, value: float):
+@pytest.mark.parametrize(("tile", "group"), [(4, 0), (2, 0), (4, 1), (2, 1), (4, 2)])
+def test_one_pixel_spoils_only_what_it_reaches_interpreted(tile: int, group: int, value: float):
     shape = (1, 8, 16, 7, 10)
     inputs, weights, bias, wanted = spoiled(shape, value)
     ctx = context(weights, bias)
     module = parse_text(program(*shape), ctx)
-    to_buffers(module, ctx, tile=tile, tiles=1)
+    to_buffers(module, ctx, tile=tile, tiles=1, group=group)
     (y,) = run_module(module, "forward", inputs, resources=ctx.resources)
     assert_same(y, wanted, value)
     make_pass("expand-winograd", {}).apply(ctx, module)
@@ -242,6 +316,14 @@ def test_blocks_keep_their_data_near():
     # filters of 38 MB: read as rarely as possible
     assert block(512, 28) == (1, 7, 7)
     assert block(512, 14, images=4) == (4, 4, 4)
+
+
+def test_many_megabytes_of_filters_are_transformed_at_run_time():
+    def at_run_time(channels: int, size: int) -> bool:
+        return choose(Layer(1, channels, channels, size, size, 16), None).group > 0
+
+    assert [at_run_time(c, 14) for c in (64, 128, 256)] == [False, False, False]
+    assert [at_run_time(512, n) for n in (28, 14, 7)] == [False, True, False]  # four tiles: a fifth slower
 
 
 def test_pieces_are_whole_blocks_of_channels():

@@ -150,3 +150,28 @@ func.func @copy_in_loop(%x: memref<64x341xf32>, %y: memref<64x341xf32>) attribut
   }
   func.return
 }
+
+// A loop inside that runs once or twice counts as two: of a load, an addition, a store and the loop itself.
+
+// CHECK-LABEL: func.func private @once_or_twice.parallel_0
+// CHECK-SAME: parallel.cost = 13 : i64
+func.func @once_or_twice(%x: memref<65xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c2 = arith.constant 2 : index
+  %c63 = arith.constant 63 : index
+  %c64 = arith.constant 64 : index
+  "scf.parallel"(%c0, %c64, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    %last = arith.cmpi eq, %i, %c63 : index
+    %n = arith.select %last, %c2, %c1 : index
+    %end = arith.addi %i, %n : index
+    scf.for %j = %i to %end step %c1 {
+      %a = memref.load %x[%j] : memref<65xf32>
+      %b = arith.addf %a, %a : f32
+      memref.store %b, %x[%j] : memref<65xf32>
+    }
+    "scf.reduce"() : () -> ()
+  }) : (index, index, index) -> ()
+  func.return
+}
