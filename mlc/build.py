@@ -27,6 +27,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
 from mlc.ir.pipeline_table import Pipeline, Row
+from mlc.ir.resource_text import resource_attributes
 from mlc.module_parts import KernelPart, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
@@ -154,6 +155,7 @@ class Builder:
             derived=sorted(derived),
             constant_functions=to_compact(parts.constant_functions),
             literals={n: ctx.resources.get(n) for n in parts.constants if n not in self.weights and n not in derived},
+            weights=weights_of(self.source, ctx),
             assertions=messages,
             places=places_of(self.source) if messages else "",
             choices=choices.to_json(),
@@ -189,6 +191,12 @@ def places_of(module: ModuleOp) -> str:
     return hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
 
 
+def weights_of(module: ModuleOp, ctx: MlcContext) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtype and shape of every weight that a module names."""
+    names = sorted({attr.resource_handle.data for _, attr in resource_attributes(module)})
+    return {n: (a.dtype.str, a.shape) for n in names for a in (ctx.resources.get(n),)}
+
+
 def link(
     bundle: Bundle,
     functions: ModuleOp | None,
@@ -197,8 +205,12 @@ def link(
     phases: Phases,
     made: Callable[[], None] = lambda: None,
 ) -> Executable:
-    """Constants and object code to an executable. `made` is called after each derived constant is there."""
+    """Constants and object code to an executable. `made` is called after each derived constant is there.
+
+    ArtifactError where the weights in `ctx` are others than those the bundle was made for, by dtype or shape.
+    """
     with phases.phase("constants"):
+        bundle.check_weights(lambda n: ctx.resources.get(n) if n in ctx.resources else None)
         arrays: list[np.ndarray] = []
         derived = set(bundle.derived)
         evaluate: Callable[[str], np.ndarray] | None = None

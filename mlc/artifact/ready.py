@@ -102,6 +102,7 @@ def write(contents: Contents, options: Options, found: Found) -> None:
 
 def _linked(bundle: Bundle, weights: Mapping[str, np.ndarray], derived: Iterator[np.ndarray]) -> Executable:
     """As `mlc.build.link` does it, with derived constants that are there."""
+    bundle.check_weights(weights.get)
     names = set(bundle.derived)
     constants = [
         aligned(bundle.literals[n] if n in bundle.literals else next(derived) if n in names else weights[n])
