@@ -155,12 +155,18 @@ class Builder:
             derived=sorted(derived),
             constant_functions=to_compact(parts.constant_functions),
             literals={n: ctx.resources.get(n) for n in parts.constants if n not in self.weights and n not in derived},
-            weights=weights_of(self.source, ctx),
+            weights=self._weights_of_source(),
             assertions=messages,
             places=places_of(self.source) if messages else "",
             choices=choices.to_json(),
         )
         return Built(bundle, parts.constant_functions, main, kernels)
+
+    def _weights_of_source(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Dtype and shape of every weight that the module names."""
+        names = self.weights & {attr.resource_handle.data for _, attr in resource_attributes(self.source)}
+        arrays = {n: self.ctx.resources.get(n) for n in sorted(names)}
+        return {n: (a.dtype.str, a.shape) for n, a in arrays.items()}
 
     def tuned(self, inputs: InputsFor, phases: Phases) -> tuple[Bundle, Executable]:
         """The build that measuring found fastest on these inputs."""
@@ -189,12 +195,6 @@ def places_of(module: ModuleOp) -> str:
     """A hash of the source lines of a module's ops."""
     lines = "\n".join(format_location(op.location) for op in module.walk())
     return hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
-
-
-def weights_of(module: ModuleOp, ctx: MlcContext) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Dtype and shape of every weight that a module names."""
-    names = sorted({attr.resource_handle.data for _, attr in resource_attributes(module)})
-    return {n: (a.dtype.str, a.shape) for n in names for a in (ctx.resources.get(n),)}
 
 
 def link(
