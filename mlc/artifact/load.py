@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlc.artifact import ready
+from mlc.artifact import ready, seen
 from mlc.ir.collector import collector_paused
 from mlc.options import Options
 from mlc.runtime.artifact.call import Version
@@ -46,18 +46,24 @@ def load(
     """
     file_path = checked_path(path)
     options = Options(target=target, num_threads=num_threads, verbose=verbose, cache_dir=cache_dir)
-    file = ArtifactFile(file_path)
+    cache = ready.cache_for(options)
+    file = seen.opened(file_path, cache)
     contents = read_contents(file)
     with collector_paused():
         found = ready.read(contents, options)
         if found is None:
+            if not file.hashed:  # what is kept under a digest is of bytes that were hashed
+                file = ArtifactFile(file_path)
+                contents = read_contents(file)
             from mlc.artifact.loader import Loader  # noqa: PLC0415 - the compiler, where the cache lacks the model
 
             made = Loader(file, contents, options).compile()
             found = [(m.bundle, m.executable) for m in made]
-            ready.write(contents, options, found)
+            if file.is_unchanged():
+                ready.write(contents, options, found)
         elif verbose:
             print(f"  {file_path}: from the cache", file=sys.stderr)
+        seen.remember(file, cache)
         file.release()
         return _model(file, contents, options, found)
 
