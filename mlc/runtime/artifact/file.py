@@ -45,9 +45,14 @@ _AGAIN = "save it again with this version of mlc, or copy the file again"
 
 def checked_path(path: Any) -> Path:
     """`path` as a path; UsageError where it is none."""
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
         raise UsageError(f"path is {path!r}", expected='the path of a file: "m.mlc"')
-    return Path(os.fspath(path)).expanduser()
+    try:
+        os.fsencode(text)
+        return Path(text).expanduser()
+    except (UnicodeError, RuntimeError) as error:  # no name of a file; nobody's home directory
+        raise UsageError(f"path is {path!r}: {error}", expected='the path of a file: "m.mlc"') from None
 
 
 def write_artifact(path: Path, index: dict[str, Any], parts: Sequence[Any]) -> list[list[int]]:
