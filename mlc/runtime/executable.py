@@ -154,7 +154,7 @@ class Executable:
 
     def new_frame(self) -> Frame:
         """A frame for inputs of static sizes."""
-        return Frame(len(self.inputs) + len(self.outputs), max(ALIGNMENT, self._arena_size(self.no_dims)))
+        return Frame(len(self.inputs) + len(self.outputs), max(ALIGNMENT, self._arena(self.no_dims)))
 
     def team(self) -> int:
         """Address of the team for a call made here and now; 0 for the calling thread alone."""
@@ -194,13 +194,20 @@ class Executable:
                 )
         return shapes
 
+    def _arena(self, dims: Any) -> int:
+        """Bytes of the arena; LimitError where their number passed 63 bits, and the code would take any arena."""
+        size = self._arena_size(dims)
+        if size < 0:
+            raise LimitError("there is no memory for what the model keeps while it runs", hint="use smaller inputs")
+        return size
+
     def _frame(self, dims: Any) -> Frame:
         try:
             frame = self.free_frames.pop()
         except IndexError:
             frame = Frame(len(self.inputs) + len(self.outputs), ALIGNMENT)
         if not self.is_static or frame.arena.nbytes == ALIGNMENT:
-            size = self._arena_size(dims)
+            size = self._arena(dims)
             if size > frame.arena.nbytes:
                 frame.reserve(size)
         return frame

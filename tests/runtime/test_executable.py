@@ -53,3 +53,21 @@ def test_results_that_fit_no_memory_are_refused(rows: int) -> None:
     specs = [(TensorSpec((None, 4), np.dtype(np.float32), name),) for name in ("x", "out")]
     with pytest.raises(LimitError, match=rf"there is no memory for result 0: float32\[{rows}, 4\]"):
         Executable(code, *specs, constants=[]).run([np.zeros((3, 4), np.float32)])
+
+
+@pytest.mark.parametrize("rows", [3, None])
+def test_an_arena_whose_size_overflowed_is_refused(rows: int | None) -> None:
+    ran: list[int] = []
+    forward = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 5)(lambda *_: ran.append(1) or 0)
+    arena_size = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(lambda _: -4096)
+    addresses = [ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (forward, arena_size)]
+    code = NativeCode(*addresses, output_dims=None, owner=(forward, arena_size))
+    executable = Executable(
+        code, (TensorSpec((rows, 4), np.dtype(np.float32)),), (TensorSpec((4,), np.dtype(np.float32)),), constants=[]
+    )
+    with pytest.raises(LimitError, match="there is no memory for what the model keeps"):
+        executable.run([np.zeros((3, 4), np.float32)])
+    if rows:
+        with pytest.raises(LimitError, match="there is no memory for what the model keeps"):
+            executable.new_frame()
+    assert not ran
