@@ -27,6 +27,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
 from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
 from mlc.ir.pipeline_table import Pipeline, Row
+from mlc.ir.resource_text import resource_attributes
 from mlc.module_parts import KernelPart, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
@@ -154,11 +155,18 @@ class Builder:
             derived=sorted(derived),
             constant_functions=to_compact(parts.constant_functions),
             literals={n: ctx.resources.get(n) for n in parts.constants if n not in self.weights and n not in derived},
+            weights=self._weights_of_source(),
             assertions=messages,
             places=places_of(self.source) if messages else "",
             choices=choices.to_json(),
         )
         return Built(bundle, parts.constant_functions, main, kernels)
+
+    def _weights_of_source(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Dtype and shape of every weight that the module names."""
+        names = self.weights & {attr.resource_handle.data for _, attr in resource_attributes(self.source)}
+        arrays = {n: self.ctx.resources.get(n) for n in sorted(names)}
+        return {n: (a.dtype.str, a.shape) for n, a in arrays.items()}
 
     def tuned(self, inputs: InputsFor, phases: Phases) -> tuple[Bundle, Executable]:
         """The build that measuring found fastest on these inputs."""
@@ -197,8 +205,12 @@ def link(
     phases: Phases,
     made: Callable[[], None] = lambda: None,
 ) -> Executable:
-    """Constants and object code to an executable. `made` is called after each derived constant is there."""
+    """Constants and object code to an executable. `made` is called after each derived constant is there.
+
+    ArtifactError where the weights in `ctx` are others than those the bundle was made for, by dtype or shape.
+    """
     with phases.phase("constants"):
+        bundle.check_weights(lambda n: ctx.resources.get(n) if n in ctx.resources else None)
         arrays: list[np.ndarray] = []
         derived = set(bundle.derived)
         evaluate: Callable[[str], np.ndarray] | None = None

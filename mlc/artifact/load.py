@@ -13,11 +13,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlc.artifact import ready
+from mlc.artifact import ready, seen
+from mlc.errors import ArtifactError, LimitError
 from mlc.ir.collector import collector_paused
 from mlc.options import Options
 from mlc.runtime.artifact.call import Version
@@ -45,22 +48,50 @@ def load(
     The file is mapped as long as the model is there: write a new version beside it and rename it, as `save` does, not
     into it. ArtifactError for a file that is damaged or of a newer version, UsageError for one that cannot be read.
     """
-    file_path = checked_path(path)
     options = Options(target=target, num_threads=num_threads, verbose=verbose, cache_dir=cache_dir)
-    file = ArtifactFile(file_path)
+    return _load(checked_path(path), options)[0]
+
+
+def _load(file_path: Path, options: Options) -> tuple[LoadedModel, str, list[np.ndarray]]:
+    """The model, the digest of its file, and what it changes."""
+    cache = ready.cache_for(options)
+    file = seen.opened(file_path, cache)
     contents = read_contents(file)
     with collector_paused(), using(cache_at(options.cache_dir)):
         found = ready.read(contents, options)
         if found is None:
+            if not file.hashed:  # what is kept under a digest is of bytes that were hashed
+                file = ArtifactFile(file_path)
+                contents = read_contents(file)
             from mlc.artifact.loader import Loader  # noqa: PLC0415 - the compiler, where the cache lacks the model
 
-            made = Loader(file, contents, options).compile()
+            try:
+                made = Loader(file, contents, options).compile()
+            except MemoryError:
+                raise LimitError(f"there is no memory to load '{file_path}'") from None
             found = [(m.bundle, m.executable) for m in made]
-            ready.write(contents, options, found)
-        elif verbose:
+            if file.is_unchanged():
+                ready.write(contents, options, found)
+        elif options.verbose:
             print(f"  {file_path}: from the cache", file=sys.stderr)
+        seen.remember(file, cache)
         file.release()
-        return _model(file, contents, options, found)
+        states = [np.array(a) for a in contents.states]
+        return _model(file, contents, options, found, states), contents.digest, states
+
+
+def load_again(path: str, digest: str, options: Options, states: Sequence[np.ndarray]) -> LoadedModel:
+    """A copy of a loaded model: the same file, with the present values of what the model changes; ArtifactError where
+    the file is another now, UsageError where it is gone."""
+    loaded, found, held = _load(Path(path), options)
+    if found != digest:
+        raise ArtifactError(
+            f"cannot load '{path}': it is another file than when the model was copied or pickled",
+            hint="load it again with mlc.load",
+        )
+    for array, values in zip(held, states, strict=True):
+        array[...] = values
+    return loaded
 
 
 def check(path: str | os.PathLike[str]) -> Contents:
@@ -75,10 +106,13 @@ def check(path: str | os.PathLike[str]) -> Contents:
 
 
 def _model(
-    file: ArtifactFile, contents: Contents, options: Options, found: list[tuple[Bundle, Executable]]
+    file: ArtifactFile,
+    contents: Contents,
+    options: Options,
+    found: list[tuple[Bundle, Executable]],
+    states: list[np.ndarray],
 ) -> LoadedModel:
     """The versions with what they share."""
-    states = [np.array(a) for a in contents.states]
     lock = threading.Lock()
     versions: list[Version] = []
     for saved, (_, executable) in zip(contents.versions, found, strict=True):
@@ -94,10 +128,17 @@ def _model(
         bundle, executable = found[number]
         return Unit(Loader(file, contents, options), contents.versions[number], executable, bundle.choices)
 
+    path = os.path.abspath(file.path)
+
+    def again() -> tuple[Callable[..., LoadedModel], tuple[Any, ...]]:
+        with lock:
+            return load_again, (path, contents.digest, options, [a.copy() for a in states])
+
     return LoadedModel(
         contents.name,
         versions,
         contents.signature,
         ir=lambda number, level: unit(number).ir(level),
         explain=lambda number: unit(number).explain(),
+        again=again,
     )

@@ -23,7 +23,7 @@ from mlc.artifact import tuned
 from mlc.backends.registry import Backend, load_backend
 from mlc.build import Builder, Phases, link, run_rows
 from mlc.driver import Compiled, model_key
-from mlc.errors import LimitError, ParseError, UsageError, VerifyError
+from mlc.errors import ArtifactError, LimitError, ParseError, UsageError, VerifyError
 from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.contract import Level
@@ -109,7 +109,10 @@ class Loader:
             if self.cache:
                 self.cache.put(key, bundle.to_bytes())
         with fast_build():
-            executable = link(bundle, functions, ctx, self.backend, phases, self.file.release)
+            try:
+                executable = link(bundle, functions, ctx, self.backend, phases, self.file.release)
+            except ArtifactError as error:
+                raise self.file.damaged(error.message) from None
         return Made(bundle, executable)
 
     def _choices(self, choices: dict[str, Any], module: ModuleOp, ctx: MlcContext) -> Choices:

@@ -3,9 +3,8 @@
     cache/ab/ab…    the code of every version, and which arrays are derived: authenticated, as all code in the cache is
     cache/cd/cd…    the derived arrays (packed weights), in the container of saved models: mapped, their checksums read
 
-Both are found by what decides them: index and IR of the file (which holds the weights' checksums), this compiler's
-sources, the code generator, the machine. For target "native" alone; arrays of more than half of the cache are
-derived anew each time.
+Both are found by what decides them: the digest of the file, this compiler's sources, the code generator, the machine.
+For target "native" alone; arrays of more than half of the cache are derived anew each time.
 Tests: tests/artifact/test_ready.py
 """
 
@@ -43,17 +42,20 @@ _LENGTH = struct.Struct("<Q")
 def _keys(contents: Contents) -> tuple[str, str]:
     """Under which the code and the arrays of this file are."""
     backend = CPU_BACKEND.fingerprint(CPU_BACKEND.machine(NATIVE))
-    own = f"ready 1 mlc {mlc.__version__} {digest(Path(mlc.__file__).parent)} {backend}"
-    texts = [own, contents.digest, *(v.text for v in contents.versions)]
-    whole = hashlib.blake2b("\n".join(hashlib.blake2b(t.encode()).hexdigest() for t in texts).encode(), digest_size=16)
-    code = whole.hexdigest()
+    own = f"ready 2 mlc {mlc.__version__} {digest(Path(mlc.__file__).parent)} {backend}"
+    code = hashlib.blake2b(f"{own} {contents.digest}".encode(), digest_size=16).hexdigest()
     return code, hashlib.blake2b(f"{code} arrays".encode(), digest_size=16).hexdigest()
+
+
+def cache_for(options: Options) -> DiskCache | None:
+    """The cache that keeps models which are ready; None where none does."""
+    return cache_at(options.cache_dir) if options.target == NATIVE else None
 
 
 def read(contents: Contents, options: Options) -> Found | None:
     """The code of every version, linked; None where the cache has not all of it."""
-    cache = cache_at(options.cache_dir)
-    if cache is None or options.target != NATIVE:
+    cache = cache_for(options)
+    if cache is None:
         return None
     code, arrays = _keys(contents)
     stored = cache.get(code)
@@ -77,8 +79,8 @@ def read(contents: Contents, options: Options) -> Found | None:
 
 def write(contents: Contents, options: Options, found: Found) -> None:
     """Keep what was compiled for the next time. A full or read-only disk is no error."""
-    cache = cache_at(options.cache_dir)
-    if cache is None or options.target != NATIVE:
+    cache = cache_for(options)
+    if cache is None:
         return
     code, arrays = _keys(contents)
     parts: list[np.ndarray] = []
@@ -102,6 +104,7 @@ def write(contents: Contents, options: Options, found: Found) -> None:
 
 def _linked(bundle: Bundle, weights: Mapping[str, np.ndarray], derived: Iterator[np.ndarray]) -> Executable:
     """As `mlc.build.link` does it, with derived constants that are there."""
+    bundle.check_weights(weights.get)
     names = set(bundle.derived)
     constants = [
         aligned(bundle.literals[n] if n in bundle.literals else next(derived) if n in names else weights[n])

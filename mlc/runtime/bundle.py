@@ -1,13 +1,18 @@
 """A compiled model without its weights, as bytes: object code, signatures, and how to make derived constants.
 
+Code reads its weights without asking their sizes, and is found by a text that only names them: `check_weights` compares
+the arrays there are with those it was compiled for, whatever the text says.
+
 Layout: magic, length of the JSON header, JSON header, object files one after the other. Every length is checked before
 anything is read. Made and read on the same machine only (the disk cache authenticates it).
+Tests: tests/runtime/test_bundle.py
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +21,16 @@ import numpy as np
 from mlc.errors import ArtifactError
 from mlc.runtime.executable import TensorSpec
 
-_MAGIC = b"mlc-bundle-4\n"
+_MAGIC = b"mlc-bundle-5\n"
 
 
 @dataclass
 class Bundle:
     """`objects[0]` holds the entry points. `constants`: resource names in table order. Those in `derived` come from
     the function of the same name in `constant_functions` (IR in the form of `mlc/ir/compact.py`), those in `literals`
-    are small tables that passes made, the others are the model's weights. `assertions`: messages by status; `places`: a
-    hash of the source lines they name. `choices`: what tuning settled, as `mlc/tuning/choices.py` writes it."""
+    are small tables that passes made, the others are the model's weights. `weights`: dtype and shape of every weight of
+    the model, also of those that only derived constants are made of. `assertions`: messages by status; `places`: a hash
+    of the source lines they name. `choices`: what tuning settled, as `mlc/tuning/choices.py` writes it."""
 
     objects: list[bytes]
     inputs: tuple[TensorSpec, ...]
@@ -33,9 +39,22 @@ class Bundle:
     derived: list[str]
     constant_functions: str
     literals: dict[str, np.ndarray]
+    weights: dict[str, tuple[str, tuple[int, ...]]]
     assertions: dict[int, str]
     places: str
     choices: dict[str, Any]
+
+    def check_weights(self, get: Callable[[str], np.ndarray | None]) -> None:
+        """ArtifactError where a weight, which `get` finds by name, is missing or not as the code expects it."""
+        for name, (dtype, shape) in self.weights.items():
+            array = get(name)
+            if array is None or array.dtype != np.dtype(dtype) or array.shape != shape:
+                found = "missing" if array is None else f"{array.dtype}{list(array.shape)}"
+                raise ArtifactError(
+                    f"the weight '{name}' is {found}",
+                    expected=f"{np.dtype(dtype)}{list(shape)}, which the code was compiled for",
+                    hint="save the model again",
+                )
 
     def to_bytes(self) -> bytes:
         """Serialise."""
@@ -47,6 +66,7 @@ class Bundle:
                 "constants": self.constants,
                 "derived": self.derived,
                 "literals": [[n, a.dtype.str, list(a.shape), a.tobytes().hex()] for n, a in self.literals.items()],
+                "weights": [[n, dtype, shape] for n, (dtype, shape) in self.weights.items()],
                 "constant_functions": self.constant_functions,
                 "assertions": list(self.assertions.items()),
                 "places": self.places,
@@ -79,6 +99,7 @@ class Bundle:
                 constants=list(header["constants"]),
                 derived=list(header["derived"]),
                 literals={n: _literal(dtype, shape, data) for n, dtype, shape, data in header["literals"]},
+                weights={n: (str(dtype), tuple(shape)) for n, dtype, shape in header["weights"]},
                 constant_functions=header["constant_functions"],
                 assertions={int(code): str(text) for code, text in header["assertions"]},
                 places=str(header["places"]),

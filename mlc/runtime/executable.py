@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from mlc.errors import DTypeError, ExecutionError, ShapeError, UsageError
+from mlc.errors import DTypeError, ExecutionError, LimitError, ShapeError, UsageError
 from mlc.runtime.threads import ThreadPool, threads_for
 
 ALIGNMENT = 64
@@ -52,9 +52,20 @@ class NativeCode:
     owner: Any
 
 
+def empty(shape: int | tuple[int, ...], dtype: np.dtype[Any], use: str) -> np.ndarray:
+    """An uninitialised array; LimitError, which says its `use`, where there is no memory for it."""
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError):  # more than the system has; more than fits an address
+        sizes = list(shape) if isinstance(shape, tuple) else [shape]
+        raise LimitError(
+            f"there is no memory for {use}: {dtype}{sizes}", hint="use smaller inputs, or a machine with more memory"
+        ) from None
+
+
 def aligned_empty(nbytes: int) -> np.ndarray:
-    """Uninitialised bytes at a 64-byte boundary."""
-    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    """Uninitialised bytes at a 64-byte boundary; LimitError where there is no memory for them."""
+    raw = empty(nbytes + ALIGNMENT, np.dtype(np.uint8), "what the model keeps while it runs")
     offset = -raw.ctypes.data % ALIGNMENT
     return raw[offset : offset + nbytes]
 
@@ -128,7 +139,10 @@ class Executable:
                 self._match(spec, array.shape, dims)
             dense.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
         c_dims = (ctypes.c_int64 * max(1, len(dims)))(*dims)
-        outputs = [np.empty(shape, spec.dtype) for shape, spec in zip(self._shapes(c_dims), self.outputs, strict=True)]
+        outputs = [
+            empty(shape, spec.dtype, f"result {number}")
+            for number, (shape, spec) in enumerate(zip(self._shapes(c_dims), self.outputs, strict=True))
+        ]
         frame = self._frame(c_dims)
         for i, array in enumerate((*dense, *outputs)):
             frame.pointers[i] = array.ctypes.data
@@ -140,7 +154,7 @@ class Executable:
 
     def new_frame(self) -> Frame:
         """A frame for inputs of static sizes."""
-        return Frame(len(self.inputs) + len(self.outputs), max(ALIGNMENT, self._arena_size(self.no_dims)))
+        return Frame(len(self.inputs) + len(self.outputs), max(ALIGNMENT, self._arena(self.no_dims)))
 
     def team(self) -> int:
         """Address of the team for a call made here and now; 0 for the calling thread alone."""
@@ -180,13 +194,20 @@ class Executable:
                 )
         return shapes
 
+    def _arena(self, dims: Any) -> int:
+        """Bytes of the arena; LimitError where their number passed 63 bits, and the code would take any arena."""
+        size = self._arena_size(dims)
+        if size < 0:
+            raise LimitError("there is no memory for what the model keeps while it runs", hint="use smaller inputs")
+        return size
+
     def _frame(self, dims: Any) -> Frame:
         try:
             frame = self.free_frames.pop()
         except IndexError:
             frame = Frame(len(self.inputs) + len(self.outputs), ALIGNMENT)
         if not self.is_static or frame.arena.nbytes == ALIGNMENT:
-            size = self._arena_size(dims)
+            size = self._arena(dims)
             if size > frame.arena.nbytes:
                 frame.reserve(size)
         return frame

@@ -23,7 +23,7 @@ import numpy as np
 from mlc.artifact.load import check, load
 from mlc.errors import UsageError
 from mlc.runtime.artifact.contents import Contents, read_contents
-from mlc.runtime.artifact.file import ArtifactFile
+from mlc.runtime.artifact.file import ArtifactFile, checked_path
 from mlc.runtime.artifact.trees import Record
 from mlc.runtime.files import write_whole
 
@@ -46,7 +46,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _info(args: argparse.Namespace, out: TextIO) -> int:
-    file = ArtifactFile(Path(args.model))
+    file = ArtifactFile(checked_path(args.model))
     contents = read_contents(file)
     size = file.path.stat().st_size
     print(f"{args.model}: {contents.name}, saved by mlc {contents.mlc}, {size / 1e6:.1f} MB", file=out)

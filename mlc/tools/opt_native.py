@@ -234,6 +234,7 @@ def _run_lowered(
         derived=sorted(derived),
         constant_functions=to_compact(constants),
         literals={},
+        weights={},  # checked against the module as it was parsed, and kept nowhere
         assertions=messages,
         places="",
         choices={},

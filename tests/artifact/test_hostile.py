@@ -157,3 +157,26 @@ def test_no_weight_of_another_shape_reaches_code_from_the_cache(saved: Any, cach
     changed[part] = changed[part][:16]
     with pytest.raises(ArtifactError, match=r"the weight 'layer.weight' is float32\[2, 2\]"):
         load(index, changed, path.with_name("changed.mlc"), cache_dir)
+
+
+@pytest.mark.parametrize("weight", ["layer.weight", "norm.weight"])
+@pytest.mark.parametrize("change", ["shape", "missing"])
+def test_no_weight_of_another_shape_reaches_code_however_its_text_is_written(
+    weight: str, change: str, saved: Any, tmp_path: Path
+):
+    """The same text both times: the second time code is found by it, and nothing is parsed."""
+    index, parts, path = saved
+    parts = list(parts)
+    number = index["versions"][0]["text"]
+    parts[number] = parts[number].replace(b"dense_resource<", b"dense_resource <")
+    target = path.with_name("changed.mlc")
+    assert load(index, parts, target, tmp_path)(X, [2.0])["y"].shape == (3, 4)
+    index = copy.deepcopy(index)
+    if change == "shape":
+        row = index["arrays"][index["versions"][0]["weights"][weight]]
+        row[2] = [1]
+        parts[row[0]] = parts[row[0]][:4]
+    else:
+        del index["versions"][0]["weights"][weight]
+    with pytest.raises(ArtifactError, match=f"weight '{weight}'"):
+        load(index, parts, target, tmp_path)

@@ -42,8 +42,8 @@ class SavedVersion:
 
 @dataclass(frozen=True)
 class Contents:
-    """`digest`: of the index. `arrays` lie on the mapped file; `states`: those the model changes, as they were when it
-    was saved."""
+    """`digest`: of the file, all of it. `arrays` lie on the mapped file; `states`: those the model changes, as they
+    were when it was saved."""
 
     digest: str
     mlc: str

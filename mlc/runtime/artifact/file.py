@@ -7,6 +7,9 @@
 
 Where a part lies follows from the sizes of those before it, so parts can neither overlap nor lie outside of the file,
 whose size must be the sum. Sizes are compared with the file's own before anything is allocated for them.
+
+Checksums find damage. What is kept about a file is found by its digest (SHA-256 of everything: of the cryptographic
+hashes of Python's library the fastest where the processor has instructions for it), which nobody can forge.
 Tests: tests/runtime/artifact/test_file.py
 """
 
@@ -19,7 +22,7 @@ import os
 import struct
 import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +45,14 @@ _AGAIN = "save it again with this version of mlc, or copy the file again"
 
 def checked_path(path: Any) -> Path:
     """`path` as a path; UsageError where it is none."""
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
         raise UsageError(f"path is {path!r}", expected='the path of a file: "m.mlc"')
-    return Path(os.fspath(path)).expanduser()
+    try:
+        os.fsencode(text)
+        return Path(text).expanduser()
+    except (UnicodeError, RuntimeError) as error:  # no name of a file; nobody's home directory
+        raise UsageError(f"path is {path!r}: {error}", expected='the path of a file: "m.mlc"') from None
 
 
 def write_artifact(path: Path, index: dict[str, Any], parts: Sequence[Any]) -> list[list[int]]:
@@ -84,24 +92,40 @@ def write_artifact(path: Path, index: dict[str, Any], parts: Sequence[Any]) -> l
 
 
 class ArtifactFile:
-    """An open file of a saved model: `index` as it was written, `digest` of its text, parts as text or as arrays on the
-    mapped file."""
+    """An open file of a saved model: `index` as it was written, `digest` of everything, parts as text or as arrays on
+    the mapped file.
 
-    def __init__(self, path: Path) -> None:
+    `known` may have the digest of a file in this `state`, which names the file and its last change; else `hashed` is
+    true. `changed_at`: the time of that change, in seconds.
+    """
+
+    def __init__(self, path: Path, known: Callable[[str], str | None] = lambda _: None) -> None:
         self.path = path
         try:
             with path.open("rb") as f:
-                size = os.fstat(f.fileno()).st_size
-                self.index, self._parts = self._read_index(f, size)
-                self._check_parts(f)
+                status = os.fstat(f.fileno())
+                self._place, self.changed_at = _place_of(status), status.st_ctime
+                self.index, self._parts, digest = self._read_index(f, status.st_size)
+                self.state = hashlib.sha256(f"{self._place} {digest.hexdigest()}".encode()).hexdigest()
+                found = known(self.state)
+                self.hashed = found is None
+                self._check_parts(f, digest if self.hashed else None)
+                self.digest = found or digest.hexdigest()
                 self._map = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as e:
             raise UsageError(
                 f"cannot read '{path}': {e.strerror or e}", expected="a file that compiled.save(path) wrote"
             ) from None
 
-    def _read_index(self, f: Any, size: int) -> tuple[dict[str, Any], list[tuple[int, int, int]]]:
-        """The index, and (offset, bytes, CRC-32) of each part."""
+    def is_unchanged(self) -> bool:
+        """Whether the path still names this file, which nobody wrote to since it was opened."""
+        try:
+            return _place_of(self.path.stat()) == self._place
+        except OSError:
+            return False
+
+    def _read_index(self, f: Any, size: int) -> tuple[dict[str, Any], list[tuple[int, int, int]], Any]:
+        """The index, (offset, bytes, CRC-32) of each part, and the digest as far as the index goes."""
         head = f.read(_HEADER.size)
         if len(head) < len(MAGIC) or not head.startswith(MAGIC):
             raise self.damaged("it is no saved model", hint="mlc.load reads what compiled.save(path) wrote")
@@ -121,7 +145,6 @@ class ArtifactFile:
         text = f.read(index_bytes)
         if len(text) != index_bytes or zlib.crc32(text) != index_crc:
             raise self.damaged("its index is damaged")
-        self.digest = hashlib.blake2b(text).hexdigest()
         try:
             index = json.loads(text)
             table = [(int(n), int(crc)) for n, crc in index["parts"]]
@@ -137,10 +160,11 @@ class ArtifactFile:
             at += count
         if at != size:
             raise self.damaged(f"its parts end at {at}, the file at {size}")
-        return index, found
+        return index, found, _hash_of(text)
 
-    def _check_parts(self, f: Any) -> None:
-        """Compare the checksums. The bytes are read, not mapped: nothing of them stays in this process."""
+    def _check_parts(self, f: Any, digest: Any) -> None:
+        """Compare the checksums, and add the bytes to `digest` if it is wanted. They are read, not mapped: nothing of
+        them stays in this process."""
         buffer = memoryview(bytearray(_CHUNK))
         for number, (offset, count, wanted) in enumerate(self._parts):
             f.seek(offset)
@@ -150,6 +174,8 @@ class ArtifactFile:
                 if not n:
                     raise self.damaged("it became shorter while it was read")
                 crc = zlib.crc32(buffer[:n], crc)
+                if digest is not None:
+                    digest.update(buffer[:n])
                 count -= n
             if crc != wanted:
                 raise self.damaged(f"part {number} is damaged: its checksum differs")
@@ -189,6 +215,15 @@ class ArtifactFile:
         if type(part) is not int or not 0 <= part < len(self._parts):
             raise self.damaged(f"it names a part {part!r} that it lacks")
         return self._parts[part][:2]
+
+
+def _hash_of(index: bytes) -> Any:
+    """The digest of a file so far: the parts, whose sizes the index has, come after it."""
+    return hashlib.sha256(hashlib.sha256(index).digest())
+
+
+def _place_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _up(at: int) -> int:

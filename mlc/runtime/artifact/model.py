@@ -3,6 +3,7 @@
     loaded = mlc.load("m.mlc")
     y = loaded(x)                  # numpy in, numpy out; torch in, torch out; any structure of both
     loaded.inputs, loaded.outputs, loaded.ir("linalg"), loaded.explain()
+    copy.deepcopy(loaded), pickle.dumps(loaded)     # loaded again from the same file, with what the model keeps
 Tests: tests/artifact/test_load.py
 """
 
@@ -53,12 +54,18 @@ class LoadedModel:
         *,
         ir: Callable[[int, str], str],
         explain: Callable[[int], str],
+        again: Callable[[], tuple[Callable[..., Any], tuple[Any, ...]]],
     ) -> None:
         self._name = name
         self._versions = tuple(versions)
         self._signature = signature
         self._ir = ir
         self._explain = explain
+        self._again = again
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """What makes this model again, here or in another process: its code and its mapped file stay where they are."""
+        return self._again()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run natively."""
