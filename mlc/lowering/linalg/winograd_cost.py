@@ -36,7 +36,7 @@ GROUP_DEPTH, GROUP_ROWS = 16, 2
 from they stay in the first-level cache."""
 WORTH_SAVING = 16 << 20
 """Bytes of transformed filters from which time is given for them."""
-MOST_FOR_MEMORY = 1.2
+MOST_FOR_MEMORY = 1.35
 """How much longer a layer may take, at most, to do without such filters."""
 GAIN = 0.85
 """Of the direct time: what Winograd must stay under to be chosen."""
