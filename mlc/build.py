@@ -32,6 +32,7 @@ from mlc.options import Options
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache
 from mlc.runtime.executable import Executable, NativeCode, TensorSpec, aligned
+from mlc.runtime.pages import on_large_pages
 from mlc.signature import assertion_messages, signature_of
 from mlc.tuning.choices import DIRECT, Choices
 
@@ -203,6 +204,7 @@ def link(bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, backend: B
             if functions is None:
                 functions = from_compact(bundle.constant_functions, ctx)
             arrays.append(aligned(evaluate_constant(functions, name, ctx.resources)))
+        arrays = on_large_pages(arrays)
     with phases.phase("link"):
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")
