@@ -33,6 +33,7 @@ from mlc.options import Options
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache
 from mlc.runtime.executable import Executable, NativeCode, TensorSpec, aligned
+from mlc.runtime.large_pages import on_large_pages
 from mlc.signature import assertion_messages, signature_of
 from mlc.tuning.choices import DIRECT, Choices
 
@@ -225,6 +226,7 @@ def link(
                 evaluate = constants_of(functions or from_compact(bundle.constant_functions, ctx), ctx.resources)
             arrays.append(aligned(evaluate(name)))
             made()
+        arrays = on_large_pages(arrays)
     with phases.phase("link"):
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")
