@@ -8,7 +8,6 @@ print(compiled.ir("linalg"), compiled.explain(), compiled.asm())
 from __future__ import annotations
 
 import atexit
-import difflib
 import importlib.util
 import os
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,9 +27,8 @@ from mlc.backends.registry import load_backend
 from mlc.errors import InternalError, MlcError, UnsupportedError, UsageError
 from mlc.ir.collector import collector_paused
 from mlc.ir.context import MlcContext, make_context
-from mlc.ir.contract import Level
 from mlc.ir.parsing import print_text
-from mlc.ir.pipeline_table import LEVELS
+from mlc.ir.pipeline_table import checked_level
 from mlc.options import Options
 from mlc.runtime.executable import TensorSpec
 from mlc.runtime.files import write_whole
@@ -240,17 +238,11 @@ class CompiledModel:
 
     def ir(self, level: str = "torch") -> str:
         """The version compiled last as text at a level of the staircase."""
-        if level not in LEVELS:
-            near = difflib.get_close_matches(str(level), LEVELS, n=1)
-            raise UsageError(
-                f"there is no level '{level}'",
-                expected=f"one of: {', '.join(LEVELS)}",
-                hint=f"did you mean '{near[0]}'?" if near else None,
-            )
+        known = checked_level(level)
         variant = self._latest()
         if level == "torch":
             return print_text(variant.captured.module)
-        return variant.unit.ir(cast(Level, level))
+        return variant.unit.ir(known)
 
     def asm(self) -> str:
         """Assembly of the version compiled last."""

@@ -9,11 +9,10 @@ Tests: tests/artifact/test_load.py, test_hostile.py
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from xdsl.dialects import func
 from xdsl.dialects.builtin import LocationAttr, ModuleOp
@@ -23,13 +22,12 @@ from mlc.artifact import tuned
 from mlc.backends.registry import Backend, load_backend
 from mlc.build import Builder, Phases, link, run_rows
 from mlc.driver import Compiled, model_key
-from mlc.errors import ArtifactError, LimitError, ParseError, UsageError, VerifyError
+from mlc.errors import ArtifactError, LimitError, ParseError, VerifyError
 from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext, make_context
-from mlc.ir.contract import Level
 from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import Limits, LocatingParser, check_text, parse_text, print_text
-from mlc.ir.pipeline_table import LEVELS, Pipeline
+from mlc.ir.pipeline_table import Pipeline, checked_level
 from mlc.ir.verifier import verify_module
 from mlc.options import PRECISIONS, Options
 from mlc.runtime.artifact.contents import Contents, SavedVersion
@@ -197,15 +195,9 @@ class Unit:
 
     def ir(self, level: str) -> str:
         """The module as text at `level`."""
-        if level not in LEVELS:
-            near = difflib.get_close_matches(str(level), LEVELS, n=1)
-            raise UsageError(
-                f"there is no level '{level}'",
-                expected=f"one of: {', '.join(LEVELS)}",
-                hint=f"did you mean '{near[0]}'?" if near else None,
-            )
+        known = checked_level(level)
         unit = self.compiled()
-        return print_text(unit.source) if level == "torch" else unit.ir(cast(Level, level))
+        return print_text(unit.source) if level == "torch" else unit.ir(known)
 
     def explain(self) -> str:
         """Its kernels, and what the passes did, as a table."""

@@ -130,6 +130,19 @@ ORDER: tuple[Order, ...] = (
 LEVELS: tuple[Level, ...] = ("torch", "linalg", "kernels", "buffers", "loops", "llvm")
 
 
+def checked_level(level: str) -> Level:
+    """`level`; a UsageError with the near name where there is none such."""
+    for known in LEVELS:
+        if level == known:
+            return known
+    near = difflib.get_close_matches(str(level), LEVELS, n=1)
+    raise UsageError(
+        f"there is no level '{level}'",
+        expected=f"one of: {', '.join(LEVELS)}",
+        hint=f"did you mean '{near[0]}'?" if near else None,
+    )
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """The rows of a target: `module` on the whole module, `kernels` on each function on its own.
