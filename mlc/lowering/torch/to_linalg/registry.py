@@ -72,12 +72,17 @@ class Conversion(Emitter):
 
     def wrap_index(self, at: SSAValue, size: Dim) -> SSAValue:
         """An index known at run time, counted from the front when it is negative."""
+        if self.dims.range(at)[0] >= 0:
+            return at
         negative = self.emit(arith.CmpiOp(at, self.index(0), "slt")).results[0]
         return self.op(arith.SelectOp, negative, self.op(arith.AddiOp, at, self.dims.value(size)), at)
 
     def checked_index(self, at: SSAValue, size: Dim) -> SSAValue:
         """`wrap_index`, and a check that the result is inside."""
         wrapped = self.wrap_index(at, size)
+        low, high = self.dims.range(wrapped)
+        if low >= 0 and high < self.dims.range(size)[0]:
+            return wrapped
         inside = self.emit(arith.CmpiOp(wrapped, self.dims.value(size), "ult")).results[0]
         self.check(inside, self.message("index out of range"))
         return wrapped
