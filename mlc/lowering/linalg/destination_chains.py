@@ -23,21 +23,24 @@ _MOVABLE = (arith.ConstantOp, tensor.EmptyOp, FillOp, tensor.DimOp, arith.AddiOp
 
 
 class DestinationChains:
-    """The chains of one block. `direct[v]` is the insertion that the kernel making `v` writes in place."""
+    """The chains of one block. `direct[v]` is the insertion that the kernel making `v` writes in place.
 
-    def __init__(self, grouping: Grouping, remarks: RemarkLog, pass_name: str) -> None:
+    `placed`: insertions of what is in place already.
+    """
+
+    def __init__(self, grouping: Grouping, remarks: RemarkLog, pass_name: str, placed: set[Operation]) -> None:
         self.grouping, self.block = grouping, grouping.block
         self.remarks, self.pass_name = remarks, pass_name
         self.direct: dict[SSAValue, tensor.InsertSliceOp] = {}
         self.order: list[list[tensor.InsertSliceOp]] = []
-        for chain in self._collect():
+        for chain in self._collect(placed):
             self._thread(chain)
-        self.in_place = set(self.direct.values())
+        self.in_place = {*self.direct.values(), *placed}
 
-    def _collect(self) -> list[list[tensor.InsertSliceOp]]:
+    def _collect(self, placed: set[Operation]) -> list[list[tensor.InsertSliceOp]]:
         found: dict[object, list[tensor.InsertSliceOp]] = {}
         for op in self.block.ops:
-            if isinstance(op, tensor.InsertSliceOp):
+            if isinstance(op, tensor.InsertSliceOp) and op not in placed:
                 found.setdefault(op.attributes.get(CHAIN, op), []).append(op)
         return list(found.values())
 

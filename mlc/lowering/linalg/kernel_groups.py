@@ -3,6 +3,7 @@
     fill, conv, bias+relu, add      ->  one group: a root and its elementwise epilogue
     sum, /n, sum of squares, norm   ->  one group: reductions over the same rows and what joins them
     scf.for over single elements    ->  a group of its own (a sort, a scatter)
+    h, a copy of h elsewhere        ->  one group, though others read h too: what is in registers is stored twice
     anything else                   ->  a group of its own
 
 A group is emitted where its last op stands. An op may join only when nothing outside the group reads the group's values
@@ -21,6 +22,7 @@ from xdsl.traits import IsTerminator
 from mlc.lowering.linalg.linalg_fuse_elementwise import is_contraction
 from mlc.lowering.linalg.structure import (
     inputs_of,
+    is_copy,
     is_elementwise,
     is_identity,
     is_scalar_loop,
@@ -139,7 +141,7 @@ class Grouping:
         if group.rows:
             if not self._same_rows(op, group):
                 return False
-        elif users(value, self.block) != [op] or not _in_place(op, value):
+        elif not is_copy(op) and users(value, self.block) != [op] or not _in_place(op, value):
             return False
         inside = set(group.ops)
         here = self.position[op]

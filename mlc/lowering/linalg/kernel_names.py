@@ -59,7 +59,10 @@ def kernel_name(ops: Sequence[Operation]) -> str:
 
 def _root(ops: Sequence[Operation]) -> Operation:
     heavy = [op for op in ops if not isinstance(op, FillOp) and not is_elementwise(op)]
-    return heavy[0] if heavy else ops[-1]
+    if heavy:
+        return heavy[0]
+    making = [op for op in ops if not (isinstance(op, GenericOp) and is_forwarding(op))]
+    return making[-1] if making else ops[-1]
 
 
 def _is_heavy(op: Operation) -> bool:

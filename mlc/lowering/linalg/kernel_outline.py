@@ -13,7 +13,7 @@ result's type for the last time, it overwrites it: the chain fill, root, epilogu
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects import arith, func, scf, tensor
@@ -66,15 +66,21 @@ class KernelTable:
 
 
 class Outline:
-    """One group on its way into a kernel: what it needs from outside and what it returns."""
+    """One group on its way into a kernel: what it needs from outside and what it returns.
 
-    def __init__(self, members: Sequence[Operation], outputs: Sequence[OpResult]) -> None:
+    `given[v]`: the tensor that is passed as the destination of output `v`; only the op that makes `v` may read it.
+    """
+
+    def __init__(
+        self, members: Sequence[Operation], outputs: Sequence[OpResult], given: Mapping[SSAValue, SSAValue] | None = None
+    ) -> None:
         self.members = list(members)
         self.outputs = list(outputs)
+        self.given = {v: given[v] for v in outputs if v in given} if given else {}
         self.helpers = _helpers(self.members)
         numbering = Numbering()
         body = sequence_key([*self.helpers, *self.members], numbering)
-        self.key = (body, tuple(numbering.ids[v] for v in self.outputs))
+        self.key = (body, tuple((numbering.ids[v], v in self.given) for v in self.outputs))
         self.free = [v for v in numbering.free if is_tensor(v)] + [v for v in numbering.free if not is_tensor(v)]
         self.location = fuse_locations(op.location for op in self.members)
 
@@ -98,6 +104,7 @@ class Outline:
         for arg, value in zip(block.args, [*self.free, *self.outputs], strict=True):
             arg.name_hint = value.name_hint
         values: dict[SSAValue, SSAValue] = dict(zip(self.free, args, strict=True))
+        values.update((self.given[v], arg) for v, arg in zip(self.outputs, outs, strict=True) if v in self.given)
         plan = _Destinations(self.members, self.outputs, outs)
         for op in self.helpers:
             copy = op.clone(values)
@@ -223,7 +230,7 @@ class _Destinations:
             return [op]
         if isinstance(op, GenericOp) and op in self.in_place:
             inner = self.in_place[op]
-            return [_overwrite(op, values.get(inner, inner), values)]
+            return [overwrite(op, values.get(inner, inner), values)]
         before: list[Operation] = []
         outputs = list(op.outputs)
         for i, result in enumerate(op.results):
@@ -234,7 +241,7 @@ class _Destinations:
                 continue
             if arg is None:
                 arg = _empty_like(init, op.location, before)
-            if isinstance(op, GenericOp) and reads_output(op, i):
+            if isinstance(op, GenericOp) and reads_output(op, i) and init is not arg:
                 copy = identity_copy(init, arg, op.location)
                 before.append(copy)
                 arg = copy.results[0]
@@ -283,8 +290,8 @@ def _remap(op: Operation, values: dict[SSAValue, SSAValue]) -> None:
                 inner.operands[i] = values[operand]
 
 
-def _overwrite(op: GenericOp, value: SSAValue, values: dict[SSAValue, SSAValue]) -> GenericOp:
-    """`op` with its input `value` read from, and its result written to, the same tensor."""
+def overwrite(op: GenericOp, value: SSAValue, values: dict[SSAValue, SSAValue]) -> GenericOp:
+    """`op`, its results noted in `values`, with its input `value` read from, and its result written to, the same tensor."""
     index = list(op.inputs).index(value)
     maps = list(op.indexing_maps.data)
     inputs = [v for i, v in enumerate(op.inputs) if i != index]

@@ -9,7 +9,8 @@
                                                         %2 = func.call @matmul_add_0(%x, %w, %b, %e) … }
 
 What: groups of ops (`kernel_groups`) become kernels, loops over single elements among them; equal groups share one (`kernel_outline`); concat, pad and
-insert_slice become writes into slices of one destination (`kernel_destinations`). What is left in the model are
+insert_slice become writes into slices of one destination (`kernel_destinations`); what a loop carries is written over
+(`carried_destinations`). What is left in the model are
 constants, empties, views, index arithmetic, `scf` around calls, checks. A returned value is always some kernel's
 result or a reshape of one, each of its own: what else is returned is copied first.
 Runs after: linalg-fuse-elementwise. Runs before: bufferization.
@@ -28,6 +29,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.carried_destinations import CarriedDestinations
 from mlc.lowering.linalg.destination_chains import DestinationChains
 from mlc.lowering.linalg.kernel_destinations import CHAIN, SPELLED_OUT, Destinations, slice_of
 from mlc.lowering.linalg.kernel_groups import Group, Grouping, stays
@@ -59,6 +61,8 @@ class LinalgFormKernels(MlcPass):
             "form-loop-kernel": "an scf.for over single elements -> a call of a kernel that holds the loop",
             "reuse-kernel": "a group equal to an earlier one -> a call of its kernel",
             "write-into-slice": "insert_slice of what a kernel makes -> the kernel writes the slice",
+            "write-over-state": "what a loop carries on, made of what it carried -> the kernel writes over that",
+            "write-row": "insert_slice of a reshaped or shared value into what a loop carries -> its kernel writes the row",
             "copy-into-slice": "any other insert_slice -> a kernel that copies into the slice",
             "copy-returned": "a returned argument, constant or view -> a copy of its own",
             **SPELLED_OUT,
@@ -86,14 +90,19 @@ class _FormKernels:
     def __init__(self, ctx: MlcContext, pass_name: str, table: KernelTable) -> None:
         self.ctx, self.pass_name, self.table = ctx, pass_name, table
         self.slice_for: dict[SSAValue, tensor.InsertSliceOp] = {}  # kernel result -> where it is inserted
+        self.given: dict[SSAValue, SSAValue] = {}  # kernel result -> what a loop carries, written over
 
     def run(self, block: Block) -> None:
         spelled = Destinations(block).spell_out()
         spelled["copy-returned"] = _copy_returned_aliases(block)
         for rule, times in spelled.items():
             self.ctx.remarks.count(self.pass_name, rule, times)
+        carried = CarriedDestinations(block)
+        self.given = carried.given
+        self.ctx.remarks.count(self.pass_name, "write-over-state", carried.states)
+        self.ctx.remarks.count(self.pass_name, "write-row", carried.rows)
         grouping = Grouping(block)
-        chains = DestinationChains(grouping, self.ctx.remarks, self.pass_name)
+        chains = DestinationChains(grouping, self.ctx.remarks, self.pass_name, carried.placed)
         self.slice_for = chains.direct
         lasts = {group.last: group for group in grouping.groups}
         for op in list(block.ops):
@@ -115,7 +124,9 @@ class _FormKernels:
         destinations: list[SSAValue] = []
         for value in outputs:
             insert = self.slice_for.get(value)
-            if insert is not None:
+            if value in self.given:
+                destinations.append(self.given[value])
+            elif insert is not None:
                 dest = insert.dest
                 while isinstance(dest.owner, tensor.InsertSliceOp) and dest.owner.source in outputs:
                     dest = dest.owner.dest  # another result of this call goes there first
@@ -128,7 +139,7 @@ class _FormKernels:
         readers = [
             [u for u in value.uses if block.find_ancestor_op_in_block(u.operation) not in inside] for value in outputs
         ]
-        outline = Outline(group.ops, outputs)
+        outline = Outline(group.ops, outputs, self.given)
         reused = self.table.reused
         rule = "form-loop-kernel" if any(is_scalar_loop(op) for op in group.ops) else "form-kernel"
         kernel = outline.kernel(self.table)
