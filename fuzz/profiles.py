@@ -20,6 +20,7 @@ from fuzz.generators.staged import (
     parallel_loops,
     planned,
     rare_buffers,
+    recurrent_kernels,
     torch_loops,
 )
 from fuzz.generators.tm_tensor import tm_tensor_op
@@ -75,7 +76,9 @@ PROFILES: dict[str, Generator] = {
     "linalg-transposes": witnessed("linalg-fold-transposes", ALL_STEPS),
     "linalg-fusion": witnessed("linalg-fuse-elementwise", ELEMENTWISE_STEPS),
     "linalg-groups": witnessed("linalg-form-kernels", ALL_STEPS),
-    "kernels": mixed((2, kernels), (2, aliasing_kernels), (3, kernel_witnesses), (3, winograd_kernels)),
+    "kernels": mixed(
+        *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (3, kernel_witnesses), (3, winograd_kernels))
+    ),
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),
     "allocations": mixed((1, buffers), (2, aliasing_buffers)),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from fuzz.generators.linalg_fusion_witnesses import FusionWitnesses
 from fuzz.generators.linalg_layout_witnesses import LayoutWitnesses
+from fuzz.generators.recurrence_witnesses import RecurrenceWitnesses
 from fuzz.tape import Generator, Tape
 from mlc.testing.program import Program
 
 
-class WitnessGenerator(LayoutWitnesses, FusionWitnesses):
+class WitnessGenerator(LayoutWitnesses, FusionWitnesses, RecurrenceWitnesses):
     """A random program with witnesses of any pass among its steps."""
 
 
@@ -29,7 +30,9 @@ WITNESSES: dict[str, tuple[str, ...]] = {
     "linalg-propagate-reshapes": ("there_and_back", "op_behind_collapse", "op_behind_expand"),
     "linalg-fold-transposes": ("transposed_operand", "heads", "transposed_result", "transposed_result"),
     "linalg-fuse-elementwise": ("cheap_with_readers", "cheap_with_readers", "summed"),
-    "linalg-form-kernels": ("splat", "elements", "scalar_loop", "scalar_loop", "continued_product"),
+    "linalg-form-kernels": (
+        *("splat", "elements", "scalar_loop", "scalar_loop", "continued_product", "recurrence", "recurrence"),
+    ),
 }
 """By the pass whose rules they exercise."""
 

@@ -12,7 +12,8 @@ from xdsl.passes import ModulePass
 
 from fuzz.generators.aliasing import aliasing_kernels
 from fuzz.generators.kernel_witnesses import kernel_witnesses
-from fuzz.generators.linalg import linalg
+from fuzz.generators.linalg import ALL_STEPS, linalg
+from fuzz.generators.linalg_witnesses import witnessed
 from fuzz.generators.torch_steps import torch_steps
 from fuzz.tape import Tape
 from mlc.errors import MlcError
@@ -63,6 +64,11 @@ def torch_loops(tape: Tape) -> Program:
 def kernels(tape: Tape) -> Program:
     """@forward calling kernels on tensors."""
     return lower(linalg(tape), names_before("bufferize"))
+
+
+def recurrent_kernels(tape: Tape) -> Program:
+    """The same, with loops among them that carry tensors from kernel to kernel."""
+    return lower(witnessed("linalg-form-kernels", ALL_STEPS)(tape), names_before("bufferize"))
 
 
 def buffers(tape: Tape) -> Program:

@@ -78,16 +78,15 @@ class CarriedDestinations:
 
     def _fresh(self, value: SSAValue) -> bool:
         """Whether an elementwise op of this block makes `value`, in memory that is its own so far."""
+        if not isinstance(value, OpResult) or not isinstance(op := value.op, GenericOp):
+            return False
         return (
-            isinstance(value, OpResult)
-            and isinstance(op := value.op, GenericOp)
-            and op.parent_block() is self.block
+            op.parent_block() is self.block
             and is_elementwise(op)
             and len(op.results) == 1
             and not reads_output(op)
             and is_static(value)
-            and isinstance(op.outputs[0], OpResult)
-            and isinstance(op.outputs[0].op, tensor.EmptyOp)
+            and isinstance(op.outputs[0].owner, tensor.EmptyOp)
         )
 
     def _last_reader(self, op: Operation, value: SSAValue) -> bool:

@@ -236,3 +236,47 @@ func.func @running(%x: tensor<4xf32>) -> tensor<4xf32> {
   }
   return %r#0 : tensor<4xf32>
 }
+
+// -----
+
+// A recurrent cell: the new state is written over the old one, the row into the whole and where it is carried.
+// CHECK-LABEL: func.func @cell
+// CHECK: scf.for {{.*}} iter_args(%[[C:.*]] = %{{.*}}, %[[H:.*]] = %{{.*}}, %[[ALL:.*]] = %{{.*}})
+// CHECK: %[[OLD:.*]] = tensor.expand_shape %[[C]] {{.*}} output_shape [2, 4]
+// CHECK-NEXT: %[[NEW:.*]] = func.call @elementwise_2x4_mul_add_0(%{{.*}}, %[[OLD]])
+// CHECK-NEXT: %[[S:.*]] = tensor.extract_slice %[[ALL]][%{{.*}}, 0] [1, 8] [1, 1]
+// CHECK-NEXT: %[[T:.*]] = tensor.collapse_shape %[[S]]
+// CHECK-NEXT: %[[ROW:.*]] = tensor.expand_shape %[[T]]
+// CHECK-NEXT: %[[OWN:.*]] = tensor.empty() : tensor<2x4xf32>
+// CHECK-NEXT: %[[R:.*]], %[[R2:.*]] = func.call @elementwise_2x4_tanh_0(%[[NEW]], %[[OWN]], %[[ROW]])
+// CHECK-NOT: call @copy
+// CHECK: scf.yield
+// CHECK: func.func private @elementwise_2x4_mul_add_0(%{{.*}}: tensor<2x4xf32>, %[[STATE:.*]]: tensor<2x4xf32>)
+// CHECK: outs(%[[STATE]] : tensor<2x4xf32>)
+func.func @cell(%x: tensor<2x4xf32>, %c0: tensor<8xf32>, %all0: tensor<3x8xf32>) -> (tensor<8xf32>, tensor<2x4xf32>, tensor<3x8xf32>) {
+  %zero = arith.constant 0 : index
+  %one = arith.constant 1 : index
+  %three = arith.constant 3 : index
+  %r:3 = scf.for %i = %zero to %three step %one iter_args(%c = %c0, %h = %x, %all = %all0) -> (tensor<8xf32>, tensor<2x4xf32>, tensor<3x8xf32>) {
+    %old = tensor.expand_shape %c [[0, 1]] output_shape [2, 4] : tensor<8xf32> into tensor<2x4xf32>
+    %e = tensor.empty() : tensor<2x4xf32>
+    %new = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%h, %old : tensor<2x4xf32>, tensor<2x4xf32>) outs(%e : tensor<2x4xf32>) {
+    ^bb0(%p: f32, %q: f32, %o: f32):
+      %m = arith.mulf %p, %q : f32
+      %s = arith.addf %m, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<2x4xf32>
+    %e2 = tensor.empty() : tensor<2x4xf32>
+    %hn = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%new : tensor<2x4xf32>) outs(%e2 : tensor<2x4xf32>) {
+    ^bb0(%p: f32, %o: f32):
+      %t = math.tanh %p : f32
+      linalg.yield %t : f32
+    } -> tensor<2x4xf32>
+    %flat = tensor.collapse_shape %hn [[0, 1]] : tensor<2x4xf32> into tensor<8xf32>
+    %row = tensor.expand_shape %flat [[0, 1]] output_shape [1, 8] : tensor<8xf32> into tensor<1x8xf32>
+    %next = tensor.insert_slice %row into %all[%i, 0] [1, 8] [1, 1] : tensor<1x8xf32> into tensor<3x8xf32>
+    %cn = tensor.collapse_shape %new [[0, 1]] : tensor<2x4xf32> into tensor<8xf32>
+    scf.yield %cn, %hn, %next : tensor<8xf32>, tensor<2x4xf32>, tensor<3x8xf32>
+  }
+  return %r#0, %r#1, %r#2 : tensor<8xf32>, tensor<2x4xf32>, tensor<3x8xf32>
+}
