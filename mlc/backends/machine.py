@@ -58,6 +58,11 @@ class MachineModel:
         return "avx512bf16" in self.features and self.vector_bits == 512
 
     @property
+    def lookup(self) -> bool:
+        """Whether an instruction looks up the lanes of a vector of f32 in a register of 16 values."""
+        return "avx512vl" in self.features and self.vector_bits == 512
+
+    @property
     def dot_int8(self) -> bool:
         """Whether an instruction adds four products, of unsigned and signed i8, to full vectors of i32."""
         return "avx512vnni" in self.features and self.vector_bits == 512

@@ -14,6 +14,8 @@ from mlc.dialects.llvm.intrinsics import (
     BINARY_FLOAT,
     BINARY_INT,
     DOT_UI8,
+    PERMVAR,
+    PERMVAR_TWO,
     REDUCE_FLOAT,
     REDUCE_INT,
     UNARY_FLOAT,
@@ -283,7 +285,11 @@ _GENERIC_INTRINSIC = re.compile(
 )
 
 
-_OF_TARGET = {DOT_UI8.format(bits=bits): "avx512vnni" for bits in (128, 256, 512)}
+_OF_TARGET = {
+    **{DOT_UI8.format(bits=bits): "avx512vnni" for bits in (128, 256, 512)},
+    PERMVAR: "avx512f",
+    PERMVAR_TWO.format(bits=256): "avx512vl",
+}
 """Intrinsics of one target, with the feature that a machine must have."""
 
 

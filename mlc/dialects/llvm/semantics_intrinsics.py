@@ -10,8 +10,8 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Operation
 
 from mlc.dialects.arith.integers import binary_int, objects
-from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8
-from mlc.dialects.x86vector.semantics import dot_bf16, dot_int8
+from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, PERMVAR, PERMVAR_TWO
+from mlc.dialects.x86vector.semantics import dot_bf16, dot_int8, permuted
 from mlc.ir.semantics import Args, Domain, Results, Runner, fail, semantics
 from mlc.ir.values import dtype_of, int_width, is_float, signed, unsigned, wrap_int
 
@@ -111,6 +111,11 @@ def call_intrinsic(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, llvm.CallIntrinsicOp)
     if op.intrin.data in _DOT_UI8:
         return (dot_int8(args),)
+    if op.intrin.data == PERMVAR:
+        return (permuted(*args),)
+    if op.intrin.data == PERMVAR_TWO.format(bits=256):
+        low, index, high = args
+        return (permuted(np.concatenate([low, high]), index),)
     if op.intrin.data not in _DOT_BF16:
         fail(op, f"intrinsic '{op.intrin.data}' has no reference semantics")
     return (dot_bf16(op, args, run),)

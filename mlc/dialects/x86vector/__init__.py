@@ -1,4 +1,5 @@
-"""Vector instructions of x86 for which no target-independent op exists: dot products of narrow elements. No passes.
+"""Vector instructions of x86 for which no target-independent op exists: dot products of narrow elements,
+lookups in a register. No passes.
 
 In: nothing but xDSL's IRDL. Out: `X86VECTOR`, semantics.
 """

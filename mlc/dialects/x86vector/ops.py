@@ -1,4 +1,4 @@
-"""Dot products of neighbouring narrow elements, added to wide accumulators, lane by lane.
+"""Dot products of neighbouring narrow elements, added to wide accumulators, lane by lane; lookups in a register.
 
     %d = x86vector.avx512.dot %acc, %a, %b : vector<32xbf16> -> vector<16xf32>
     lane i:   %acc[i] + %a[2i + 1] * %b[2i + 1] + %a[2i] * %b[2i]
@@ -8,6 +8,11 @@ Upstream's name and syntax; it has no op for VNNI's unsigned by signed products,
     %d = x86vector.avx512.dot.ui8 %acc, %a, %b : vector<64xi8> -> vector<16xi32>
 
 Besides 512 bits, the ops take 256 and 128.
+
+A table of 16 values is looked up by a permutation of it, for which upstream has no op either:
+
+    %r = x86vector.avx512.permvar %table, %index : vector<16xf32>, vector<8xi32> -> vector<8xf32>
+    lane i:   %table[%index[i] mod 16]
 """
 
 from __future__ import annotations
@@ -72,4 +77,27 @@ class DotUI8Op(_DotOp):
         self.check(4, i8, i32)
 
 
-OPS = (DotBF16Op, DotUI8Op)
+@irdl_op_definition
+class PermvarOp(IRDLOperation):
+    """Lanes of `$table` by the low four bits of each index."""
+
+    name = "x86vector.avx512.permvar"
+    table = operand_def(VectorType)
+    index = operand_def(VectorType)
+    dst = result_def(VectorType)
+    traits = traits_def(Pure())
+    assembly_format = "$table `,` $index attr-dict `:` type($table) `,` type($index) `->` type($dst)"
+
+    def verify_(self) -> None:
+        index = self.index.type
+        assert isinstance(index, VectorType)
+        lanes = index.get_shape()
+        if self.table.type != VectorType(f32, [16]):
+            raise VerifyException(f"the table is 16 lanes of f32, not {self.table.type}")
+        if lanes not in ((4,), (8,), (16,)) or index.element_type != i32:
+            raise VerifyException(f"indices are 4, 8 or 16 lanes of i32, not {index}")
+        if self.dst.type != VectorType(f32, lanes):
+            raise VerifyException(f"the result is {lanes[0]} lanes of f32, not {self.dst.type}")
+
+
+OPS = (DotBF16Op, DotUI8Op, PermvarOp)

@@ -39,3 +39,13 @@ def dot_int8(args: Args) -> Any:
     acc, a, b = (np.asarray(v) for v in args)
     products = a.view(np.uint8).astype(np.int32) * b.astype(np.int32)
     return acc + products.reshape(*acc.shape, 4).sum(axis=-1, dtype=np.int32)
+
+
+@semantics("x86vector.avx512.permvar")
+def permvar(op: Operation, args: Args, run: Runner) -> Results:
+    return (permuted(*args),)
+
+
+def permuted(table: Any, index: Any) -> Any:
+    """Elements of `table` by `index`, modulo the table's lanes."""
+    return table[np.asarray(index) & (table.shape[-1] - 1)]

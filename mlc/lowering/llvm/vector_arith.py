@@ -1,4 +1,4 @@
-"""vector arithmetic of its own: fma, reductions, masks, bit casts.
+"""vector arithmetic of its own: fma, reductions, masks, bit casts; instructions of x86.
 
     vector.reduction <add>, %v   -->   llvm.intr.vector.reduce.fadd(-0.0, %v)
 
@@ -7,11 +7,13 @@ A float add or mul reduction goes from lane 0 upwards unless its fast-math flags
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.dialects import llvm
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, StringAttr, i1
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
-from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, INTRINSICS
+from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, INTRINSICS, PERMVAR, PERMVAR_TWO
 from mlc.lowering.llvm.arith_ops import NO_OVERFLOW, elementwise, fastmath, part_type, set_parts
 from mlc.lowering.llvm.attributes import enum_name, i32_array, int_array
 from mlc.lowering.llvm.builder import FunctionBuilder
@@ -54,13 +56,31 @@ def dot(b: FunctionBuilder, op: Operation) -> None:
     args = [b.value(v) for v in op.operands]
     ty = vector_of(args[0].type)
     name = DOT_BF16 if op.name == "x86vector.avx512.dot" else DOT_UI8
+    set_parts(b, op.results[0], [_call_intrinsic(b, name.format(bits=32 * ty.get_shape()[0]), args, ty)])
+
+
+@converts("x86vector.avx512.permvar")
+def permvar(b: FunctionBuilder, op: Operation) -> None:
+    table, index = (b.value(v) for v in op.operands)
+    lanes = vector_of(index.type).get_shape()[0]
+    if lanes == 16:
+        set_parts(b, op.results[0], [_call_intrinsic(b, PERMVAR, (table, index), table.type)])
+        return
+    low, high = (shuffled(b, table, table, list(range(first, first + 8))) for first in (0, 8))
+    if lanes == 4:
+        index = shuffled(b, index, index, [0, 1, 2, 3] * 2)
+    result = _call_intrinsic(b, PERMVAR_TWO.format(bits=256), (low, index, high), low.type)
+    set_parts(b, op.results[0], [result if lanes == 8 else shuffled(b, result, result, [0, 1, 2, 3])])
+
+
+def _call_intrinsic(b: FunctionBuilder, name: str, args: Sequence[SSAValue], kind: Attribute) -> SSAValue:
     properties = {
-        "intrin": StringAttr(name.format(bits=32 * ty.get_shape()[0])),
+        "intrin": StringAttr(name),
         "fastmathFlags": llvm.FastMathAttr(None),
         "op_bundle_sizes": i32_array(),
         "operandSegmentSizes": i32_array(len(args), 0),
     }
-    set_parts(b, op.results[0], [b.emit(llvm.CallIntrinsicOp, args, ty, properties)])
+    return b.emit(llvm.CallIntrinsicOp, args, kind, properties)
 
 
 _REDUCE_INT = {

@@ -8,6 +8,10 @@ Where nothing but 1 + f(x) is used, as in sigmoid, SiLU and both forms of GELU, 
     %e = math.exp %n                               the sign of %x is part of the constants
     %d = arith.addf %e, %one
 
+Where the machine looks up the lanes of a vector in a register (`lookup`), exp and tanh, and 1 + erf, have tables:
+
+    %y = math.exp %x : vector<16xf32>   -->   %t = x86vector.avx512.permvar %powers, %j, half as many multiply-adds
+
 f16 and bf16 are worked out in f32. f64 stays for the backend, which calls the C library: its results are within
 one ULP, and no model spends its time there. `math.sqrt`, `absf`, `fma`, `floor`, ... are machine instructions and stay.
 
@@ -44,16 +48,20 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, WithinUlp
 from mlc.ir.locations import with_location
 from mlc.ir.passes import MlcPass
-from mlc.lowering.vector.math_builder import MathBuilder, Val
+from mlc.lowering.vector.math_builder import MathBuilder, Val, can_look_up
 from mlc.lowering.vector.math_double import DOUBLE
-from mlc.lowering.vector.math_single import ONE_PLUS, SINGLE, one_plus_exp
+from mlc.lowering.vector.math_single import ONE_PLUS, SINGLE
+from mlc.lowering.vector.math_tables import ONE_PLUS_TABLES, TABLES
 
 IN_STEP = 8  # neighbouring ops expanded together
+_Formulas = tuple[dict[str, Callable[..., Val]], dict[str, Callable[..., Val]]]  # of functions, of one plus functions
+_POLYNOMIALS: _Formulas = (SINGLE, ONE_PLUS)
+_TABLES: _Formulas = ({**SINGLE, **TABLES}, {**ONE_PLUS, **ONE_PLUS_TABLES})
 
 
 @dataclass(frozen=True)
 class ExpandMath(MlcPass):
-    """See the module. `fma` overrides whether the machine has fused multiply-add."""
+    """See the module. `fma` and `lookup` override whether the machine has fused multiply-add, and lookups in a register."""
 
     name = "expand-math"
     contract = Contract(
@@ -61,25 +69,27 @@ class ExpandMath(MlcPass):
         level_out="loops",
         preserves=WithinUlp(2, "polynomials of 27 bits and more, f32 reconstruction"),
         profile="vector-math",
-        options=({"fma": True}, {"fma": False}),
+        options=({"fma": True}, {"fma": False}, {"lookup": True}),
         establishes=("no transcendental math op on f32 and narrower floats",),
         nests=True,
         rules={name.removeprefix("math."): "polynomial arithmetic" for name in sorted({*SINGLE, *DOUBLE})},
     )
 
     fma: bool | None = None
+    lookup: bool | None = None
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         fused = self.fma if self.fma is not None else bool(getattr(ctx.machine, "fma", True))
+        lookup = self.lookup if self.lookup is not None else bool(getattr(ctx.machine, "lookup", False))
         for function in [op for op in module.walk() if isinstance(op, FuncOp) and op.body.blocks]:
-            _Expansion(ctx, self.name, function.body.blocks[0], fused).run(function)
+            _Expansion(ctx, self.name, function.body.blocks[0], fused, lookup).run(function)
 
 
 class _Expansion:
     """One function: constants go to the start of its entry block, once each."""
 
-    def __init__(self, ctx: MlcContext, pass_name: str, entry: Block, fused: bool) -> None:
-        self.ctx, self.pass_name, self.entry, self.fused = ctx, pass_name, entry, fused
+    def __init__(self, ctx: MlcContext, pass_name: str, entry: Block, fused: bool, lookup: bool) -> None:
+        self.ctx, self.pass_name, self.entry, self.fused, self.lookup = ctx, pass_name, entry, fused, lookup
         self._constants: dict[Attribute, SSAValue] = {}
         self.location: LocationAttr = UNKNOWN_LOC
 
@@ -140,7 +150,7 @@ class _Expansion:
         kind = op.results[0].type
         m = MathBuilder(emit, self._constant, kind, fma=self.fused)
         narrow = not isinstance(_element(kind), Float32Type)
-        formula, operands = _formula(op)
+        formula, operands = _formula(op, _TABLES if self.lookup and can_look_up(kind) else _POLYNOMIALS)
         args = [m.value(v) for v in operands]
         if narrow:
             args = [m.widen(a, f32) for a in args]
@@ -183,15 +193,16 @@ def _is_one(value: SSAValue) -> bool:
     return isinstance(constant, FloatAttr) and constant.value.data == 1.0
 
 
-def _formula(op: Operation) -> tuple[Callable[..., Val], Sequence[SSAValue]]:
+def _formula(op: Operation, formulas: _Formulas) -> tuple[Callable[..., Val], Sequence[SSAValue]]:
     """The formula for `op`, or for the sum of one and it, and what that is a formula of."""
+    whole, one_plus = formulas
     if _is_beside_one(op):
         negated = op.operands[0].owner
         if op.name == "math.exp" and isinstance(negated, arith.NegfOp):
-            return partial(one_plus_exp, factor=-1.0), negated.operands
-        return ONE_PLUS[op.name], op.operands
-    if op.name in SINGLE:
-        return SINGLE[op.name], op.operands
+            return partial(one_plus[op.name], factor=-1.0), negated.operands
+        return one_plus[op.name], op.operands
+    if op.name in whole:
+        return whole[op.name], op.operands
     return lambda m, *args: m.narrow(DOUBLE[op.name](m, *(m.widen(a) for a in args))), op.operands
 
 

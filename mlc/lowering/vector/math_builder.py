@@ -25,6 +25,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from mlc.dialects.arith import shaped_ops
+from mlc.dialects.x86vector.ops import PermvarOp
 from mlc.lowering.vector.emitter import number
 
 Emit = Callable[[Operation], SSAValue]
@@ -220,6 +221,25 @@ class MathBuilder:
         mantissa, bias, _ = FORMATS[self.width(n.kind)]
         return self.from_bits(n.int("addi", bias).int("shli", mantissa))
 
+    # Tables
+
+    def lookup(self, table: Sequence[float], index: Val) -> Val:
+        """`table[index mod 16]`, where the machine has an instruction for that (`can_look_up`)."""
+        values = DenseIntOrFPElementsAttr.from_list(VectorType(f32, [16]), [number(v, f32).value.data for v in table])
+        kind = index.kind
+        lanes = index.ssa if isinstance(kind, VectorType) else self._repeated(index)
+        assert isinstance(lanes.type, VectorType)
+        op = PermvarOp.create(
+            operands=[self.constants(values), lanes], result_types=[VectorType(f32, lanes.type.get_shape())]
+        )
+        found = self.emit(op)
+        if isinstance(kind, VectorType):
+            return Val(self, found)
+        return Val(self, self.emit(vector.ExtractOp(found, [0], f32)))
+
+    def _repeated(self, x: Val) -> SSAValue:
+        return self.emit(vector.BroadcastOp(x.ssa, VectorType(x.kind, [4])))
+
     # Control
 
     def where_any(self, lanes: Val, then: Callable[[], Sequence[Val]], otherwise: Sequence[Val]) -> list[Val]:
@@ -246,6 +266,11 @@ class MathBuilder:
         op = scf.IfOp(condition, [v.kind for v in otherwise], Region(block), Region(other))
         self.emit(op)
         return [Val(self, r) for r in op.results]
+
+
+def can_look_up(kind: Attribute) -> bool:
+    """Whether `MathBuilder.lookup` takes indices of this shape."""
+    return not isinstance(kind, VectorType) or kind.get_shape() in ((4,), (8,), (16,))
 
 
 def _element(kind: Attribute) -> Attribute:

@@ -1,5 +1,6 @@
-// RUN: mlc-opt --expand-math %s | filecheck %s
-// RUN: mlc-opt --expand-math='fma=false' %s | filecheck %s --check-prefix=NOFMA
+// RUN: mlc-opt --expand-math='lookup=false' %s | filecheck %s
+// RUN: mlc-opt --expand-math='fma=false lookup=false' %s | filecheck %s --check-prefix=NOFMA
+// RUN: mlc-opt --expand-math='lookup=true' %s | filecheck %s --check-prefix=TABLE
 
 // No call, no lane-by-lane work: the argument is clamped, reduced, put through a polynomial and scaled in two steps.
 // CHECK-LABEL: func.func @exp
@@ -10,6 +11,12 @@
 // CHECK: func.return
 // NOFMA-LABEL: func.func @exp
 // NOFMA-NOT: math.fma
+// By a table of powers there are five multiply-adds instead of eight.
+// TABLE-LABEL: func.func @exp
+// TABLE-COUNT-5: math.fma
+// TABLE-NOT: math.fma
+// TABLE: x86vector.avx512.permvar {{.*}} : vector<16xf32>, vector<8xi32> -> vector<8xf32>
+// TABLE: func.return
 func.func @exp(%x: vector<8xf32>) -> vector<8xf32> {
   %y = math.exp %x : vector<8xf32>
   func.return %y : vector<8xf32>
@@ -19,6 +26,12 @@ func.func @exp(%x: vector<8xf32>) -> vector<8xf32> {
 // CHECK-LABEL: func.func @tanh
 // CHECK: math.copysign {{.*}} : f32
 // CHECK-NOT: math.tanh
+// TABLE-LABEL: func.func @tanh
+// TABLE: %[[LANES:.*]] = vector.broadcast {{.*}} : i32 to vector<4xi32>
+// TABLE: %[[FOUND:.*]] = x86vector.avx512.permvar {{.*}}, %[[LANES]]
+// TABLE: vector.extract %[[FOUND]][0] : f32 from vector<4xf32>
+// TABLE-NOT: arith.divf
+// TABLE: func.return
 // CHECK: func.return
 func.func @tanh(%x: f32) -> f32 {
   %y = math.tanh %x : f32

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 
+from mlc.backends.llvm.target import host_machine
 from mlc.backends.llvm.testing import compile_kernel
 from mlc.interp import run_function
 from mlc.ir.context import MlcContext, make_context
@@ -17,6 +18,7 @@ from mlc.ir.pipeline import make_pass
 from mlc.ir.verifier import verify_module
 from mlc.lowering.vector.math_double import DOUBLE
 from mlc.lowering.vector.math_single import ONE_PLUS, SINGLE
+from mlc.lowering.vector.math_tables import ONE_PLUS_TABLES, TABLES
 
 REFERENCE: dict[str, Callable[..., np.ndarray]] = {
     "exp": np.exp,
@@ -50,11 +52,26 @@ SPECIAL = [
 ]  # fmt: skip
 
 
-def module(name: str, count: int, kind: str, *, fma: bool = True, element: str = "f32") -> tuple[ModuleOp, MlcContext]:
-    """A kernel that applies `math.<name>` to arrays of `count` elements, 16 lanes at a time or one by one."""
+FUSED, UNFUSED, TABLES_FUSED, TABLES_UNFUSED = (
+    dict[str, object](fma=fma, lookup=lookup) for lookup in (False, True) for fma in (True, False)
+)
+# what the machine at hand can run; tables are compared in the interpreter too, which runs them anywhere
+NATIVE = [FUSED, UNFUSED, *([TABLES_FUSED, TABLES_UNFUSED] if host_machine().lookup else [])]
+
+
+def module(
+    name: str,
+    count: int,
+    kind: str,
+    *,
+    options: dict[str, object] = FUSED,
+    element: str = "f32",
+    width: int = 16,
+) -> tuple[ModuleOp, MlcContext]:
+    """A kernel that applies `math.<name>` to arrays of `count` elements, `width` lanes at a time or one by one."""
     operands = 2 if name in ("powf", "atan2") else 1
     array = f"memref<{count}x{element}>"
-    lanes = f"vector<16x{element}>"
+    lanes = f"vector<{width}x{element}>"
     vectors = kind == "vector"
     loads = [
         f"%x{i} = vector.load %a{i}[%i] : {array}, {lanes}" if vectors else f"%x{i} = memref.load %a{i}[%i] : {array}"
@@ -64,7 +81,7 @@ def module(name: str, count: int, kind: str, *, fma: bool = True, element: str =
     parameters = ", ".join([*(f"%a{i}: {array}" for i in range(operands)), f"%o: {array}"])
     text = f"""func.func private @k({parameters}) attributes {{kernel}} {{
       %low = arith.constant 0 : index
-      %step = arith.constant {16 if vectors else 1} : index
+      %step = arith.constant {width if vectors else 1} : index
       %high = arith.constant {count} : index
       scf.for %i = %low to %high step %step {{
         {chr(10).join(loads)}
@@ -75,7 +92,7 @@ def module(name: str, count: int, kind: str, *, fma: bool = True, element: str =
     }}"""
     ctx = make_context()
     parsed = parse_text(text, ctx)
-    make_pass("expand-math", {"fma": fma}).apply(ctx, parsed)
+    make_pass("expand-math", options).apply(ctx, parsed)
     verify_module(parsed, ctx)
     return parsed, ctx
 
@@ -111,12 +128,12 @@ def errors(got: np.ndarray, reference: np.ndarray) -> tuple[float, np.ndarray]:
     return float(worst.max()), np.flatnonzero(~same | signs)
 
 
-@pytest.mark.parametrize("fma", [True, False])
+@pytest.mark.parametrize("options", NATIVE, ids=str)
 @pytest.mark.parametrize("name", sorted(REFERENCE))
-def test_within_two_ulp(name: str, fma: bool):
+def test_within_two_ulp(name: str, options: dict[str, object]):
     count = 16 * (1 << 12)
     args = inputs(name, count)
-    parsed, _ = module(name, count, "vector", fma=fma)
+    parsed, _ = module(name, count, "vector", options=options)
     got = np.zeros(count, np.float32)
     compile_kernel(parsed, "k")(*args, got)
     with np.errstate(all="ignore"):
@@ -126,7 +143,7 @@ def test_within_two_ulp(name: str, fma: bool):
     assert [(*(float(a[i]) for a in args), float(got[i])) for i in wrong[:5]] == []
 
 
-def sums(name: str, x: np.ndarray, fma: bool) -> tuple[np.ndarray, ...]:
+def sums(name: str, x: np.ndarray, options: dict[str, object]) -> tuple[np.ndarray, ...]:
     """1 + f(x) where f is used nowhere else, the same where it is, f(x) from there, and 1 + f(-x)."""
     array, lanes = f"memref<{x.size}xf32>", "vector<16xf32>"
     text = f"""func.func private @k(%a: {array}, %s: {array}, %t: {array}, %u: {array}, %w: {array}) attributes {{kernel}} {{
@@ -152,22 +169,22 @@ def sums(name: str, x: np.ndarray, fma: bool) -> tuple[np.ndarray, ...]:
     }}"""
     ctx = make_context()
     parsed = parse_text(text, ctx)
-    make_pass("expand-math", {"fma": fma}).apply(ctx, parsed)
+    make_pass("expand-math", options).apply(ctx, parsed)
     verify_module(parsed, ctx)
     found = tuple(np.zeros_like(x) for _ in range(4))
     compile_kernel(parsed, "k")(x, *found)
     return found
 
 
-@pytest.mark.parametrize("fma", [True, False])
+@pytest.mark.parametrize("options", NATIVE, ids=str)
 @pytest.mark.parametrize("name", sorted(ONE_PLUS))
-def test_shorter_formulas_beside_one(name: str, fma: bool):
+def test_shorter_formulas_beside_one(name: str, options: dict[str, object]):
     name = name.removeprefix("math.")
     (x,) = inputs(name, 16 << 16)
     x[x.size // 2 :] = (
         np.random.default_rng(1).uniform(-110, 95, x.size // 2) * {"exp": 1, "erf": 0.05, "tanh": 0.1}[name]
     )
-    alone, beside, value, negated = sums(name, x, fma)
+    alone, beside, value, negated = sums(name, x, options)
     with np.errstate(all="ignore"):
         exact = REFERENCE[name](x.astype(np.float64))
         reference = 1 + exact
@@ -180,26 +197,64 @@ def test_shorter_formulas_beside_one(name: str, fma: bool):
     worst, wrong = errors(value, exact)
     assert worst <= 2 and not wrong.size
     assert (alone != beside).any()
-    np.testing.assert_array_equal(negated, sums(name, -x, fma)[0])
+    np.testing.assert_array_equal(negated, sums(name, -x, options)[0])
 
 
+@pytest.mark.parametrize("options", [o for o in NATIVE if not o["fma"]], ids=str)
 @pytest.mark.parametrize("name", sorted(REFERENCE))
-def test_interpreter_agrees_with_native_code_and_scalars_with_vectors(name: str):
+def test_interpreter_agrees_with_native_code_and_scalars_with_vectors(name: str, options: dict[str, object]):
     count = 512
     args = inputs(name, count)
-    vectors, _ = module(name, count, "vector", fma=False)
+    vectors, _ = module(name, count, "vector", options=options)
     native = np.zeros(count, np.float32)
     compile_kernel(vectors, "k")(*args, native)
     for kind in ("vector", "scalar"):
-        parsed, _ = module(name, count, kind, fma=False)
+        parsed, _ = module(name, count, kind, options=options)
         _, after = run_function(parsed, "k", [*args, np.zeros(count, np.float32)])
         np.testing.assert_array_equal(np.isnan(after[-1]), np.isnan(native))
         keep = ~np.isnan(native)
         np.testing.assert_array_equal(after[-1][keep].view(np.int32), native[keep].view(np.int32))
 
 
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_tables_within_two_ulp_in_the_interpreter_whatever_the_width(name: str):
+    name = name.removeprefix("math.")
+    count = 16 << 8
+    (x,) = inputs(name, count)
+    found: list[np.ndarray] = []
+    for width in (4, 8, 16):
+        parsed, _ = module(name, count, "vector", options=TABLES_FUSED, width=width)
+        assert any(op.name == "x86vector.avx512.permvar" for op in parsed.walk())
+        found.append(run_function(parsed, "k", [x, np.zeros(count, np.float32)])[1][-1])
+    with np.errstate(all="ignore"):
+        worst, wrong = errors(found[0], REFERENCE[name](x.astype(np.float64)))
+    assert worst <= 2 and not wrong.size
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+def test_lookups_of_every_width_give_the_same_bits(width: int):
+    options = NATIVE[-2]
+    count = 16 << 8
+    (x,) = inputs("tanh", count)
+    x = x[~np.isnan(x)][: count // 2]
+    narrow, single = (module("tanh", x.size, kind, options=options, width=width)[0] for kind in ("vector", "scalar"))
+    results = [np.zeros_like(x), np.zeros_like(x)]
+    for parsed, result in zip((narrow, single), results, strict=True):
+        compile_kernel(parsed, "k")(x, result)
+    np.testing.assert_array_equal(results[0], results[1])
+    assert np.abs(results[0]).max() == 1
+
+
+def test_no_table_for_vectors_that_registers_do_not_hold():
+    parsed, _ = module("exp", 96, "vector", options=TABLES_FUSED, width=24)
+    assert not any(op.name == "x86vector.avx512.permvar" for op in parsed.walk())
+
+
 def test_every_formula_has_a_reference():
     assert {f"math.{n}" for n in REFERENCE} == {*SINGLE, *DOUBLE}
+    assert {*TABLES} <= {*SINGLE} and {*ONE_PLUS_TABLES} <= {*ONE_PLUS}
 
 
 def test_half_precision_goes_through_single():
