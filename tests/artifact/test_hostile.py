@@ -95,6 +95,63 @@ def test_any_change_of_the_index(saved: Any, cache_dir: Path, data: st.DataObjec
         return
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        [[1 << 61, 1 << 61], [0, 0], 0],
+        [[0, 5], [1 << 61, 1 << 61], 1 << 40],
+        [[0, 1 << 61], [1, 1], 0],
+        [[3], [1], 1 << 61],
+        [[1 << 58], [0], 0],
+    ],
+)
+def test_views_that_no_memory_holds(view: Any, saved: Any, cache_dir: Path):
+    index, parts, path = saved
+    index = copy.deepcopy(index)
+    (output,) = [o for o in index["versions"][0]["plan"]["outputs"] if o[4] is not None]
+    output[4] = view
+    with pytest.raises(ArtifactError, match="a view of more than can be addressed"):
+        load(index, parts, path.with_name("changed.mlc"), cache_dir)
+
+
+def test_results_are_written_back_to_what_has_their_shape(saved: Any, cache_dir: Path):
+    index, parts, path = saved
+    index = copy.deepcopy(index)
+    plan = index["versions"][0]["plan"]
+    (row, *_), (number, *_) = plan["writes"], [o[1] for o in plan["outputs"] if o[0] == "result"]
+    row[2] = number
+    with pytest.raises(ArtifactError, match=r"\[3, 4\] is written to \["):
+        load(index, parts, path.with_name("changed.mlc"), cache_dir)
+
+
+class Count(nn.Module):
+    """A result written back to an input of open sizes."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x.add_(1)
+        return y * 2
+
+
+def test_results_are_written_back_to_what_has_their_shape_at_the_call(tmp_path: Path, cache_dir: Path):
+    sizes = ({0: torch.export.Dim("n")}, {0: torch.export.Dim("m")})
+    inputs = (torch.ones(3), torch.ones(4))
+    mlc.compile(Count(), inputs, dynamic_shapes=sizes, cache_dir=cache_dir).save(tmp_path / "m.mlc")
+    file = ArtifactFile(tmp_path / "m.mlc")
+    raw = file.path.read_bytes()
+    parts = [raw[offset : offset + count] for offset, count, _ in file._parts]
+    index = {k: v for k, v in file.index.items() if k != "parts"}
+    plan = index["versions"][0]["plan"]
+    (written,), (output,) = plan["writes"], plan["outputs"]
+    written[2], output[1] = output[1], written[2]
+    loaded = load(index, parts, tmp_path / "changed.mlc", cache_dir)
+    loaded(np.ones(3, np.float32), np.ones(3, np.float32))
+    x = np.ones(3, np.float32)
+    for other in (1, 4):
+        with pytest.raises(ArtifactError, match=r"is written to \[3\]"):
+            loaded(x, np.ones(other, np.float32))
+    assert np.array_equal(x, np.ones(3))
+
+
 TEXTS = {
     "no IR": "hello",
     "nothing": "",
