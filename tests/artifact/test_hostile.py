@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mlc
+from mlc.artifact.load import check
 from mlc.errors import ArtifactError, MlcError
 from mlc.runtime.artifact.file import ArtifactFile, write_artifact
 
@@ -175,6 +176,28 @@ TEXTS = {
         " func.return %0 : !torch.vtensor<[4000],f32> } }"
     ),
     "deep": "builtin.module {" * 5000,
+    "a loop without end": (
+        "builtin.module { func.func @forward(%x: !torch.vtensor<[3,4],f32>) -> !torch.vtensor<[3,4],f32> {"
+        " %n = torch.constant.int 1000000000000000 %true = torch.constant.bool true"
+        " %0 = torch.prim.Loop %n, %true, init(%x) { ^bb0(%i: !torch.int, %a: !torch.vtensor<[3,4],f32>):"
+        " %1 = torch.aten.sin %a : !torch.vtensor<[3,4],f32> -> !torch.vtensor<[3,4],f32>"
+        " torch.prim.Loop.condition %true, iter(%1 : !torch.vtensor<[3,4],f32>) }"
+        " : (!torch.int, !torch.bool, !torch.vtensor<[3,4],f32>) -> !torch.vtensor<[3,4],f32>"
+        " func.return %0 : !torch.vtensor<[3,4],f32> } }"
+    ),
+    "dimensions that are not there": (
+        "builtin.module { func.func @forward(%x: !torch.vtensor<[3,4],f32>) -> !torch.vtensor<[4,3],f32> {"
+        " %i = torch.constant.int 7 %j = torch.constant.int 0"
+        " %l = torch.prim.ListConstruct %i, %j : (!torch.int, !torch.int) -> !torch.list<int>"
+        " %0 = torch.aten.permute %x, %l : !torch.vtensor<[3,4],f32>, !torch.list<int> -> !torch.vtensor<[4,3],f32>"
+        " func.return %0 : !torch.vtensor<[4,3],f32> } }"
+    ),
+    "a list that is too short": (
+        "builtin.module { func.func @forward(%x: !torch.vtensor<[3,4],f32>) -> !torch.vtensor<[4,3],f32> {"
+        " %l = torch.prim.ListConstruct : () -> !torch.list<int> %t = torch.constant.bool true"
+        " %0 = torch.aten.amax %x, %l, %t : !torch.vtensor<[3,4],f32>, !torch.list<int>, !torch.bool"
+        " -> !torch.vtensor<[4,3],f32> func.return %0 : !torch.vtensor<[4,3],f32> } }"
+    ),
 }
 
 
@@ -185,6 +208,8 @@ def test_ir_that_is_none(name: str, saved: Any, cache_dir: Path):
     changed[index["versions"][0]["text"]] = TEXTS[name].encode()
     with pytest.raises(ArtifactError):
         load(index, changed, path.with_name("changed.mlc"), cache_dir)
+    with pytest.raises(ArtifactError):
+        check(path.with_name("changed.mlc"))
 
 
 @given(st.data())
