@@ -22,7 +22,7 @@ from mlc.artifact import tuned
 from mlc.backends.registry import Backend, load_backend
 from mlc.build import Builder, Phases, link, run_rows
 from mlc.driver import Compiled, model_key
-from mlc.errors import ArtifactError, LimitError, ParseError, VerifyError
+from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
 from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.fast_build import fast_build
@@ -67,7 +67,8 @@ class Loader:
         """Parse and verify all versions."""
         for saved in self.contents.versions:
             self._tuned(saved)
-            self.parse(saved, self.context(saved))
+            ctx = self.context(saved)
+            self._check_sizes(self.parse(saved, ctx), ctx)
 
     def _tuned(self, saved: SavedVersion) -> dict[str, Any] | None:
         """What tuning settled, where it was for a machine of this kind."""
@@ -136,11 +137,11 @@ class Loader:
         rows = self.pipeline.module
         upto = next(n for n, row in enumerate(rows, 1) if row.pass_name == "convert-torch-to-linalg")
         lowered = module.clone()
-        run_rows(rows[:upto], ctx, lowered, self.options)
         try:
+            run_rows(rows[:upto], ctx, lowered, self.options)
             verify_module(lowered, ctx)
-        except VerifyError as error:
-            raise self.file.damaged(f"sizes in its IR do not fit: {error.message}") from None
+        except (VerifyError, ShapeError, InternalError) as error:
+            raise self.file.damaged(f"what is in its IR does not fit together: {error.message}") from None
 
     def _locate(self, module: ModuleOp, text: str, ctx: MlcContext) -> None:
         try:
@@ -207,10 +208,12 @@ class Unit:
 
 
 def _check_level(module: ModuleOp) -> None:
-    """VerifyError where there is more than one function @forward of torch's ops: lower levels could do harm."""
+    """VerifyError where there is more than one straight function @forward of torch's ops: all else could do harm."""
     functions = [op for op in module.ops if isinstance(op, func.FuncOp)]
     if len(functions) != 1 or functions[0].sym_name.data != "forward" or len(functions[0].body.blocks) != 1:
         raise VerifyError("it is not one function @forward")
     for op in functions[0].walk():
         if op is not functions[0] and op.name != "func.return" and not op.name.startswith("torch."):
             raise VerifyError(f"it has an op '{op.name}', which is none of the torch level")
+        if op is not functions[0] and op.regions:  # loops are made of equal steps below; one here need not end
+            raise VerifyError(f"it has an op '{op.name}', which no capture records")

@@ -11,6 +11,17 @@ from pathlib import Path
 from typing import Any
 
 
+def unwritable(path: Path) -> str | None:
+    """Why no file can be written at `path`, as far as can be told without writing; for callers with long work to do."""
+    if path.is_dir():
+        return "it is a directory"
+    if not path.parent.is_dir():
+        return f"there is no directory '{path.parent}'"
+    if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
+        return "permission denied"
+    return None
+
+
 def write_whole(path: Path, data: bytes | Iterable[Any], *, private: bool = False) -> None:
     """Write `data` (bytes, or buffers one after the other) to `path`; a reader sees the old file or all of the new one.
 

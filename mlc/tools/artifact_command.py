@@ -25,7 +25,10 @@ from mlc.errors import UsageError
 from mlc.runtime.artifact.contents import Contents, read_contents
 from mlc.runtime.artifact.file import ArtifactFile, checked_path
 from mlc.runtime.artifact.trees import Record
-from mlc.runtime.files import write_whole
+from mlc.runtime.files import unwritable, write_whole
+from mlc.tools.command import printable
+
+_TARGET = "a .npz file, or a .npy file for a single array"
 
 
 def add_commands(commands: Any) -> None:
@@ -49,11 +52,14 @@ def _info(args: argparse.Namespace, out: TextIO) -> int:
     file = ArtifactFile(checked_path(args.model))
     contents = read_contents(file)
     size = file.path.stat().st_size
-    print(f"{args.model}: {contents.name}, saved by mlc {contents.mlc}, {size / 1e6:.1f} MB", file=out)
-    print(f"  {_weights(contents)}, precision {contents.precision}", file=out)
+    lines = [
+        f"{args.model}: {contents.name}, saved by mlc {contents.mlc}, {size / 1e6:.1f} MB",
+        f"  {_weights(contents)}, precision {contents.precision}",
+    ]
     for number, version in enumerate(contents.versions):
         plan = version.plan
-        print(f"  version {number}: {plan.describe()} -> {plan.results.describe()}", file=out)
+        lines.append(f"  version {number}: {plan.describe()} -> {plan.results.describe()}")
+    print(printable("\n".join(lines)), file=out)
     return 0
 
 
@@ -79,14 +85,24 @@ def _run(args: argparse.Namespace, out: TextIO) -> int:
             named[name] = _array(path)
         else:
             positional.append(_array(text))
+    target = Path(args.output) if args.output else None
+    if target is not None:
+        _check_target(target)
     loaded = load(args.model, num_threads=args.threads, target=args.target)
     results = dict(_named(loaded(*positional, **named), ""))
     for name, value in results.items():
         shown = f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
-        print(f"{name or 'result'}: {shown}", file=out)
-    if args.output:
-        _write(Path(args.output), results)
+        print(printable(f"{name or 'result'}: {shown}"), file=out)
+    if target is not None:
+        _write(target, results)
     return 0
+
+
+def _check_target(path: Path) -> None:
+    """UsageError where nothing can be written there, before the model is compiled and run."""
+    why = unwritable(path) if path.suffix in (".npy", ".npz") else "its name ends in neither .npy nor .npz"
+    if why is not None:
+        raise UsageError(f"cannot write '{path}': {why}", expected=_TARGET)
 
 
 def _array(path: str) -> np.ndarray:
@@ -124,7 +140,7 @@ def _write(path: Path, results: dict[str, Any]) -> None:
     else:
         raise UsageError(
             f"cannot write {len(arrays)} result{'s' if len(arrays) != 1 else ''} to '{path}'",
-            expected="a .npz file, or a .npy file for a single array",
+            expected=_TARGET,
         )
     try:
         write_whole(path, held.getvalue())

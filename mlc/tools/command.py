@@ -26,7 +26,7 @@ def run_command(name: str, body: Body, argv: Sequence[str] | None, stdout: TextI
     except MlcError as e:
         if debug:
             traceback.print_exc(file=err)
-        print(f"{name}: {e}", file=err)
+        print(f"{name}: {printable(str(e))}", file=err)
         return e.exit_code
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=err)
@@ -42,8 +42,13 @@ def run_command(name: str, body: Body, argv: Sequence[str] | None, stdout: TextI
         if debug:
             traceback.print_exc(file=err)
         bug = InternalError(f"{type(e).__name__}: {e}", hint="run again with --debug and report the traceback")
-        print(f"{name}: {bug}", file=err)
+        print(f"{name}: {printable(str(bug))}", file=err)
         return bug.exit_code
+
+
+def printable(text: str) -> str:
+    """`text` with what a terminal would obey or cannot show as escapes: names in files are anybody's."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _drop(out: TextIO) -> None:

@@ -12,7 +12,7 @@ from typing import BinaryIO, TextIO
 
 from mlc.errors import LimitError, ParseError, UsageError
 from mlc.ir.parsing import Limits
-from mlc.runtime.files import write_whole
+from mlc.runtime.files import unwritable, write_whole
 
 FIFO_WAIT = 60.0  # seconds for the first byte
 
@@ -58,6 +58,13 @@ def chunks(text: str, marker: str | None) -> Iterator[tuple[int, str]]:
     for part in text.split(marker):
         yield line, part
         line += part.count("\n")
+
+
+def check_target(name: str | None) -> None:
+    """UsageError where `write_text` could not write, before there is anything to write."""
+    why = None if name is None or name == "-" else unwritable(Path(name))
+    if why is not None:
+        raise UsageError(f"cannot write '{name}': {why}")
 
 
 def write_text(name: str | None, text: str, out: TextIO) -> None:

@@ -21,12 +21,13 @@ from mlc.ir.pipeline import Item, OpPipeline, load_pass, pass_names, pass_option
 from mlc.ir.pipeline_text import pipeline_text
 from mlc.ir.verifier import verify_module
 from mlc.testing.upstream import UPSTREAM
+from mlc.tools.command import printable
 from mlc.tools.elide import elided
 from mlc.tools.opt_args import SPLIT_MARKER, OptArgs
 from mlc.tools.opt_bisect import bisect
 from mlc.tools.opt_bisect import report as report_bisect
 from mlc.tools.opt_diagnostics import Diagnostic, diagnostics_of, expectations, remark_diagnostics, unmet
-from mlc.tools.opt_files import chunks, read_text, write_text
+from mlc.tools.opt_files import check_target, chunks, read_text, write_text
 from mlc.tools.opt_instruments import make_instruments
 from mlc.tools.opt_reports import statistics_report, timing_report, write_remarks
 from mlc.tools.opt_reproducer import read_reproducer
@@ -48,6 +49,7 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
     items = args.passes + table_passes(v, target)
     if v.dump_pass_pipeline:
         err.write(f"Pass Manager with {len(items)} passes:\n{pipeline_text(items, pretty=True)}\n\n")
+    check_target(v.output_file)
     text = read_text(v.input_file)
     marker = SPLIT_MARKER if v.split_input_file is True else v.split_input_file or None
     results: list[str] = []
@@ -69,7 +71,7 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
     if complaints:
         raise VerifyError("\n".join(complaints), where=v.input_file)
     for e in failures[:-1]:
-        err.write(f"{e}\n")
+        err.write(f"{printable(str(e))}\n")
     if failures:
         raise failures[-1]
     write_text(v.output_file, f"{v.output_split_marker}\n".join(results), out)
@@ -130,7 +132,7 @@ class Chunk:
         """Print the warnings."""
         for d in self.happened:
             if d.kind == "warning":
-                self.err.write(f"{d.where or '<unknown>'}: warning: {d.text}\n")
+                self.err.write(f"{d.where or '<unknown>'}: warning: {printable(d.text)}\n")
 
 
 def _information(args: OptArgs) -> str | None:

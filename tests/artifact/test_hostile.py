@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import mlc
+from mlc.artifact.load import check
 from mlc.errors import ArtifactError, MlcError
 from mlc.runtime.artifact.file import ArtifactFile, write_artifact
 
@@ -95,6 +96,63 @@ def test_any_change_of_the_index(saved: Any, cache_dir: Path, data: st.DataObjec
         return
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        [[1 << 61, 1 << 61], [0, 0], 0],
+        [[0, 5], [1 << 61, 1 << 61], 1 << 40],
+        [[0, 1 << 61], [1, 1], 0],
+        [[3], [1], 1 << 61],
+        [[1 << 58], [0], 0],
+    ],
+)
+def test_views_that_no_memory_holds(view: Any, saved: Any, cache_dir: Path):
+    index, parts, path = saved
+    index = copy.deepcopy(index)
+    (output,) = [o for o in index["versions"][0]["plan"]["outputs"] if o[4] is not None]
+    output[4] = view
+    with pytest.raises(ArtifactError, match="a view of more than can be addressed"):
+        load(index, parts, path.with_name("changed.mlc"), cache_dir)
+
+
+def test_results_are_written_back_to_what_has_their_shape(saved: Any, cache_dir: Path):
+    index, parts, path = saved
+    index = copy.deepcopy(index)
+    plan = index["versions"][0]["plan"]
+    (row, *_), (number, *_) = plan["writes"], [o[1] for o in plan["outputs"] if o[0] == "result"]
+    row[2] = number
+    with pytest.raises(ArtifactError, match=r"\[3, 4\] is written to \["):
+        load(index, parts, path.with_name("changed.mlc"), cache_dir)
+
+
+class Count(nn.Module):
+    """A result written back to an input of open sizes."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x.add_(1)
+        return y * 2
+
+
+def test_results_are_written_back_to_what_has_their_shape_at_the_call(tmp_path: Path, cache_dir: Path):
+    sizes = ({0: torch.export.Dim("n")}, {0: torch.export.Dim("m")})
+    inputs = (torch.ones(3), torch.ones(4))
+    mlc.compile(Count(), inputs, dynamic_shapes=sizes, cache_dir=cache_dir).save(tmp_path / "m.mlc")
+    file = ArtifactFile(tmp_path / "m.mlc")
+    raw = file.path.read_bytes()
+    parts = [raw[offset : offset + count] for offset, count, _ in file._parts]
+    index = {k: v for k, v in file.index.items() if k != "parts"}
+    plan = index["versions"][0]["plan"]
+    (written,), (output,) = plan["writes"], plan["outputs"]
+    written[2], output[1] = output[1], written[2]
+    loaded = load(index, parts, tmp_path / "changed.mlc", cache_dir)
+    loaded(np.ones(3, np.float32), np.ones(3, np.float32))
+    x = np.ones(3, np.float32)
+    for other in (1, 4):
+        with pytest.raises(ArtifactError, match=r"is written to \[3\]"):
+            loaded(x, np.ones(other, np.float32))
+    assert np.array_equal(x, np.ones(3))
+
+
 TEXTS = {
     "no IR": "hello",
     "nothing": "",
@@ -118,6 +176,28 @@ TEXTS = {
         " func.return %0 : !torch.vtensor<[4000],f32> } }"
     ),
     "deep": "builtin.module {" * 5000,
+    "a loop without end": (
+        "builtin.module { func.func @forward(%x: !torch.vtensor<[3,4],f32>) -> !torch.vtensor<[3,4],f32> {"
+        " %n = torch.constant.int 1000000000000000 %true = torch.constant.bool true"
+        " %0 = torch.prim.Loop %n, %true, init(%x) { ^bb0(%i: !torch.int, %a: !torch.vtensor<[3,4],f32>):"
+        " %1 = torch.aten.sin %a : !torch.vtensor<[3,4],f32> -> !torch.vtensor<[3,4],f32>"
+        " torch.prim.Loop.condition %true, iter(%1 : !torch.vtensor<[3,4],f32>) }"
+        " : (!torch.int, !torch.bool, !torch.vtensor<[3,4],f32>) -> !torch.vtensor<[3,4],f32>"
+        " func.return %0 : !torch.vtensor<[3,4],f32> } }"
+    ),
+    "dimensions that are not there": (
+        "builtin.module { func.func @forward(%x: !torch.vtensor<[3,4],f32>) -> !torch.vtensor<[4,3],f32> {"
+        " %i = torch.constant.int 7 %j = torch.constant.int 0"
+        " %l = torch.prim.ListConstruct %i, %j : (!torch.int, !torch.int) -> !torch.list<int>"
+        " %0 = torch.aten.permute %x, %l : !torch.vtensor<[3,4],f32>, !torch.list<int> -> !torch.vtensor<[4,3],f32>"
+        " func.return %0 : !torch.vtensor<[4,3],f32> } }"
+    ),
+    "a list that is too short": (
+        "builtin.module { func.func @forward(%x: !torch.vtensor<[3,4],f32>) -> !torch.vtensor<[4,3],f32> {"
+        " %l = torch.prim.ListConstruct : () -> !torch.list<int> %t = torch.constant.bool true"
+        " %0 = torch.aten.amax %x, %l, %t : !torch.vtensor<[3,4],f32>, !torch.list<int>, !torch.bool"
+        " -> !torch.vtensor<[4,3],f32> func.return %0 : !torch.vtensor<[4,3],f32> } }"
+    ),
 }
 
 
@@ -128,6 +208,8 @@ def test_ir_that_is_none(name: str, saved: Any, cache_dir: Path):
     changed[index["versions"][0]["text"]] = TEXTS[name].encode()
     with pytest.raises(ArtifactError):
         load(index, changed, path.with_name("changed.mlc"), cache_dir)
+    with pytest.raises(ArtifactError):
+        check(path.with_name("changed.mlc"))
 
 
 @given(st.data())

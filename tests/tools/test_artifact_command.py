@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 import mlc
+from mlc.runtime.artifact.file import ArtifactFile, write_artifact
 from mlc.tools.mlc_command import main
 
 
@@ -62,6 +64,38 @@ def test_run(model: Path, tmp_path: Path):
         wanted = mlc.load(model)(np.ones((2, 4), np.float32), np.ones((2, 3), np.float32))
         assert sorted(results) == ["parts.0", "y"]
         assert np.array_equal(results["y"], wanted["y"]) and np.array_equal(results["parts.0"], wanted["parts"][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("r.txt", "its name ends in neither .npy nor .npz"),
+        ("none/r.npz", "there is no directory"),
+        ("taken.npz", "it is a directory"),
+    ],
+)
+def test_where_results_cannot_go_is_said_before_the_run(
+    name: str, message: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "taken.npz").mkdir()
+    monkeypatch.setattr("mlc.tools.artifact_command.load", None)
+    code, _, err = run("run", model, "--input", tmp_path / "x.npy", "--output", tmp_path / name)
+    assert code == 2 and message in err, err
+
+
+def test_what_a_terminal_would_obey_is_shown_as_text(model: Path, tmp_path: Path):
+    file = ArtifactFile(model)
+    raw = model.read_bytes()
+    parts = [raw[offset : offset + count] for offset, count, _ in file._parts]
+    index = json.loads(json.dumps(file.index).replace("Net", r"N\u001b[2J\u202e\ud800").replace('"y"', r'"\u0007y"'))
+    del index["parts"]
+    write_artifact(model, index, parts)
+    inputs = ("--input", tmp_path / "x.npy", "--input", tmp_path / "mask.npy")
+    for arguments in (("info", model), ("run", model, *inputs), ("run", model, "--input", tmp_path / "x.npy")):
+        _, out, err = run(*arguments)
+        assert "\x1b" not in out + err and "\x07" not in out + err and (out + err).isascii()
+    code, out, _ = run("info", model)
+    assert code == 0 and r"N\x1b[2J\u202e\ud800, saved by" in out and r"{\x07y: *" in out
 
 
 def test_mistakes(model: Path, tmp_path: Path):

@@ -140,6 +140,26 @@ def test_output_is_written_whole_or_not_at_all(tmp_path: Path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["input.mlir", "out.mlir"]
     code, _, err = opt(GOOD, "-o", str(tmp_path / "no" / "out.mlir"), tmp_path=tmp_path)
     assert code == 2 and "cannot write" in err
+    code, _, err = opt("nothing", "-o", str(tmp_path), tmp_path=tmp_path)
+    assert code == 2 and "it is a directory" in err  # said before the text is read
+
+
+PERMUTE = """
+func.func @forward(%x: !torch.vtensor<[2,3],f32>) -> !torch.vtensor<[3,2],f32> {
+  %int7 = torch.constant.int 7
+  %int0 = torch.constant.int 0
+  %l = torch.prim.ListConstruct %int7, %int0 : (!torch.int, !torch.int) -> !torch.list<int>
+  %0 = torch.aten.permute %x, %l : !torch.vtensor<[2,3],f32>, !torch.list<int> -> !torch.vtensor<[3,2],f32>
+  func.return %0 : !torch.vtensor<[3,2],f32>
+}
+"""
+
+
+@pytest.mark.parametrize("how", [["--run"], ["--mlc-pipeline=cpu"], ["--convert-torch-to-linalg"]])
+def test_dimensions_that_are_not_there(how: list[str], tmp_path: Path):
+    code, _, err = opt(PERMUTE, *how, tmp_path=tmp_path)
+    assert code == 1 and "dimension 7 of a tensor of rank 2" in err, err
+    assert how == ["--run"] or "input.mlir:6: shape: torch.aten.permute" in err
 
 
 def test_closed_pipe_and_traceback_flag(tmp_path: Path):

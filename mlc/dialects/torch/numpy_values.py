@@ -23,6 +23,7 @@ from xdsl.ir import Attribute, Operation
 from mlc.dialects.torch.aten import AtenOp
 from mlc.dialects.torch.inference import infer_raw
 from mlc.dialects.torch.promotion import result_type
+from mlc.dialects.torch.shapes import wrap_dim
 from mlc.dialects.torch.types import (
     BaseTensorType,
     VTensorType,
@@ -240,7 +241,7 @@ def is_mask(element_type: Attribute) -> bool:
 
 def axis(dim: int, rank: int) -> int:
     """A dimension argument as a number from 0; a scalar counts as one-dimensional."""
-    return dim % max(rank, 1)
+    return wrap_dim(dim, rank)
 
 
 def axes(dim: Any, rank: int) -> tuple[int, ...]:

@@ -50,6 +50,7 @@ from xdsl.ir.affine import AffineSymExpr
 from mlc.dialects.torch import prim
 from mlc.dialects.torch.constants import ScalarConstant, VTensorLiteralOp
 from mlc.dialects.torch.control_flow import PrimLoopConditionOp, PrimLoopOp
+from mlc.dialects.torch.inference import infer
 from mlc.dialects.torch.tensor_ops import BindSymbolicShapeOp, SymbolicIntOp
 from mlc.dialects.torch.types import (
     TorchBoolType,
@@ -58,7 +59,7 @@ from mlc.dialects.torch.types import (
     TorchType,
     VTensorType,
 )
-from mlc.errors import UnsupportedError
+from mlc.errors import ShapeError, UnsupportedError
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import format_location
@@ -162,6 +163,14 @@ def _is_structural(op: Operation) -> bool:
     )
 
 
+def _check_operands(op: Operation) -> None:
+    """ShapeError where the operands of `op` do not fit: a capture has none such, a text may."""
+    try:
+        infer(op)
+    except ShapeError as e:
+        raise ShapeError(f"{op.name}: {e.message}", format_location(op.location) or None, e.expected, e.hint) from None
+
+
 class _FunctionConversion:
     """Converts one function in place."""
 
@@ -194,7 +203,11 @@ class _FunctionConversion:
 
     def _convert_at(self, c: Conversion, op: Operation) -> None:
         outer, c.location = c.location, op.location
-        self._convert(c, op)
+        try:
+            self._convert(c, op)
+        except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError):
+            _check_operands(op)
+            raise
         c.location = outer
 
     def _convert(self, c: Conversion, op: Operation) -> None:

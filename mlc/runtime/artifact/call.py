@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mlc.errors import DTypeError, ShapeError, UnsupportedError, UsageError
+from mlc.errors import ArtifactError, DTypeError, ShapeError, UnsupportedError, UsageError
 from mlc.runtime.artifact import tensors
 from mlc.runtime.artifact.plan import Output, Plan, Shape, TensorGuard
 from mlc.runtime.artifact.sizes import evaluate, sizes_of
@@ -135,8 +135,12 @@ class Version:
         if plan.writes:
             self._check_writes(leaves)
         results = self.executable.run(arrays)
-        for kind, number, result in plan.writes:
-            self._write(leaves[number] if kind == "leaf" else self._states[number], results[result], kind)
+        targets = [leaves[n] if kind == "leaf" else self._states[n] for kind, n, _ in plan.writes]
+        for target, (_, _, result) in zip(targets, plan.writes, strict=True):
+            if tuple(target.shape) != results[result].shape:  # open sizes of a file that says they are the same
+                raise ArtifactError(f"{list(results[result].shape)} is written to {list(target.shape)}")
+        for target, (kind, _, result) in zip(targets, plan.writes, strict=True):
+            self._write(target, results[result], kind)
         outputs = self._outputs(leaves, results, as_torch)
         return outputs[0] if self._single else unflatten(plan.results, iter(outputs))
 

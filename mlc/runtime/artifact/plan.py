@@ -20,6 +20,8 @@ from mlc.runtime.artifact.tensors import ARRAY_TYPES
 from mlc.runtime.artifact.trees import Tree
 
 Shape = tuple[int | None, ...]
+_ADDRESSABLE = 1 << 58
+"""Elements of 16 bytes that 63 bits address: expanded tensors have many more than their memory."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +154,16 @@ class Plan:
                 check_expression(output.value, names)
 
     def check_against(self, results: Sequence[Shape], states: Sequence[Shape], arrays: Sequence[Shape]) -> None:
-        """Raise ValueError where it refers to more than there is: these shapes of results, states and arrays."""
+        """Raise ValueError where it refers to more than there is, these shapes of results, states and arrays, or writes
+        back what has another shape."""
         shapes = {"result": results, "state": states, "array": arrays, "leaf": [_shape(g) for g in self.guards]}
         used = [*self.inputs, *((k, n) for k, n, _ in self.writes), *(("result", r) for _, _, r in self.writes)]
         used += [(o.kind, o.index) for o in self.outputs if o.kind in shapes]
         if not all(n < len(shapes[kind]) for kind, n in used):
             raise ValueError("numbers of results, arrays or states")
+        for kind, n, result in self.writes:
+            if not _may_be(results[result], shapes[kind][n]):
+                raise ValueError(f"{list(results[result])} is written to {list(shapes[kind][n])}")
         for output in self.outputs:
             if output.view is not None:
                 _check_view(output.view, shapes[output.kind][output.index])
@@ -172,10 +178,17 @@ def _shape(guard: TensorGuard | ValueGuard) -> Shape:
     return guard.shape if isinstance(guard, TensorGuard) else ()
 
 
+def _may_be(shape: Shape, other: Shape) -> bool:
+    """Whether two shapes can be the same; None is an open size."""
+    return len(shape) == len(other) and all(None in (a, b) or a == b for a, b in zip(shape, other, strict=True))
+
+
 def _check_view(view: tuple[tuple[int, ...], tuple[int, ...], int], base: Shape) -> None:
     sizes, strides, offset = view
     if None in base:
         raise ValueError("a view of open sizes")
+    if max(math.prod(n or 1 for n in sizes), offset, *strides, 0) >= _ADDRESSABLE:
+        raise ValueError("a view of more than can be addressed")
     last = offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
     if 0 not in sizes and last >= math.prod(n or 0 for n in base):
         raise ValueError("a view beyond its base")

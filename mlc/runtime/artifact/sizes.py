@@ -7,11 +7,12 @@ Tests: tests/runtime/artifact/test_sizes.py
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
+
+from mlc.errors import ExecutionError
 
 _OPERATORS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add, "*": operator.mul, "//": operator.floordiv, "%": operator.mod, "max": max, "min": min,
@@ -73,9 +74,24 @@ def check_expression(expr: Any, names: Set[str], depth: int = 0) -> None:
 
 
 def evaluate(expr: Any, sizes: Mapping[str, int]) -> int:
-    """The value of an expression; ZeroDivisionError where it has none."""
+    """The value of an expression; ExecutionError where it has none, or one that is no 64-bit number."""
+    try:
+        return _evaluate(expr, sizes)
+    except ZeroDivisionError:
+        raise ExecutionError("a size among the results is divided by zero", expected="larger inputs") from None
+    except OverflowError:
+        raise ExecutionError("a size among the results is beyond 64 bits", expected="smaller inputs") from None
+
+
+def _evaluate(expr: Any, sizes: Mapping[str, int]) -> int:
     if isinstance(expr, int):
         return expr
     if isinstance(expr, str):
         return sizes[expr]
-    return functools.reduce(_OPERATORS[expr[0]], (evaluate(e, sizes) for e in expr[1:]))
+    first, *rest = expr[1:]
+    found = _evaluate(first, sizes)
+    for inner in rest:
+        found = _OPERATORS[expr[0]](found, _evaluate(inner, sizes))
+        if abs(found) >= 1 << 63:  # what follows would take ever longer
+            raise OverflowError
+    return found

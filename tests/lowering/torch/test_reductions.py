@@ -61,7 +61,11 @@ CLOSE: list[tuple[str, tuple[Any, ...]]] = [
     ("cumsum", (torch.tensor(1.0), 0)),
     ("softmax.int", (X, -1)),
     ("softmax.int", (X, 1)),
-    ("softmax.int", (torch.tensor(1.0), 0)),
+    *(
+        (name, (torch.tensor(value), 0))
+        for name in ("softmax.int", "log_softmax.int", "_safe_softmax")
+        for value in (1.0, math.inf, -math.inf, math.nan)
+    ),
     ("_softmax", (X * 100, 2, False)),
     ("softmax.int", (X.half(), 1)),
     ("softmax.int", (NANS, 1)),

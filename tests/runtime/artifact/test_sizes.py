@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlc.errors import ExecutionError
 from mlc.runtime.artifact.sizes import Symbol, check_expression, evaluate, sizes_of
 
 SYMBOL = Symbol.from_json(["n", [[0, 0, 1, 0], [1, 1, 2, 1]], 2, 9])
@@ -41,6 +42,18 @@ def _python(expr: Any, n: int) -> int:
 def test_expressions(expr: Any, n: int):
     check_expression(expr, {"n"})
     assert evaluate(expr, {"n": n}) == _python(expr, n)
+
+
+@pytest.mark.parametrize("operator", ["//", "%"])
+def test_no_division_by_zero(operator: str):
+    with pytest.raises(ExecutionError, match="divided by zero"):
+        evaluate([operator, "n", ["+", "n", -2]], {"n": 2})
+
+
+def test_no_numbers_beyond_64_bits():
+    check_expression(expr := ["*", *[1 << 62] * 100_000], set())
+    with pytest.raises(ExecutionError, match="beyond 64 bits"):
+        evaluate(expr, {})
 
 
 @pytest.mark.parametrize("expr", [None, 1.5, "m", [], ["+"], ["**", 2, 99], ["+", 1, "m"], {"n": 1}, 1 << 70, True])

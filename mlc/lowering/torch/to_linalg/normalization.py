@@ -287,11 +287,11 @@ def _without_elements(c: Conversion, x: Tensor, dtype: DType) -> Tensor:
 
 def softmax_of(c: Conversion, x: Tensor, d: int, dtype: DType) -> Tensor:
     """Softmax along `d`, in the compute type of `dtype`."""
-    if x.rank == 0:
-        return c.full((), dtype, 1)
     if not dtype.is_float:
         return _without_elements(c, x, dtype)
     t = dtype.compute
+    if x.rank == 0:  # exp(x - x): NaN of what is not finite
+        return elementwise(c, [cast(c, x, t)], dtype, lambda b, v: b.add(b.sub(v, v, t), b.const(1.0, t), t))
     x = cast(c, x, t)
     axis = x.axes[d]
     if axis is None or sum(1 for a in x.axes if a == axis) > 1 or len(x.value_shape) != len({*x.axes} - {None}):
@@ -313,7 +313,7 @@ def safe_softmax(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
 
 def without_masked_rows(c: Conversion, scores: Tensor, weights: Tensor, d: int) -> Tensor:
     """Softmax with the rows that are -inf throughout (all masked) made zero instead of NaN."""
-    high = extreme(c, scores, [d], largest=True, keepdim=True)
+    high = extreme(c, scores, [d], largest=True, keepdim=True) if scores.rank else scores
     t = weights.dtype.compute
     low = float("-inf")
     return elementwise(
@@ -326,12 +326,12 @@ def without_masked_rows(c: Conversion, scores: Tensor, weights: Tensor, d: int) 
 
 @lowers("aten.log_softmax.int", "aten._log_softmax")
 def log_softmax(c: Conversion, x: Tensor, dim: int, *_: object) -> Tensor:
-    if x.rank == 0:
-        return c.full((), c.out, 0)
     if not c.out.is_float:
         return _without_elements(c, x, c.out)
     t, d = c.out.compute, x.dim(dim)
     x = cast(c, in_half(c, x, c.out), t)
+    if x.rank == 0:
+        return elementwise(c, [x], c.out, lambda b, v: b.sub(v, v, t))
     high = extreme(c, x, [d], largest=True, keepdim=True)
     (total,) = reduce(
         c, [x, high], [d], t, 0, lambda b, v, m, acc: b.add(acc, b.op(math.ExpOp, b.sub(v, m, t)), t), keepdim=True
