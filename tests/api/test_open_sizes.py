@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mlc
-from mlc.errors import ExecutionError
+from mlc.errors import ExecutionError, LimitError
 
 
 @torch.no_grad()
@@ -58,3 +58,17 @@ def test_errors_name_the_line_of_the_program_at_hand(tmp_path: Path):
         compiled(x, good)
         with pytest.raises(ExecutionError, match=rf"{name}:{len(lead) + 2}"):
             compiled(x, bad)
+
+
+def test_products_of_sizes_that_pass_64_bits(cache_dir: Path):
+    """Inputs without elements have any size; what is computed from them has 2^62 elements, whose bytes wrap to none."""
+
+    def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (x.t() @ y).relu().sum(1).sum()
+
+    rows = torch.export.Dim("rows")
+    sizes = ({0: rows, 1: torch.export.Dim("n")}, {0: rows, 1: torch.export.Dim("m")})
+    compiled = mlc.compile(product, (torch.ones(3, 5), torch.ones(3, 7)), dynamic_shapes=sizes, cache_dir=cache_dir)
+    assert compiled(torch.ones(2, 4), torch.ones(2, 6)) == 48
+    with pytest.raises(LimitError, match="there is no memory for what the model keeps"):
+        compiled(torch.ones(0, 1 << 31), torch.ones(0, 1 << 31))

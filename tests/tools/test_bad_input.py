@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,39 @@ def test_missing_file_is_a_usage_error():
     err = io.StringIO()
     assert main(["/nonexistent.mlir"], stderr=err) == 2
     assert "cannot read '/nonexistent.mlir'" in err.getvalue()
+
+
+POOL = """
+func.func @forward(%x: !torch.vtensor<[1,2,9,9],f32>) -> !torch.vtensor<[1,2,4,4],f32> {
+  %k = torch.constant.int KERNEL
+  %s = torch.constant.int STRIDE
+  %p = torch.constant.int PADDING
+  %d = torch.constant.int 1
+  %no = torch.constant.bool false
+  %kk = torch.prim.ListConstruct %k, %k : (!torch.int, !torch.int) -> !torch.list<int>
+  %ss = torch.prim.ListConstruct %s, %s : (!torch.int, !torch.int) -> !torch.list<int>
+  %pp = torch.prim.ListConstruct %p, %p : (!torch.int, !torch.int) -> !torch.list<int>
+  %dd = torch.prim.ListConstruct %d, %d : (!torch.int, !torch.int) -> !torch.list<int>
+  %0 = torch.aten.max_pool2d %x, %kk, %ss, %pp, %dd, %no : !torch.vtensor<[1,2,9,9],f32>, !torch.list<int>,
+    !torch.list<int>, !torch.list<int>, !torch.list<int>, !torch.bool -> !torch.vtensor<[1,2,4,4],f32>
+  func.return %0 : !torch.vtensor<[1,2,4,4],f32>
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "message"),
+    [
+        (-9, 2, 1, r"a tensor of sizes \[-9, -9\]"),
+        (12, 2, 0, r"a tensor of sizes \[1, 2, -1, -1\]"),
+        (3, 0, 1, "windows of 3, 0 apart"),
+        (3, 1, 1 << 40, "a tensor of sizes .*288230376151711744 elements"),
+    ],
+)
+def test_windows_that_are_none(kernel: int, stride: int, padding: int, message: str, tmp_path: Path):
+    text = POOL.replace("KERNEL", str(kernel)).replace("STRIDE", str(stride)).replace("PADDING", str(padding))
+    code, _, err = opt(text, "--mlc-pipeline=cpu", tmp_path=tmp_path)
+    assert code == 1 and re.search(rf"(?s)input.mlir:12: shape: torch.aten.max_pool2d: {message}", err), err
 
 
 def test_output_is_written_whole_or_not_at_all(tmp_path: Path):

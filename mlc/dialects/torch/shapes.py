@@ -117,6 +117,8 @@ def spread(values: Any, count: int) -> list[int]:
 
 def window(size: Size, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool = False) -> Size:
     """Number of windows along a dimension (convolution, pooling)."""
+    if min(stride, dilation) < 1 or kernel < 0:
+        raise ShapeError(f"windows of {kernel}, {stride} apart, dilated by {dilation}", expected="positive numbers")
     if size is None:
         return None
     span = size + 2 * padding - dilation * (kernel - 1) - 1

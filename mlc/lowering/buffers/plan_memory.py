@@ -8,7 +8,8 @@
       call @k(%b, %out0)                            func.func @arena_size() -> index { return 128 }
 
 With dynamic sizes offsets are expressions of the inputs' dims: the order of conflicting buffers is fixed from the sizes
-at a nominal dim, and each begins where the highest conflicting one below it ends, which holds for every size.
+at a nominal dim, and each begins where the highest conflicting one below it ends, which holds for every size. Where
+the sizes are beyond 61 bits, `@arena_size` gives -1.
 
 What: gives @forward its last argument and the module `@arena_size`. Runs after bufferize; runs before kernels are split
 off.
@@ -41,6 +42,7 @@ from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.ir.values import byte_size
 from mlc.lowering.buffers.arena import ALIGNMENT, Item, aligned, peak, plan
+from mlc.lowering.buffers.checked_extents import CheckedMaterializer
 from mlc.lowering.buffers.extents import Extent, Materializer, Scalar, combine, extent_of, leaves, product, substitute
 from mlc.lowering.buffers.liveness import LiveRange, live_ranges
 
@@ -217,9 +219,8 @@ class _Planner:
             op.location = self.entry.location
             block.add_op(op)
 
-        make = Materializer(add, lambda v, i: args[(v, i)])  # pyright: ignore[reportArgumentType]
-        result = make(size)
-        add(func.ReturnOp(result))
+        make = CheckedMaterializer(add, lambda v, i: args[(v, i)])  # pyright: ignore[reportArgumentType]
+        add(func.ReturnOp(make.checked(size)))
         function = func.FuncOp("arena_size", ([IndexType()] * len(dims), [IndexType()]), Region(block))
         function.location = self.entry.location
         self.module.body.block.insert_op_after(function, self.entry)

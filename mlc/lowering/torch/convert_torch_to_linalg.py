@@ -168,7 +168,14 @@ def _check_operands(op: Operation) -> None:
     try:
         infer(op)
     except ShapeError as e:
-        raise ShapeError(f"{op.name}: {e.message}", format_location(op.location) or None, e.expected, e.hint) from None
+        raise _of(op, e) from None
+
+
+def _of(op: Operation, error: ShapeError) -> ShapeError:
+    """`error` with the name and the place of its op."""
+    if error.where is not None:
+        return error
+    return ShapeError(f"{op.name}: {error.message}", format_location(op.location) or None, error.expected, error.hint)
 
 
 class _FunctionConversion:
@@ -208,6 +215,8 @@ class _FunctionConversion:
         except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError):
             _check_operands(op)
             raise
+        except ShapeError as e:
+            raise _of(op, e) from None
         c.location = outer
 
     def _convert(self, c: Conversion, op: Operation) -> None:

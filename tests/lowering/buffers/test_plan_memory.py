@@ -106,6 +106,44 @@ def test_dynamic_offsets_hold_for_every_size(n: int) -> None:
     assert arena >= 64 * (-(-n * 12 // 64)) and arena % 64 == 0
 
 
+PRODUCTS = """
+func.func @forward(%x: memref<?x?xf32>, %y: memref<?xf32>, %out: memref<4xf32>) attributes {num_inputs = 2 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %n = memref.dim %x, %c0 : memref<?x?xf32>
+  %m = memref.dim %x, %c1 : memref<?x?xf32>
+  %k = memref.dim %y, %c0 : memref<?xf32>
+  %a = memref.alloc(%n, %m) : memref<?x?xf32>
+  %b = memref.alloc(%k) : memref<?xf32>
+  func.call @k(%a, %b, %out) : (memref<?x?xf32>, memref<?xf32>, memref<4xf32>) -> ()
+  func.return
+}
+func.func private @k(%x: memref<?x?xf32>, %y: memref<?xf32>, %out: memref<4xf32>) attributes {kernel} {
+  func.return
+}"""
+
+
+@pytest.mark.parametrize(
+    ("dims", "size"),
+    [
+        ((3, 5, 7), 128),
+        ((0, 1 << 62, 7), 64),
+        ((1 << 30, 1 << 28, 16), (1 << 60) + 64),
+        ((1 << 31, 1 << 31, 7), -1),
+        ((1 << 32, 1 << 32, 7), -1),
+        ((1 << 62, 4, 7), -1),
+        ((1, 1, 1 << 62), -1),
+        ((1, 1 << 59, 1 << 59), -1),
+        (((1 << 63) - 1, 1, 1), -1),
+    ],
+)
+def test_sizes_beyond_what_is_addressed(dims: tuple[int, ...], size: int) -> None:
+    module, ctx = parsed(PRODUCTS, {})
+    make_pass("plan-memory", {}).apply(ctx, module)
+    with np.errstate(over="ignore"):
+        assert run_module(module, "arena_size", [np.int64(n) for n in dims])[0] == size
+
+
 def test_sizes_that_depend_on_data_are_refused() -> None:
     text = """
 func.func @forward(%x: memref<1xindex>, %out: memref<4xf32>) attributes {num_inputs = 1 : i64} {

@@ -30,6 +30,7 @@ from xdsl.dialects.linalg.attrs import IteratorTypeAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
+from mlc.errors import ShapeError
 from mlc.ir.locations import with_location
 from mlc.lowering.torch.to_linalg.body import Body, number_attribute
 from mlc.lowering.torch.to_linalg.dims import Dim, DimTable, mlir_shape, static
@@ -38,6 +39,8 @@ from mlc.lowering.torch.to_linalg.tensor import Axes, Number, Scalar, Tensor, pl
 
 Groups = tuple[tuple[int, ...], ...]
 _INDEX = IndexType()
+_MOST_ELEMENTS = 1 << 58
+"""Of 16 bytes each, so that no number of bytes passes 63 bits."""
 
 
 @lru_cache(maxsize=4096)
@@ -153,6 +156,12 @@ class Emitter:
     # -- tensors -------------------------------------------------------------------------------------------------
 
     def type_of(self, shape: Sequence[Dim], dtype: DType) -> TensorType:
+        known = [d for d in shape if isinstance(d, int)]
+        if known and (min(known) < 0 or math.prod(known) > _MOST_ELEMENTS):
+            raise ShapeError(
+                f"a tensor of sizes {[d if isinstance(d, int) else None for d in shape]}",
+                expected=f"sizes from 0, at most {_MOST_ELEMENTS} elements",
+            )
         return TensorType(dtype.mlir, mlir_shape(shape))
 
     def empty(self, shape: Sequence[Dim], dtype: DType) -> SSAValue:
