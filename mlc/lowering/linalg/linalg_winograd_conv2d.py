@@ -12,8 +12,8 @@ What: convolutions in blocked layout, 3x3, stride 1, not dilated, of constant fi
 outputs needs 36 products instead of 144, one of 2x2 needs 16 instead of 36; `winograd_cost` weighs that against the
 transforms and larger filters. `tile`: -1 chooses, 0 keeps all convolutions direct, 2 and 4 take that tile everywhere.
 `tiles`: how many tiles are worked on at a time, at least, where there are so many (0: as the caches have it).
-`group`: -1 chooses, 0 transforms filters when the model is compiled, n for n blocks of them at a time, at most, as they are
-multiplied.
+`group`: -1 chooses (`winograd_memory`, for all layers of a function together), 0 transforms filters when the model is
+compiled, n for n blocks of them at a time, at most, as they are multiplied.
 `layers`: tiles of single layers, which go before `tile`: "1x64x64x56x56=0,1x128x128x28x28=2" (images, channels,
 filters, output rows, output columns), as tuning finds them.
 `depth`: channels summed before the sum is added to that of the channels before, at most (short sums round less).
@@ -27,11 +27,22 @@ Tests: tests/lowering/linalg/linalg_winograd_conv2d.mlir, tests/lowering/linalg/
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects import arith, tensor
-from xdsl.dialects.builtin import DYNAMIC_INDEX, FloatAttr, IndexType, ModuleOp, TensorType, f32
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    DenseResourceAttr,
+    FixedBitwidthType,
+    FloatAttr,
+    IndexType,
+    ModuleOp,
+    TensorType,
+    f32,
+)
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
@@ -54,7 +65,8 @@ from mlc.lowering.linalg.structure import (
     maps_of,
     shape_of,
 )
-from mlc.lowering.linalg.winograd_cost import DEPTH, GAIN, GROUP_DEPTH, GROUP_ROWS, Choice, Layer, choose, depth_of
+from mlc.lowering.linalg.winograd_cost import DEPTH, GAIN, GROUP_ROWS, Choice, Layer, choose, depth_of, group_depth
+from mlc.lowering.linalg.winograd_memory import Ways, settle
 
 _D = [AffineDimExpr(i) for i in range(9)]  # n, f1, oh, ow, f0, c1, kh, kw, c0
 _MAPS = [
@@ -95,10 +107,8 @@ class LinalgWinogradConv2D(MlcPass):
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for block in functions_to_lower(module.ops):
-            rewriter = _Rewriter(ctx, self)
-            for op in list(block.ops):
-                if isinstance(op, GenericOp) and _is_convolution(op):
-                    rewriter.convolution(op)
+            rewriter = _Rewriter(ctx, self, _weight_bytes(block))
+            rewriter.convolutions([op for op in block.ops if isinstance(op, GenericOp) and _is_convolution(op)])
             if rewriter.rewritten:
                 erase_dead(block)
 
@@ -120,37 +130,51 @@ def _is_convolution(op: GenericOp) -> bool:
 
 
 class _Rewriter:
-    def __init__(self, ctx: MlcContext, options: LinalgWinogradConv2D) -> None:
-        self.ctx, self.pass_name = ctx, options.name
+    def __init__(self, ctx: MlcContext, options: LinalgWinogradConv2D, weight_bytes: int) -> None:
+        self.ctx, self.pass_name, self.weight_bytes = ctx, options.name, weight_bytes
         self.tile, self.tiles, self.group, self.depth = options.tile, options.tiles, options.group, options.depth
         self.layers = _tiles_by_layer(options.layers, options.name)
         self.rewritten = 0
 
-    def convolution(self, op: GenericOp) -> None:
-        """Rewrite `op`, or say why not."""
+    def convolutions(self, ops: Sequence[GenericOp]) -> None:
+        """Rewrite each of `ops`, or say why not."""
+        found = [(op, ways) for op in ops if (ways := self._ways(op)) is not None]
+        for (op, ways), choice in zip(found, self._settled(found), strict=True):
+            self.ctx.remarks.applied(
+                self.pass_name,
+                op,
+                "Winograd, F({}x{}, 3x3)".format(*choice.tile),
+                tile=list(choice.tile),
+                block=list(choice.block),
+                group=choice.group,
+                filters="transformed at run time" if choice.group else "transformed when compiled",
+                bytes=choice.filter_bytes(ways.layer),
+                cost=round(choice.cost, 2),
+            )
+            self._rewrite(op, choice)
+            self.rewritten += 1
+
+    def _ways(self, op: GenericOp) -> Ways | None:
+        """Both ways to compute `op`; None, and a remark, where it stays direct."""
         layer = _layer(op.inputs[0], op.outputs[0])
         tile = self.layers.get(str(layer), self.tile)
         reason = self._obstacle(op, tile)
-        choice = None
         if reason is None:
-            choice = choose(layer, self.ctx.machine, None if tile < 0 else tile, self.tiles, self.group)
-            if tile < 0 and choice.cost > GAIN:
-                reason = f"estimated at {choice.cost:.2f} of the direct time"
-        if reason is not None or choice is None:
-            self.ctx.remarks.missed(self.pass_name, op, "kept direct", reason=reason or "")
-            return
-        self.ctx.remarks.applied(
-            self.pass_name,
-            op,
-            "Winograd, F({}x{}, 3x3)".format(*choice.tile),
-            tile=list(choice.tile),
-            block=list(choice.block),
-            group=choice.group,
-            filters="transformed at run time" if choice.group else "transformed when compiled",
-            cost=round(choice.cost, 2),
-        )
-        self._rewrite(op, choice)
-        self.rewritten += 1
+            sizes = (layer, self.ctx.machine, None if tile < 0 else tile, self.tiles)
+            ways = Ways(layer, choose(*sizes), choose(*sizes, group=max(self.group, 1)))
+            if tile >= 0 or ways.held.cost <= GAIN:
+                return ways
+            reason = f"estimated at {ways.held.cost:.2f} of the direct time"
+        self.ctx.remarks.missed(self.pass_name, op, "kept direct", reason=reason)
+        return None
+
+    def _settled(self, found: Sequence[tuple[GenericOp, Ways]]) -> list[Choice]:
+        """Which way each goes. Filters that two convolutions share are there once."""
+        if self.group >= 0:
+            return [ways.in_groups if self.group else ways.held for _, ways in found]
+        once = list(dict.fromkeys((op.inputs[1], ways) for op, ways in found))
+        settled = dict(zip(once, settle([ways for _, ways in once], self.weight_bytes), strict=True))
+        return [settled[op.inputs[1], ways] for op, ways in found]
 
     def _obstacle(self, op: GenericOp, tile: int) -> str | None:
         if tile == 0:
@@ -181,7 +205,7 @@ class _Rewriter:
         images, filters, rows, columns, lanes = shape_of(op.results[0])
         channels = shape_of(op.inputs[0])[1] * shape_of(op.inputs[0])[4]
         in_lanes = shape_of(op.inputs[0])[4]
-        depth = depth_of(channels, in_lanes, min(self.depth, GROUP_DEPTH) if choice.group else self.depth)
+        depth = depth_of(channels, in_lanes, min(self.depth, group_depth(choice.block)) if choice.group else self.depth)
         pieces = channels // depth
         width = filtering(choice.tile[1]).size
         positions = filtering(choice.tile[0]).size * width
@@ -231,6 +255,17 @@ def _tiles_by_layer(text: str, name: str) -> dict[str, int]:
             )
         tiles[found[1]] = int(found[2])
     return tiles
+
+
+def _weight_bytes(block: Block) -> int:
+    """Bytes of the weights that the ops of `block` name."""
+    weights = {
+        op.value for op in block.walk() if isinstance(op, arith.ConstantOp) and isinstance(op.value, DenseResourceAttr)
+    }
+    types = [w.type for w in weights if isinstance(w.type, TensorType)]
+    return sum(
+        math.prod(t.get_shape()) * t.element_type.size for t in types if isinstance(t.element_type, FixedBitwidthType)
+    )
 
 
 def _is_zero(value: SSAValue) -> bool:

@@ -1,10 +1,10 @@
 """What a 3x3 convolution costs by Winograd and directly, in cycles of one core, and how its tiles and filters are blocked.
 
 The model counts what bounds each part: multiply-adds at the machine's rate, or the bytes of filters that must come from
-a cache level, and vector operations of the transforms. Filters are transformed when
-the model is compiled: then they are four times as large, and every small block of tiles reads them. Where that would take
-many megabytes and another way is nearly as fast, it is chosen: one block of all tiles, for which filters are transformed
-group by group, in the caches, as they are multiplied.
+a cache level, and vector operations of the transforms. There are two ways. Filters are transformed when the model is
+compiled: then they are four times as large, and every small block of tiles reads them. Or large blocks of tiles are made,
+for which filters are transformed group by group, in the caches, as they are multiplied. `winograd_memory` says which
+layers of a model go which way.
 Figures of the model were measured on layers of 16 to 512 channels and 4x4 to 224x224 outputs; see docs/performance.md.
 """
 
@@ -27,17 +27,18 @@ NEAR, FAR = 32, 10
 """Bytes per cycle of filters read from the second-level cache, and from beyond."""
 TRANSFORM = 5
 """Vector operations per position, transforming a vector of channels of one tile."""
-FILTER_TRANSFORM = 3
+FILTER_TRANSFORM = 2.25
 """The same for a vector of filters, and reading it again: stores are the limit."""
-TILES_BYTES = 2 << 20
+TILES_BYTES = 4 << 20
 """Transformed inputs of a block with groups of filters, at most: every group reads them again."""
 GROUP_DEPTH, GROUP_ROWS = 16, 2
 """Channels and rows of positions of filters that are transformed at a time, for one group: with the taps that they come
 from they stay in the first-level cache."""
-WORTH_SAVING = 16 << 20
-"""Bytes of transformed filters from which time is given for them."""
-MOST_FOR_MEMORY = 1.35
-"""How much longer a layer may take, at most, to do without such filters."""
+MANY_TILES = 32
+"""Tiles in a block from which a group takes as many channels at a time as other sums do: sums go to memory less often,
+and transformed filters, read again for every few tiles, may come from the second-level cache."""
+GROUP_SUMS = 0.06
+"""Of the products, what it takes to add up more pieces of channels in groups, and to read transformed filters again."""
 GAIN = 0.85
 """Of the direct time: what Winograd must stay under to be chosen."""
 
@@ -60,12 +61,18 @@ class Layer:
 @dataclass(frozen=True)
 class Choice:
     """Output tile, block of tiles (images, rows, columns), blocks of filters in a group (0: all are transformed when the
-    model is compiled), and the estimated cost relative to the direct convolution."""
+    model is compiled), the estimated cost relative to the direct convolution, and in cycles."""
 
     tile: tuple[int, int]
     block: tuple[int, int, int]
     group: int
     cost: float
+    cycles: float
+
+    def filter_bytes(self, layer: Layer) -> int:
+        """Bytes of the filters that are transformed when the model is compiled."""
+        positions = math.prod(filtering(t).size for t in self.tile)
+        return 0 if self.group else 4 * layer.channels * layer.filters * positions
 
 
 def depth_of(channels: int, lanes: int, most: int = DEPTH) -> int:
@@ -74,21 +81,20 @@ def depth_of(channels: int, lanes: int, most: int = DEPTH) -> int:
     return lanes * max(n for n in range(1, blocks + 1) if blocks % n == 0 and (n == 1 or n * lanes <= most))
 
 
-def choose(layer: Layer, machine: Any, tile: int | None = None, tiles: int = 0, group: int = -1) -> Choice:
-    """The best way; `tile` leaves only that tile size, `tiles` is how many a block should have (0: to be found).
-    `group` leaves one way: the blocks of filters in a group at most, 0 for filters transformed when compiled (-1: to be
+def group_depth(block: tuple[int, int, int]) -> int:
+    """Channels of filters that are transformed at a time for a group and this block of tiles, at most."""
+    return DEPTH if math.prod(block) >= MANY_TILES else GROUP_DEPTH
+
+
+def choose(layer: Layer, machine: Any, tile: int | None = None, tiles: int = 0, group: int = 0) -> Choice:
+    """The fastest of one way: filters transformed when the model is compiled, or, with a `group` of blocks of filters at
+    most, as they are multiplied. `tile` leaves only that tile size, `tiles` is how many a block should have (0: to be
     found)."""
     sizes = sorted(POINTS, reverse=True) if tile is None else [tile]
-    fitting = [(a, b) for a in sizes for b in sizes if a <= layer.rows and b <= layer.columns]
-    ways = [_Ways(layer, tile, machine) for tile in fitting]
-    compiled = min((way.blocks_of_tiles(tiles) for way in ways), key=_by_cost)
-    if group == 0:
-        return compiled
-    called = [way.groups_of_filters(tiles, group) for way in ways if group > 0 or way.is_one_block()]
-    best = min(called, key=_by_cost, default=compiled)
-    saved = 4 * layer.channels * layer.filters * math.prod(filtering(t).size for t in compiled.tile)
-    worth = saved >= WORTH_SAVING and best.cost <= MOST_FOR_MEMORY * compiled.cost
-    return best if worth or group > 0 else compiled
+    ways = [_Ways(layer, (a, b), machine) for a in sizes for b in sizes if a <= layer.rows and b <= layer.columns]
+    return min(
+        (way.groups_of_filters(tiles, group) if group else way.blocks_of_tiles(tiles) for way in ways), key=_by_cost
+    )
 
 
 def _by_cost(choice: Choice) -> float:
@@ -125,14 +131,11 @@ class _Ways:
             block = _largest_block(self.layer, self.rows, self.columns, TILES_BYTES // tile_bytes)
         tiles = math.prod(block)
         blocks = self.layer.filters // self.layer.lanes
-        group = max(n for n in _divisors(blocks) if n <= max(most, 1))
+        group = max(n for n in _divisors(blocks) if n <= most)
         often = self.tiles // tiles
         reading = often * blocks // group * _reading(self.positions * tiles * self.layer.channels, self.near)
-        return self._choice(block, group, max(self._products(), reading) + often * self._transforming_filters())
-
-    def is_one_block(self) -> bool:
-        """Whether the transformed inputs of the whole layer are few enough to be read again by every group."""
-        return 4 * self.positions * self.tiles * self.layer.channels <= TILES_BYTES
+        products = max((1 + GROUP_SUMS) * self._products(), reading)
+        return self._choice(block, group, products + often * self._transforming_filters())
 
     def _products(self) -> float:
         return self.tiles * self.positions * self.weights / self.rate
@@ -147,7 +150,7 @@ class _Ways:
         transforms = self.tiles * self.positions * TRANSFORM * (layer.channels + layer.filters) / layer.lanes
         outputs = layer.images * layer.rows * layer.columns
         direct = max(outputs * 9 * self.weights / self.rate, _reading(9 * self.weights, self.near))
-        return Choice(self.tile, block, group, (products + transforms) / direct)
+        return Choice(self.tile, block, group, (products + transforms) / direct, products + transforms)
 
 
 def _reading(floats: int, near: int) -> float:

@@ -147,13 +147,16 @@ def test_native(shape: tuple[int, ...]):
 
 
 @contextmanager
-def forced(group: int) -> Iterator[None]:
+def forced(most: int) -> Iterator[None]:
     """Every layer in this way."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             linalg_winograd_conv2d,
             "choose",
-            lambda layer, machine, tile, tiles, _: choose(layer, machine, 4, tiles, group),
+            lambda layer, machine, tile, tiles, group=0: choose(layer, machine, 4, tiles, group and most),
+        )
+        patch.setattr(
+            linalg_winograd_conv2d, "settle", lambda layers, _: [w.in_groups if most else w.held for w in layers]
         )
         yield
 
@@ -316,14 +319,6 @@ def test_blocks_keep_their_data_near():
     # filters of 38 MB: read as rarely as possible
     assert block(512, 28) == (1, 7, 7)
     assert block(512, 14, images=4) == (4, 4, 4)
-
-
-def test_many_megabytes_of_filters_are_transformed_at_run_time():
-    def at_run_time(channels: int, size: int) -> bool:
-        return choose(Layer(1, channels, channels, size, size, 16), None).group > 0
-
-    assert [at_run_time(c, 14) for c in (64, 128, 256)] == [False, False, False]
-    assert [at_run_time(512, n) for n in (28, 14, 7)] == [False, True, True]
 
 
 def test_pieces_are_whole_blocks_of_channels():
