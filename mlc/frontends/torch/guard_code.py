@@ -43,8 +43,9 @@ from mlc.frontends.torch.samples import Run, gathers
 _AT_ONCE = 64
 _LARGE = 1 << 14
 """Items of a bytearray or array of Python's that are looked at."""
-_A_FEW = 12
-"""Things up to which looking at each of them is faster than at all of them together."""
+_A_FEW = 4
+"""Things up to which looking at each of them is faster than at all of them together, right after a model has taken the
+caches."""
 _MANY = 100
 """Words of memory from which on they are gathered instead of asking each object."""
 
