@@ -11,7 +11,7 @@ from xdsl.ir import Operation
 
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Results, Runner, fail, semantics
-from mlc.ir.values import element_type, is_float, mixed
+from mlc.ir.values import dtype_of, element_type, is_float, mixed
 
 
 def _ints(op: Operation, name: str) -> list[int]:
@@ -109,7 +109,7 @@ def unpack(op: Operation, args: Args, run: Runner) -> Results:
 
 @semantics("linalg.softmax")
 def softmax(op: Operation, args: Args, run: Runner) -> Results:
-    """max, exp(x - max), sum in order, divide: as upstream decomposes it."""
+    """max, exp(x - max), sum in order, as upstream decomposes it; times the sum's reciprocal, where that divides."""
     attr = op.properties["dimension"]
     assert isinstance(attr, IntegerAttr)
     axis = attr.value.data
@@ -125,4 +125,5 @@ def softmax(op: Operation, args: Args, run: Runner) -> Results:
         peak = d.float2("max", peak, np.take(x, k, axis), t)
     e = d.float1("exp", d.float2("sub", x, np.expand_dims(peak, axis), t), t)
     total = np.expand_dims(d.sum(e, (axis,), t), axis)
-    return deliver(op, args[1], np.asarray(d.float2("div", e, total, t)))
+    one = d.constant(np.asarray(1, dtype=dtype_of(t)), t)
+    return deliver(op, args[1], np.asarray(d.float2("mul", e, d.float2("div", one, total, t), t)))

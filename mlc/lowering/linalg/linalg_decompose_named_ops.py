@@ -1,7 +1,7 @@
 """Turn named linalg ops into `linalg.generic`, softmax into its four steps, packs and tensor.reshape into views.
 
     %r = linalg.softmax dimension(1) ins(%x) outs(%o)   -->   %m = max of rows, %e = exp(%x - %m),
-                                                              %s = sum of rows of %e, %r = %e / %s
+                                                              %s = 1 / sum of rows of %e, %r = %e * %s
 
 What: after the passes that want to see names (layouts, packing), the rest of the pipeline knows one structured op.
 `linalg.fill` stays.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import prod
 
 from xdsl.dialects import arith, math, tensor
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IndexType, ModuleOp, TensorType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, AnyFloat, FloatAttr, IndexType, ModuleOp, TensorType
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import BroadcastOp, FillOp, GenericOp, ReduceOp, TransposeOp
 from xdsl.ir import Operation, SSAValue
@@ -43,7 +43,7 @@ class LinalgDecomposeNamedOps(MlcPass):
         rules={
             "transpose": "linalg.transpose -> a copying generic",
             "structured": "any named structured op -> generic",
-            "softmax": "linalg.softmax -> maximum, exp, sum, quotient",
+            "softmax": "linalg.softmax -> maximum, exp, reciprocal of the sum, product",
             "pack": "linalg.pack -> pad, expand, copying generic",
             "unpack": "linalg.unpack -> copying generic, collapse, slice",
             "broadcast": "linalg.broadcast -> a copying generic",
@@ -165,6 +165,7 @@ def _softmax(op: SoftmaxOp) -> SSAValue:
     full, rows = identity_map(rank), dims_map(rank, kept)
     kinds = "".join("r" if d == dim else "p" for d in range(rank))
     element = element_type(x)
+    assert isinstance(element, AnyFloat)
     sizes = at.sizes(x)
     row_sizes = [sizes[d] for d in kept]
 
@@ -174,16 +175,29 @@ def _softmax(op: SoftmaxOp) -> SSAValue:
     def exp_shifted(body: Body, value: SSAValue, largest: SSAValue, _: SSAValue) -> SSAValue:
         return body.op(math.ExpOp, body.op(arith.SubfOp, value, largest))
 
+    # the sign of a zero is lost in the difference, and looking at it takes half of the maximum's time
     largest = at.generic(
-        [(x, full)], [(start(float("-inf")), rows)], kinds, lambda body, v, acc: body.op(arith.MaximumfOp, v, acc)
+        [(x, full)],
+        [(start(float("-inf")), rows)],
+        kinds,
+        lambda body, v, acc: body.op(
+            arith.MaximumfOp, v, acc, arith.FastMathFlagsAttr([arith.FastMathFlag.NO_SIGNED_ZEROS])
+        ),
     )
     powers = at.generic([(x, full), (largest, rows)], [(at.empty(sizes, element), full)], "p" * rank, exp_shifted)
     total = at.generic(
         [(powers, full)], [(start(0.0), rows)], kinds, lambda body, v, acc: body.op(arith.AddfOp, v, acc)
     )
+    each = identity_map(rank - 1)
+    reciprocal = at.generic(
+        [(total, each)],
+        [(at.empty(row_sizes, element), each)],
+        "p" * (rank - 1),
+        lambda body, s, _: body.op(arith.DivfOp, body.op(arith.ConstantOp, FloatAttr(1.0, element)), s),
+    )
     return at.generic(
-        [(powers, full), (total, rows)],
+        [(powers, full), (reciprocal, rows)],
         [(op.output, full)],
         "p" * rank,
-        lambda body, v, s, _: body.op(arith.DivfOp, v, s),
+        lambda body, v, r, _: body.op(arith.MulfOp, v, r),
     )

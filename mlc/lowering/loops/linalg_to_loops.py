@@ -225,7 +225,7 @@ def _in_other_nest(op: Operation, body: Block) -> bool:
 
 
 def _softmax(op: Operation) -> None:
-    """Per row: the maximum, the exponentials and their sum, the division."""
+    """Per row: the maximum, the exponentials and their sum, the products with its reciprocal."""
     assert isinstance(op, SoftmaxOp)
     source, out = op.input, op.output
     assert isinstance(source.type, MemRefType)
@@ -249,9 +249,10 @@ def _softmax(op: Operation) -> None:
     power = nest.emit(math.ExpOp(nest.emit(arith.SubfOp(value, peak))))
     nest.insert(memref.StoreOp.get(power, out, at(k)))
     (total,) = nest.close([nest.emit(arith.AddfOp(total, power))])
+    reciprocal = nest.emit(arith.DivfOp(nest.emit(arith.ConstantOp(FloatAttr(1.0, element))), total))
     k, _ = nest.loop(bounds[axis])
     power = nest.emit(memref.LoadOp.get(out, at(k)))
-    nest.insert(memref.StoreOp.get(nest.emit(arith.DivfOp(power, total)), out, at(k)))
+    nest.insert(memref.StoreOp.get(nest.emit(arith.MulfOp(power, reciprocal)), out, at(k)))
     nest.close()
     for _ in outer:
         nest.close()

@@ -54,6 +54,7 @@ class Combiner:
 
     kind: str
     op: type[Operation]
+    flags: Attribute | None = None  # fast-math flags, for floats
 
     def neutral(self, kind: Attribute) -> Attribute:
         """The constant that changes nothing."""
@@ -74,7 +75,8 @@ class Combiner:
         return self.kind not in ("add", "mul", "xor")
 
     def apply(self, em: Emitter, a: SSAValue, b: SSAValue) -> SSAValue:
-        return em.add(self.op.create(operands=[a, b], result_types=[a.type], properties=_defaults(self.op)))
+        properties = _defaults(self.op) if self.flags is None else {"fastmath": self.flags}
+        return em.add(self.op.create(operands=[a, b], result_types=[a.type], properties=properties))
 
 
 def _defaults(op: type[Operation]) -> dict[str, Attribute]:
@@ -138,7 +140,7 @@ def combiners(stage: Stage) -> list[Combiner] | None:
             or sum(1 for _ in value.uses) != 1
         ):
             return None
-        found.append(Combiner(KINDS[type(op)], type(op)))
+        found.append(Combiner(KINDS[type(op)], type(op), op.properties.get("fastmath")))
     return found
 
 

@@ -29,6 +29,7 @@ COLD = "mlc.cold"  # on a structured op that seldom runs: its code is to be shor
 OPS_BUDGET = 120  # vector ops in one unrolled reduction body: more costs compile time and gains nothing measurable
 _EXPANDED = frozenset((*SINGLE, *DOUBLE))
 MATH_WEIGHT = 20  # instructions of a polynomial, about
+ROWS_AT_ONCE = 2  # of softmax, layer norm; four gain another hundredth for twice the code
 CHAINED = 2  # math functions one after the other: four vectors at once leave units waiting for each other's results
 
 
@@ -76,7 +77,11 @@ def _dot_lanes(nest: Nest, width: int) -> int:
     for dim in nest.outer:
         extent = nest.space.static(dim)
         wide = [s.ins[s.dot.vector] for s in nest.stages if s.dot is not None]
-        if extent is not None and extent % width == 0 and all(isinstance(a, Access) and a.contiguous(dim) for a in wide):
+        if (
+            extent is not None
+            and extent % width == 0
+            and all(isinstance(a, Access) and a.contiguous(dim) for a in wide)
+        ):
             return dim
     raise Refusal("dot products whose lanes are not a loop of the whole nest")
 
@@ -342,6 +347,7 @@ def _tile_rows(nest: Nest, plan: Plan, stage: Stage, lanes: int | None) -> None:
     plan.tile = {d: 1 for d in plan.order}
     reads = [o for o in stage.ins if isinstance(o, Access) and any(o.coeff(d) != ZERO for d in stage.reduction)]
     if lanes is None or not stage.reduction or len(reads) < 2:
+        _pair_rows(nest, plan)
         return
     shared = [d for d in reversed(plan.order) if any(a.coeff(d) == ZERO for a in reads)]
     budget = 16
@@ -352,6 +358,13 @@ def _tile_rows(nest: Nest, plan: Plan, stage: Stage, lanes: int | None) -> None:
         budget //= t
     if shared and plan.tile[shared[0]] > 1 and _can_turn(nest, plan, stage, lanes, shared[0]):
         plan.lanes_dim, plan.turned = shared[0], True
+
+
+def _pair_rows(nest: Nest, plan: Plan) -> None:
+    """Several rows at once where reductions follow each other: none waits for its sum alone, all share what they read."""
+    extents = [nest.space.static(d) for d in plan.order]
+    if sum(bool(s.reduction) for s in nest.stages) > 1 and extents and extents[-1] is not None:
+        plan.tile[plan.order[-1]] = 1 if extents[-1] % ROWS_AT_ONCE else ROWS_AT_ONCE
 
 
 def _can_turn(nest: Nest, plan: Plan, stage: Stage, lanes: int, dim: int) -> bool:

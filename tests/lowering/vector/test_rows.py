@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from xdsl.dialects import arith
+from xdsl.dialects import arith, scf
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import SSAValue
 
@@ -34,6 +34,16 @@ def softmax(rows: str, columns: str, *, local: bool) -> Kernel:
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 16), (4, 17), (2, 200), (7, 5)])
 def test_softmax(rows: int, columns: int):
     check(softmax(str(rows), str(columns), local=True))
+
+
+@pytest.mark.parametrize(("rows", "at_once"), [(6, 2), (7, 1)])
+def test_an_even_number_of_rows_goes_by_twos(rows: int, at_once: int):
+    kernel = softmax(str(rows), "64", local=True)
+    check(kernel)
+    loops = [op for op in lowered(kernel)[1].walk() if isinstance(op, scf.ForOp | scf.ParallelOp)]
+    outer = loops[0]
+    step = outer.step if isinstance(outer, scf.ForOp) else outer.step[0]
+    assert _constant(step) == at_once
 
 
 def test_softmax_of_masked_rows():
