@@ -32,7 +32,7 @@ from mlc.module_parts import KernelPart, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache
-from mlc.runtime.executable import Executable, NativeCode, TensorSpec, aligned
+from mlc.runtime.executable import Executable, NativeCode, TensorSpec
 from mlc.runtime.large_pages import on_large_pages
 from mlc.signature import assertion_messages, signature_of
 from mlc.tuning.choices import DIRECT, Choices
@@ -212,27 +212,31 @@ def link(
     """
     with phases.phase("constants"):
         bundle.check_weights(lambda n: ctx.resources.get(n) if n in ctx.resources else None)
-        arrays: list[np.ndarray] = []
-        derived = set(bundle.derived)
-        evaluate: Callable[[str], np.ndarray] | None = None
-        for name in bundle.constants:
-            if name in bundle.literals:
-                arrays.append(aligned(bundle.literals[name]))
-                continue
-            if name not in derived:
-                arrays.append(aligned(ctx.resources.get(name)))
-                continue
-            if evaluate is None:
-                evaluate = constants_of(functions or from_compact(bundle.constant_functions, ctx), ctx.resources)
-            arrays.append(aligned(evaluate(name)))
-            made()
-        arrays = on_large_pages(arrays)
+        arrays = on_large_pages(_constants(bundle, functions, ctx, made))
     with phases.phase("link"):
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")
         code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
         pool = backend.thread_pool()
     return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool)
+
+
+def _constants(
+    bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, made: Callable[[], None]
+) -> Iterator[np.ndarray]:
+    """The constants of a bundle, one by one, in any memory layout."""
+    derived = set(bundle.derived)
+    evaluate: Callable[[str], np.ndarray] | None = None
+    for name in bundle.constants:
+        if name in bundle.literals:
+            yield bundle.literals[name]
+        elif name not in derived:
+            yield ctx.resources.get(name)
+        else:
+            if evaluate is None:
+                evaluate = constants_of(functions or from_compact(bundle.constant_functions, ctx), ctx.resources)
+            yield evaluate(name)
+            made()
 
 
 def run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:

@@ -70,9 +70,14 @@ def aligned_empty(nbytes: int) -> np.ndarray:
     return raw[offset : offset + nbytes]
 
 
+def is_aligned(array: np.ndarray) -> bool:
+    """Whether an array is contiguous at a 64-byte boundary."""
+    return array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0
+
+
 def aligned(array: np.ndarray) -> np.ndarray:
     """`array` itself when it is contiguous at a 64-byte boundary, else a copy that is."""
-    if array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0:
+    if is_aligned(array):
         return array
     out = aligned_empty(array.nbytes).view(array.dtype).reshape(array.shape)
     out[...] = array

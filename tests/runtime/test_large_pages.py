@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import mmap
+import weakref
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
 
-from mlc.runtime.executable import ALIGNMENT, aligned
+from mlc.runtime.executable import ALIGNMENT, aligned, is_aligned
 from mlc.runtime.large_pages import LARGE, PAGE, on_large_pages
 
 SIZES = (100, 7, 0, 300_000, 600_001, 64, 2)
@@ -47,8 +51,9 @@ def test_shapes_types_and_being_read_only_are_kept() -> None:
 
 
 def test_what_is_large_or_belongs_to_others_stays() -> None:
-    large = np.zeros(LARGE, np.uint8)
-    borrowed = np.frombuffer(bytearray(PAGE), np.uint8)
+    large = aligned(np.zeros(LARGE, np.uint8))
+    borrowed = aligned(np.zeros(PAGE, np.uint8))
+    borrowed = np.frombuffer(borrowed.data, np.uint8)
     own = np.ones(PAGE, np.uint8)
     after = on_large_pages([large, borrowed, own])
     assert after[0] is large and after[1] is borrowed
@@ -56,6 +61,39 @@ def test_what_is_large_or_belongs_to_others_stays() -> None:
 
 
 def test_a_small_model_takes_no_large_page() -> None:
-    before = [np.ones(100, np.float32), np.ones(50, np.float32)]
+    before = [aligned(np.ones(100, np.float32)), aligned(np.ones(50, np.float32))]
     assert all(a is b for a, b in zip(on_large_pages(before), before, strict=True))
     assert on_large_pages([]) == []
+
+
+def test_what_must_be_copied_is_copied_once_into_large_pages() -> None:
+    rows = np.arange(3 * LARGE, dtype=np.uint8).reshape(3, -1)
+    turned, odd = rows.T, np.frombuffer(bytearray(100), np.uint8)[1:]
+    after = on_large_pages(iter([turned, odd]))
+    for old, new in zip([turned, odd], after, strict=True):
+        np.testing.assert_array_equal(old, new)
+        assert is_aligned(new) and not np.shares_memory(old, new)
+    assert address(after[0]) % PAGE == 0 and address(after[1]) == address(after[0]) + turned.nbytes
+
+
+def test_each_is_placed_before_the_next_is_made() -> None:
+    """Memory in which one constant was computed is free for the next one."""
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def made() -> Iterator[np.ndarray]:
+        for value in range(4):
+            assert all(ref() is None for ref in alive)
+            array = np.full(PAGE, value, np.uint8)
+            alive.append(weakref.ref(array))
+            yield array
+            del array
+
+    assert [int(a[-1]) for a in on_large_pages(made())] == [0, 1, 2, 3]
+
+
+def test_without_large_pages_they_are_only_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(mmap, "MADV_HUGEPAGE")
+    rows = np.arange(2 * PAGE, dtype=np.uint8).reshape(2, -1)
+    (turned,) = on_large_pages([rows.T])
+    assert is_aligned(turned)
+    np.testing.assert_array_equal(turned, rows.T)
