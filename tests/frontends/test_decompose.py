@@ -94,3 +94,18 @@ def test_composites_of_unknown_batch() -> None:
     for batch in (1, 3, 9):
         x = torch.randn(batch, 6)
         torch.testing.assert_close(compiled(x), model(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_pixels_outside_of_an_image_are_not_read(mode: str, padding: str) -> None:
+    """PyTorch's definition reads the first pixel times 0 for them, which is NaN where that pixel is infinite."""
+    image = X.view(1, 1, 4, 6).clone()
+    image[..., 0, 0] = torch.inf
+    points = torch.tensor([[-3.0, -3.0], [0.1, 0.2], [3.0, 0.1], [0.9, 2.0]]).view(1, 2, 2, 2)
+
+    def sample(image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        return F.grid_sample(image, points, mode=mode, padding_mode=padding, align_corners=False)
+
+    got = mlc.compile(sample, cache_dir="")(image, points)
+    torch.testing.assert_close(got, sample(image, points), equal_nan=True, rtol=1e-4, atol=1e-5)

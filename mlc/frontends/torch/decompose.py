@@ -18,7 +18,7 @@ import torch
 
 from mlc.frontends.torch.emit import op_name
 
-BY_CHOICE = frozenset({"aten.glu", "aten.grid_sampler", "aten.grid_sampler_2d", "aten.mse_loss"})
+BY_CHOICE = frozenset({"aten.glu", "aten.grid_sampler", "aten.mse_loss"})
 
 
 @cache

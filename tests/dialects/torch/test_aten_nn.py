@@ -126,6 +126,12 @@ def _cell(d: Draw, gates: int, states: int) -> tuple[Any, ...]:
     return d.normal((3, 5)), hx if states > 1 else hx[0], *weights
 
 
+def _holed(x: torch.Tensor) -> torch.Tensor:
+    """Infinite in a corner, which is not to be seen anywhere else."""
+    x[(..., *[0] * (x.ndim - 1))] = float("inf")
+    return x
+
+
 CASES: dict[str, Case] = {
     "mm": lambda d: tuple(_mm(d, (3, 5), (5, 4))),
     "bmm": lambda d: tuple(_mm(d, (2, 3, 5), (2, 5, 4))),
@@ -227,6 +233,20 @@ CASES: dict[str, Case] = {
         None,
         False,
         d.pick([0.5, 1.5], [0.4, 1.0]),
+    ),
+    "grid_sampler_2d": lambda d: (
+        _holed(d.normal((2, 3, 5, 4))),
+        d.normal((2, 6, 3, 2)),
+        d.pick(0, 1, 2),
+        d.pick(0, 1, 2),
+        d.pick(True, False),
+    ),
+    "grid_sampler_3d": lambda d: (
+        _holed(d.normal((1, 2, 3, 4, 5))),
+        d.normal((1, 2, 3, 4, 3)),
+        d.pick(0, 1),
+        d.pick(0, 1, 2),
+        d.pick(True, False),
     ),
     "upsample_nearest1d": lambda d: (d.normal((1, 2, 5)), [d.pick(3, 8)]),
     "upsample_nearest3d": lambda d: (d.normal((1, 2, 3, 4, 2)), [d.pick(3, 5), 6, 4]),

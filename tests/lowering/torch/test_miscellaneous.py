@@ -14,6 +14,7 @@ from tests.lowering.torch.single_op import EDGE, check
 torch.manual_seed(0)
 X = torch.randn(2, 3, 4)
 IMAGE, GRID = torch.randn(2, 3, 5, 4), torch.rand(2, 6, 3, 2) * 2.4 - 1.2
+HOLED = torch.where(torch.arange(20).view(5, 4) % 19 == 0, math.inf, IMAGE)  # at two of its corners
 VOLUME, POINTS = torch.randn(1, 2, 3, 4, 5), torch.rand(1, 2, 3, 4, 3) * 6 - 3
 EDGES = torch.tensor([-1.0, 0.0, 0.5, 2.0])
 
@@ -53,7 +54,13 @@ CLOSE: list[tuple[str, tuple[Any, ...]]] = [
     *(
         (f"grid_sampler_{n}d", (image, grid, mode, padding, align))
         for n, image, grid in ((2, IMAGE, GRID), (3, VOLUME, POINTS))
-        for mode in (0, 1)
+        for mode in ((0, 1, 2) if n == 2 else (0, 1))
+        for padding in (0, 1, 2)
+        for align in (True, False)
+    ),
+    *(
+        ("grid_sampler_2d", (HOLED, GRID, mode, padding, align))
+        for mode in (0, 1, 2)
         for padding in (0, 1, 2)
         for align in (True, False)
     ),

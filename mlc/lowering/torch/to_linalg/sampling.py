@@ -13,7 +13,7 @@ from mlc.lowering.torch.to_linalg.dtypes import I64, DType
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.tensor import Tensor
 
-_NEAREST = 1
+_NEAREST, _CUBIC = 1, 2
 _BORDER, _REFLECTION = 1, 2
 
 
@@ -21,11 +21,11 @@ _BORDER, _REFLECTION = 1, 2
 def grid_sampler(
     c: Conversion, x: Tensor, grid: Tensor, mode: int = 0, padding: int = 0, align: bool = False
 ) -> Tensor:
-    """Linear (0) or nearest (1) samples of x at points in -1..1, last axis first; outside: zeros (0), the border (1)
-    or its mirror image (2)."""
-    if mode not in (0, _NEAREST) or padding not in (0, _BORDER, _REFLECTION):
-        raise c.refuse("only linear and nearest sampling has a lowering", hint="use mode='bilinear'")
+    """Linear (0), nearest (1) or, of images, cubic (2) samples of x at points in -1..1, last axis first; outside: zeros
+    (0), the border (1) or its mirror image (2). Pixels outside are not read, be they NaN."""
     t, n = x.dtype, x.rank - 2
+    if mode not in (0, _NEAREST, _CUBIC) or padding not in (0, _BORDER, _REFLECTION) or (mode == _CUBIC and n != 2):
+        raise c.refuse("only linear and nearest sampling has a lowering", hint="use mode='bilinear'")
     whole, points = c.plain(x).value, c.plain(grid).value
     sizes = [c.dims.value(s) for s in x.shape[2:]]
     outer = Body(c.block, c.location)
@@ -35,21 +35,21 @@ def grid_sampler(
     def fn(b: Body, at: list[SSAValue]) -> SSAValue:
         batch, channel, *where = at
         place = [
-            _source(b, b.extract(points, [batch, *where, b.index(n - 1 - a)]), extent[a], t, align, padding)
-            for a in range(n)
+            _source(b, b.extract(points, [batch, *where, b.index(n - 1 - a)]), extent[a], t, align) for a in range(n)
         ]
-        if mode == _NEAREST:
-            return _sample(b, whole, batch, channel, [b.op(math.RoundEvenOp, p) for p in place], extent, t)
-        low = [b.op(math.FloorOp, p) for p in place]
+        if mode == _CUBIC:
+            axes = [_cubic_taps(b, p, e, t, align, padding) for p, e in zip(place, extent, strict=True)]
+        else:
+            place = [_padded(b, p, e, t, align, padding) for p, e in zip(place, extent, strict=True)]
+            if mode == _NEAREST:
+                return _sample(b, whole, batch, channel, [b.op(math.RoundEvenOp, p) for p in place], extent, t)
+            axes = [_linear_taps(b, p, t) for p in place]
         total: SSAValue | None = None
-        for offsets in product((0, 1), repeat=n):
-            corner = [b.add(v, b.const(float(k), t), t) for v, k in zip(low, offsets, strict=True)]
-            weight: SSAValue | None = None
-            for p, v, k in zip(place, low, offsets, strict=True):
-                part = b.sub(p, v, t) if k else b.sub(b.add(v, b.const(1.0, t), t), p, t)
-                weight = part if weight is None else b.mul(weight, part, t)
-            assert weight is not None
-            term = b.mul(_sample(b, whole, batch, channel, corner, extent, t), weight, t)
+        for taps in product(*axes):
+            weight = taps[0][1]
+            for _, part in taps[1:]:
+                weight = b.mul(weight, part, t)
+            term = b.mul(_sample(b, whole, batch, channel, [at for at, _ in taps], extent, t), weight, t)
             total = term if total is None else b.add(total, term, t)
         assert total is not None
         return total
@@ -57,18 +57,55 @@ def grid_sampler(
     return indexed(c, shape, t, fn)
 
 
-def _source(b: Body, v: SSAValue, extent: SSAValue, t: DType, align: bool, padding: int) -> SSAValue:
+def _linear_taps(b: Body, place: SSAValue, t: DType) -> list[tuple[SSAValue, SSAValue]]:
+    """Two pixels along an axis, each with its weight."""
+    low = b.op(math.FloorOp, place)
+    high = b.add(low, b.const(1.0, t), t)
+    return [(low, b.sub(high, place, t)), (high, b.sub(place, low, t))]
+
+
+def _cubic_taps(
+    b: Body, place: SSAValue, extent: SSAValue, t: DType, align: bool, padding: int
+) -> list[tuple[SSAValue, SSAValue]]:
+    """Four pixels along an axis, each with its weight: Keys' kernel, its parameter -0.75 as in eager."""
+    low = b.op(math.FloorOp, place)
+    part = b.sub(place, low, t)
+    one = b.const(1.0, t)
+    rest = b.sub(one, part, t)
+
+    def polynomial(v: SSAValue, *factors: float) -> SSAValue:
+        total = b.const(factors[0], t)
+        for factor in factors[1:]:
+            total = b.add(b.mul(total, v, t), b.const(factor, t), t)
+        return total
+
+    a = -0.75
+    near, far = (a + 2, -(a + 3), 0.0, 1.0), (a, -5 * a, 8 * a, -4 * a)
+    weights = [
+        polynomial(b.add(part, one, t), *far),
+        polynomial(part, *near),
+        polynomial(rest, *near),
+        polynomial(b.add(rest, one, t), *far),
+    ]
+    places = [b.add(low, b.const(float(k), t), t) for k in (-1, 0, 1, 2)]
+    return [(_padded(b, p, extent, t, align, padding), w) for p, w in zip(places, weights, strict=True)]
+
+
+def _source(b: Body, v: SSAValue, extent: SSAValue, t: DType, align: bool) -> SSAValue:
     """A coordinate in -1..1 as a position among pixels."""
     one, half = b.const(1.0, t), b.const(0.5, t)
     shifted = b.add(v, one, t)
     if align:
-        place = b.mul(b.mul(shifted, half, t), b.sub(extent, one, t), t)
-    else:
-        place = b.mul(b.sub(b.mul(shifted, extent, t), one, t), half, t)
+        return b.mul(b.mul(shifted, half, t), b.sub(extent, one, t), t)
+    return b.mul(b.sub(b.mul(shifted, extent, t), one, t), half, t)
+
+
+def _padded(b: Body, place: SSAValue, extent: SSAValue, t: DType, align: bool, padding: int) -> SSAValue:
+    """`place`, where it is outside, as the padding has it."""
     if padding == _REFLECTION:
         place = _mirrored(b, place, extent, t, align)
     if padding:
-        low, high = b.const(0.0, t), b.sub(extent, one, t)
+        low, high = b.const(0.0, t), b.sub(extent, b.const(1.0, t), t)
         place = b.select(b.compare("gt", place, low, t), place, low)
         place = b.select(b.compare("lt", place, high, t), place, high)
     return place
