@@ -5,7 +5,7 @@
 
 A language model looks its tokens up in the matrix that its last product multiplies by: 64 rows of 150 MB. Elements of a row
 lie apart in panels, so only what reads at most an eighth of the constant per call is changed.
-Part of linalg-pack-matmul.
+Part of linalg-pack-matmul. Tests: tests/lowering/linalg/linalg_pack_matmul.mlir
 """
 
 from __future__ import annotations
