@@ -65,7 +65,7 @@ PROFILES: dict[str, Generator] = {
     "winograd": winograd,
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
     "linalg-packing": mixed(
-        (2, witnessed("linalg-pack-matmul", ALL_STEPS)), (3, demoted_products), (4, narrowed_products)
+        (4, witnessed("linalg-pack-matmul", ALL_STEPS)), (4, demoted_products), (5, narrowed_products)
     ),
     "linalg-sums": witnessed("linalg-accumulate-products", ALL_STEPS),
     "linalg-quantized": quantised_products,

@@ -15,7 +15,7 @@ class LayoutWitnesses(WitnessPieces):
     def transposed_weight(self) -> None:
         """A product with the transpose of a constant; near misses: a computed one, a transpose that is none."""
         a = self.matrix()
-        if self.tape.chance(30):  # a single row
+        if self.tape.chance(40):  # a single row
             a = self.computed(self.weight((1, a.shape[1]), a.element))
         k, n = a.shape[1], self.tape.pick((16, 17, 32, 8, 4, 3))
         order = [1, 0]
@@ -30,6 +30,37 @@ class LayoutWitnesses(WitnessPieces):
         self.named("linalg.matmul", "matmul", [a, Value(name, (k, n), a.element, w.constant)], (a.shape[0], n))
         if self.tape.chance(70):
             self.follow(self.values[-1])
+
+    def tied_weight(self) -> None:
+        """A product with a constant, plain or transposed, of which single elements are read too: few in most."""
+        a = self.matrix()
+        k, n = a.shape[1], self.tape.pick((32, 48, 33, 17, 16))
+        w = self.weight((n, k), a.element) if self.tape.chance(60) else self.weight((k, n), a.element)
+        if self.tape.chance(15):
+            self.follow(w)
+        rows, columns = self.tape.pick((1, 2, 1, 3)), self.tape.pick((1, 2, 1, k))
+        shape = (min(rows, w.shape[0]), min(columns, w.shape[1]))
+        c, e, kind = self.out.counter, a.element, tensor(shape, a.element)
+        init, name = self.empty(shape, e), self.out.name()
+        maps = f"[{affine(2, ['d0', 'd1'])}]"
+        self.out.emit(f"{name} = linalg.generic {{indexing_maps = {maps},")
+        self.out.emit(f'iterator_types = ["parallel", "parallel"]}} outs({init}:{kind}) {{')
+        self.out.emit(f"^bb0(%o_{c}: {e}):")
+        for d in (0, 1):
+            self.out.emit(f"  %i{d}_{c} = linalg.index {d} : index")
+            self.out.emit(f"  %last{d}_{c} = arith.constant {w.shape[d] - 1} : index")
+            self.out.emit(f"  %back{d}_{c} = arith.subi %last{d}_{c}, %i{d}_{c} : index")
+        at = [f"%{self.tape.pick(('i', 'back'))}{d}_{c}" for d in (0, 1)]
+        self.out.emit(f"  %x_{c} = tensor.extract {w.name}[{', '.join(at)}] : {w.type}")
+        self.out.emit(f"  linalg.yield %x_{c} : {e}")
+        self.out.emit(f"}} -> {kind}")
+        self.add("gather", name, shape, e, w)
+        columns_first = w
+        if w.shape == (n, k):
+            t, turned = tensor((k, n), e), self.empty((k, n), e)
+            product = self.out.value(f"linalg.transpose ins({w.name}:{w.type}) outs({turned}:{t}) permutation = [1, 0]")
+            columns_first = Value(product, (k, n), e, w.constant)
+        self.named("linalg.matmul", "matmul", [a, columns_first], (a.shape[0], n))
 
     def biased_product(self) -> None:
         """A product with a constant, and what follows it."""

@@ -122,11 +122,12 @@ def _model(
         except ValueError as error:
             raise file.damaged(f"its contents do not fit together: {error}") from None
 
+    made = [(executable, bundle.choices) for bundle, executable in found]  # the rest of a bundle is memory
+
     def unit(number: int) -> Unit:
         from mlc.artifact.loader import Loader, Unit  # noqa: PLC0415 - the compiler, to look at the model
 
-        bundle, executable = found[number]
-        return Unit(Loader(file, contents, options), contents.versions[number], executable, bundle.choices)
+        return Unit(Loader(file, contents, options), contents.versions[number], *made[number])
 
     path = os.path.abspath(file.path)
 

@@ -249,6 +249,7 @@ class _Destinations:
         op.operands = [*op.inputs, *outputs]
         return [*before, op]
 
+
     def _start_in_place(self, op: scf.ForOp) -> list[Operation]:
         """Let a loop carry the arguments that its results are to live in; copies of the initial values are returned."""
         copies: list[Operation] = []

@@ -113,3 +113,4 @@ class _Demotion:
                 [(value, same)], [(out, same)], kinds, lambda body, x, _: body.op(arith.TruncFOp, x, bf16)
             )
         return self.rounded[value]
+

@@ -12,6 +12,7 @@ multiplies pairs: %p is tensor<32x392x16x2xbf16>, %x is read as tensor<64x392x2x
 Products of i8 (linalg-narrow-integral-contractions) are packed in fours where it multiplies those. Its instruction takes
 one factor unsigned: %x + 128 is multiplied, and 128 times the sums of columns, known at compile time, subtracted after.
 `interleave`: rows side by side as far as they fill 32 bits; left out, for the types that the machine multiplies so.
+Reads of single elements of a constant that is packed, where they are few, read the panels (`panel_reads`): it is held once.
 The packed result is the plain one seen with its last dimension split, so bias, activation and residual follow in split
 form at no cost and can be fused into the product.
 Runs after convert-torch-to-linalg. Runs before linalg-hoist-constants and fusion.
@@ -36,6 +37,7 @@ from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.linalg.build import At, Body, element_type
 from mlc.lowering.linalg.layout_walk import FOLLOWING, LayoutWalk
+from mlc.lowering.linalg.panel_reads import read_panels
 from mlc.lowering.linalg.structure import dims_map, identity_map, iterators_of, maps_of, shape_of
 
 ONE_ROW = "one row reads each weight once"
@@ -59,6 +61,7 @@ class LinalgPackMatmul(MlcPass):
             "panels-of-transpose": "a product with a transposed constant -> panels packed from its source",
             "pairs": "a product of bf16 with constant columns -> generic over panels of pairs of rows",
             "fours": "a product of i8 with constant columns -> generic over panels of four rows, one factor unsigned",
+            "reads-of-panels": "few reads of elements of a packed constant -> reads of its panels",
             "row-in-place": "a product of one row with a transposed constant -> generic that reads its source",
             **{name: FOLLOWING[name] for name in ("follow-elementwise",)},
         },
@@ -76,6 +79,9 @@ class LinalgPackMatmul(MlcPass):
         for op in module.ops:
             if isinstance(op, FuncOp) and op.body.blocks and "constant" not in op.attributes:
                 _MatmulWalk(ctx, self.name, self.block, groups).function(op)
+                for read in read_panels(op):
+                    message = "reads the panels of a constant"
+                    ctx.remarks.applied(self.name, read, message, rule="reads-of-panels")
 
 
 class _MatmulWalk(LayoutWalk):

@@ -60,3 +60,53 @@ func.func @one_row(%x: tensor<1x24xf32>) -> tensor<1x32xf32> {
   %m = linalg.matmul ins(%x, %t : tensor<1x24xf32>, tensor<24x32xf32>) outs(%f : tensor<1x32xf32>) -> tensor<1x32xf32>
   func.return %m : tensor<1x32xf32>
 }
+
+// Two rows of a constant that a product multiplies by are read from its panels: nothing else needs the constant.
+// REMARK: [linalg-pack-matmul] applied: tensor.extract: reads the panels of a constant [reads-of-panels]
+// CHECK-LABEL: func.func @tied
+// CHECK: %[[P:.*]] = linalg.pack %{{.*}} : tensor<33x24xf32> -> tensor<3x24x16xf32>
+// CHECK: %[[LANE:.*]] = arith.remui %[[ROW:.*]], %{{.*}} : index
+// CHECK: %[[PANEL:.*]] = arith.divui %[[ROW]], %{{.*}} : index
+// CHECK: tensor.extract %[[P]][%[[PANEL]], %{{.*}}, %[[LANE]]] : tensor<3x24x16xf32>
+// CHECK: linalg.generic
+// CHECK-SAME: ins(%{{.*}}, %[[P]] : tensor<4x24xf32>, tensor<3x24x16xf32>)
+func.func @tied(%x: tensor<4x24xf32>, %ids: tensor<2xi64>) -> (tensor<2x24xf32>, tensor<4x33xf32>) {
+  %w = arith.constant dense<0.5> : tensor<33x24xf32>
+  %g = tensor.empty() : tensor<2x24xf32>
+  %rows = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0)>, #id], iterator_types = ["parallel", "parallel"]} ins(%ids : tensor<2xi64>) outs(%g : tensor<2x24xf32>) {
+  ^bb0(%n: i64, %o: f32):
+    %i = arith.index_cast %n : i64 to index
+    %j = linalg.index 1 : index
+    %v = tensor.extract %w[%i, %j] : tensor<33x24xf32>
+    linalg.yield %v : f32
+  } -> tensor<2x24xf32>
+  %zero = arith.constant 0.0 : f32
+  %te = tensor.empty() : tensor<24x33xf32>
+  %t = linalg.transpose ins(%w : tensor<33x24xf32>) outs(%te : tensor<24x33xf32>) permutation = [1, 0]
+  %e = tensor.empty() : tensor<4x33xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<4x33xf32>) -> tensor<4x33xf32>
+  %m = linalg.matmul ins(%x, %t : tensor<4x24xf32>, tensor<24x33xf32>) outs(%f : tensor<4x33xf32>) -> tensor<4x33xf32>
+  func.return %rows, %m : tensor<2x24xf32>, tensor<4x33xf32>
+}
+
+// Half of the constant is read: elements of a row lie apart in panels, so it is read as it lies.
+// CHECK-LABEL: func.func @much_of_it
+// CHECK: tensor.extract %{{.*}}[%{{.*}}, %{{.*}}] : tensor<32x24xf32>
+func.func @much_of_it(%x: tensor<4x24xf32>, %ids: tensor<16xi64>) -> (tensor<16x24xf32>, tensor<4x32xf32>) {
+  %w = arith.constant dense<0.5> : tensor<32x24xf32>
+  %g = tensor.empty() : tensor<16x24xf32>
+  %rows = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0)>, #id], iterator_types = ["parallel", "parallel"]} ins(%ids : tensor<16xi64>) outs(%g : tensor<16x24xf32>) {
+  ^bb0(%n: i64, %o: f32):
+    %i = arith.index_cast %n : i64 to index
+    %j = linalg.index 1 : index
+    %v = tensor.extract %w[%i, %j] : tensor<32x24xf32>
+    linalg.yield %v : f32
+  } -> tensor<16x24xf32>
+  %zero = arith.constant 0.0 : f32
+  %te = tensor.empty() : tensor<24x32xf32>
+  %t = linalg.transpose ins(%w : tensor<32x24xf32>) outs(%te : tensor<24x32xf32>) permutation = [1, 0]
+  %e = tensor.empty() : tensor<4x32xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<4x32xf32>) -> tensor<4x32xf32>
+  %m = linalg.matmul ins(%x, %t : tensor<4x24xf32>, tensor<24x32xf32>) outs(%f : tensor<4x32xf32>) -> tensor<4x32xf32>
+  func.return %rows, %m : tensor<16x24xf32>, tensor<4x32xf32>
+}
