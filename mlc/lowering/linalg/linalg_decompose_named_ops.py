@@ -181,9 +181,7 @@ def _softmax(op: SoftmaxOp) -> SSAValue:
         [(x, full)],
         [(start(float("-inf")), rows)],
         kinds,
-        lambda body, v, acc: body.op(
-            arith.MaximumfOp, v, acc, arith.FastMathFlagsAttr([FastMathFlag.NO_SIGNED_ZEROS])
-        ),
+        lambda body, v, acc: body.op(arith.MaximumfOp, v, acc, arith.FastMathFlagsAttr([FastMathFlag.NO_SIGNED_ZEROS])),
     )
     powers = at.generic([(x, full), (largest, rows)], [(at.empty(sizes, element), full)], "p" * rank, exp_shifted)
     total = at.generic(
