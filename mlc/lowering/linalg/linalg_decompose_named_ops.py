@@ -19,6 +19,7 @@ from xdsl.dialects import arith, math, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, AnyFloat, FloatAttr, IndexType, ModuleOp, TensorType
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import BroadcastOp, FillOp, GenericOp, ReduceOp, TransposeOp
+from xdsl.dialects.utils.fast_math import FastMathFlag
 from xdsl.ir import Operation, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp, SoftmaxOp, UnPackOp
@@ -180,9 +181,7 @@ def _softmax(op: SoftmaxOp) -> SSAValue:
         [(x, full)],
         [(start(float("-inf")), rows)],
         kinds,
-        lambda body, v, acc: body.op(
-            arith.MaximumfOp, v, acc, arith.FastMathFlagsAttr([arith.FastMathFlag.NO_SIGNED_ZEROS])
-        ),
+        lambda body, v, acc: body.op(arith.MaximumfOp, v, acc, arith.FastMathFlagsAttr([FastMathFlag.NO_SIGNED_ZEROS])),
     )
     powers = at.generic([(x, full), (largest, rows)], [(at.empty(sizes, element), full)], "p" * rank, exp_shifted)
     total = at.generic(
