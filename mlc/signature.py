@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from xdsl.dialects import cf, func
+from xdsl.dialects import func
 from xdsl.dialects.builtin import (
     BFloat16Type,
     ComplexType,
@@ -17,6 +17,7 @@ from xdsl.dialects.builtin import (
     IntegerType,
     MemRefType,
     ModuleOp,
+    StringAttr,
 )
 from xdsl.ir import Attribute, Operation
 
@@ -94,4 +95,5 @@ def messages_of(main: Operation, kernels: Mapping[str, Operation]) -> dict[int, 
 
 def _asserts(module: Operation) -> list[str]:
     """Messages in order of first use: asserts of one message share a number (`convert-to-llvm`)."""
-    return list(dict.fromkeys(op.msg.data for op in module.walk() if isinstance(op, cf.AssertOp)))
+    found = [op.properties["msg"] for op in module.walk() if op.name == "cf.assert"]
+    return list(dict.fromkeys(m.data for m in found if isinstance(m, StringAttr)))

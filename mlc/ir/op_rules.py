@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xdsl.dialects import cf, linalg, scf, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, TensorType, VectorType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+if TYPE_CHECKING:  # a start from the cache meets none of these dialects
+    from xdsl.dialects import cf, scf, tensor
 
 Rule = Callable[[Any], str | None]
 
@@ -85,9 +87,10 @@ def _index_switch(op: scf.IndexSwitchOp) -> str | None:
 def _structured(op: Any) -> str | None:
     """The body of a `linalg.generic` and the indices it asks for."""
     element = [_element(v.type) for v in op.outputs]
+    loops = len(op.iterator_types.data)
     for inner in op.body.walk():
-        if isinstance(inner, linalg.ops.IndexOp) and inner.dim.value.data >= len(op.iterator_types.data):
-            return f"linalg.index {inner.dim.value.data} in {len(op.iterator_types.data)} loops"
+        if inner.name == "linalg.index" and inner.dim.value.data >= loops:
+            return f"linalg.index {inner.dim.value.data} in {loops} loops"
     return _yielded(op, element, "writes elements of")
 
 

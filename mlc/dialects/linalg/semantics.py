@@ -9,6 +9,7 @@ are linear.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,10 @@ NAMED = [
     "linalg.depthwise_conv_2d_nhwc_hwc",
     *NAMES,
 ]
+
+
+BLOCK = 1 << 16
+"""Elements that are computed at once: what is computed on the way stays in the processor's cache."""
 
 
 @semantics("linalg.yield")
@@ -161,9 +166,13 @@ def _run_arrays(
             run.iteration.pop()
 
     if not sequential:
-        results = evaluate((), [r() for r in reads], list(writes))
-        for w, r in zip(writes, results, strict=True):
-            w[...] = r
+        inputs = [r() for r in reads]
+        whole = indices
+        for part in _parts(shape) if run.domain.name == "ieee" else [()]:
+            indices = [None if i is None else _part(i, part) for i in whole]
+            results = evaluate((), [_part(v, part) for v in inputs], [_part(w, part) for w in writes])
+            for w, r in zip(writes, results, strict=True):
+                w[part] = r
         return
     trip = [ranges[d] for d in sequential]
     if accumulate(op, body, reads, writes, trip, shape, n_inputs, evaluate, run):
@@ -174,6 +183,20 @@ def _run_arrays(
         state = list(evaluate([np.int64(i) for i in point], [r(point) for r in reads], state))
     for w, s in zip(writes, state, strict=True):
         w[...] = s
+
+
+def _parts(shape: Sequence[int]) -> list[tuple[slice, ...]]:
+    """Pieces of an array of this shape, cut along one dimension, of about `BLOCK` elements."""
+    axis = next((d for d, n in enumerate(shape) if n > 1), 0)
+    if prod(shape) <= BLOCK:
+        return [()]
+    step = max(1, BLOCK // prod(shape[axis + 1 :]))
+    return [(*[slice(None)] * axis, slice(at, at + step)) for at in range(0, shape[axis], step)]
+
+
+def _part(value: Any, part: tuple[slice, ...]) -> Any:
+    """A piece of an array; all of one that has a single element in that dimension."""
+    return value if not part or np.ndim(value) == 0 or value.shape[len(part) - 1] == 1 else value[part]
 
 
 Evaluate = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Results]
