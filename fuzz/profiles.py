@@ -65,7 +65,7 @@ PROFILES: dict[str, Generator] = {
     "winograd": winograd,
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
     "linalg-packing": mixed(
-        (4, witnessed("linalg-pack-matmul", ALL_STEPS)), (4, demoted_products), (5, narrowed_products)
+        (4, witnessed("linalg-pack-matmul", ALL_STEPS)), (4, demoted_products), (6, narrowed_products)
     ),
     "linalg-sums": witnessed("linalg-accumulate-products", ALL_STEPS),
     "linalg-quantized": quantised_products,
@@ -82,9 +82,7 @@ PROFILES: dict[str, Generator] = {
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),
     "allocations": mixed((1, buffers), (2, aliasing_buffers)),
-    "memref-structured": mixed(
-        (3, memref_kernel), (1, mixed((2, planned), (1, memref_rows_kernel))), (2, memref_dot_kernel)
-    ),
+    "memref-structured": mixed((18, memref_kernel), (6, memref_rows_kernel), (1, planned), (10, memref_dot_kernel)),
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
     "loops": mixed((5, loop_kernel), (2, loops)),
     "parallel-loops": mixed((2, loop_kernel), (3, parallel_loops)),

@@ -44,7 +44,9 @@ class Loop:
 class KernelGenerator:
     """One kernel function."""
 
-    roots: ClassVar[tuple[str, ...]] = ("contraction", "reduction", "elementwise", "window", "pooling", "copy")
+    roots: ClassVar[tuple[str, ...]] = (
+        "contraction", "reduction", "elementwise", "window", "pooling", "copy", "reduction", "copy"
+    )  # fmt: skip
     tape: Tape
     out: Lines = field(default_factory=Lines)
     arguments: list[Operand] = field(default_factory=list)
@@ -182,9 +184,11 @@ class KernelGenerator:
         return self.plain(o)
 
     def elementwise(self) -> Operand:
-        """From operands broadcast or transposed to the target."""
+        """From operands broadcast or transposed to the target; sometimes a single element."""
         self.features.append("elementwise")
         sizes = self.sizes(self.tape.pick((2, 1, 3, 4)))
+        if self.tape.chance(55):
+            sizes = [1] * len(sizes)
         inputs = [self.reader(sizes, full=k == 0) for k in range(self.tape.between(1, 3))]
         o = self.argument(tuple(sizes), [f"d{k}" for k in range(len(sizes))])
         self.generic(len(sizes), "p" * len(sizes), inputs, o, None, own=False)
@@ -249,7 +253,7 @@ class KernelGenerator:
         sizes = self.sizes(self.tape.pick((2, 3, 1)))
         order = self.tape.shuffled(len(sizes))
         if self.tape.chance(80):  # rows become columns, tile by tile
-            sizes, order = [self.tape.pick((16, 17, 8, 33, 4)) for _ in range(2)], [1, 0]
+            sizes, order = [self.tape.pick((16, 17, 33, 32, 8)) for _ in range(2)], [1, 0]
         x = self.argument(tuple(sizes[k] for k in order), [f"d{k}" for k in order])
         o = self.argument(tuple(sizes), [f"d{k}" for k in range(len(sizes))])
         maps = [affine(len(sizes), v.exprs) for v in (x, o)]

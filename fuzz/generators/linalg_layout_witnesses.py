@@ -13,10 +13,15 @@ class LayoutWitnesses(WitnessPieces):
     # --- packed products
 
     def transposed_weight(self) -> None:
-        """A product with the transpose of a constant; near misses: a computed one, a transpose that is none."""
+        """A product with the transpose of a constant, of some rows, and of one and of blocks of rows."""
         a = self.matrix()
-        if self.tape.chance(40):  # a single row
-            a = self.computed(self.weight((1, a.shape[1]), a.element))
+        self.product_with_transpose(a)
+        if self.tape.chance(90):
+            for rows in (1, 8, self.tape.pick((1, 12, 9))):
+                self.product_with_transpose(self.computed(self.weight((rows, a.shape[1]), a.element)))
+
+    def product_with_transpose(self, a: Value) -> None:
+        """The product; near misses: a computed weight, a transpose that is none."""
         k, n = a.shape[1], self.tape.pick((16, 17, 32, 8, 4, 3))
         order = [1, 0]
         if self.tape.chance(15):

@@ -79,7 +79,7 @@ class LinalgFoldTransposes(MlcPass):
                 dims = tuple(read[d] for d in order)
                 innermost = plain_dims(maps_of(op)[-1])
                 assert innermost is not None
-                if innermost[-1] in dims and dims[-1] != innermost[-1]:
+                if (innermost[-1] in dims and dims[-1] != innermost[-1]) or _alone_in_vectors(op, i, dims):
                     reason = "the innermost loop would lose its unit stride"
                     ctx.remarks.missed(self.name, op, "transpose kept", reason=reason)
                     break
@@ -108,6 +108,17 @@ def _foldable(op: GenericOp) -> bool:
         and bool(maps[-1].results)
         and all(plain_dims(m) is not None for m in maps)
     )
+
+
+def _alone_in_vectors(op: GenericOp, i: int, dims: tuple[int, ...]) -> bool:
+    """Whether operand `i`, read through `dims`, would lose results side by side that no other operand has: panels of
+    rows that meet weights which are read along their rows."""
+    reads, kinds = [plain_dims(m) for m in maps_of(op)], iterators_of(op)
+    read = reads[i]
+    assert read is not None
+    panels = kinds[read[-1]] == "p" and any(kinds[d] == "r" for d in read)
+    others = [r for j, r in enumerate(reads[:-1]) if j != i and r]
+    return panels and kinds[dims[-1]] == "r" and all(kinds[r[-1]] == "r" for r in others)
 
 
 def _transposed(value: SSAValue) -> tuple[GenericOp, tuple[int, ...]] | None:

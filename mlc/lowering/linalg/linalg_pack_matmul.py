@@ -15,6 +15,10 @@ one factor unsigned: %x + 128 is multiplied, and 128 times the sums of columns, 
 Reads of single elements of a constant that is packed, where they are few, read the panels (`panel_reads`): it is held once.
 The packed result is the plain one seen with its last dimension split, so bias, activation and residual follow in split
 form at no cost and can be fused into the product.
+Where rows fill blocks as wide as a vector, f32 weights that are the transpose of a stored constant are read as they lie
+and the rows are packed, at run time, instead (`in_place`; left out, where the machine repeats scalars from memory):
+    %p = linalg.pack %x inner_dims_pos = [0] inner_tiles = [16] into … tensor<4x784x16xf32>
+    %g = linalg.generic (m1, m0, n, k) ins(%p, %w) outs(%pz : tensor<4x16x512xf32>)
 Runs after convert-torch-to-linalg. Runs before linalg-hoist-constants and fusion.
 Preserves: every sum keeps its order; bitwise.
 Tests: tests/lowering/linalg/linalg_pack_matmul.mlir, tests/lowering/linalg/test_pack_matmul.py
@@ -28,7 +32,7 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, bf16, f32, i8, i32
 from xdsl.dialects.func import FuncOp
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
-from xdsl.dialects.linalg.ops import MatmulOp, TransposeOp
+from xdsl.dialects.linalg.ops import FillOp, MatmulOp, TransposeOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp
@@ -41,6 +45,8 @@ from mlc.lowering.linalg.panel_reads import read_panels
 from mlc.lowering.linalg.structure import dims_map, identity_map, iterators_of, maps_of, shape_of
 
 ONE_ROW = "one row reads each weight once"
+IN_PLACE = "rows fill vectors, the weights stay as they are"
+LEAST_BLOCKS = 2  # of rows: fewer do not hide that weights come from memory
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,11 @@ class LinalgPackMatmul(MlcPass):
         level_out="linalg",
         preserves=Bitwise(),
         profile="linalg-packing",
-        options=({"block": 16, "interleave": True}, {"block": 8, "interleave": True}, {"block": 4}),
+        options=(
+            {"block": 16, "interleave": True},
+            {"block": 4, "interleave": True, "in_place": True},
+            {"block": 4, "in_place": True},
+        ),
         establishes=("products with constant weights read packed panels",),
         nests=True,
         rules={
@@ -63,22 +73,27 @@ class LinalgPackMatmul(MlcPass):
             "fours": "a product of i8 with constant columns -> generic over panels of four rows, one factor unsigned",
             "reads-of-panels": "few reads of elements of a packed constant -> reads of its panels",
             "row-in-place": "a product of one row with a transposed constant -> generic that reads its source",
+            "rows-in-place": "blocks of rows times a transposed constant -> generic over panels of rows and its source",
             **{name: FOLLOWING[name] for name in ("follow-elementwise",)},
         },
     )
 
     block: int = option(0, Span(1, 256, special=(0,)))
     interleave: bool | None = None
+    in_place: bool | None = None
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         machine = ctx.machine
         has_bf16, has_int8 = (machine.dot_bf16, machine.dot_int8) if machine is not None else (False, False)
         if self.interleave is not None:
             has_bf16 = has_int8 = self.interleave
+        in_place = self.in_place
+        if in_place is None:
+            in_place = machine is not None and machine.broadcast_load
         groups: dict[Attribute, int] = {bf16: 2 if has_bf16 else 1, i8: 4 if has_int8 else 1}
         for op in module.ops:
             if isinstance(op, FuncOp) and op.body.blocks and "constant" not in op.attributes:
-                _MatmulWalk(ctx, self.name, self.block, groups).function(op)
+                _MatmulWalk(ctx, self.name, self.block, groups, in_place).function(op)
                 for read in read_panels(op):
                     message = "reads the panels of a constant"
                     ctx.remarks.applied(self.name, read, message, rule="reads-of-panels")
@@ -87,9 +102,11 @@ class LinalgPackMatmul(MlcPass):
 class _MatmulWalk(LayoutWalk):
     """Matrix products with constant weights start the layout."""
 
-    def __init__(self, ctx: MlcContext, pass_name: str, block: int, groups: dict[Attribute, int]) -> None:
+    def __init__(
+        self, ctx: MlcContext, pass_name: str, block: int, groups: dict[Attribute, int], in_place: bool
+    ) -> None:
         super().__init__(ctx, pass_name, block)
-        self.groups = groups
+        self.groups, self.in_place = groups, in_place
         self.unsigned: dict[tuple[Block | None, SSAValue], SSAValue] = {}
 
     def seed(self, op: Operation) -> bool | None:
@@ -102,6 +119,8 @@ class _MatmulWalk(LayoutWalk):
         if reason:
             if reason == ONE_ROW:
                 return self._in_place(op)
+            if reason == IN_PLACE:
+                return self._panels_of_rows(op)
             self.ctx.remarks.missed(self.pass_name, op, "kept row-major", reason=reason)
             return False
         at = At(op)
@@ -155,6 +174,10 @@ class _MatmulWalk(LayoutWalk):
             return "the right-hand side is computed at run time"
         if shape_of(op.inputs[0])[0] == 1 and types[1] == f32 and transposed(op.inputs[1]) is not None:
             return ONE_ROW
+        rows, source = shape_of(op.inputs[0])[0], transposed(op.inputs[1])
+        if self.in_place and types == [f32] * 3 and source is not None and isinstance(source.owner, arith.ConstantOp):
+            if rows >= LEAST_BLOCKS * self.block and rows % self.block == 0:
+                return IN_PLACE
         return ""
 
     def _in_place(self, op: MatmulOp) -> bool:
@@ -172,6 +195,30 @@ class _MatmulWalk(LayoutWalk):
         )
         op.results[0].replace_all_uses_with(result)
         self.ctx.remarks.applied(self.pass_name, op, ONE_ROW, rule="row-in-place")
+        return True
+
+    def _panels_of_rows(self, op: MatmulOp) -> bool:
+        """Blocks of rows with the transpose of a constant, which is read as it lies: the rows are packed instead."""
+        at = At(op)
+        lhs, rhs = op.inputs
+        weights = transposed(rhs)
+        assert weights is not None
+        rows, columns = shape_of(lhs)[0], shape_of(rhs)[1]
+        panels = self.packings.packed(at, lhs, ((0, self.block),))
+        split, out = [rows // self.block, self.block, columns], op.outputs[0]
+        if isinstance(out.owner, FillOp):
+            start = at.fill(out.owner.inputs[0], at.empty(split, f32))
+        else:
+            start = at.expand(self.packings.plain(at, out), [(0, 1), (2,)], split)
+        reads = [dims_map(4, (0, 3, 1)), dims_map(4, (2, 3)), dims_map(4, (0, 1, 2))]
+        result = at.generic(
+            [(panels, reads[0]), (weights, reads[1])],
+            [(start, reads[2])],
+            "pppr",
+            lambda body, a, b, c: _multiply_add(body, a, b, c, unsigned=False),
+        )
+        op.results[0].replace_all_uses_with(at.collapse(result, [(0, 1), (2,)]))
+        self.ctx.remarks.applied(self.pass_name, op, IN_PLACE, rule="rows-in-place", block=self.block)
         return True
 
     def _group(self, lhs: SSAValue, rhs: SSAValue) -> int:

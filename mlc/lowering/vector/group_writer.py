@@ -16,7 +16,7 @@ from xdsl.ir import SSAValue
 
 from mlc.lowering.vector.bodies import Combiner, combiners, evaluate
 from mlc.lowering.vector.emitter import Index
-from mlc.lowering.vector.schedule import COLD, reduction_order, unroll
+from mlc.lowering.vector.schedule import COLD, Plan, reduction_order, unroll
 from mlc.lowering.vector.sizes import ZERO, Size
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.tile import At, Point, Segment, Step
@@ -34,7 +34,7 @@ class GroupWriter:
 
     def __init__(self, writer: NestWriter, numbers: list[int], points: list[Point]) -> None:
         self.writer, self.nest, self.memory = writer, writer.nest, writer.memory
-        self.em, self.plan, self.space = writer.em, writer.plan, writer.nest.space
+        self.em, self.plan, self.space = writer.em, self._plan(writer.plan), writer.nest.space
         self.numbers, self.points = numbers, points
         self.stages = [self.nest.stages[i] for i in numbers]
         self.lanes_dim = self.plan.stage_lanes.get(numbers[0])
@@ -52,12 +52,20 @@ class GroupWriter:
     def write(self) -> list[tuple[Access, Point]]:
         """Write the loops; returns what the points now hold in registers."""
         reductions = [i for i in self.numbers if self.nest.stages[i].reduction]
+        return self._finish(reductions, self._sums(reductions))
+
+    def _plan(self, plan: Plan) -> Plan:
+        """The plan of these loops: the nest's."""
+        return plan
+
+    def _sums(self, reductions: list[int]) -> dict[AccKey, SSAValue]:
+        """The loops; what the accumulators hold after them."""
         self._plan_steps(bool(reductions))
         self._hoist()
         accs = self._initial(reductions)
         self.keys = list(accs)
         results = self._loops(0, [accs[k] for k in self.keys])
-        return self._finish(reductions, dict(zip(self.keys, results, strict=True)))
+        return dict(zip(self.keys, results, strict=True))
 
     def _finish(self, reductions: list[int], final: dict[AccKey, SSAValue]) -> list[tuple[Access, Point]]:
         """Totals of the points go to `held`."""
@@ -72,6 +80,11 @@ class GroupWriter:
     def _combiner(self, i: int, out: int) -> Combiner | None:
         found = self.combiners[i]
         return found[out] if found is not None else None
+
+    def _known(self, i: int, out: int) -> Combiner:
+        combiner = self._combiner(i, out)
+        assert combiner is not None
+        return combiner
 
     def _plan_steps(self, reducing: bool) -> None:
         """How far the innermost loop is unrolled, and over how many accumulators per point."""

@@ -22,6 +22,7 @@ from mlc.lowering.vector.bodies import evaluate_in_step
 from mlc.lowering.vector.emitter import Emitter, Index
 from mlc.lowering.vector.group_writer import GroupWriter
 from mlc.lowering.vector.nests import Nest
+from mlc.lowering.vector.panel_writer import PanelWriter
 from mlc.lowering.vector.schedule import DYNAMIC_TRIP, Plan, body_weight
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.target import Target
@@ -184,7 +185,7 @@ class NestWriter:
             end = i + 1
             while end < len(stages) and self._fits(stages[i:end], stages[end], private):
                 end += 1
-            writer = TurnedWriter if self.plan.turned else GroupWriter
+            writer = PanelWriter if self.plan.panels else TurnedWriter if self.plan.turned else GroupWriter
             group = writer(self, list(range(i, end)), points)
             dirty.update(dict.fromkeys(group.write()))
             i = end

@@ -20,6 +20,7 @@ from mlc.lowering.vector.math_double import DOUBLE
 from mlc.lowering.vector.math_single import SINGLE
 from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.row_blocks import bits, collide, row_block
+from mlc.lowering.vector.row_panels import RowPanels, row_panels
 from mlc.lowering.vector.sizes import ONE, ZERO
 from mlc.lowering.vector.space import Access, Refusal, Stage
 from mlc.lowering.vector.target import Target
@@ -46,7 +47,14 @@ class Plan:
     block: tuple[int, int] | None = None  # outer dim whose tiles are taken in blocks of so many elements, outermost
     in_step: int = 4  # points whose bodies are written op by op side by side
     contraction: bool = False  # vectors and scalars are multiplied: loads are shared across the tile
+    panels: RowPanels | None = None  # accumulators run across rows and are turned into vectors along `lanes_dim`
+    panel_rows: int = 1  # rows of weights that are multiplied at once there
     turned: bool = False  # rows are summed along `stage_lanes`, and their sums become the lanes of `lanes_dim`
+
+    def across(self) -> Plan:
+        """For the loops of a product over panels: lanes across rows."""
+        assert self.panels is not None
+        return replace(self, lanes_dim=self.panels.across)
 
 
 def make_plan(nest: Nest, target: Target) -> Plan:
@@ -58,6 +66,9 @@ def make_plan(nest: Nest, target: Target) -> Plan:
         plan.lanes_dim = _dot_lanes(nest, width)
         # A group is loaded by an instruction of its own; measured, such loads start three times in four cycles.
         target = replace(target, broadcast_load=False, loads_per_cycle=0.75 * target.loads_per_cycle)
+    elif (panels := row_panels(nest, width)) is not None:
+        _tile_panels(nest, plan, panels, target)
+        return plan
     else:
         _choose_lanes(nest, plan)
     heavy = max(range(len(nest.stages)), key=lambda i: _trip(nest, nest.stages[i]))
@@ -258,6 +269,16 @@ def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> Non
         plan.block = row_block(nest, rows[0], plan.tile[rows[0]], scalars, target)
 
 
+def _tile_panels(nest: Nest, plan: Plan, panels: RowPanels, target: Target) -> None:
+    """A square of vectors per panel; all panels for one tile of weights, which are read from far away, before the next."""
+    plan.panels, plan.lanes_dim, plan.contraction = panels, panels.lanes, True
+    rows, cols, scalars = [panels.lanes], list(panels.panels), [panels.weights]
+    tile = _contraction_tile(nest, plan.width, panels.across, rows, cols, scalars, target, False, within=plan.width)
+    plan.panel_rows = tile[panels.lanes]
+    plan.order = [panels.lanes, *cols, panels.across]
+    plan.tile = {**dict.fromkeys(plan.order, 1), **tile, panels.lanes: plan.width}
+
+
 def _contraction_tile(
     nest: Nest,
     width: int,
@@ -267,19 +288,22 @@ def _contraction_tile(
     scalars: list[Access],
     target: Target,
     dot: bool,
+    within: int | None = None,
 ) -> dict[int, int]:
     """The register tile that covers the outer space in the fewest cycles per reduction step.
 
     Rows read scalars, columns vectors. One column keeps every scalar a memory operand of a single fma where the
     target has that; with more, some registers stay free, or loads scheduled early push accumulators out.
     Of vectors of half a register and less so many are multiplied per cycle that loading scalars for a single column
-    takes longer than that: several columns share them, in registers.
+    takes longer than that: several columns share them, in registers. `within`: what a tile's rows have to divide.
     """
     vectors = -(-_extent(nest, lanes) // width)
     narrow = 2 * _extent(nest, lanes) <= width
     per_cycle = target.narrow_per_cycle if narrow else target.fma_per_cycle
     loads_per_cycle = 0.75 * target.narrow_per_cycle if narrow else target.loads_per_cycle
     row_options = _two_level([(d, _extent(nest, d)) for d in reversed(rows[-2:])], target.vector_registers)
+    if within is not None:
+        row_options = [row for row in row_options if within % _points(row) == 0]
     col_options = _two_level(
         [(lanes, vectors), *((d, _extent(nest, d)) for d in reversed(cols[-1:]))], 12, even=cols[-1:]
     )

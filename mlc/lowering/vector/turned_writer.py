@@ -65,11 +65,6 @@ class TurnedWriter(GroupWriter):
                     done.append((out, point))
         return done
 
-    def _known(self, i: int, k: int) -> Combiner:
-        combiner = self._combiner(i, k)
-        assert combiner is not None
-        return combiner
-
     def _leftover(self, combiner: Combiner, key: AccKey, value: SSAValue, accs: dict[AccKey, SSAValue]) -> None:
         """Fill the shorter vector up and add it to the first accumulator of its row."""
         assert isinstance(value.type, VectorType)

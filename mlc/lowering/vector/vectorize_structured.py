@@ -57,7 +57,7 @@ class VectorizeStructured(MlcPass):
         options=(
             {"dot_products": True},
             {"vector_bits": 256, "vector_registers": 16, "dot_products": True},
-            {"vector_bits": 128},
+            {"vector_bits": 128, "dot_products": True},
             {"vector_bits": 128, "vector_registers": 8, "row_tiles": 2},
         ),
         establishes=("structured ops it took are scf loops over vector ops",),
@@ -66,6 +66,7 @@ class VectorizeStructured(MlcPass):
             "elementwise": "elementwise nests -> lanes along one outer loop",
             "crossed": "elementwise nests that transpose -> square tiles turned in registers",
             "contraction": "sums of products -> register tiles of accumulators",
+            "panels": "products of panels of rows -> accumulators across rows, turned into vectors along the results",
             "dot": "sums of products of pairs of bf16, or of fours of i8 -> register tiles of dot products",
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
@@ -174,6 +175,8 @@ def _rule(nest: Nest, plan: Plan) -> str:
     """Which of the schedules the plan is."""
     if any(s.dot is not None for s in nest.stages):
         return "dot"
+    if plan.panels is not None:
+        return "panels"
     if plan.contraction:
         return "contraction"
     if plan.cross is not None:

@@ -55,3 +55,23 @@ func.func @keys(%p: tensor<2x4x3xf32>, %k: tensor<2x8x3xf32>, %z: tensor<2x4x8xf
   } -> tensor<2x4x8xf32>
   return %m : tensor<2x4x8xf32>
 }
+
+// Panels of rows that meet weights read along their rows: without the copy no operand would have results side by side.
+// CHECK-LABEL: func.func @panels
+// CHECK: linalg.generic {{.*}} ins(%x : tensor<2x4x3xf32>)
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %w : tensor<2x3x4xf32>, tensor<8x3xf32>)
+// CHECK: return
+func.func @panels(%x: tensor<2x4x3xf32>, %w: tensor<8x3xf32>, %z: tensor<2x4x8xf32>) -> tensor<2x4x8xf32> {
+  %et = tensor.empty() : tensor<2x3x4xf32>
+  %t = linalg.generic {indexing_maps = [#last, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%x : tensor<2x4x3xf32>) outs(%et : tensor<2x3x4xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    linalg.yield %a : f32
+  } -> tensor<2x3x4xf32>
+  %m = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3) -> (d0, d3, d1)>, affine_map<(d0, d1, d2, d3) -> (d2, d3)>, affine_map<(d0, d1, d2, d3) -> (d0, d1, d2)>], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%t, %w : tensor<2x3x4xf32>, tensor<8x3xf32>) outs(%z : tensor<2x4x8xf32>) {
+  ^bb0(%a: f32, %b: f32, %o: f32):
+    %s = arith.mulf %a, %b : f32
+    %u = arith.addf %o, %s : f32
+    linalg.yield %u : f32
+  } -> tensor<2x4x8xf32>
+  return %m : tensor<2x4x8xf32>
+}

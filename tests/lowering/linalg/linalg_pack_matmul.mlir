@@ -1,5 +1,6 @@
-// RUN: mlc-opt --linalg-pack-matmul='block=16' %s | filecheck %s
-// RUN: mlc-opt --linalg-pack-matmul='block=16' --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
+// RUN: mlc-opt --linalg-pack-matmul='block=16 in-place=false' %s | filecheck %s
+// RUN: mlc-opt --linalg-pack-matmul='block=16 in-place=false' --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
+// RUN: mlc-opt --linalg-pack-matmul='block=16 in-place=true' %s | filecheck %s --check-prefix=PLACE
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
 #col = affine_map<(d0, d1) -> (d1)>
@@ -109,4 +110,25 @@ func.func @much_of_it(%x: tensor<4x24xf32>, %ids: tensor<16xi64>) -> (tensor<16x
   %f = linalg.fill ins(%zero : f32) outs(%e : tensor<4x32xf32>) -> tensor<4x32xf32>
   %m = linalg.matmul ins(%x, %t : tensor<4x24xf32>, tensor<24x32xf32>) outs(%f : tensor<4x32xf32>) -> tensor<4x32xf32>
   func.return %rows, %m : tensor<16x24xf32>, tensor<4x32xf32>
+}
+
+// Rows that fill whole blocks are packed in place of the weights, which are read as they lie.
+// CHECK-LABEL: func.func @blocks_of_rows
+// CHECK: linalg.pack {{.*}} : tensor<40x24xf32> -> tensor<3x24x16xf32>
+// PLACE-LABEL: func.func @blocks_of_rows
+// PLACE: %[[W:.*]] = arith.constant dense<{{.*}}> : tensor<40x24xf32>
+// PLACE: %[[X:.*]] = linalg.pack %{{.*}} inner_dims_pos = [0] inner_tiles = [16] into %{{.*}} : tensor<32x24xf32> -> tensor<2x24x16xf32>
+// PLACE: linalg.generic
+// PLACE-SAME: affine_map<(d0, d1, d2, d3) -> (d0, d3, d1)>, affine_map<(d0, d1, d2, d3) -> (d2, d3)>, affine_map<(d0, d1, d2, d3) -> (d0, d1, d2)>
+// PLACE-SAME: ins(%[[X]], %[[W]] : tensor<2x24x16xf32>, tensor<40x24xf32>)
+// PLACE: tensor.collapse_shape
+func.func @blocks_of_rows(%x: tensor<32x24xf32>) -> tensor<32x40xf32> {
+  %w = arith.constant dense<0.5> : tensor<40x24xf32>
+  %zero = arith.constant 0.0 : f32
+  %te = tensor.empty() : tensor<24x40xf32>
+  %t = linalg.transpose ins(%w : tensor<40x24xf32>) outs(%te : tensor<24x40xf32>) permutation = [1, 0]
+  %e = tensor.empty() : tensor<32x40xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<32x40xf32>) -> tensor<32x40xf32>
+  %m = linalg.matmul ins(%x, %t : tensor<32x24xf32>, tensor<24x40xf32>) outs(%f : tensor<32x40xf32>) -> tensor<32x40xf32>
+  func.return %m : tensor<32x40xf32>
 }

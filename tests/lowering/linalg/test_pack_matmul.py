@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from xdsl.dialects.builtin import ModuleOp
 
+from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.interp import run_module
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
 from mlc.ir.pipeline import make_pass, run_pipeline
 from mlc.ir.resources import ResourceStore
 from mlc.ir.verifier import verify_module
+from mlc.lowering.linalg.structure import shape_of
 
 ID = "affine_map<(d0, d1) -> (d0, d1)>"
 KINDS = 'iterator_types = ["parallel", "parallel"]'
@@ -44,6 +47,12 @@ func.func @forward(%x: tensor<{m}x{k}xf32>, %y: {out}) -> {out} {{
 }}"""
 
 
+def packed_matrices(module: ModuleOp) -> list[tuple[int, ...]]:
+    """Shapes of what is packed, in order."""
+    found = [op for op in module.walk() if isinstance(op, PackOp)]
+    return [shape_of(op.results[0]) for op in found if len(shape_of(op.results[0])) == 3]
+
+
 @pytest.mark.parametrize("transposed", [True, False])
 @pytest.mark.parametrize(("m", "k", "n"), [(1, 7, 16), (5, 3, 48), (4, 20, 33), (2, 5, 10), (0, 4, 16)])
 def test_same_bits(m: int, k: int, n: int, transposed: bool):
@@ -64,3 +73,34 @@ def test_same_bits(m: int, k: int, n: int, transposed: bool):
     np.testing.assert_array_equal(got, expected)
     in_place = m == 1 and transposed  # the one row reads each weight once
     assert any(op.name == "linalg.pack" for op in module.walk()) == (n >= 16 and not in_place)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(8, 7, 16), (12, 3, 9), (16, 20, 33)])
+def test_same_bits_with_weights_as_they_lie(m: int, k: int, n: int):
+    rng = np.random.default_rng(1)
+    x, y, w, b = (rng.standard_normal(s).astype(np.float32) for s in [(m, k), (m, n), (n, k), (n,)])
+    x[0, 0], w[1, 2] = np.inf, np.nan
+    store = ResourceStore()
+    store.set("w", w)
+    store.set("b", b)
+    ctx = make_context()
+    ctx.resources = store
+    module = parse_text(program(m, k, n, True), ctx)
+    (expected,) = run_module(module, "forward", [x, y], resources=store)
+    run_pipeline([make_pass("linalg-pack-matmul", {"block": 4, "in_place": True})], ctx, module)
+    verify_module(module, ctx)
+    assert packed_matrices(module) == [(m // 4, k, 4)]
+    (got,) = run_module(module, "forward", [x, y], resources=store)
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("m", "transposed"), [(4, True), (9, True), (8, False)])
+def test_weights_are_packed_where_rows_fill_no_blocks(m: int, transposed: bool):
+    store = ResourceStore()
+    store.set("w", np.ones((9, 5) if transposed else (5, 9), np.float32))
+    store.set("b", np.ones(9, np.float32))
+    ctx = make_context()
+    ctx.resources = store
+    module = parse_text(program(m, 5, 9, transposed), ctx)
+    run_pipeline([make_pass("linalg-pack-matmul", {"block": 4, "in_place": True})], ctx, module)
+    assert packed_matrices(module)[0] == (3, 5, 4)
