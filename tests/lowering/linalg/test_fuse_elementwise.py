@@ -37,12 +37,12 @@ def chain(length: int) -> str:
 def test_length_of_bodies(length: int) -> None:
     ctx = make_context()
     module = parse_text(chain(length), ctx)
-    run_pipeline(module, ctx, [make_pass("linalg-fuse-elementwise")])
+    run_pipeline([make_pass("linalg-fuse-elementwise")], ctx, module)
     bodies = [sum(1 for _ in op.body.block.ops) for op in module.walk() if isinstance(op, GenericOp)]
     assert max(bodies) <= MAX_BODY
     assert len(bodies) == -(-length // (MAX_BODY - 1))
-    missed = [r for r in ctx.remarks.remarks if r.kind == "missed" and "too long" in str(r)]
+    missed = [r for r in ctx.remarks if r.kind == "missed" and "too long" in r.reason]
     assert bool(missed) == (length > MAX_BODY)
     x = np.array([1.0, -0.0, np.inf], np.float32)
-    (got,) = run_module(module, [x])
+    (got,) = run_module(module, "forward", [x])
     assert np.array_equal(got, x) and np.array_equal(np.signbit(got), np.signbit(x))
