@@ -94,13 +94,13 @@ def test_same_bits_with_weights_as_they_lie(m: int, k: int, n: int):
     np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize(("m", "transposed"), [(4, True), (9, True), (8, False)])
-def test_weights_are_packed_where_rows_fill_no_blocks(m: int, transposed: bool):
+@pytest.mark.parametrize(("m", "k", "transposed"), [(4, 5, True), (9, 5, True), (8, 5, False), (8, 1024, True)])
+def test_weights_are_packed_where_rows_fill_no_blocks_or_share_sets(m: int, k: int, transposed: bool):
     store = ResourceStore()
-    store.set("w", np.ones((9, 5) if transposed else (5, 9), np.float32))
+    store.set("w", np.ones((9, k) if transposed else (k, 9), np.float32))
     store.set("b", np.ones(9, np.float32))
     ctx = make_context()
     ctx.resources = store
-    module = parse_text(program(m, 5, 9, transposed), ctx)
+    module = parse_text(program(m, k, 9, transposed), ctx)
     run_pipeline([make_pass("linalg-pack-matmul", {"block": 4, "in_place": True})], ctx, module)
-    assert packed_matrices(module)[0] == (3, 5, 4)
+    assert packed_matrices(module)[0] == (3, k, 4)
