@@ -67,6 +67,15 @@ class GroupWriter:
         results = self._loops(0, [accs[k] for k in self.keys])
         return dict(zip(self.keys, results, strict=True))
 
+    def _neutral(self, reductions: list[int]) -> dict[AccKey, SSAValue]:
+        """Vectors to begin with where what is there already is added at the end."""
+        accs: dict[AccKey, SSAValue] = {}
+        for i in reductions:
+            for k, out in enumerate(self.nest.stages[i].outs):
+                neutral = self.em.splat(self._known(i, k).neutral(out.element_type), self.plan.width)
+                accs.update({(i, k, point, slot): neutral for point in self.points for slot in range(self.slots)})
+        return accs
+
     def _finish(self, reductions: list[int], final: dict[AccKey, SSAValue]) -> list[tuple[Access, Point]]:
         """Totals of the points go to `held`."""
         done: list[tuple[Access, Point]] = []

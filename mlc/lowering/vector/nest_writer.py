@@ -19,11 +19,12 @@ from math import prod
 from xdsl.ir import SSAValue
 
 from mlc.lowering.vector.bodies import evaluate_in_step
+from mlc.lowering.vector.contraction_tile import DYNAMIC_TRIP
 from mlc.lowering.vector.emitter import Emitter, Index
 from mlc.lowering.vector.group_writer import GroupWriter
 from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.panel_writer import PanelWriter
-from mlc.lowering.vector.schedule import DYNAMIC_TRIP, Plan, body_weight
+from mlc.lowering.vector.schedule import Plan, body_weight
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.target import Target
 from mlc.lowering.vector.tile import At, Offsets, Point, Segment, TileMemory

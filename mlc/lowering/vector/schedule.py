@@ -12,20 +12,19 @@ per lane.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import product
 from math import prod
 
 from mlc.lowering.vector.bodies import combiners, scattered_tables
+from mlc.lowering.vector.contraction_tile import contraction_tile, extent_of
 from mlc.lowering.vector.math_double import DOUBLE
 from mlc.lowering.vector.math_single import SINGLE
 from mlc.lowering.vector.nests import Nest
-from mlc.lowering.vector.row_blocks import bits, collide, row_block
+from mlc.lowering.vector.row_blocks import bits, row_block
 from mlc.lowering.vector.row_panels import RowPanels, row_panels
 from mlc.lowering.vector.sizes import ONE, ZERO
 from mlc.lowering.vector.space import Access, Refusal, Stage
 from mlc.lowering.vector.target import Target
 
-DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
 COLD = "mlc.cold"  # on a structured op that seldom runs: its code is to be short
 OPS_BUDGET = 120  # vector ops in one unrolled reduction body: more costs compile time and gains nothing measurable
 _EXPANDED = frozenset((*SINGLE, *DOUBLE))
@@ -97,11 +96,6 @@ def _dot_lanes(nest: Nest, width: int) -> int:
     raise Refusal("dot products whose lanes are not a loop of the whole nest")
 
 
-def _extent(nest: Nest, dim: int) -> int:
-    n = nest.space.static(dim)
-    return DYNAMIC_TRIP if n is None else n
-
-
 def body_weight(stage: Stage) -> int:
     """Instructions of a stage's body per vector, math ops as what they expand to."""
     return sum(MATH_WEIGHT if op.name in _EXPANDED else 1 for op in stage.block.ops)
@@ -110,7 +104,7 @@ def body_weight(stage: Stage) -> int:
 def _trip(nest: Nest, stage: Stage) -> int:
     n = 1
     for d in nest.private(stage):
-        n *= _extent(nest, d)
+        n *= extent_of(nest, d)
     return n
 
 
@@ -124,7 +118,7 @@ def _choose_lanes(nest: Nest, plan: Plan) -> None:
     trips = [_trip(nest, s) for s in nest.stages]
     best = float(sum(t * (1 + len(s.accesses())) for t, s in zip(trips, nest.stages, strict=True)))
     for dim in nest.outer:
-        lanes = max(1, min(plan.width, _extent(nest, dim)))
+        lanes = max(1, min(plan.width, extent_of(nest, dim)))
         crossed = _crossable(nest, plan, dim)
         cost = (
             sum(
@@ -149,7 +143,7 @@ def _choose_lanes(nest: Nest, plan: Plan) -> None:
                 continue
             if any(dim not in dict(o.coeffs) for o in stage.outs) and not stage.reduction:
                 continue
-            lanes = min(plan.width, _extent(nest, dim))
+            lanes = min(plan.width, extent_of(nest, dim))
             c = trips[i] * ((1 + len(stage.accesses())) / lanes + 2 * _scattered(stage, dim))
             per_dim.append((c + (4 if stage.reduction else 0), -private.index(dim), dim))
         if not per_dim:
@@ -212,7 +206,7 @@ def _tile_elementwise(nest: Nest, plan: Plan, target: Target) -> None:
     vectors = 4 if ops <= 16 else 2 if ops <= 48 else 1
     if vectors == 4 and sum(op.name in _EXPANDED for s in nest.stages for op in s.block.ops) >= CHAINED:
         vectors = plan.in_step = 8
-    have = -(-_extent(nest, lanes) // plan.width)
+    have = -(-extent_of(nest, lanes) // plan.width)
     plan.tile = {d: 1 for d in plan.order}
     plan.cross = _cross(nest, plan, lanes)
     if plan.cross is not None:
@@ -254,7 +248,7 @@ def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> Non
     plan.contraction = bool(vectors and scalars)
     if not plan.contraction:
         plan.order = [*others, lanes]
-        have = -(-_extent(nest, lanes) // plan.width)
+        have = -(-extent_of(nest, lanes) // plan.width)
         plan.tile = {d: 1 for d in plan.order}
         plan.tile[lanes] = min(8, have) * plan.width
         _spread(nest, plan, others[::-1], 8 // min(8, have))
@@ -264,8 +258,8 @@ def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> Non
     rest = [d for d in others if d not in rows and d not in cols]
     plan.order = [*rest, *cols, lanes, *rows]
     plan.tile = {d: 1 for d in plan.order}
-    plan.tile.update(_contraction_tile(nest, plan.width, lanes, rows, cols, scalars, target, stage.dot is not None))
-    if len(rows) == 1 and not rest and prod(-(-_extent(nest, d) // plan.tile[d]) for d in (*cols, lanes)) > 1:
+    plan.tile.update(contraction_tile(nest, plan.width, lanes, rows, cols, scalars, target, stage.dot is not None))
+    if len(rows) == 1 and not rest and prod(-(-extent_of(nest, d) // plan.tile[d]) for d in (*cols, lanes)) > 1:
         plan.block = row_block(nest, rows[0], plan.tile[rows[0]], scalars, target)
 
 
@@ -273,96 +267,10 @@ def _tile_panels(nest: Nest, plan: Plan, panels: RowPanels, target: Target) -> N
     """A square of vectors per panel; all panels for one tile of weights, which are read from far away, before the next."""
     plan.panels, plan.lanes_dim, plan.contraction = panels, panels.lanes, True
     rows, cols, scalars = [panels.lanes], list(panels.panels), [panels.weights]
-    tile = _contraction_tile(nest, plan.width, panels.across, rows, cols, scalars, target, False, within=plan.width)
+    tile = contraction_tile(nest, plan.width, panels.across, rows, cols, scalars, target, False, within=plan.width)
     plan.panel_rows = tile[panels.lanes]
     plan.order = [panels.lanes, *cols, panels.across]
     plan.tile = {**dict.fromkeys(plan.order, 1), **tile, panels.lanes: plan.width}
-
-
-def _contraction_tile(
-    nest: Nest,
-    width: int,
-    lanes: int,
-    rows: list[int],
-    cols: list[int],
-    scalars: list[Access],
-    target: Target,
-    dot: bool,
-    within: int | None = None,
-) -> dict[int, int]:
-    """The register tile that covers the outer space in the fewest cycles per reduction step.
-
-    Rows read scalars, columns vectors. One column keeps every scalar a memory operand of a single fma where the
-    target has that; with more, some registers stay free, or loads scheduled early push accumulators out.
-    Of vectors of half a register and less so many are multiplied per cycle that loading scalars for a single column
-    takes longer than that: several columns share them, in registers. `within`: what a tile's rows have to divide.
-    """
-    vectors = -(-_extent(nest, lanes) // width)
-    narrow = 2 * _extent(nest, lanes) <= width
-    per_cycle = target.narrow_per_cycle if narrow else target.fma_per_cycle
-    loads_per_cycle = 0.75 * target.narrow_per_cycle if narrow else target.loads_per_cycle
-    row_options = _two_level([(d, _extent(nest, d)) for d in reversed(rows[-2:])], target.vector_registers)
-    if within is not None:
-        row_options = [row for row in row_options if within % _points(row) == 0]
-    col_options = _two_level(
-        [(lanes, vectors), *((d, _extent(nest, d)) for d in reversed(cols[-1:]))], 12, even=cols[-1:]
-    )
-    best: tuple[float, int, dict[int, int]] | None = None
-    for row, col in product(row_options, col_options):
-        tr, tc = _points(row), _points(col)
-        # scalars loaded ahead of their use
-        hoisted = min(tr, 8) + 1 if dot or (narrow and tc > 1) else 3 if target.broadcast_load else min(tr, 4) + 2
-        spare = 2 if tc == 1 and target.broadcast_load else tc + hoisted
-        if tr * tc > 1 and (tr * tc + spare > target.vector_registers or collide(row, scalars, target)):
-            continue
-        cycles = 0.0
-        for pr, nr in _partition(nest, row, {}):
-            for pc, nc in _partition(nest, col, {lanes: vectors}):
-                work = pr * pc / per_cycle
-                loads = (pc + pr * (0.5 if target.broadcast_load and not narrow else 1)) / loads_per_cycle
-                wait = target.fma_latency if pr * pc < 2 * target.fma_latency else 0
-                shared = 0.04 * work if tc > 1 and tr > 1 else 0
-                stream = pc * (0.5 if col[lanes] == vectors or not cols else 1)  # part of a panel: lines in vain
-                cycles += nr * nc * (max(work, loads, wait) + 0.25 + shared + stream)
-        if (dot or narrow) and rows:  # columns that the tile does not name come one after the other
-            cycles *= prod(_extent(nest, d) for d in cols[-1:] if d not in col)
-        key = (cycles, -tr * tc)
-        if best is None or key < best[:2]:
-            tile = {**row, **col}
-            tile[lanes] = col[lanes] * width
-            best = (*key, tile)
-    assert best is not None
-    return best[2]
-
-
-def _two_level(dims: list[tuple[int, int]], limit: int, even: list[int] | None = None) -> list[dict[int, int]]:
-    """Tiles over up to two dims: part of the first, or all of the first times part of the second."""
-    if not dims:
-        return [{}]
-    (d, n) = dims[0]
-    options = [{d: t} for t in range(1, min(n, limit) + 1)]
-    if len(dims) > 1 and n <= limit:
-        e, m = dims[1]
-        exact = even is not None and e in even
-        options += [{d: n, e: t} for t in range(2, min(m, limit // n) + 1) if not exact or m % t == 0]
-    return options
-
-
-def _points(tile: dict[int, int]) -> int:
-    n = 1
-    for t in tile.values():
-        n *= t
-    return n
-
-
-def _partition(nest: Nest, tile: dict[int, int], extents: dict[int, int]) -> list[tuple[int, int]]:
-    """(points, how many) of the tiles that cover the dims of `tile`: full ones and remainders."""
-    parts = [(1, 1)]
-    for dim, t in tile.items():
-        n = extents.get(dim) or _extent(nest, dim)
-        pieces = [(t, n // t)] + ([(n % t, 1)] if n % t else [])
-        parts = [(a * p, b * q) for a, b in parts for p, q in pieces]
-    return parts
 
 
 def _tile_rows(nest: Nest, plan: Plan, stage: Stage, lanes: int | None) -> None:
@@ -430,7 +338,7 @@ def unroll(nest: Nest, dims: list[int], ops_per_step: int, variants: int) -> tup
     rest = dims[: len(dims) - len(whole)]
     if not rest:
         return whole, 1
-    n = _extent(nest, rest[-1])
+    n = extent_of(nest, rest[-1])
     most = max(1, min(budget // steps, 16, n))
     even = max(u for u in range(1, most + 1) if n % u == 0)
     return whole, even if even * 2 >= most else most

@@ -43,13 +43,7 @@ class TurnedWriter(GroupWriter):
         self.steps = self.slots = max(1, min(self.writer.target.vector_registers // 2 // len(self.points), have))
 
     def _initial(self, reductions: list[int]) -> dict[AccKey, SSAValue]:
-        """Neutral vectors: what is there already is added at the end."""
-        accs: dict[AccKey, SSAValue] = {}
-        for i in reductions:
-            for k, out in enumerate(self.nest.stages[i].outs):
-                neutral = self.em.splat(self._known(i, k).neutral(out.element_type), self.plan.width)
-                accs.update({(i, k, point, slot): neutral for point in self.points for slot in range(self.slots)})
-        return accs
+        return self._neutral(reductions)
 
     def _finish(self, reductions: list[int], final: dict[AccKey, SSAValue]) -> list[tuple[Access, Point]]:
         done: list[tuple[Access, Point]] = []

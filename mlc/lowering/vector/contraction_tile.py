@@ -1,0 +1,110 @@
+"""The register tile of a product: rows read scalars, columns vectors, and what fits the registers is tried.
+
+    tile = contraction_tile(nest, 16, lanes, rows, cols, scalars, target, dot=False)   ->  {m: 14, n: 32}
+
+The costs are cycles per reduction step: multiply-adds at the machine's rate, its loads, or their latency.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+from mlc.lowering.vector.nests import Nest
+from mlc.lowering.vector.row_blocks import collide
+from mlc.lowering.vector.space import Access
+from mlc.lowering.vector.target import Target
+
+DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
+
+
+def extent_of(nest: Nest, dim: int) -> int:
+    """Iterations of `dim`, assumed where they are not known."""
+    n = nest.space.static(dim)
+    return DYNAMIC_TRIP if n is None else n
+
+
+def contraction_tile(
+    nest: Nest,
+    width: int,
+    lanes: int,
+    rows: list[int],
+    cols: list[int],
+    scalars: list[Access],
+    target: Target,
+    dot: bool,
+    within: int | None = None,
+) -> dict[int, int]:
+    """The register tile that covers the outer space in the fewest cycles per reduction step.
+
+    Rows read scalars, columns vectors. One column keeps every scalar a memory operand of a single fma where the
+    target has that; with more, some registers stay free, or loads scheduled early push accumulators out.
+    Of vectors of half a register and less so many are multiplied per cycle that loading scalars for a single column
+    takes longer than that: several columns share them, in registers. `within`: what a tile's rows have to divide.
+    """
+    vectors = -(-extent_of(nest, lanes) // width)
+    narrow = 2 * extent_of(nest, lanes) <= width
+    per_cycle = target.narrow_per_cycle if narrow else target.fma_per_cycle
+    loads_per_cycle = 0.75 * target.narrow_per_cycle if narrow else target.loads_per_cycle
+    row_options = _two_level([(d, extent_of(nest, d)) for d in reversed(rows[-2:])], target.vector_registers)
+    if within is not None:
+        row_options = [row for row in row_options if within % _points(row) == 0]
+    col_options = _two_level(
+        [(lanes, vectors), *((d, extent_of(nest, d)) for d in reversed(cols[-1:]))], 12, even=cols[-1:]
+    )
+    best: tuple[float, int, dict[int, int]] | None = None
+    for row, col in product(row_options, col_options):
+        tr, tc = _points(row), _points(col)
+        # scalars loaded ahead of their use
+        hoisted = min(tr, 8) + 1 if dot or (narrow and tc > 1) else 3 if target.broadcast_load else min(tr, 4) + 2
+        spare = 2 if tc == 1 and target.broadcast_load else tc + hoisted
+        if tr * tc > 1 and (tr * tc + spare > target.vector_registers or collide(row, scalars, target)):
+            continue
+        cycles = 0.0
+        for pr, nr in _partition(nest, row, {}):
+            for pc, nc in _partition(nest, col, {lanes: vectors}):
+                work = pr * pc / per_cycle
+                loads = (pc + pr * (0.5 if target.broadcast_load and not narrow else 1)) / loads_per_cycle
+                wait = target.fma_latency if pr * pc < 2 * target.fma_latency else 0
+                shared = 0.04 * work if tc > 1 and tr > 1 else 0
+                stream = pc * (0.5 if col[lanes] == vectors or not cols else 1)  # part of a panel: lines in vain
+                cycles += nr * nc * (max(work, loads, wait) + 0.25 + shared + stream)
+        if (dot or narrow) and rows:  # columns that the tile does not name come one after the other
+            cycles *= prod(extent_of(nest, d) for d in cols[-1:] if d not in col)
+        key = (cycles, -tr * tc)
+        if best is None or key < best[:2]:
+            tile = {**row, **col}
+            tile[lanes] = col[lanes] * width
+            best = (*key, tile)
+    assert best is not None
+    return best[2]
+
+
+def _two_level(dims: list[tuple[int, int]], limit: int, even: list[int] | None = None) -> list[dict[int, int]]:
+    """Tiles over up to two dims: part of the first, or all of the first times part of the second."""
+    if not dims:
+        return [{}]
+    (d, n) = dims[0]
+    options = [{d: t} for t in range(1, min(n, limit) + 1)]
+    if len(dims) > 1 and n <= limit:
+        e, m = dims[1]
+        exact = even is not None and e in even
+        options += [{d: n, e: t} for t in range(2, min(m, limit // n) + 1) if not exact or m % t == 0]
+    return options
+
+
+def _points(tile: dict[int, int]) -> int:
+    n = 1
+    for t in tile.values():
+        n *= t
+    return n
+
+
+def _partition(nest: Nest, tile: dict[int, int], extents: dict[int, int]) -> list[tuple[int, int]]:
+    """(points, how many) of the tiles that cover the dims of `tile`: full ones and remainders."""
+    parts = [(1, 1)]
+    for dim, t in tile.items():
+        n = extents.get(dim) or extent_of(nest, dim)
+        pieces = [(t, n // t)] + ([(n % t, 1)] if n % t else [])
+        parts = [(a * p, b * q) for a, b in parts for p, q in pieces]
+    return parts
