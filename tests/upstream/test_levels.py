@@ -26,7 +26,7 @@ from tests.models.zoo import ENTRIES, ZOO, Entry
 
 pytestmark = [pytest.mark.torch, pytest.mark.upstream]
 Ask = Callable[[Path], str]
-OWN = '"linalg_ext.'  # as in verifier.py, which imports torch-mlir's native code
+OWN = '"linalg_ext.'  # of those in verifier.py, which imports torch-mlir's native code: the ones of these levels
 TOOL_LEVELS = ("linalg", "kernels", "buffers")
 
 

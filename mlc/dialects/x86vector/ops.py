@@ -9,9 +9,10 @@ Upstream's name and syntax; it has no op for VNNI's unsigned by signed products,
 
 Besides 512 bits, the ops take 256 and 128.
 
-A table of 16 values is looked up by a permutation of it, for which upstream has no op either:
+A table of 16 values is looked up by a permutation of it, for which upstream has no op either. It is printed in the generic
+form, which upstream's tools read without knowing the op:
 
-    %r = x86vector.avx512.permvar %table, %index : vector<16xf32>, vector<8xi32> -> vector<8xf32>
+    %r = "x86vector.avx512.permvar"(%table, %index) : (vector<16xf32>, vector<8xi32>) -> vector<8xf32>
     lane i:   %table[%index[i] mod 16]
 """
 
@@ -86,7 +87,6 @@ class PermvarOp(IRDLOperation):
     index = operand_def(VectorType)
     dst = result_def(VectorType)
     traits = traits_def(Pure())
-    assembly_format = "$table `,` $index attr-dict `:` type($table) `,` type($index) `->` type($dst)"
 
     def verify_(self) -> None:
         index = self.index.type

@@ -234,7 +234,7 @@ CASES: dict[str, Case] = {
         False,
         d.pick([0.5, 1.5], [0.4, 1.0]),
     ),
-    "grid_sampler_2d": lambda d: (
+    "grid_sampler_2d grid_sampler": lambda d: (
         _holed(d.normal((2, 3, 5, 4))),
         d.normal((2, 6, 3, 2)),
         d.pick(0, 1, 2),

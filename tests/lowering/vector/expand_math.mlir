@@ -15,7 +15,7 @@
 // TABLE-LABEL: func.func @exp
 // TABLE-COUNT-5: math.fma
 // TABLE-NOT: math.fma
-// TABLE: x86vector.avx512.permvar {{.*}} : vector<16xf32>, vector<8xi32> -> vector<8xf32>
+// TABLE: "x86vector.avx512.permvar"({{.*}}) : (vector<16xf32>, vector<8xi32>) -> vector<8xf32>
 // TABLE: func.return
 func.func @exp(%x: vector<8xf32>) -> vector<8xf32> {
   %y = math.exp %x : vector<8xf32>
@@ -28,7 +28,7 @@ func.func @exp(%x: vector<8xf32>) -> vector<8xf32> {
 // CHECK-NOT: math.tanh
 // TABLE-LABEL: func.func @tanh
 // TABLE: %[[LANES:.*]] = vector.broadcast {{.*}} : i32 to vector<4xi32>
-// TABLE: %[[FOUND:.*]] = x86vector.avx512.permvar {{.*}}, %[[LANES]]
+// TABLE: %[[FOUND:.*]] = "x86vector.avx512.permvar"({{.*}}, %[[LANES]])
 // TABLE: vector.extract %[[FOUND]][0] : f32 from vector<4xf32>
 // TABLE-NOT: arith.divf
 // TABLE: func.return
