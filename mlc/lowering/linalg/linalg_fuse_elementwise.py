@@ -48,8 +48,6 @@ from mlc.lowering.linalg.structure import (
 _MAX_COPIES = 4
 _MAX_COST = 4
 _MAX_INPUTS = 24
-MAX_BODY = 128
-"""Ops of a fused body: LLVM's time grows faster than its code, and long bodies spill their registers anyway."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +148,6 @@ class _Fusion:
             return "not every reader can take it"
         if len(consumer.inputs) + len(producer.inputs) > _MAX_INPUTS:
             return "too many inputs"
-        if not forwarding and _body_length(producer) + _body_length(consumer) > MAX_BODY:
-            return "the fused body would be too long"
         if not _loops_stay_known(producer, consumer, value):
             return "the producer alone tells a loop's size"
         return None
@@ -215,10 +211,6 @@ def is_contraction(op: GenericOp) -> bool:
     loops = maps_of(op)[0].num_dims
     used = [m.used_dims() for m in maps_of(op)[: len(op.inputs)]]
     return sum(len(u) < loops for u in used) >= 2 and not any(len(u) == loops for u in used)
-
-
-def _body_length(op: GenericOp) -> int:
-    return sum(1 for _ in op.body.block.ops)
 
 
 def _full_inputs(producer: GenericOp) -> int:
