@@ -30,6 +30,7 @@ PASSES: dict[str, str] = {
     "torch-batch-projections": "mlc.lowering.torch.torch_batch_projections:TorchBatchProjections",
     "torch-fold-batch-norm": "mlc.lowering.torch.torch_fold_batch_norm:TorchFoldBatchNorm",
     "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
+    "linalg-winograd-matmul": "mlc.lowering.linalg.linalg_winograd_matmul:LinalgWinogradMatmul",
     "linalg-winograd-conv2d": "mlc.lowering.linalg.linalg_winograd_conv2d:LinalgWinogradConv2D",
     "linalg-demote-contraction-inputs": (
         "mlc.lowering.linalg.linalg_demote_contraction_inputs:LinalgDemoteContractionInputs"
@@ -55,6 +56,7 @@ PASSES: dict[str, str] = {
     "check-bounds": "mlc.lowering.loops.check_bounds:CheckBounds",
     "scf-parallel-to-for": "mlc.lowering.loops.scf_parallel_to_for:ScfParallelToFor",
     "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",
+    "expand-winograd-matmul": "mlc.lowering.vector.expand_winograd_matmul:ExpandWinogradMatmul",
     "expand-winograd": "mlc.lowering.vector.expand_winograd:ExpandWinograd",
     "expand-math": "mlc.lowering.vector.expand_math:ExpandMath",
     "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",

@@ -24,6 +24,7 @@ class MachineModel:
     fused multiply-adds started per cycle, and cycles until a result can be used; `loads_per_cycle`: full-width loads;
     `narrow_per_cycle`: multiply-adds, or loads, of vectors of half the width and less;
     `broadcast_load`: an arithmetic instruction takes a scalar from memory and repeats it in all lanes for free;
+    `adds_beside_fma`: as many additions are started beside the fused multiply-adds of a cycle, on units of their own;
     `lane_operand`: a multiply-add takes one lane of a register as a factor (NEON); `masks`: masked loads and stores
     cost about as much as plain ones; `l1`, `l2`, `l3`: bytes of data cache that one core can count on. `tune`: the CPU
     to schedule instructions for, in the code generator's words; empty for the architecture's common ground. `name` is
@@ -40,6 +41,7 @@ class MachineModel:
     loads_per_cycle: float = 2
     narrow_per_cycle: float = 2
     broadcast_load: bool = False
+    adds_beside_fma: bool = False
     lane_operand: bool = False
     masks: bool = False
     l1: int = 32 << 10
@@ -115,6 +117,9 @@ PRESETS: dict[str, MachineModel] = {
     )
 }
 
+_SEPARATE_ADDERS = frozenset(("znver4", "znver5"))
+"""CPUs whose units for additions are others than those for multiply-adds."""
+
 
 def preset(name: str) -> MachineModel:
     """The model called `name`."""
@@ -139,4 +144,7 @@ def from_features(arch: str, features: Set[str], *, name: str | None = None) -> 
         best = PRESETS["x86-64-sse2"]
     else:
         best = MachineModel(name=arch, arch=arch, vector_bits=128, vector_registers=16)
-    return replace(best, name=name, tune=name, features=tuple(sorted(features))) if name else best
+    if not name:
+        return best
+    beside = best.broadcast_load and name in _SEPARATE_ADDERS
+    return replace(best, name=name, tune=name, features=tuple(sorted(features)), adds_beside_fma=beside)

@@ -36,6 +36,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
 from mlc.dialects.linalg_ext.winograd import TAPS, Program
+from mlc.dialects.linalg_ext.winograd_matmul_ops import GROUP, WinogradMatmulOp, padded
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.values import byte_size
 
@@ -76,6 +77,13 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
             flops += _direct_flops(op)
             done["f32"] += _winograd_flops(op)
             for value in (op.input, op.filters if op.transformed else op.filter):
+                _note(read, value, sizes)
+            _note(written, op.output, sizes)
+        elif isinstance(op, WinogradMatmulOp):
+            rows, blocks, lanes = _shape(op.output, {})
+            flops += trips(op) * 2 * rows * blocks * lanes * op.pieces() * op.piece()
+            done["f32"] += trips(op) * rows * blocks * lanes * op.pieces() * padded(op.piece()) // GROUP * 12
+            for value in op.inputs:
                 _note(read, value, sizes)
             _note(written, op.output, sizes)
         elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):

@@ -44,6 +44,7 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("linalg-winograd-conv2d", "linalg"),
     Row("linalg-accumulate-products", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
+    Row("linalg-winograd-matmul", "linalg"),
     Row("linalg-hoist-constants", "linalg"),
     Row("linalg-decompose-named-ops", "linalg"),
     Row("linalg-propagate-reshapes", "linalg"),
@@ -66,6 +67,7 @@ PRECISION_ROWS: dict[str, tuple[Row, ...]] = {
 
 KERNEL_ROWS: tuple[Row, ...] = (
     Row("expand-winograd", "loops"),
+    Row("expand-winograd-matmul", "loops"),
     Row("vectorize-structured", "loops"),
     Row("linalg-to-loops", "loops"),
     Row("expand-math", "loops"),
@@ -108,6 +110,10 @@ ORDER: tuple[Order, ...] = (
     Order("linalg-winograd-conv2d", "linalg-hoist-constants", "transformed filters are constant expressions"),
     Order("linalg-winograd-conv2d", "linalg-decompose-named-ops", "it knows filters by the pack that lays them out"),
     Order("expand-winograd", "vectorize-structured", "its structured ops are to be vectorised"),
+    Order("linalg-pack-matmul", "linalg-winograd-matmul", "it is written for packed panels"),
+    Order("linalg-winograd-matmul", "linalg-hoist-constants", "prepared weights are constant expressions"),
+    Order("linalg-winograd-matmul", "linalg-decompose-named-ops", "it knows weights by the pack that lays them out"),
+    Order("expand-winograd-matmul", "vectorize-structured", "its structured ops are to be vectorised"),
     Order("linalg-pack-matmul", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-decompose-named-ops", "layouts are chosen by the names of convolutions"),
     Order("linalg-pack-matmul", "linalg-decompose-named-ops", "panels are made for matmuls known by name"),

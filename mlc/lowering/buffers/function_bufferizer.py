@@ -26,6 +26,7 @@ from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from xdsl.ir.affine import AffineMap
 
+from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.dialects.memref.syntax import CastOp
 from mlc.errors import UnsupportedError
@@ -394,5 +395,5 @@ def _drop_written_inputs(op: linalg.GenericOp, inputs: dict[int, View], outs: li
     op.erase()
 
 
-for _name in ("linalg.softmax", "linalg.broadcast", "linalg.reduce", WinogradConv2DOp.name):
+for _name in ("linalg.softmax", "linalg.broadcast", "linalg.reduce", WinogradConv2DOp.name, WinogradMatmulOp.name):
     RULES[_name] = structured

@@ -19,6 +19,7 @@ from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Block, Operation, OpResult, SSAValue
 from xdsl.traits import IsTerminator
 
+from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
 from mlc.lowering.linalg.linalg_fuse_elementwise import is_contraction
 from mlc.lowering.linalg.structure import (
     inputs_of,
@@ -34,6 +35,8 @@ from mlc.lowering.linalg.structure import (
     users,
 )
 
+PRODUCTS = (GenericOp, WinogradMatmulOp)
+"""Ops that go on with what their destinations hold."""
 _VIEWS = (
     tensor.ExpandShapeOp,
     tensor.CollapseShapeOp,
@@ -119,7 +122,7 @@ class Grouping:
     def _take_initial_value(self, op: Operation, group: Group) -> None:
         """A structured op takes in the elementwise op that made its initial value (a broadcast bias, say), a product
         also the product whose sums it goes on with."""
-        if not isinstance(op, GenericOp):
+        if not isinstance(op, PRODUCTS):
             return
         for init in op.outputs:
             if not isinstance(init, OpResult):
@@ -168,8 +171,10 @@ class Grouping:
         return shape in (group.domain, rows)
 
 
-def _goes_on(first: Operation, then: GenericOp) -> bool:
+def _goes_on(first: Operation, then: GenericOp | WinogradMatmulOp) -> bool:
     """Whether both are products that write their sums in the same order."""
+    if isinstance(then, WinogradMatmulOp):
+        return isinstance(first, WinogradMatmulOp)
     return (
         isinstance(first, GenericOp)
         and is_contraction(first)
@@ -180,7 +185,7 @@ def _goes_on(first: Operation, then: GenericOp) -> bool:
 
 
 def _is_init(value: SSAValue, user: Operation) -> bool:
-    return isinstance(user, GenericOp) and value in user.outputs and value not in user.inputs
+    return isinstance(user, PRODUCTS) and value in user.outputs and value not in user.inputs
 
 
 def _in_place(op: GenericOp, value: SSAValue) -> bool:

@@ -21,6 +21,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, LocationAttr, Modu
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
 
+from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.locations import fuse_locations
 from mlc.lowering.linalg.kernel_names import kernel_name
@@ -37,6 +38,7 @@ from mlc.lowering.linalg.structure import (
     shape_of,
 )
 
+_ONTO = (GenericOp, WinogradMatmulOp)  # ops that go on with what their destinations hold
 _CLONED = ("arith.", "math.", "tensor.dim", "tensor.extract", "tensor.empty")
 
 
@@ -149,7 +151,7 @@ def _helpers(members: Sequence[Operation]) -> list[Operation]:
             return
         op = value.op
         if isinstance(op, FillOp):
-            if not (isinstance(user, GenericOp) and value in user.outputs and value not in user.inputs):
+            if not (isinstance(user, _ONTO) and value in user.outputs and value not in user.inputs):
                 return
         elif not op.name.startswith(_CLONED) or (is_tensor(value) and not isinstance(op, tensor.EmptyOp)):
             return
@@ -181,7 +183,7 @@ class _Destinations:
             op = value.op
             if isinstance(op, (WinogradConv2DOp, scf.ForOp)):
                 self.target[value] = arg
-            if not isinstance(op, (GenericOp, FillOp)):
+            if not isinstance(op, (*_ONTO, FillOp)):
                 return
             self.target[value] = arg
             if op not in self.position:
@@ -207,7 +209,7 @@ class _Destinations:
                 continue
             if value.type != op.results[0].type or not is_identity(map_) or list(op.operands).count(value) != 1:
                 continue
-            if isinstance(value.op, (GenericOp, WinogradConv2DOp, scf.ForOp)) and all(
+            if isinstance(value.op, (*_ONTO, WinogradConv2DOp, scf.ForOp)) and all(
                 self.position.get(use.operation, len(self.position)) <= self.position[op] for use in value.uses
             ):
                 return value
@@ -226,7 +228,7 @@ class _Destinations:
                     op.operands[2 + i] = self.target[result]
         if isinstance(op, scf.ForOp):
             return [*self._start_in_place(op), op]
-        if not isinstance(op, (GenericOp, FillOp)):
+        if not isinstance(op, (*_ONTO, FillOp)):
             return [op]
         if isinstance(op, GenericOp) and op in self.in_place:
             inner = self.in_place[op]
@@ -241,7 +243,8 @@ class _Destinations:
                 continue
             if arg is None:
                 arg = _empty_like(init, op.location, before)
-            if isinstance(op, GenericOp) and reads_output(op, i) and init is not arg:
+            reads = reads_output(op, i) if isinstance(op, GenericOp) else isinstance(op, WinogradMatmulOp) and i == 0
+            if reads and init is not arg:
                 copy = identity_copy(init, arg, op.location)
                 before.append(copy)
                 arg = copy.results[0]

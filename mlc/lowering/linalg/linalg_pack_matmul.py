@@ -91,7 +91,7 @@ class LinalgPackMatmul(MlcPass):
             has_bf16 = has_int8 = self.interleave
         in_place = self.in_place
         if in_place is None:
-            in_place = machine is not None and machine.broadcast_load
+            in_place = machine is not None and machine.broadcast_load and not machine.adds_beside_fma
         groups: dict[Attribute, int] = {bf16: 2 if has_bf16 else 1, i8: 4 if has_int8 else 1}
         for op in module.ops:
             if isinstance(op, FuncOp) and op.body.blocks and "constant" not in op.attributes:

@@ -33,6 +33,7 @@ def contraction_tile(
     scalars: list[Access],
     target: Target,
     dot: bool,
+    per_step: int = 1,
     within: int | None = None,
 ) -> dict[int, int]:
     """The register tile that covers the outer space in the fewest cycles per reduction step.
@@ -58,6 +59,8 @@ def contraction_tile(
         # scalars loaded ahead of their use
         hoisted = min(tr, 8) + 1 if dot or (narrow and tc > 1) else 3 if target.broadcast_load else min(tr, 4) + 2
         spare = 2 if tc == 1 and target.broadcast_load else tc + hoisted
+        if per_step > 1:
+            spare = 2 * per_step
         if tr * tc > 1 and (tr * tc + spare > target.vector_registers or collide(row, scalars, target)):
             continue
         cycles = 0.0

@@ -11,6 +11,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
+from xdsl.dialects import memref
 from xdsl.dialects.builtin import AnyFloat, IntegerType, MemRefType, VectorType
 from xdsl.ir import SSAValue
 
@@ -297,15 +298,14 @@ class GroupWriter:
                 if (
                     isinstance(operand, Access)
                     and operand.contiguous(self.plan.lanes_dim)
-                    and operand.coeff(self.dims[-1]) == Size(self.plan.width * operand.group)
-                    and isinstance(operand.root.type, MemRefType)
+                    and operand.coeff(self.dims[-1]) == Size(self.plan.width * operand.group * _rows(stage, operand))
                     and isinstance(operand.element_type, AnyFloat | IntegerType)
-                    and operand.root.type.has_static_shape()
+                    and (elements := _elements(operand.root)) is not None
                 ):
                     size = max(1, operand.element_type.bitwidth // 8)
                     uses = {tuple(o for o in p.offsets if operand.coeff(o[0]) == ZERO) for p in self.points}
                     # read for one row alone, weights come as fast as memory gives them: there is nothing to hide
-                    if len(uses) > 1 and size * prod(operand.root.type.get_shape()) > self.writer.target.l1:
+                    if len(uses) > 1 and size * elements > self.writer.target.l1:
                         found[operand] = AHEAD // size
         return found
 
@@ -374,3 +374,17 @@ class GroupWriter:
             return True
         later = self.nest.stages[max(self.numbers) + 1 :]
         return any(out.root in s.roots() for s in later)
+
+
+def _elements(buffer: SSAValue) -> int | None:
+    """Of the whole that `buffer` is a part of, where that is known."""
+    while isinstance(buffer.owner, memref.SubviewOp):
+        buffer = buffer.owner.source
+    if not isinstance(buffer.type, MemRefType) or not buffer.type.has_static_shape():
+        return None
+    return prod(buffer.type.get_shape())
+
+
+def _rows(stage: Stage, operand: Access) -> int:
+    """How many vectors one step of `stage` reads of what `operand` reads, side by side."""
+    return sum(isinstance(o, Access) and o.root is operand.root and o.coeffs == operand.coeffs for o in stage.ins)

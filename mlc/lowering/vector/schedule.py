@@ -258,7 +258,7 @@ def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> Non
     rest = [d for d in others if d not in rows and d not in cols]
     plan.order = [*rest, *cols, lanes, *rows]
     plan.tile = {d: 1 for d in plan.order}
-    plan.tile.update(contraction_tile(nest, plan.width, lanes, rows, cols, scalars, target, stage.dot is not None))
+    plan.tile.update(contraction_tile(nest, plan.width, lanes, rows, cols, scalars, target, stage.dot is not None, len(vectors)))
     if len(rows) == 1 and not rest and prod(-(-extent_of(nest, d) // plan.tile[d]) for d in (*cols, lanes)) > 1:
         plan.block = row_block(nest, rows[0], plan.tile[rows[0]], scalars, target)
 

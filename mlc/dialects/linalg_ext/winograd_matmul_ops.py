@@ -1,0 +1,176 @@
+"""Matrix products by Winograd's inner product (1968): pairs of terms for one multiplication and some additions.
+
+    %w = "linalg_ext.winograd_matmul_weights"(%panels) {depth = 256 : i64} : (tensor<48x768x16xf32>) -> tensor<48x779x16xf32>
+    %y, %s, %r = "linalg_ext.winograd_matmul"(%x, %w, %o, %e, %f) {depth = 256 : i64}
+        : (tensor<128x768xf32>, tensor<48x779x16xf32>,                                              ins
+           tensor<128x48x16xf32>, tensor<128x3x304xf32>, tensor<7x128xf32>)                         outs
+        -> (tensor<128x48x16xf32>, tensor<128x3x304xf32>, tensor<7x128xf32>)
+
+    x0 w0 + x1 w1  =  (x0 + w1) (x1 + w0) - x0 x1 - w0 w1
+
+Of three terms two are paired like that and one is multiplied as it is: two multiply-adds and two additions instead of
+three multiply-adds, which is faster where a machine adds beside its multiply-adds. The products of inputs are summed once
+per row, those of weights when the model is compiled. Every second pair has its signs turned, x0 w0 + x1 w1 =
+x0 x1 + w0 w1 - (w1 - x0) (w0 - x1), so that sums of like signs do not grow.
+Sums of such factors round well where both are of one size: every row of inputs and every column of weights is multiplied
+by a power of two that brings its root mean square near one, and the result divided by it.
+
+The result is added to the first destination. `depth`: terms of a piece, whose sum is added to that of the pieces before; a
+piece is filled up with zeros to whole groups of six terms. The other two destinations are scratch; what those results hold
+is not specified. Rows with NaN, infinities, or whose squares sum to less than 2^-100 or more than 2^100 per term, and all
+rows where a column of weights has such, are multiplied plainly.
+
+    x  rows, terms
+    w  columns / lanes, rows as below, lanes         weights of every piece, filled up; sums of w0 w1 of every piece;
+                                                     one by the factor of the column (zero: a column of zeros);
+                                                     whether any column is to be multiplied plainly
+    y  rows, columns / lanes, lanes
+    s  rows, pieces, room                            scaled inputs of every piece, filled up with zeros
+    r  pieces + 4, rows                              one by the factor; the factor; sum of squares; whether the row is to
+                                                     be multiplied plainly; sums of x0 x1 of every piece
+
+The ops are written in the generic form, which upstream's tools read without knowing the dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType, ShapedType, TensorType, f32, i64
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import IRDLOperation, attr_def, irdl_op_definition, operand_def, result_def, traits_def, var_result_def
+from xdsl.traits import Pure
+from xdsl.utils.exceptions import VerifyException
+
+GROUP = 6
+"""Terms of a group: a pair, one term, a pair with turned signs, one term."""
+PERIOD = 48
+"""Terms after which groups and vectors of up to 16 lanes begin together again."""
+BESIDE = 16
+UNSCALE, SCALE, SQUARES, PLAIN, SUMS = range(5)
+"""Rows of the third destination; from `SUMS` on one per piece."""
+SMALLEST, LARGEST = 2.0**-100, 2.0**100
+"""Of the mean of squares of what is scaled."""
+
+
+def padded(depth: int) -> int:
+    """Terms of a piece, filled up to whole groups."""
+    return -(-depth // GROUP) * GROUP
+
+
+def room(depth: int) -> int:
+    """Terms of a piece of scaled inputs: whole periods, and some more, so that each has one beside it."""
+    return -(-depth // PERIOD) * PERIOD + BESIDE
+
+
+@irdl_op_definition
+class WinogradMatmulWeightsOp(IRDLOperation):
+    """Panels of weights, scaled, with what the product needs besides; see the module."""
+
+    name = "linalg_ext.winograd_matmul_weights"
+
+    panels = operand_def(TensorType)
+    depth = attr_def(IntegerAttr.constr(i64))
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+
+    def __init__(self, panels: SSAValue, depth: int) -> None:
+        blocks, terms, lanes = _shape(panels, "panels", 3)
+        super().__init__(
+            operands=[panels],
+            attributes={"depth": IntegerAttr(depth, i64)},
+            result_types=[TensorType(f32, [blocks, weight_rows(terms, depth), lanes])],
+        )
+
+    def verify_(self) -> None:
+        blocks, terms, lanes = _shape(self.panels, "panels", 3)
+        depth = _depth(self.depth, terms)
+        wanted = (blocks, weight_rows(terms, depth), lanes)
+        if _shape(self.result, "result", 3) != wanted:
+            raise VerifyException(f"expected a result of shape {list(wanted)}, got {self.result.type}")
+
+
+def weight_rows(terms: int, depth: int) -> int:
+    """Rows of a block of prepared weights."""
+    pieces = terms // depth
+    return pieces * padded(depth) + pieces + 2
+
+
+@irdl_op_definition
+class WinogradMatmulOp(IRDLOperation):
+    """Adds the product of %x and prepared weights to the first destination; see the module."""
+
+    name = "linalg_ext.winograd_matmul"
+
+    input = operand_def()
+    weights = operand_def()
+    output = operand_def()
+    scaled = operand_def()
+    rows = operand_def()
+    depth = attr_def(IntegerAttr.constr(i64))
+    res = var_result_def(TensorType)
+
+    def __init__(self, operands: Sequence[SSAValue], depth: int) -> None:
+        outs = [v.type for v in operands[2:]]
+        super().__init__(
+            operands=list(operands),
+            attributes={"depth": IntegerAttr(depth, i64)},
+            result_types=[outs if all(isinstance(t, TensorType) for t in outs) else []],
+        )
+
+    @property
+    def inputs(self) -> list[SSAValue]:
+        """What is read alone."""
+        return [self.input, self.weights]
+
+    @property
+    def outputs(self) -> list[SSAValue]:
+        """Destinations: what is added to, and scratch."""
+        return [self.output, self.scaled, self.rows]
+
+    def piece(self) -> int:
+        """Terms of a piece."""
+        return self.depth.value.data
+
+    def pieces(self) -> int:
+        """Pieces that the terms are summed in."""
+        return _shape(self.input, "input", 2)[1] // self.piece()
+
+    def verify_(self) -> None:
+        rows, terms = _shape(self.input, "input", 2)
+        pieces = terms // _depth(self.depth, terms)
+        blocks, weight, lanes = _shape(self.weights, "weights", 3)
+        if weight != weight_rows(terms, self.piece()):
+            raise VerifyException(f"expected weights of {weight_rows(terms, self.piece())} rows, got {weight}")
+        self._expect("output", self.output, (rows, blocks, lanes))
+        self._expect("scaled inputs", self.scaled, (rows, pieces, room(self.piece())))
+        self._expect("rows", self.rows, (SUMS + pieces, rows))
+        outs = [v.type for v in self.outputs]
+        if self.res and [r.type for r in self.res] != outs:
+            raise VerifyException("expected the types of the results to be those of the destinations")
+        if bool(self.res) != isinstance(outs[0], TensorType):
+            raise VerifyException("expected results on tensors, and none on buffers")
+
+    @staticmethod
+    def _expect(what: str, value: SSAValue, wanted: tuple[int, ...]) -> None:
+        if _shape(value, what, len(wanted)) != wanted:
+            raise VerifyException(f"expected {what} of shape {list(wanted)}, got {value.type}")
+
+
+def _depth(attr: IntegerAttr, terms: int) -> int:
+    depth = attr.value.data
+    if depth <= 0 or terms <= 0 or terms % depth:
+        raise VerifyException(f"expected a depth that divides the {terms} terms, got {depth}")
+    return depth
+
+
+def _shape(value: SSAValue, what: str, rank: int) -> tuple[int, ...]:
+    ty: Attribute = value.type
+    if not isinstance(ty, TensorType | MemRefType) or ty.element_type != f32:
+        raise VerifyException(f"expected the {what} to be a tensor or memref of f32, got {ty}")
+    assert isinstance(ty, ShapedType)
+    shape = tuple(ty.get_shape())
+    if len(shape) != rank or DYNAMIC_INDEX in shape:
+        raise VerifyException(f"expected the {what} to have {rank} static dimensions, got {ty}")
+    return shape

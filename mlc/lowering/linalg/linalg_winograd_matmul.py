@@ -1,0 +1,146 @@
+"""Compute products with constant weights by Winograd's inner product where additions cost nothing beside multiply-adds.
+
+    %p = linalg.pack %w …tensor<48x768x16xf32>
+    %r = linalg.generic (m, n1, n0, k) ins(%x, %p) outs(%o : tensor<128x48x16xf32>)
+      -->
+    %c = linalg_ext.winograd_matmul_weights %p {depth = 256}
+    %r, … = linalg_ext.winograd_matmul ins(%x, %c) outs(%o, %scaled, %rows) {depth = 256}
+
+What: products of f32 over packed panels (linalg-pack-matmul) with static sizes, of enough rows that weights are used often
+and enough columns that preparing the rows costs little. `columns`: the least that are taken (-1: those that gain on the
+machine, none where additions take the place of multiply-adds; 0: none). `depth`: terms of a piece, about.
+Runs after linalg-pack-matmul (it reads that layout). Runs before linalg-hoist-constants (which prepares the weights when
+the model is compiled).
+Preserves: the same polynomial of inputs and weights; rounding as its own arithmetic gives it.
+Tests: tests/lowering/linalg/linalg_winograd_matmul.mlir, tests/lowering/linalg/test_winograd_matmul.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType, f32
+from xdsl.dialects.linalg.ops import GenericOp, YieldOp
+from xdsl.ir import Operation
+
+from mlc.dialects.linalg.relayout_ops import PackOp
+from mlc.dialects.linalg_ext.winograd_matmul_ops import SUMS, WinogradMatmulOp, WinogradMatmulWeightsOp, room
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Contract, Reassociates
+from mlc.ir.passes import MlcPass, Span, option
+from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
+from mlc.lowering.linalg.structure import (
+    dims_map,
+    erase_dead,
+    functions_to_lower,
+    iterators_of,
+    maps_of,
+    nested_blocks,
+    shape_of,
+)
+
+DEPTH = 256
+"""Terms of a piece: a panel of them and a tile of rows share the first-level cache; short sums round less."""
+LEAST_ROWS = 6
+"""Fewer do not hide the latency of two multiply-adds one after the other."""
+LEAST_COLUMNS = 96
+"""Fewer columns do not pay for preparing the rows."""
+_MAPS = [dims_map(4, (0, 3)).data, dims_map(4, (1, 3, 2)).data, dims_map(4, (0, 1, 2)).data]
+
+
+@dataclass(frozen=True)
+class LinalgWinogradMatmul(MlcPass):
+    """See the module."""
+
+    name = "linalg-winograd-matmul"
+    contract = Contract(
+        level_in="linalg",
+        level_out="linalg",
+        preserves=Reassociates("weights scaled by powers of two; the terms of a sum in pairs, pieces added to each other"),
+        profile="linalg-winograd-matmul",
+        options=({"columns": 1, "depth": 8}, {"columns": 5}, {}),
+        establishes=("products over panels that gain by it are Winograd's",),
+        nests=True,
+    )
+
+    columns: int = option(-1, Span(1, 1 << 20, special=(0, -1)))
+    depth: int = option(DEPTH, Span(1, 1 << 20))
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for entry in functions_to_lower(module.ops):
+            for block in nested_blocks(entry):
+                found = [op for op in block.ops if _is_product_of_panels(op)]
+                rewritten = [op for op in found if isinstance(op, GenericOp) and self._rewrite(ctx, op)]
+                if rewritten:
+                    erase_dead(block)
+
+    def _rewrite(self, ctx: MlcContext, op: GenericOp) -> bool:
+        reason = self._obstacle(ctx, op)
+        if reason:
+            ctx.remarks.missed(self.name, op, "kept as it is", reason=reason)
+            return False
+        at = At(op)
+        x, panels = op.inputs
+        (rows, terms), (blocks, _, lanes) = shape_of(x), shape_of(panels)
+        depth = depth_of(terms, self.depth)
+        pieces = terms // depth
+        behind = panels.owner.next_op if isinstance(panels.owner, Operation) else None
+        assert behind is not None
+        weights = At(behind, op.location).add(WinogradMatmulWeightsOp(panels, depth)).result
+        operands = [
+            x,
+            weights,
+            op.outputs[0],
+            at.empty([rows, pieces, room(depth)], f32),
+            at.empty([SUMS + pieces, rows], f32),
+        ]
+        new = at.add(WinogradMatmulOp(operands, depth))
+        new.res[0].name_hint = op.results[0].name_hint
+        op.results[0].replace_all_uses_with(new.res[0])
+        op.detach()
+        op.erase()
+        columns = blocks * lanes
+        ctx.remarks.applied(self.name, new, "terms in pairs", depth=depth, rows=rows, columns=columns)
+        return True
+
+    def _obstacle(self, ctx: MlcContext, op: GenericOp) -> str:
+        gains = ctx.machine is not None and ctx.machine.adds_beside_fma
+        if self.columns == 0 or (self.columns < 0 and not gains):
+            return "switched off" if self.columns == 0 else "additions take the place of multiply-adds"
+        shapes = [shape_of(v) for v in op.operands]
+        if any(DYNAMIC_INDEX in s or 0 in s for s in shapes):
+            return "dynamic or empty sizes"
+        if not isinstance(op.inputs[1].owner, PackOp) or not is_hoisted(op.inputs[1]):
+            return "panels that are not packed from constants"
+        rows, blocks, lanes = shapes[2]
+        columns = blocks * lanes
+        if columns < (LEAST_COLUMNS if self.columns < 0 else self.columns):
+            return f"{columns} columns"
+        if self.columns < 0 and rows < LEAST_ROWS:
+            return f"{rows} rows"
+        return "" if shapes[0][1] >= 2 else "a single term"
+
+
+def depth_of(terms: int, most: int) -> int:
+    """Terms of a piece: as even a split as there is into pieces of about `most`; all where none is near."""
+    wanted = -(-terms // most)
+    for pieces in range(wanted, 2 * wanted + 1):
+        if terms % pieces == 0:
+            return terms // pieces
+    return terms
+
+
+def _is_product_of_panels(op: Operation) -> bool:
+    """Whether `op` is a product of rows and packed panels, in the form that linalg-pack-matmul gives it."""
+    if not isinstance(op, GenericOp) or len(op.inputs) != 2 or len(op.results) != 1 or iterators_of(op) != "pppr":
+        return False
+    body = list(op.body.block.ops)
+    return (
+        maps_of(op) == _MAPS
+        and [type(inner) for inner in body] == [arith.MulfOp, arith.AddfOp, YieldOp]
+        and {*body[0].operands} == {*op.body.block.args[:2]}
+        and {*body[1].operands} == {body[0].results[0], op.body.block.args[2]}
+        and all(isinstance(v.type, TensorType) and v.type.element_type == f32 for v in op.operands)
+    )
