@@ -85,8 +85,8 @@ PROFILES: dict[str, Generator] = {
     "linalg-fusion": witnessed("linalg-fuse-elementwise", ELEMENTWISE_STEPS),
     "linalg-groups": mixed((4, witnessed("linalg-form-kernels", ALL_STEPS)), (1, winograd_matmul_groups)),
     "kernels": mixed(
-        *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (3, kernel_witnesses), (3, winograd_kernels)),
-        (3, winograd_matmul_kernels),
+        *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (5, kernel_witnesses), (3, winograd_kernels)),
+        (2, winograd_matmul_kernels),
     ),
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),

@@ -1,4 +1,4 @@
-"""Matrix products that Winograd's inner product may take: of packed panels, with what stands around them in networks."""
+"""Matrix products for Winograd's inner product: of packed panels, with what stands around them in networks."""
 
 from __future__ import annotations
 
@@ -96,9 +96,7 @@ class WinogradMatmulGenerator(WitnessGenerator):
         """start + x w."""
         shape = (x.shape[0], w.shape[1])
         t = tensor(shape, "f32")
-        name = self.out.value(
-            f"linalg.matmul ins({x.name}, {w.name} : {x.type}, {w.type}) outs({start} : {t}) -> {t}"
-        )
+        name = self.out.value(f"linalg.matmul ins({x.name}, {w.name} : {x.type}, {w.type}) outs({start} : {t}) -> {t}")
         return Value(name, shape, "f32")
 
     def weights(self, terms: int, columns: int) -> Value:

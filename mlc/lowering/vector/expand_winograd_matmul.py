@@ -322,7 +322,6 @@ class _Expansion(LoopWriter):
             self.put(FillOp(list(self.fill.inputs), [y], []))
         return y
 
-
     def add_piece(self, first: Offset, block: Offset, piece: Offset, rows: int, y: SSAValue) -> None:
         """y += what the terms of one piece come to."""
         part = self.put(memref.AllocaOp.get(f32, 64, [rows, self.lanes])).memref
