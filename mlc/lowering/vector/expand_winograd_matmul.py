@@ -67,10 +67,8 @@ ROWS_AT_ONCE = 8
 """Rows prepared in one iteration, at most."""
 BLOCK_BYTES = 384 << 10
 """Of a piece of scaled inputs that all columns are multiplied with before the next rows: it stays in the second-level cache."""
-PIECES_TOGETHER = 4
-"""Pieces whose sums are added to each other in registers."""
-LEAST_BLOCK = 16
-"""Rows of such a block."""
+MOST_ROWS, LEAST_ROWS = 20, 12
+"""Of a register tile."""
 TINY = SMALLEST / 2**20
 """What stands for the squares of a row that has other numbers than zero, but none with a square."""
 _D = [AffineDimExpr(i) for i in range(3)]
@@ -86,7 +84,7 @@ class ExpandWinogradMatmul(MlcPass):
         level_out="buffers",
         preserves=Reassociates("pairs of terms for one product each; products and sums contract to fma"),
         profile="winograd-matmul",
-        options=({}, {"rows": 5}, {"rows": 2}),
+        options=({}, {"rows": 5}, {"rows": 4}),
         establishes=("no linalg_ext.winograd_matmul is left",),
         nests=True,
     )
@@ -157,12 +155,9 @@ class _Expansion(LoopWriter):
         with self.loop(0, self.count, step, parallel=True) as first:
             self.prepare(first, step, signs, weights)
         total = self.plain_rows()
-        size = block or max(LEAST_BLOCK, BLOCK_BYTES // (4 * self.whole))
-        even = -(-self.count // -(-self.count // size))  # blocks of one size, as far as rows divide
-        whole = self.count // even * even
-        for low, high, rows in ((0, whole, even), (whole, self.count, self.count - whole)):
-            if high > low:
-                self.multiply(low, high, rows, total)
+        most = block or max(1, BLOCK_BYTES // (4 * self.whole))
+        for low, high, rows in _even(self.count, most, most // 2):
+            self.multiply(low, high, rows, total)
 
     # Rows
 
@@ -300,20 +295,38 @@ class _Expansion(LoopWriter):
 
     def multiply(self, low: int, high: int, rows: int, total: SSAValue) -> None:
         """Rows from `low` to `high`, `rows` at a time, with all columns."""
-        together = max(n for n in range(1, PIECES_TOGETHER + 1) if self.pieces % n == 0)
         with self.parallel([((high - low), rows), (self.blocks, 1)]) as (some, block):
             first = self.plus(some, low)
             if self.fill is None:  # what is added to is there only once
                 self.if_any(total, first, block, rows)
-            y = self.start(first, block, rows)
-            for piece in range(together):
-                self.add_piece(first, block, piece, rows, y)
-            with self.loop(together, self.pieces, together) as piece:
-                for k in range(together if self.pieces > together else 0):
-                    self.add_piece(first, block, self.plus(piece, k), rows, y)
-            self.write_epilogue(first, block, rows, y)
+            for start, end, size in _even(rows, MOST_ROWS, LEAST_ROWS):
+                with self.loop(start, end, size) as row:
+                    self.tile(self.plus(first, row), block, size)
             if self.fill is not None:
                 self.if_any(total, first, block, rows)
+
+    def tile(self, first: Offset, block: Offset, rows: int) -> None:
+        """As many rows as accumulate in registers, with one block of columns."""
+        part = self.put(memref.AllocaOp.get(f32, 64, [rows, self.lanes])).memref
+        if self.pieces == 1:
+            y = self.start(first, block, rows)
+            self.clear(part)
+            self.add_terms(first, block, 0, rows, part)
+            self.add_scaled(part, first, block, rows, y, sums=True)
+        else:
+            whole = self.put(memref.AllocaOp.get(f32, 64, [rows, self.lanes])).memref
+            self.clear(whole)
+            with self.loop(0, self.pieces) as piece:
+                self.clear(part)
+                self.add_terms(first, block, piece, rows, part)
+                on = self.body(4)
+                value, of_row, of_column, old = on.block.args
+                on.end([on.add(old, on.sub(value, on.add(of_row, of_column)))])
+                ins = [part, *self.sums(first, block, piece, rows)]
+                self.generic(ins, [whole], [_map(2, 0, 1), _map(2, 0), _map(2, 1), _map(2, 0, 1)], 2, on.block)
+            y = self.start(first, block, rows)
+            self.add_scaled(whole, first, block, rows, y, sums=False)
+        self.write_epilogue(first, block, rows, y)
 
     def start(self, first: Offset, block: Offset, rows: int) -> SSAValue:
         """Some rows of one block of columns of the output, with what is added to."""
@@ -322,10 +335,8 @@ class _Expansion(LoopWriter):
             self.put(FillOp(list(self.fill.inputs), [y], []))
         return y
 
-    def add_piece(self, first: Offset, block: Offset, piece: Offset, rows: int, y: SSAValue) -> None:
-        """y += what the terms of one piece come to."""
-        part = self.put(memref.AllocaOp.get(f32, 64, [rows, self.lanes])).memref
-        self.clear(part)
+    def add_terms(self, first: Offset, block: Offset, piece: Offset, rows: int, part: SSAValue) -> None:
+        """part += the terms of one piece: pairs with what is to be taken off, and single ones."""
         x = self.scaled(first, piece, rows)
         w = self.view(self.op.weights, [block, self.times(piece, self.whole), 0], [1, self.whole, self.lanes], (1, 2))
         on = self.body(2 * GROUP + 1)
@@ -339,20 +350,35 @@ class _Expansion(LoopWriter):
         reads = [AffineMap(3, 0, (_D[0], _D[2], AffineConstantExpr(s))) for s in range(GROUP)]
         columns = [AffineMap(3, 0, (_D[2] * GROUP + s, _D[1])) for s in range(GROUP)]
         self.generic([x] * GROUP + [w] * GROUP, [part], [*reads, *columns, _map(3, 0, 1)], 2, on.block)
-        sums = self.row(self.plus(piece, SUMS), first, rows)
-        last = self.pieces * self.whole
-        of_weights = self.view(self.op.weights, [block, self.plus(piece, last), 0], [1, 1, self.lanes], (2,))
-        factor = self.view(self.op.weights, [block, last + self.pieces, 0], [1, 1, self.lanes], (2,))
-        on = self.body(7)
-        value, of_row, of_column, unscale, unscale_column, plain, old = on.block.args
-        value = on.sub(value, on.add(of_row, of_column))
+
+    def sums(self, first: Offset, block: Offset, piece: Offset, rows: int) -> list[SSAValue]:
+        """Of the products of pairs: per row, per column."""
+        at = self.plus(piece, self.pieces * self.whole)
+        columns = self.view(self.op.weights, [block, at, 0], [1, 1, self.lanes], (2,))
+        return [self.row(self.plus(piece, SUMS), first, rows), columns]
+
+    def add_scaled(
+        self, whole: SSAValue, first: Offset, block: Offset, rows: int, y: SSAValue, *, sums: bool
+    ) -> None:
+        """y += the sum of all terms without the factors of its row and column, unless the row is multiplied plainly.
+        `sums`: take those of pairs off."""
+        last = self.pieces * (self.whole + 1)
+        factor = self.view(self.op.weights, [block, last, 0], [1, 1, self.lanes], (2,))
+        ins = [whole, self.row(UNSCALE, first, rows), factor, self.row(PLAIN, first, rows)]
+        by_row, by_lane, both = _map(2, 0), _map(2, 1), _map(2, 0, 1)
+        maps = [both, by_row, by_lane, by_row]
+        if sums:
+            ins += self.sums(first, block, 0, rows)
+            maps += [by_row, by_lane]
+        on = self.body(len(ins) + 1)
+        value, unscale, unscale_column, plain, *taken_off, old = on.block.args
+        if taken_off:
+            value = on.sub(value, on.add(taken_off[0], taken_off[1]))
         scale = on.put(arith.MulfOp(unscale, unscale_column))
         new = on.add(old, on.put(arith.MulfOp(value, scale)))
         odd = on.put(arith.CmpfOp(plain, on.constant(0.0), "une"))
         on.end([on.put(arith.SelectOp(odd, old, new))])
-        ins = [part, sums, of_weights, self.row(UNSCALE, first, rows), factor, self.row(PLAIN, first, rows)]
-        by_row, by_lane, both = _map(2, 0), _map(2, 1), _map(2, 0, 1)
-        self.generic(ins, [y], [both, by_row, by_lane, by_row, by_lane, by_row, both], 2, on.block)
+        self.generic(ins, [y], [*maps, both], 2, on.block)
 
     def if_any(self, total: SSAValue, first: Offset, block: Offset, rows: int) -> None:
         """Multiply plainly what is not to be scaled."""
@@ -424,3 +450,13 @@ class _Expansion(LoopWriter):
 def _map(loops: int, *dims: int) -> AffineMap:
     """The map that picks loops."""
     return AffineMap(loops, 0, tuple(_D[d] for d in dims))
+
+
+def _even(count: int, most: int, least: int) -> list[tuple[int, int, int]]:
+    """Parts of one size from `least` to `most` that cover `count`, and what is left: first, end, size."""
+    if count <= most:
+        return [(0, count, count)]
+    sizes = range(max(least, 1), most + 1)
+    size = max(sizes, key=lambda n: (count % n == 0, count % n, n))
+    whole = count // size * size
+    return [(0, whole, size), *([(whole, count, count - whole)] if whole < count else [])]
