@@ -198,7 +198,9 @@ class _Expansion(LoopWriter):
 
     def factors(self, first: Offset, rows: int, weights: SSAValue) -> None:
         """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
-        kinds = [self.row(n, first, rows) for n in (SQUARES, UNSCALE, SCALE, PLAIN)]
+        # parts of one view: it is known that they are apart
+        whole = self.view(self.op.rows, [0, first], [SUMS, rows], (0, 1))
+        kinds = [self.view(whole, [n, 0], [1, rows], (1,)) for n in (SQUARES, UNSCALE, SCALE, PLAIN)]
         on = self.body(5)
         squares, plain_weights = on.block.args[:2]
         zero, one = on.constant(0.0), on.constant(1.0)
@@ -357,9 +359,7 @@ class _Expansion(LoopWriter):
         columns = self.view(self.op.weights, [block, at, 0], [1, 1, self.lanes], (2,))
         return [self.row(self.plus(piece, SUMS), first, rows), columns]
 
-    def add_scaled(
-        self, whole: SSAValue, first: Offset, block: Offset, rows: int, y: SSAValue, *, sums: bool
-    ) -> None:
+    def add_scaled(self, whole: SSAValue, first: Offset, block: Offset, rows: int, y: SSAValue, *, sums: bool) -> None:
         """y += the sum of all terms without the factors of its row and column, unless the row is multiplied plainly.
         `sums`: take those of pairs off."""
         last = self.pieces * (self.whole + 1)
