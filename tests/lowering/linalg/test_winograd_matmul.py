@@ -200,7 +200,7 @@ def test_vectors_of_any_width(target: str, shape: tuple[int, int, int], onto: bo
         ({"columns": 1}, (0, 12, 96), "dynamic or empty sizes"),
     ],
 )
-def test_a_refusal_says_why(options: dict[str, int], shape: tuple[int, int, int], reason: str):
+def test_a_refusal_says_why(options: dict[str, object], shape: tuple[int, int, int], reason: str):
     ctx = context(data(*shape))
     module = parse_text(program(*shape), ctx)
     run_pipeline(
