@@ -46,6 +46,7 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     LARGEST,
     PLAIN,
     SCALE,
+    SIZES,
     SMALLEST,
     SQUARES,
     PERIOD,
@@ -166,11 +167,14 @@ class _Expansion(LoopWriter):
         `weights`: whether any column is to be multiplied plainly."""
         terms = self.depth * self.pieces
         x = self.view(self.op.input, [first, 0], [rows, terms], (0, 1))
-        squares = self.row(SQUARES, first, rows)
+        squares, sizes = self.row(SQUARES, first, rows), self.row(SIZES, first, rows)
         self.clear(squares)
-        on = self.body(2)
-        on.end([on.add(on.block.args[1], on.put(arith.MulfOp(on.block.args[0], on.block.args[0])))])
-        self.generic([x], [squares], [_map(2, 0, 1), _map(2, 0)], 1, on.block)
+        self.clear(sizes)
+        on = self.body(3)
+        value, square, size = on.block.args
+        square = on.add(square, on.put(arith.MulfOp(value, value)))
+        on.end([square, on.add(size, on.put(math.AbsFOp(value)))])
+        self.generic([x], [squares, sizes], [_map(2, 0, 1), _map(2, 0), _map(2, 0)], 1, on.block)
         self.factors(first, rows, weights)
         with self.loop(0, self.pieces) as piece:
             self.scale(first, piece, rows)
@@ -178,14 +182,14 @@ class _Expansion(LoopWriter):
 
     def factors(self, first: Offset, rows: int, weights: SSAValue) -> None:
         """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
-        kinds = [self.row(n, first, rows) for n in (SQUARES, UNSCALE, SCALE, PLAIN)]
-        on = self.body(5)
-        squares, plain_weights = on.block.args[:2]
+        kinds = [self.row(n, first, rows) for n in (SQUARES, SIZES, UNSCALE, SCALE, PLAIN)]
+        on = self.body(6)
+        squares, size, plain_weights = on.block.args[:3]
         zero, one = on.constant(0.0), on.constant(1.0)
         mean = on.put(arith.MulfOp(squares, on.constant(1.0 / (self.depth * self.pieces))))
         large = on.put(arith.CmpfOp(mean, on.constant(SMALLEST), "oge"))
         small = on.put(arith.CmpfOp(mean, on.constant(LARGEST), "ole"))
-        empty = on.put(arith.CmpfOp(squares, zero, "oeq"))
+        empty = on.put(arith.CmpfOp(size, zero, "oeq"))
         known = on.put(arith.SelectOp(large, on.put(arith.SelectOp(small, mean, one)), one))
         half = on.put(arith.MulfOp(on.put(math.Log2Op(known)), on.constant(-0.5)))
         factor = on.put(math.Exp2Op(on.put(math.RoundEvenOp(half))))
@@ -193,8 +197,8 @@ class _Expansion(LoopWriter):
         odd = on.add(on.put(arith.SelectOp(empty, zero, outside)), plain_weights)
         unscale = on.put(arith.SelectOp(empty, zero, on.put(arith.DivfOp(one, factor))))
         on.end([unscale, factor, odd])
-        maps = [_map(1, 0), AffineMap(1, 0, ()), *[_map(1, 0)] * 3]
-        self.generic([kinds[0], weights], kinds[1:], maps, 1, on.block)
+        maps = [_map(1, 0), _map(1, 0), AffineMap(1, 0, ()), *[_map(1, 0)] * 3]
+        self.generic([*kinds[:2], weights], kinds[2:], maps, 1, on.block)
 
     def scale(self, first: Offset, piece: Offset, rows: int) -> None:
         """scaled = x times the factor of its row, zeros in rows that are to be multiplied plainly and behind the terms."""
