@@ -47,6 +47,7 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     LARGEST,
     PLAIN,
     SCALE,
+    SIZES,
     SMALLEST,
     SQUARES,
     PERIOD,
@@ -69,8 +70,6 @@ BLOCK_BYTES = 384 << 10
 """Of a piece of scaled inputs that all columns are multiplied with before the next rows: it stays in the second-level cache."""
 MOST_ROWS, LEAST_ROWS = 20, 12
 """Of a register tile."""
-TINY = SMALLEST / 2**20
-"""What stands for the squares of a row that has other numbers than zero, but none with a square."""
 _D = [AffineDimExpr(i) for i in range(3)]
 
 
@@ -165,44 +164,34 @@ class _Expansion(LoopWriter):
         """One of the numbers of every row, for `rows` rows."""
         return self.view(self.op.rows, [number, first], [1, rows], (1,))
 
+    def numbers(self, first: Offset, rows: int, *which: int) -> list[SSAValue]:
+        """Some of the numbers of every row: parts of one view, so that it is known that they are apart."""
+        whole = self.view(self.op.rows, [0, first], [SUMS, rows], (0, 1))
+        return [self.view(whole, [n, 0], [1, rows], (1,)) for n in which]
+
     def prepare(self, first: Offset, rows: int, signs: SSAValue, weights: SSAValue) -> None:
         """Factors and scaled inputs of the rows from `first` on. `signs`: of the products of neighbouring terms;
         `weights`: whether any column is to be multiplied plainly."""
         terms = self.depth * self.pieces
         x = self.view(self.op.input, [first, 0], [rows, terms], (0, 1))
-        squares = self.row(SQUARES, first, rows)
+        squares, sizes = self.numbers(first, rows, SQUARES, SIZES)
         self.clear(squares)
-        on = self.body(2)
-        on.end([on.add(on.block.args[1], on.put(arith.MulfOp(on.block.args[0], on.block.args[0])))])
-        self.generic([x], [squares], [_map(2, 0, 1), _map(2, 0)], 1, on.block)
-        with self.loop(0, rows) as row:
-            self.tell_tiny(self.plus(first, row), terms)
+        self.clear(sizes)
+        on = self.body(3)
+        value, square, size = on.block.args
+        square = on.add(square, on.put(arith.MulfOp(value, value)))
+        on.end([square, on.add(size, on.put(math.AbsFOp(value)))])
+        self.generic([x], [squares, sizes], [_map(2, 0, 1), _map(2, 0), _map(2, 0)], 1, on.block)
         self.factors(first, rows, weights)
         with self.loop(0, self.pieces) as piece:
             self.scale(first, piece, rows)
             self.pairs(first, piece, rows, signs)
 
-    def tell_tiny(self, row: Offset, terms: int) -> None:
-        """A row whose squares are too small for any number is not one of zeros."""
-        squares = self.view(self.op.rows, [SQUARES, row], [1, 1], ())
-        zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
-        none = self.put(arith.CmpfOp(self.put(memref.LoadOp.get(squares, [])).res, zero, "oeq")).result
-        self.into.append(Block())
-        x = self.view(self.op.input, [row, 0], [1, terms], (1,))
-        on = self.body(2)
-        nonzero = on.put(arith.CmpfOp(on.block.args[0], on.constant(0.0), "une"))
-        tiny = on.put(arith.SelectOp(nonzero, on.constant(TINY), on.constant(0.0)))
-        on.end([on.add(on.block.args[1], tiny)])
-        self.generic([x], [squares], [_map(1, 0), AffineMap(1, 0, ())], 0, on.block, cold=True)
-        self.end_if(none)
-
     def factors(self, first: Offset, rows: int, weights: SSAValue) -> None:
         """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
-        # parts of one view: it is known that they are apart
-        whole = self.view(self.op.rows, [0, first], [SUMS, rows], (0, 1))
-        kinds = [self.view(whole, [n, 0], [1, rows], (1,)) for n in (SQUARES, UNSCALE, SCALE, PLAIN)]
-        on = self.body(5)
-        squares, plain_weights = on.block.args[:2]
+        kinds = self.numbers(first, rows, SQUARES, SIZES, UNSCALE, SCALE, PLAIN)
+        on = self.body(6)
+        squares, size, plain_weights = on.block.args[:3]
         zero, one = on.constant(0.0), on.constant(1.0)
         mean = on.put(arith.MulfOp(squares, on.constant(1.0 / (self.depth * self.pieces))))
         # infinite where the mean is outside: exact domains have no order, and find none there
@@ -210,7 +199,7 @@ class _Expansion(LoopWriter):
         below = on.put(arith.DivfOp(on.constant(2.0**128 * SMALLEST), mean))
         infinity = on.constant(float("inf"))
         large, small = (on.put(arith.CmpfOp(v, infinity, "ueq")) for v in (above, below))
-        empty = on.put(arith.CmpfOp(squares, zero, "oeq"))
+        empty = on.put(arith.CmpfOp(size, zero, "oeq"))
         known = on.put(arith.SelectOp(large, one, on.put(arith.SelectOp(small, one, mean))))
         half = on.put(arith.MulfOp(on.put(math.Log2Op(known)), on.constant(-0.5)))
         factor = on.put(math.Exp2Op(on.put(math.RoundEvenOp(half))))
@@ -218,8 +207,8 @@ class _Expansion(LoopWriter):
         odd = on.add(on.put(arith.SelectOp(empty, zero, outside)), plain_weights)
         unscale = on.put(arith.SelectOp(empty, zero, on.put(arith.DivfOp(one, factor))))
         on.end([unscale, factor, odd])
-        maps = [_map(1, 0), AffineMap(1, 0, ()), *[_map(1, 0)] * 3]
-        self.generic([kinds[0], weights], kinds[1:], maps, 1, on.block)
+        maps = [_map(1, 0), _map(1, 0), AffineMap(1, 0, ()), *[_map(1, 0)] * 3]
+        self.generic([*kinds[:2], weights], kinds[2:], maps, 1, on.block)
 
     def scale(self, first: Offset, piece: Offset, rows: int) -> None:
         """scaled = x times the factor of its row, zeros in rows that are to be multiplied plainly and behind the terms."""
