@@ -15,6 +15,7 @@
                                                 linalg.generic #add ins(%part, sums, factors) outs(%y) }
                                               linalg.generic #relu outs(%y) }
 Elementwise ops that follow in place are taken into the loop over rows and columns, and so is a fill before.
+`rows`: those that all columns are multiplied with before the next (0: as many as the second-level cache holds).
 Runs after bufferize (it works on buffers). Runs before vectorize-structured, which makes register tiles of all of it.
 Tests: tests/lowering/vector/expand_winograd_matmul.mlir
 """
@@ -59,7 +60,7 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, element_type, shape_of
 
 _VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
@@ -67,8 +68,6 @@ ROWS_AT_ONCE = 8
 """Rows prepared in one iteration, at most."""
 BLOCK_BYTES = 384 << 10
 """Of a piece of scaled inputs that all columns are multiplied with before the next rows: it stays in the second-level cache."""
-PIECES_TOGETHER = 4
-"""Pieces whose sums are added to each other in registers."""
 MOST_ROWS, LEAST_ROWS = 20, 12
 """Of a register tile."""
 _D = [AffineDimExpr(i) for i in range(3)]
@@ -84,15 +83,18 @@ class ExpandWinogradMatmul(MlcPass):
         level_out="buffers",
         preserves=Reassociates("pairs of terms for one product each; products and sums contract to fma"),
         profile="winograd-matmul",
+        options=({}, {"rows": 5}, {"rows": 4}),
         establishes=("no linalg_ext.winograd_matmul is left",),
         nests=True,
     )
+
+    rows: int = option(0, Span(1, 1 << 20, special=(0,)))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for op in list(module.walk()):
             if isinstance(op, WinogradMatmulOp) and not op.res:
                 fill, epilogue = _fill(op), _epilogue(op)
-                _Expansion(op, fill, epilogue).write()
+                _Expansion(op, fill, epilogue).write(self.rows)
                 ctx.remarks.applied(
                     self.name, op, "written as structured ops", epilogue=len(epilogue), filled=fill is not None
                 )
@@ -144,15 +146,15 @@ class _Expansion(LoopWriter):
         self.whole = padded(self.depth)
         self.count, self.blocks, self.lanes = shape_of(op.output)
 
-    def write(self) -> None:
-        """All of it, before the last op that it replaces."""
+    def write(self, block: int) -> None:
+        """All of it, before the last op that it replaces. `block`: rows of a block, 0 for what fits the cache."""
         step = max(n for n in range(1, ROWS_AT_ONCE + 1) if self.count % n == 0)
         signs, last = self.signs(), shape_of(self.op.weights)[1] - 1
         weights = self.view(self.op.weights, [0, last, 0], [1, 1, 1], ())
         with self.loop(0, self.count, step, parallel=True) as first:
             self.prepare(first, step, signs, weights)
         total = self.plain_rows()
-        most = max(1, BLOCK_BYTES // (4 * self.whole))
+        most = block or max(1, BLOCK_BYTES // (4 * self.whole))
         for low, high, rows in _even(self.count, most, most // 2):
             self.multiply(low, high, rows, total)
 
@@ -182,18 +184,23 @@ class _Expansion(LoopWriter):
 
     def factors(self, first: Offset, rows: int, weights: SSAValue) -> None:
         """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
-        kinds = [self.row(n, first, rows) for n in (SQUARES, SIZES, UNSCALE, SCALE, PLAIN)]
+        # parts of one view: it is known that they are apart
+        whole = self.view(self.op.rows, [0, first], [SUMS, rows], (0, 1))
+        kinds = [self.view(whole, [n, 0], [1, rows], (1,)) for n in (SQUARES, SIZES, UNSCALE, SCALE, PLAIN)]
         on = self.body(6)
         squares, size, plain_weights = on.block.args[:3]
         zero, one = on.constant(0.0), on.constant(1.0)
         mean = on.put(arith.MulfOp(squares, on.constant(1.0 / (self.depth * self.pieces))))
-        large = on.put(arith.CmpfOp(mean, on.constant(SMALLEST), "oge"))
-        small = on.put(arith.CmpfOp(mean, on.constant(LARGEST), "ole"))
+        # infinite where the mean is outside: exact domains have no order, and find none there
+        above = on.put(arith.MulfOp(mean, on.constant(2.0**128 / LARGEST)))
+        below = on.put(arith.DivfOp(on.constant(2.0**128 * SMALLEST), mean))
+        infinity = on.constant(float("inf"))
+        large, small = (on.put(arith.CmpfOp(v, infinity, "ueq")) for v in (above, below))
         empty = on.put(arith.CmpfOp(size, zero, "oeq"))
-        known = on.put(arith.SelectOp(large, on.put(arith.SelectOp(small, mean, one)), one))
+        known = on.put(arith.SelectOp(large, one, on.put(arith.SelectOp(small, one, mean))))
         half = on.put(arith.MulfOp(on.put(math.Log2Op(known)), on.constant(-0.5)))
         factor = on.put(math.Exp2Op(on.put(math.RoundEvenOp(half))))
-        outside = on.put(arith.SelectOp(large, on.put(arith.SelectOp(small, zero, one)), one))
+        outside = on.put(arith.SelectOp(large, one, on.put(arith.SelectOp(small, one, zero))))
         odd = on.add(on.put(arith.SelectOp(empty, zero, outside)), plain_weights)
         unscale = on.put(arith.SelectOp(empty, zero, on.put(arith.DivfOp(one, factor))))
         on.end([unscale, factor, odd])
@@ -338,9 +345,7 @@ class _Expansion(LoopWriter):
         columns = self.view(self.op.weights, [block, at, 0], [1, 1, self.lanes], (2,))
         return [self.row(self.plus(piece, SUMS), first, rows), columns]
 
-    def add_scaled(
-        self, whole: SSAValue, first: Offset, block: Offset, rows: int, y: SSAValue, *, sums: bool
-    ) -> None:
+    def add_scaled(self, whole: SSAValue, first: Offset, block: Offset, rows: int, y: SSAValue, *, sums: bool) -> None:
         """y += the sum of all terms without the factors of its row and column, unless the row is multiplied plainly.
         `sums`: take those of pairs off."""
         last = self.pieces * (self.whole + 1)
