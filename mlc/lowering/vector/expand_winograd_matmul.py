@@ -164,12 +164,17 @@ class _Expansion(LoopWriter):
         """One of the numbers of every row, for `rows` rows."""
         return self.view(self.op.rows, [number, first], [1, rows], (1,))
 
+    def numbers(self, first: Offset, rows: int, *which: int) -> list[SSAValue]:
+        """Several numbers of every row, as parts of one view: it is known that they are apart."""
+        whole = self.view(self.op.rows, [0, first], [SUMS, rows], (0, 1))
+        return [self.view(whole, [n, 0], [1, rows], (1,)) for n in which]
+
     def prepare(self, first: Offset, rows: int, signs: SSAValue, weights: SSAValue) -> None:
         """Factors and scaled inputs of the rows from `first` on. `signs`: of the products of neighbouring terms;
         `weights`: whether any column is to be multiplied plainly."""
         terms = self.depth * self.pieces
         x = self.view(self.op.input, [first, 0], [rows, terms], (0, 1))
-        squares, sizes = self.row(SQUARES, first, rows), self.row(SIZES, first, rows)
+        squares, sizes = self.numbers(first, rows, SQUARES, SIZES)
         self.clear(squares)
         self.clear(sizes)
         on = self.body(3)
@@ -184,9 +189,7 @@ class _Expansion(LoopWriter):
 
     def factors(self, first: Offset, rows: int, weights: SSAValue) -> None:
         """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
-        # parts of one view: it is known that they are apart
-        whole = self.view(self.op.rows, [0, first], [SUMS, rows], (0, 1))
-        kinds = [self.view(whole, [n, 0], [1, rows], (1,)) for n in (SQUARES, SIZES, UNSCALE, SCALE, PLAIN)]
+        kinds = self.numbers(first, rows, SQUARES, SIZES, UNSCALE, SCALE, PLAIN)
         on = self.body(6)
         squares, size, plain_weights = on.block.args[:3]
         zero, one = on.constant(0.0), on.constant(1.0)
