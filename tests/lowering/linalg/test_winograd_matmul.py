@@ -236,6 +236,44 @@ def test_what_is_written_says_what_it_took_along():
         assert (remark.kind, remark.data) == ("applied", {"epilogue": 1, "filled": not onto})
 
 
+def test_elements_of_tied_weights_are_read_as_they_were():
+    """Weights that an embedding reads too: prepared once, and no other numbers for it."""
+    text = """
+func.func @forward(%x: tensor<8x20xf32>, %at: tensor<3xindex>) -> (tensor<8x32xf32>, tensor<3x20xf32>) {
+  %w = arith.constant dense_resource<w> : tensor<32x20xf32>
+  %zero = arith.constant 0.0 : f32
+  %o = tensor.empty() : tensor<3x20xf32>
+  %g = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0)>, affine_map<(d0, d1) -> (d0, d1)>],
+      iterator_types = ["parallel", "parallel"]} ins(%at : tensor<3xindex>) outs(%o : tensor<3x20xf32>) {
+  ^bb0(%row: index, %old: f32):
+    %column = linalg.index 1 : index
+    %v = tensor.extract %w[%row, %column] : tensor<32x20xf32>
+    linalg.yield %v : f32
+  } -> tensor<3x20xf32>
+  %t = tensor.empty() : tensor<20x32xf32>
+  %c = linalg.transpose ins(%w : tensor<32x20xf32>) outs(%t : tensor<20x32xf32>) permutation = [1, 0]
+  %e = tensor.empty() : tensor<8x32xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<8x32xf32>) -> tensor<8x32xf32>
+  %p = linalg.matmul ins(%x, %c : tensor<8x20xf32>, tensor<20x32xf32>) outs(%f : tensor<8x32xf32>) -> tensor<8x32xf32>
+  func.return %p, %g : tensor<8x32xf32>, tensor<3x20xf32>
+}"""
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((8, 20), (32, 20)))
+    w *= np.exp2(rng.integers(-9, 9, (32, 1))).astype(np.float32)
+    at = rng.integers(0, 32, 3)
+    ctx = make_context()
+    ctx.resources.set("w", w)
+    module = parse_text(text, ctx)
+    passes = {"linalg-pack-matmul": {"block": 4}, "linalg-winograd-matmul": {"columns": 1, "depth": 6}}
+    run_pipeline([make_pass(name, options) for name, options in passes.items()], ctx, module)
+    read = [op.operands[0].owner for op in module.walk() if op.name == "tensor.extract"]
+    assert read and {op.name for op in read} == {"linalg_ext.winograd_matmul_weights"}
+    y, rows = run_module(module, "forward", [x, at], resources=ctx.resources)
+    np.testing.assert_array_equal(rows, w[at])
+    sizes = np.linalg.norm(w, axis=1)
+    np.testing.assert_allclose(y / sizes, x @ w.T / sizes, atol=1e-5)
+
+
 def test_even_pieces():
     assert [depth_of(terms, 256) for terms in (12, 256, 768, 1024, 3072, 2048)] == [12, 256, 256, 256, 256, 256]
     assert [depth_of(terms, 256) for terms in (257, 300, 514, 1000, 784)] == [257, 150, 514, 250, 196]
