@@ -265,8 +265,8 @@ func.func @forward(%x: tensor<8x20xf32>, %at: tensor<3xindex>) -> (tensor<8x32xf
     ctx = make_context()
     ctx.resources.set("w", w)
     module = parse_text(text, ctx)
-    passes = {"linalg-pack-matmul": {"block": 4}, "linalg-winograd-matmul": {"columns": 1, "depth": 6}}
-    run_pipeline([make_pass(name, options) for name, options in passes.items()], ctx, module)
+    pairs = make_pass("linalg-winograd-matmul", {"columns": 1, "depth": 6})
+    run_pipeline([make_pass("linalg-pack-matmul", {"block": 4}), pairs], ctx, module)
     read = [op.operands[0].owner for op in module.walk() if op.name == "tensor.extract"]
     assert read and all(isinstance(op, WinogradMatmulWeightsOp) for op in read)
     y, rows = run_module(module, "forward", [x, at], resources=ctx.resources)
