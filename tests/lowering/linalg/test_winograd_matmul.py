@@ -149,6 +149,30 @@ def test_weights_of_any_value_interpreted(value: float, onto: bool):
     assert_same(y[:, 10:], wanted[:, 10:])
 
 
+def test_what_is_added_to_stays_as_it_is():
+    """A destination that is read later, and by the product itself, is copied."""
+    text = """
+func.func @forward(%x: tensor<5x12xf32>, %w: tensor<2x16x4xf32>, %y: tensor<5x2x4xf32>)
+    -> (tensor<5x2x4xf32>, tensor<5x2x4xf32>) {
+  %s = tensor.empty() : tensor<5x2x64xf32>
+  %r = tensor.empty() : tensor<7x5xf32>
+  %p, %a, %b = "linalg_ext.winograd_matmul"(%x, %w, %y, %s, %r) {depth = 6 : i64}
+    : (tensor<5x12xf32>, tensor<2x16x4xf32>, tensor<5x2x4xf32>, tensor<5x2x64xf32>, tensor<7x5xf32>)
+    -> (tensor<5x2x4xf32>, tensor<5x2x64xf32>, tensor<7x5xf32>)
+  func.return %p, %y : tensor<5x2x4xf32>, tensor<5x2x4xf32>
+}"""
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal(shape).astype(np.float32) for shape in ((5, 12), (2, 16, 4), (5, 2, 4))]
+    ctx = make_context()
+    module = parse_text(text, ctx)
+    before = run_module(module, "forward", inputs)
+    make_pass("bufferize").apply(ctx, module)
+    after = run_module(module, "forward", inputs)
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(after[1], inputs[2])
+
+
 @pytest.mark.parametrize("onto", [False, True])
 def test_blocks_run_in_any_order(onto: bool, monkeypatch: pytest.MonkeyPatch):
     given = spoiled(data(23, 13, 17), 1e30)
