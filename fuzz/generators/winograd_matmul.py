@@ -78,6 +78,17 @@ class WinogradMatmulGenerator(WitnessGenerator):
         self.out.emit("}")
         self.add("recurrent_layer", f"%loop_{k}", shape, "f32", x)
 
+    def tied_weight(self) -> None:
+        """A product whose weights are read elsewhere too, and what was read in one op with it."""
+        super().tied_weight()
+        y, read = self.values[-1], self.values[-2]
+        same = affine(2, ["d0", "d1"])
+        names = [f"%x{k}_{self.out.counter}" for k in range(2)]
+        init = self.empty(y.shape, "f32")
+        maps = [same, affine(2, ["0", "0"]), same]
+        self.generic(maps, ["parallel"] * 2, [y, read], names, init, y.shape, "f32")
+        self.add("tied", self.last, y.shape, "f32", y)
+
     def columns(self, x: Value) -> int:
         """Of a product; as many as terms in some, so that the input can be added to it."""
         return self.tape.pick((*_COLUMNS, x.shape[1]))

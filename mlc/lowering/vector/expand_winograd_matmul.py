@@ -165,7 +165,7 @@ class _Expansion(LoopWriter):
         return self.view(self.op.rows, [number, first], [1, rows], (1,))
 
     def numbers(self, first: Offset, rows: int, *which: int) -> list[SSAValue]:
-        """Some of the numbers of every row: parts of one view, so that it is known that they are apart."""
+        """Several numbers of every row, as parts of one view: it is known that they are apart."""
         whole = self.view(self.op.rows, [0, first], [SUMS, rows], (0, 1))
         return [self.view(whole, [n, 0], [1, rows], (1,)) for n in which]
 

@@ -92,6 +92,13 @@ def test_a_column_beyond_what_is_scaled_is_told(value: float):
     np.testing.assert_array_equal(unscaled(w, 12, 6), p)
 
 
+@pytest.mark.parametrize("block", [0, 11])
+def test_a_column_among_many_is_told(block: int):
+    p = panels(12, 1536, 16)
+    p[block, 3, 7] = np.nan
+    assert (prepared(p, 256)[:, -1] == 1).all()
+
+
 def test_a_column_of_zeros_is_no_reason():
     p = panels(2, 12, 4)
     p[0, :, 3] = 0
