@@ -240,6 +240,9 @@ class _Capture:
         except Exception as error:
             self.problems.raise_if_any()
             return error
+        finally:
+            if self.recorder.deferred is not None:
+                self.recorder.deferred.forget()
         self.problems.raise_if_any()
         if changed:
             names = ", ".join(dict.fromkeys(changed))
