@@ -95,10 +95,18 @@ def test_models_are_captured_the_same(name: str, monkeypatch: pytest.MonkeyPatch
     assert ours == described(model, inputs)
 
 
-def test_equal_layers_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = counted(monkeypatch)
+def test_equal_layers_run_once_and_products_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, run = counted(monkeypatch), torch._ops.OpOverload.__call__
+    ran: list[str] = []
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        ran.append(self._schema.name)
+        return run(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch._ops.OpOverload, "__call__", call)
     described(Layers(id), (torch.randn(2, 4),))
-    assert names == ["aten::linear", "aten::gelu", "aten::layer_norm"] * 2
+    assert names == ["aten::linear", "aten::gelu", "aten::layer_norm"] * 3
+    assert ran == ["aten::gelu", "aten::layer_norm"]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +218,7 @@ def test_nothing_is_left_out_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(deferred, "HELD_LIMIT", 0)
     names = counted(monkeypatch)
     assert ours == described(model, inputs)
-    assert names == ["aten::linear", "aten::layer_norm", "aten::gelu"]  # made up for before the next one
+    assert names == ["aten::linear", "aten::linear", "aten::layer_norm", "aten::gelu"]  # each settled before the next
 
 
 def test_hooks_run_once_and_random_numbers_stay() -> None:

@@ -1,11 +1,11 @@
 """Arithmetic that a capture leaves out: what it records needs the shapes of results, hardly ever their values.
 
-layer(layer(x))   -->   the ops of the first layer run; those of the second, called alike, get memory that nobody fills
+layer(layer(x))   -->   some ops of the first layer run; those of the second, called alike, get memory nobody fills
 
 An op of `DEFERRED` checks no values, and what its results look like (sizes, strides, dtype) follows from what its
-arguments look like. So a second call alike needs no arithmetic, and one whose arguments were left out may run on
-whatever is in their memory to show what it gives. Calls left out are kept; they are made up for, in order, as soon as
-anything looks at a value: another op, or Python. Views are made for real.
+arguments look like. So a second call alike needs no arithmetic, a plain product never (`result_shapes.py`), and a call
+whose arguments were left out may run on whatever is in their memory to show what it gives. Calls left out are kept;
+they are made up for, in order, as soon as anything looks at a value: another op, or Python. Views are made for real.
 
 Only what depends on the inputs is left out: its values are no part of a program.
 Tests: tests/frontends/test_deferred.py
@@ -22,6 +22,7 @@ import torch
 
 from mlc.frontends.torch.emit import op_name
 from mlc.frontends.torch.normalise import is_random
+from mlc.frontends.torch.result_shapes import result_shape, row_by_row
 
 HELD_LIMIT = 4 << 30
 """Bytes of address space for results left out; none of it becomes memory before somebody writes there."""
@@ -67,7 +68,7 @@ _ASKED = (
 class _Results:
     """What a call gives: sizes, strides and dtype of new tensors, alone or in a `kind` of sequence; None for others."""
 
-    layouts: tuple[tuple[torch.Size, tuple[int, ...], torch.dtype], ...] | None = None
+    layouts: tuple[tuple[tuple[int, ...], tuple[int, ...], torch.dtype], ...] | None = None
     kind: type[list[Any]] | type[tuple[Any, ...]] | None = None
 
     @classmethod
@@ -80,6 +81,11 @@ class _Results:
         if len({*memory[: len(found)]} - {*memory[len(found) :]}) < len(found):
             return cls()
         return cls(tuple((t.shape, t.stride(), t.dtype) for t in found), kind if kind in (list, tuple) else None)
+
+    @classmethod
+    def dense(cls, shape: tuple[int, ...]) -> _Results:
+        """One tensor of float32, row by row."""
+        return cls(((shape, row_by_row(shape), torch.float32),))
 
     def empty(self) -> Any:
         """Such tensors, whose memory nobody has touched."""
@@ -115,6 +121,8 @@ class Deferred:
         if text is None:
             return self._seen(func, args, kwargs) if is_open else func(*args, **kwargs)
         known = self._known.get(text)
+        if known is None and (shape := result_shape(func, args, kwargs)) is not None:
+            known = self._known[text] = _Results.dense(shape)
         if known is None:
             result = func(*args, **kwargs)
             known = self._known[text] = _Results.of(result, args, kwargs)
