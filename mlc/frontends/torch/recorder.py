@@ -1,4 +1,4 @@
-"""The recorder: a dispatch mode that runs every ATen op for real and appends it to `@forward`.
+"""The recorder: a dispatch mode that appends every ATen op of a run to `@forward`.
 
     with Recorder(...): model(x)      -->   %0 = torch.aten.conv2d %arg0, …
                                             %1 = torch.aten.relu %0
