@@ -111,14 +111,14 @@ def to_buffers(module: ModuleOp, ctx: MlcContext, depth: int) -> None:
     assert "linalg_ext.winograd_matmul" in {op.name for op in module.walk()}
 
 
-SHAPES = [(8, 12, 16), (5, 7, 17), (1, 2, 8), (23, 30, 9), (41, 13, 8), (4, 48, 24)]
+SHAPES = [(8, 12, 16), (5, 7, 17), (1, 2, 8), (23, 18, 9), (41, 13, 8), (4, 48, 24)]
 
 
 @pytest.mark.parametrize("onto", [False, True])
 @pytest.mark.parametrize("depth", [6, 256])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_interpreted_before_and_after_expansion(shape: tuple[int, int, int], depth: int, onto: bool):
-    for value in (1.0, *SPOILERS):
+    for value in (1.0, np.nan, -np.inf, 1e30, 1e-30):
         given = data(*shape) if value == 1.0 else spoiled(data(*shape), value)
         given["b"] *= abs(value) >= 1 or np.isnan(value)
         ctx = context(given)
