@@ -131,8 +131,8 @@ class LinalgWinogradMatmul(MlcPass):
 
 def depth_of(terms: int, most: int) -> int:
     """Terms of a piece: as even a split as there is into pieces of about `most`; all where none is near."""
-    wanted = -(-terms // most)
-    for pieces in range(wanted, 2 * wanted + 1):
+    wanted, fewest = -(-terms // most), -(-2 * terms // (3 * most))
+    for pieces in (*range(wanted, 2 * wanted + 1), *range(wanted - 1, fewest - 1, -1)):
         if terms % pieces == 0:
             return terms // pieces
     return terms
