@@ -28,6 +28,8 @@ from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
 
 LINE = 64
 """Bytes."""
+LEAST = 149
+"""2^-149 is the least number of single precision."""
 AT_ONCE = 1 << 16
 """Elements prepared at a time: they stay in the second-level cache."""
 
@@ -79,7 +81,8 @@ def _factors(w: Any, domain: Domain) -> tuple[Any, Any, bool]:
             empty = squares == 0
             fits = (squares > 0) & (squares <= LARGEST)
     exponent = -np.rint(0.5 * np.log2(np.where(fits, squares, 1.0))).astype(np.int32)
-    factor = np.ldexp(np.float64(1), exponent)  # by which one is a number of single precision, even where it is not
+    exponent = np.minimum(exponent, LEAST)
+    factor = np.ldexp(np.float64(1), exponent)  # one by it is a number of single precision, even where it is none
     if exponent.max(initial=0) < 128:
         factor = factor.astype(np.float32)
     unscale = np.where(empty, np.float32(0), np.ldexp(np.float32(1), -exponent))
