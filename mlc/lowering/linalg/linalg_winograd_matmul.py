@@ -148,7 +148,8 @@ def depth_of(terms: int, most: int) -> int:
 
 
 def _read(read: tensor.ExtractOp, weights: SSAValue, depth: int, terms: int) -> None:
-    """The same element of the prepared weights, without its column's factor: they need not be held beside the panels."""
+    """The same element of the prepared weights, without its column's factor: they need not be held beside the panels.
+    To the bit, unless it is less than 2^-126 times the root mean square of its column, which scales it to a denormal."""
     at = At(read)
     block, term, lane = read.indices
     size, whole = at.index(depth), at.index(padded(depth))
