@@ -363,7 +363,8 @@ class _Expansion(LoopWriter):
         value, unscale, unscale_column, plain, *taken_off, old = on.block.args
         if taken_off:
             value = on.sub(value, on.add(taken_off[0], taken_off[1]))
-        value = on.put(arith.MulfOp(value, unscale))  # one after the other: their product may be less than there are floats
+        # one after the other: the product of the two may be less than any float
+        value = on.put(arith.MulfOp(value, unscale))
         new = on.add(old, on.put(arith.MulfOp(value, unscale_column)))
         odd = on.put(arith.CmpfOp(plain, on.constant(0.0), "une"))
         on.end([on.put(arith.SelectOp(odd, old, new))])
