@@ -193,6 +193,24 @@ def test_rows_of_any_magnitude(size: float, fuse: bool):
     assert ((y.double() - exact).abs() <= allowed).all()
 
 
+@pytest.mark.parametrize("weight", [1e-18, 1e-30, 1e-38, 1e-41, 1e-45])
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_columns_of_tiny_weights(weight: float, size: float):
+    """As exact as eager by their own size, where that is not less than there are numbers; the rest as without them."""
+    linear = layer(257, 100)
+    x = size * torch.randn(9, 257)
+    others = torch.arange(100) != 11
+    before = compiled(linear, x)(x)
+    linear.bias[11] = 0
+    linear.weight[11] *= weight / linear.weight[11].abs().max()
+    y = compiled(linear, x)(x)
+    assert torch.equal(y[:, others], before[:, others])
+    exact = x.double() @ linear.weight[11].double()
+    norm = x.double().norm(dim=1) * linear.weight[11].double().norm()
+    allowed = 4 * (linear(x)[:, 11] - exact).abs().max() + 2.0**-22 * norm + 2.0**-149
+    assert ((y[:, 11].double() - exact).abs() <= allowed).all()
+
+
 @pytest.mark.parametrize("value", SPOILERS)
 @pytest.mark.parametrize("where", ["one weight", "a column"])
 def test_weights_of_any_value(value: float, where: str):

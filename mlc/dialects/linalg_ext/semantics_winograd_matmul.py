@@ -28,6 +28,8 @@ from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
 
 LINE = 64
 """Bytes."""
+LEAST = 149
+"""2^-149 is the least number of single precision."""
 AT_ONCE = 1 << 16
 """Elements prepared at a time: they stay in the second-level cache."""
 
@@ -71,12 +73,20 @@ def _factors(w: Any, domain: Domain) -> tuple[Any, Any, bool]:
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("bkl,bkl->bl", w, w) / np.float32(w.shape[1])
         fits = (squares >= SMALLEST) & (squares <= LARGEST)
-    if fits.all():
-        empty = ~fits
-    else:
-        empty = ~np.any(w, axis=1)
-    factor = np.exp2(-np.rint(0.5 * np.log2(np.where(fits, squares, 1.0)))).astype(np.float32)
-    return factor, np.where(empty, np.float32(0), 1 / factor), not bool((fits | empty).all())
+        if fits.all():
+            empty = ~fits
+        else:  # weights of units that training has left for dead are often tiny: double precision squares them
+            wide = w.astype(np.float64)
+            squares = np.einsum("bkl,bkl->bl", wide, wide) / w.shape[1]
+            empty = squares == 0
+            fits = (squares > 0) & (squares <= LARGEST)
+    exponent = -np.rint(0.5 * np.log2(np.where(fits, squares, 1.0))).astype(np.int32)
+    exponent = np.minimum(exponent, LEAST)
+    factor = np.ldexp(np.float64(1), exponent)  # one by it is a number of single precision, even where it is none
+    if exponent.max(initial=0) < 128:
+        factor = factor.astype(np.float32)
+    unscale = np.where(empty, np.float32(0), np.ldexp(np.float32(1), -exponent))
+    return factor, unscale, not bool((fits | empty).all())
 
 
 def _pairs(w: Any, domain: Domain) -> Any:

@@ -18,7 +18,7 @@ by a power of two that brings its root mean square near one, and the result divi
 The result is added to the first destination. `depth`: terms of a piece, whose sum is added to that of the pieces before; a
 piece is filled up with zeros to whole groups of six terms. The other two destinations are scratch; what those results hold
 is not specified. Rows with NaN, infinities, or whose squares sum to less than 2^-100 or more than 2^100 per term, and all
-rows where a column of weights has such, are multiplied plainly.
+rows where a column of weights has NaN, infinities or more than that, are multiplied plainly.
 
     x  rows, terms
     w  columns / lanes, rows as below, lanes         weights of every piece, filled up; sums of w0 w1 of every piece;

@@ -140,15 +140,16 @@ class LinalgWinogradMatmul(MlcPass):
 
 def depth_of(terms: int, most: int) -> int:
     """Terms of a piece: as even a split as there is into pieces of about `most`; all where none is near."""
-    wanted = -(-terms // most)
-    for pieces in range(wanted, 2 * wanted + 1):
+    wanted, fewest = -(-terms // most), -(-2 * terms // (3 * most))
+    for pieces in (*range(wanted, 2 * wanted + 1), *range(wanted - 1, fewest - 1, -1)):
         if terms % pieces == 0:
             return terms // pieces
     return terms
 
 
 def _read(read: tensor.ExtractOp, weights: SSAValue, depth: int, terms: int) -> None:
-    """The same element of the prepared weights, without its column's factor: they need not be held beside the panels."""
+    """The same element of the prepared weights, without its column's factor: they need not be held beside the panels.
+    To the bit, unless it is less than 2^-126 times the root mean square of its column, which scales it to a denormal."""
     at = At(read)
     block, term, lane = read.indices
     size, whole = at.index(depth), at.index(padded(depth))

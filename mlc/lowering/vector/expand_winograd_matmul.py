@@ -363,8 +363,9 @@ class _Expansion(LoopWriter):
         value, unscale, unscale_column, plain, *taken_off, old = on.block.args
         if taken_off:
             value = on.sub(value, on.add(taken_off[0], taken_off[1]))
-        scale = on.put(arith.MulfOp(unscale, unscale_column))
-        new = on.add(old, on.put(arith.MulfOp(value, scale)))
+        # one after the other: the product of the two may be less than any float
+        value = on.put(arith.MulfOp(value, unscale))
+        new = on.add(old, on.put(arith.MulfOp(value, unscale_column)))
         odd = on.put(arith.CmpfOp(plain, on.constant(0.0), "une"))
         on.end([on.put(arith.SelectOp(odd, old, new))])
         self.generic(ins, [y], [*maps, both], 2, on.block)

@@ -301,7 +301,8 @@ func.func @forward(%x: tensor<8x20xf32>, %at: tensor<3xindex>) -> (tensor<8x32xf
 
 def test_even_pieces():
     assert [depth_of(terms, 256) for terms in (12, 256, 768, 1024, 3072, 2048)] == [12, 256, 256, 256, 256, 256]
-    assert [depth_of(terms, 256) for terms in (257, 300, 514, 1000, 784)] == [257, 150, 514, 250, 196]
+    assert [depth_of(terms, 256) for terms in (1542, 1021, 521)] == [257, 1021, 521]
+    assert [depth_of(terms, 256) for terms in (257, 300, 514, 1000, 784)] == [257, 150, 257, 250, 196]
 
 
 def test_machines_that_add_beside_multiply_adds():
