@@ -24,6 +24,10 @@ from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
 
 
+AT_ONCE = 1 << 18
+"""Elements prepared at a time: they stay in the second-level cache."""
+
+
 @semantics("linalg_ext.winograd_matmul_weights")
 def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, WinogradMatmulWeightsOp) and isinstance(op.result.type, TensorType)
@@ -31,44 +35,46 @@ def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
     blocks, terms, lanes = panels.shape
     pieces, whole = terms // depth, padded(depth)
     out = np.empty(op.result.type.get_shape(), panels.dtype)
-    out[:] = run.domain.constant(np.float32(0), f32)
-    odd = False
-    for block in range(blocks):  # one at a time: in the cache
-        w = panels[block]
-        factor, unscale, plain = _factors(w, run.domain)
-        scaled = run.domain.float2("mul", w, np.broadcast_to(factor, w.shape), f32)
-        filled = out[block, : pieces * whole].reshape(pieces, whole, lanes)
-        filled[:, :depth] = scaled.reshape(pieces, depth, lanes)
-        out[block, pieces * whole : -2] = _pairs(filled.reshape(pieces, -1, GROUP, lanes), run.domain)
-        out[block, -2] = unscale
-        odd = odd or bool(np.any(plain))
-    out[:, -1] = run.domain.constant(np.float32(odd), f32)
+    step = max(1, AT_ONCE // (terms * lanes))
+    plain = False
+    for first in range(0, blocks, step):
+        w, here = panels[first : first + step], out[first : first + step]
+        factor, unscale, odd = _factors(w, run.domain)
+        main = here[:, : pieces * whole].reshape(-1, pieces, whole, lanes)
+        scaled = w if factor is None else w * factor[:, None]
+        main[:, :, :depth] = scaled.reshape(-1, pieces, depth, lanes)
+        main[:, :, depth:] = run.domain.constant(np.float32(0), f32)
+        here[:, pieces * whole : -2] = _pairs(main.reshape(-1, pieces, whole // GROUP, GROUP, lanes), run.domain)
+        here[:, -2] = unscale
+        plain = plain or odd
+    out[:, -1] = run.domain.constant(np.float32(plain), f32)
     return (out,)
 
 
-def _factors(w: Any, domain: Domain) -> tuple[Any, Any, Any]:
-    """Per column: the factor, one by it, whether it is to be multiplied plainly."""
-    one, zero = (domain.constant(np.full(w.shape[1], v, np.float32), f32) for v in (1.0, 0.0))
+def _factors(w: Any, domain: Domain) -> tuple[Any, Any, bool]:
+    """Per column: the factor (none where it is one), one by it; whether any is to be multiplied plainly."""
     if domain.name != "ieee":
-        return one, one, np.zeros(w.shape[1], bool)
+        return None, domain.constant(np.float32(1), f32), False
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.mean(np.square(w.astype(np.float64)), axis=0)
+        squares = np.einsum("bkl,bkl->bl", w, w) / np.float32(w.shape[1])
         fits = (squares >= SMALLEST) & (squares <= LARGEST)
+    if fits.all():
+        empty = ~fits
+    else:
+        empty = ~np.any(w, axis=1)
     factor = np.exp2(-np.rint(0.5 * np.log2(np.where(fits, squares, 1.0)))).astype(np.float32)
-    empty = ~np.any(w, axis=0)
-    return factor, np.where(empty, zero, one / factor), ~(fits | empty)
+    return factor, np.where(empty, np.float32(0), 1 / factor), not bool((fits | empty).all())
 
 
 def _pairs(w: Any, domain: Domain) -> Any:
-    """Per piece and column: the sum of the products of pairs, those with turned signs taken off. In float64, rounded
-    once, where numbers are IEEE's."""
+    """Per piece and column: the sum of the products of pairs, those with turned signs taken off."""
     if domain.name == "ieee":
         with np.errstate(over="ignore", invalid="ignore"):
-            wide = w.astype(np.float64)
-            return np.sum(wide[:, :, 0] * wide[:, :, 1] - wide[:, :, 3] * wide[:, :, 4], axis=1).astype(np.float32)
-    first = domain.float2("mul", w[:, :, 0], w[:, :, 1], f32)
-    turned = domain.float2("mul", w[:, :, 3], w[:, :, 4], f32)
-    return domain.sum(domain.float2("sub", first, turned, f32), (1,), f32)
+            first, turned = (np.einsum("bpgl,bpgl->bpl", w[..., s, :], w[..., s + 1, :]) for s in (0, 3))
+            return first - turned
+    first = domain.float2("mul", w[..., 0, :], w[..., 1, :], f32)
+    turned = domain.float2("mul", w[..., 3, :], w[..., 4, :], f32)
+    return domain.sum(domain.float2("sub", first, turned, f32), (2,), f32)
 
 
 @semantics("linalg_ext.winograd_matmul")

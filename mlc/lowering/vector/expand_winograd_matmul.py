@@ -70,8 +70,8 @@ BLOCK_BYTES = 384 << 10
 """Of a piece of scaled inputs that all columns are multiplied with before the next rows: it stays in the second-level cache."""
 PIECES_TOGETHER = 4
 """Pieces whose sums are added to each other in registers."""
-LEAST_BLOCK = 16
-"""Rows of such a block."""
+MOST_ROWS, LEAST_ROWS = 20, 12
+"""Of a register tile."""
 _D = [AffineDimExpr(i) for i in range(5)]
 
 
@@ -159,13 +159,10 @@ class _Expansion(LoopWriter):
             first = [stack.enter_context(self.loop(0, n, k, parallel=True)) for n, k in zip(self.grid, steps, strict=True)]
             self.prepare(first, steps, signs, weights)
         total = self.plain_rows()
-        count = self.grid[self.kept[0]]
-        size = max(LEAST_BLOCK, BLOCK_BYTES // (4 * self.whole)) // prod(self.grid[self.kept[0] + 1 :])
-        even = -(-count // -(-count // max(1, size)))  # blocks of one size, as far as rows divide
-        whole = count // even * even
-        for low, high, rows in ((0, whole, even), (whole, count, count - whole)):
-            if high > low:
-                self.multiply(low, high, rows, total)
+        some = self.kept[0]
+        most = max(1, BLOCK_BYTES // (4 * self.whole) // prod(self.grid[some + 1 :]))
+        for low, high, rows in _even(self.grid[some], most, most // 2):
+            self.multiply(low, high, rows, total)
 
     # Rows: all in one dimension, or images, rows of pixels, and pixels
 
@@ -312,7 +309,6 @@ class _Expansion(LoopWriter):
 
     def multiply(self, low: int, high: int, rows: int, total: SSAValue) -> None:
         """Rows from `low` to `high`, `rows` at a time, with all columns."""
-        together = max(n for n in range(1, PIECES_TOGETHER + 1) if self.pieces % n == 0)
         some = self.kept[0]
         bounds = [*((n, 1) for n in self.grid[:some]), ((high - low), rows), (self.blocks, 1)]
         sizes = [*[1] * some, rows, *self.grid[some + 1 :]]
@@ -320,15 +316,42 @@ class _Expansion(LoopWriter):
             first = [*outer, self.plus(at, low), *[0] * (len(self.grid) - some - 1)]
             if self.fill is None:  # what is added to is there only once
                 self.if_any(total, first, block, sizes)
-            y = self.start(first, block, sizes)
-            for piece in range(together):
-                self.add_piece(first, block, piece, sizes, y)
-            with self.loop(together, self.pieces, together) as piece:
-                for k in range(together if self.pieces > together else 0):
-                    self.add_piece(first, block, self.plus(piece, k), sizes, y)
-            self.write_epilogue(first, block, sizes, y)
+            for parts in _tiles(sizes):
+                with ExitStack() as stack:
+                    loops = [stack.enter_context(self.loop(*part)) for part in parts]
+                    self.tile([self.plus(n, k) for n, k in zip(first, loops, strict=True)], block, [n for *_, n in parts])
             if self.fill is not None:
                 self.if_any(total, first, block, sizes)
+
+    def tile(self, first: Sequence[Offset], block: Offset, rows: Sequence[int]) -> None:
+        """As many rows as accumulate in registers, with one block of columns."""
+        shape = [*(rows[d] for d in self.kept), self.lanes]
+        part = self.put(memref.AllocaOp.get(f32, 64, shape)).memref
+        if self.pieces == 1:
+            y = self.start(first, block, rows)
+            self.clear(part)
+            self.add_terms(first, block, 0, rows, part)
+            self.add_scaled(part, first, block, rows, y, sums=True)
+        else:
+            whole = self.put(memref.AllocaOp.get(f32, 64, shape)).memref
+            self.clear(whole)
+            with self.loop(0, self.pieces) as piece:
+                self.clear(part)
+                self.add_terms(first, block, piece, rows, part)
+                on = self.body(4)
+                value, of_row, of_column, old = on.block.args
+                on.end([on.add(old, on.sub(value, on.add(of_row, of_column)))])
+                ins = [part, *self.sums(first, block, piece, rows)]
+                by_row, by_lane, both = self.sum_maps()
+                self.generic(ins, [whole], [both, by_row, by_lane, both], self.inner + 1, on.block)
+            y = self.start(first, block, rows)
+            self.add_scaled(whole, first, block, rows, y, sums=False)
+        self.write_epilogue(first, block, rows, y)
+
+    def sum_maps(self) -> tuple[AffineMap, AffineMap, AffineMap]:
+        """From loops over rows and lanes: rows, lanes, both."""
+        loops = self.inner + 1
+        return _map(loops, *range(self.inner)), _map(loops, self.inner), AffineMap.identity(loops)
 
     def start(self, first: Sequence[Offset], block: Offset, rows: Sequence[int]) -> SSAValue:
         """Some rows of one block of columns of the output, with what is added to."""
@@ -337,12 +360,10 @@ class _Expansion(LoopWriter):
             self.put(FillOp(list(self.fill.inputs), [y], []))
         return y
 
-    def add_piece(
-        self, first: Sequence[Offset], block: Offset, piece: Offset, rows: Sequence[int], y: SSAValue
+    def add_terms(
+        self, first: Sequence[Offset], block: Offset, piece: Offset, rows: Sequence[int], part: SSAValue
     ) -> None:
-        """y += what the terms of one piece come to."""
-        part = self.put(memref.AllocaOp.get(f32, 64, [*(rows[d] for d in self.kept), self.lanes])).memref
-        self.clear(part)
+        """part += the terms of one piece: pairs with what is to be taken off, and single ones."""
         x = self.scaled(first, piece, rows)
         w = self.view(self.op.weights, [block, self.times(piece, self.whole), 0], [1, self.whole, self.lanes], (1, 2))
         on = self.body(2 * GROUP + 1)
@@ -357,21 +378,37 @@ class _Expansion(LoopWriter):
         loops, of_rows = inner + 2, _D[:inner]
         reads = [AffineMap(loops, 0, (*of_rows, _D[inner + 1], AffineConstantExpr(s))) for s in range(GROUP)]
         columns = [AffineMap(loops, 0, (_D[inner + 1] * GROUP + s, _D[inner])) for s in range(GROUP)]
-        self.generic([x] * GROUP + [w] * GROUP, [part], [*reads, *columns, _map(loops, *range(inner + 1))], inner + 1, on.block)
-        sums = self.row(self.plus(piece, SUMS), first, rows)
-        last = self.pieces * self.whole
-        of_weights = self.view(self.op.weights, [block, self.plus(piece, last), 0], [1, 1, self.lanes], (2,))
-        factor = self.view(self.op.weights, [block, last + self.pieces, 0], [1, 1, self.lanes], (2,))
-        on = self.body(7)
-        value, of_row, of_column, unscale, unscale_column, plain, old = on.block.args
-        value = on.sub(value, on.add(of_row, of_column))
+        maps = [*reads, *columns, _map(loops, *range(inner + 1))]
+        self.generic([x] * GROUP + [w] * GROUP, [part], maps, inner + 1, on.block)
+
+    def sums(self, first: Sequence[Offset], block: Offset, piece: Offset, rows: Sequence[int]) -> list[SSAValue]:
+        """Of the products of pairs: per row, per column."""
+        at = self.plus(piece, self.pieces * self.whole)
+        columns = self.view(self.op.weights, [block, at, 0], [1, 1, self.lanes], (2,))
+        return [self.row(self.plus(piece, SUMS), first, rows), columns]
+
+    def add_scaled(
+        self, whole: SSAValue, first: Sequence[Offset], block: Offset, rows: Sequence[int], y: SSAValue, *, sums: bool
+    ) -> None:
+        """y += the sum of all terms without the factors of its row and column, unless the row is multiplied plainly.
+        `sums`: take those of pairs off."""
+        last = self.pieces * (self.whole + 1)
+        factor = self.view(self.op.weights, [block, last, 0], [1, 1, self.lanes], (2,))
+        ins = [whole, self.row(UNSCALE, first, rows), factor, self.row(PLAIN, first, rows)]
+        by_row, by_lane, both = self.sum_maps()
+        maps = [both, by_row, by_lane, by_row]
+        if sums:
+            ins += self.sums(first, block, 0, rows)
+            maps += [by_row, by_lane]
+        on = self.body(len(ins) + 1)
+        value, unscale, unscale_column, plain, *taken_off, old = on.block.args
+        if taken_off:
+            value = on.sub(value, on.add(taken_off[0], taken_off[1]))
         scale = on.put(arith.MulfOp(unscale, unscale_column))
         new = on.add(old, on.put(arith.MulfOp(value, scale)))
         odd = on.put(arith.CmpfOp(plain, on.constant(0.0), "une"))
         on.end([on.put(arith.SelectOp(odd, old, new))])
-        ins = [part, sums, of_weights, self.row(UNSCALE, first, rows), factor, self.row(PLAIN, first, rows)]
-        by_row, by_lane, both = _map(inner + 1, *range(inner)), _map(inner + 1, inner), AffineMap.identity(inner + 1)
-        self.generic(ins, [y], [both, by_row, by_lane, by_row, by_lane, by_row, both], inner + 1, on.block)
+        self.generic(ins, [y], [*maps, both], self.inner + 1, on.block)
 
     def if_any(self, total: SSAValue, first: Sequence[Offset], block: Offset, rows: Sequence[int]) -> None:
         """Multiply plainly what is not to be scaled."""
@@ -455,3 +492,26 @@ class _Expansion(LoopWriter):
 def _map(loops: int, *dims: int) -> AffineMap:
     """The map that picks loops."""
     return AffineMap(loops, 0, tuple(_D[d] for d in dims))
+
+
+def _even(count: int, most: int, least: int) -> list[tuple[int, int, int]]:
+    """Parts of one size from `least` to `most` that cover `count`, and what is left: first, end, size."""
+    if count <= most:
+        return [(0, count, count)]
+    sizes = range(max(least, 1), most + 1)
+    size = max(sizes, key=lambda n: (count % n == 0, count % n, n))
+    whole = count // size * size
+    return [(0, whole, size), *([(whole, count, count - whole)] if whole < count else [])]
+
+
+def _tiles(sizes: Sequence[int]) -> list[list[tuple[int, int, int]]]:
+    """Register tiles that cover rows: parts of every dimension; several rows of pixels where they are narrow."""
+    *images, wide = sizes
+    tiles: list[list[tuple[int, int, int]]] = []
+    for columns in _even(wide, MOST_ROWS, LEAST_ROWS):
+        if not images:
+            tiles.append([columns])
+            continue
+        tall = MOST_ROWS // wide if wide == columns[2] else 1
+        tiles += [[(0, 1, 1), rows, columns] for rows in _even(images[-1], max(tall, 1), max(tall, 1))]
+    return tiles

@@ -109,7 +109,8 @@ class GroupWriter:
             return
         per_step = len(self.points) * ops
         if self.plan.contraction:
-            per_step = len(self.points) + 2 * len({p.offsets[:-1] for p in self.points}) + 2
+            fmas = max(1, (ops - 1) // 3)  # of a point
+            per_step = fmas * len(self.points) + 2 * len({p.offsets[:-1] for p in self.points}) + 2
         if any(COLD in s.op.attributes for s in self.stages):
             self.whole, self.steps = [], 1
             return
