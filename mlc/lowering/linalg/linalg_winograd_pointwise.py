@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from xdsl.dialects import arith, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType, f32
@@ -124,8 +125,8 @@ class LinalgWinogradPointwise(MlcPass):
         return True
 
     def _obstacle(self, ctx: MlcContext, op: GenericOp) -> str:
-        gains = ctx.machine is not None and ctx.machine.adds_beside_fma
-        if self.gain == 0 or (self.gain < 0 and not gains):
+        limit = self.limit(ctx.machine)
+        if limit == 0:
             return "switched off" if self.gain == 0 else "additions take the place of multiply-adds"
         shapes = [shape_of(v) for v in op.operands]
         if any(DYNAMIC_INDEX in s or 0 in s for s in shapes):
@@ -141,7 +142,11 @@ class LinalgWinogradPointwise(MlcPass):
         if filters != shapes[1][0] * shapes[1][5] or channels != shapes[1][1] * shapes[1][4]:
             return "channels that do not fill their blocks"
         percent = cost(channels, filters, prod(shapes[2][2:4]), shapes[1][4], shapes[1][5], self.depth)
-        return "" if percent < (GAIN if self.gain < 0 else self.gain) else f"estimated at {percent:.0f} % of the direct time"
+        return "" if percent < limit else f"estimated at {percent:.0f} % of the direct time"
+
+    def limit(self, machine: Any) -> int:
+        """What the estimate must stay under."""
+        return self.gain if self.gain >= 0 else GAIN if machine is not None and machine.adds_beside_fma else 0
 
 
 def cost(channels: int, filters: int, pixels: int, beside: int, lanes: int, most: int = DEPTH) -> float:
