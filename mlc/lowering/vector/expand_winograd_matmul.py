@@ -205,7 +205,13 @@ class _Expansion(LoopWriter):
 
     def factors(self, first: Sequence[Offset], rows: Sequence[int], weights: SSAValue) -> None:
         """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
-        kinds = [self.row(n, first, rows) for n in (SQUARES, UNSCALE, SCALE, PLAIN)]
+        # parts of one view: known not to overlap
+        inner = [rows[d] for d in self.kept]
+        every = self.view(self.op.rows, [0, *first], [SUMS, *rows], [0, *(1 + d for d in self.kept)])
+        kinds = [
+            self.view(every, [n, *[0] * self.inner], [1, *inner], range(1, self.inner + 1))
+            for n in (SQUARES, UNSCALE, SCALE, PLAIN)
+        ]
         on = self.body(5)
         squares, plain_weights = on.block.args[:2]
         zero, one = on.constant(0.0), on.constant(1.0)
