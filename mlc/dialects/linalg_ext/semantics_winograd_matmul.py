@@ -6,6 +6,8 @@ The product is the plain sum of the terms, divided by the factors of the columns
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,9 @@ from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
 
 
-AT_ONCE = 1 << 18
+LINE = 64
+"""Bytes."""
+AT_ONCE = 1 << 16
 """Elements prepared at a time: they stay in the second-level cache."""
 
 
@@ -34,21 +38,30 @@ def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
     panels, depth = np.asarray(args[0]), op.depth.value.data
     blocks, terms, lanes = panels.shape
     pieces, whole = terms // depth, padded(depth)
-    out = np.empty(op.result.type.get_shape(), panels.dtype)
+    out = _aligned(op.result.type.get_shape(), panels.dtype)
     step = max(1, AT_ONCE // (terms * lanes))
     plain = False
     for first in range(0, blocks, step):
-        w, here = panels[first : first + step], out[first : first + step]
+        w = np.ascontiguousarray(panels[first : first + step])  # panels may be a view of weights that lie otherwise
+        here = out[first : first + step]
         factor, unscale, odd = _factors(w, run.domain)
         main = here[:, : pieces * whole].reshape(-1, pieces, whole, lanes)
-        scaled = w if factor is None else w * factor[:, None]
-        main[:, :, :depth] = scaled.reshape(-1, pieces, depth, lanes)
+        if factor is not None:  # repeated: long rows multiply faster than many of `lanes`
+            w = w.reshape(-1, pieces, depth * lanes) * np.tile(factor, (1, depth))[:, None]
+        main[:, :, :depth] = w.reshape(-1, pieces, depth, lanes)
         main[:, :, depth:] = run.domain.constant(np.float32(0), f32)
         here[:, pieces * whole : -2] = _pairs(main.reshape(-1, pieces, whole // GROUP, GROUP, lanes), run.domain)
         here[:, -2] = unscale
         plain = plain or odd
     out[:, -1] = run.domain.constant(np.float32(plain), f32)
     return (out,)
+
+
+def _aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array that begins where a cache line does, so that whoever runs native code need not copy it."""
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.empty(size + LINE, np.uint8)
+    return raw[-raw.ctypes.data % LINE :][:size].view(dtype).reshape(shape)
 
 
 def _factors(w: Any, domain: Domain) -> tuple[Any, Any, bool]:

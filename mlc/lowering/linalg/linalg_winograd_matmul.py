@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xdsl.dialects import arith
+from xdsl.dialects import arith, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType, f32
 from xdsl.dialects.linalg.ops import GenericOp, YieldOp
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp
-from mlc.dialects.linalg_ext.winograd_matmul_ops import SUMS, WinogradMatmulOp, WinogradMatmulWeightsOp, room
+from mlc.dialects.linalg_ext.winograd_matmul_ops import SUMS, WinogradMatmulOp, WinogradMatmulWeightsOp, padded, room, weight_rows
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
@@ -89,6 +89,9 @@ class LinalgWinogradMatmul(MlcPass):
         behind = panels.owner.next_op if isinstance(panels.owner, Operation) else None
         assert behind is not None
         weights = At(behind, op.location).add(WinogradMatmulWeightsOp(panels, depth)).result
+        for read in [use.operation for use in panels.uses]:
+            if isinstance(read, tensor.ExtractOp):
+                _read(read, weights, depth, terms)
         operands = [
             x,
             weights,
@@ -130,6 +133,22 @@ def depth_of(terms: int, most: int) -> int:
         if terms % pieces == 0:
             return terms // pieces
     return terms
+
+
+def _read(read: tensor.ExtractOp, weights: SSAValue, depth: int, terms: int) -> None:
+    """The same element of the prepared weights, without its column's factor: they need not be held beside the panels."""
+    at = At(read)
+    block, term, lane = read.indices
+    size, whole = at.index(depth), at.index(padded(depth))
+    piece, within = at.add(arith.DivUIOp(term, size)).result, at.add(arith.RemUIOp(term, size)).result
+    place = at.add(arith.AddiOp(at.add(arith.MuliOp(piece, whole)).result, within)).result
+    last = at.index(weight_rows(terms, depth) - 2)
+    element, unscale = (at.add(tensor.ExtractOp(weights, [block, row, lane], f32)).result for row in (place, last))
+    value = at.add(arith.MulfOp(element, unscale)).result
+    value.name_hint = read.result.name_hint
+    read.result.replace_all_uses_with(value)
+    read.detach()
+    read.erase()
 
 
 def _is_product_of_panels(op: Operation) -> bool:
