@@ -27,6 +27,12 @@ from fuzz.generators.tm_tensor import tm_tensor_op
 from fuzz.generators.torch_steps import torch_steps
 from fuzz.generators.torch_witnesses import torch_witnessed
 from fuzz.generators.winograd import linalg_winograd, winograd, winograd_kernels
+from fuzz.generators.winograd_matmul import (
+    linalg_winograd_matmul,
+    winograd_matmul,
+    winograd_matmul_groups,
+    winograd_matmul_kernels,
+)
 from fuzz.generators.winograd_pointwise import (
     linalg_winograd_pointwise,
     winograd_pointwise,
@@ -69,8 +75,9 @@ PROFILES: dict[str, Generator] = {
     "tm-tensor": tm_tensor_op,
     "linalg-winograd": linalg_winograd,
     "winograd": winograd,
+    "linalg-winograd-matmul": linalg_winograd_matmul,
     "linalg-winograd-pointwise": linalg_winograd_pointwise,
-    "winograd-matmul": mixed((1, winograd_pointwise)),
+    "winograd-matmul": mixed((1, winograd_matmul), (1, winograd_pointwise)),
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
     "linalg-packing": mixed(
         (4, witnessed("linalg-pack-matmul", ALL_STEPS)), (4, demoted_products), (6, narrowed_products)
@@ -83,10 +90,12 @@ PROFILES: dict[str, Generator] = {
     "linalg-reshapes": witnessed("linalg-propagate-reshapes", ALL_STEPS),
     "linalg-transposes": witnessed("linalg-fold-transposes", ALL_STEPS),
     "linalg-fusion": witnessed("linalg-fuse-elementwise", ELEMENTWISE_STEPS),
-    "linalg-groups": mixed((4, witnessed("linalg-form-kernels", ALL_STEPS)), (1, winograd_pointwise_groups)),
+    "linalg-groups": mixed(
+        (4, witnessed("linalg-form-kernels", ALL_STEPS)), (1, winograd_matmul_groups), (1, winograd_pointwise_groups)
+    ),
     "kernels": mixed(
-        *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (3, kernel_witnesses), (3, winograd_kernels)),
-        (2, winograd_pointwise_kernels),
+        *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (5, kernel_witnesses), (3, winograd_kernels)),
+        *((2, winograd_matmul_kernels), (2, winograd_pointwise_kernels)),
     ),
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),

@@ -83,7 +83,7 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
             sums = prod(_shape(op.output, {}))
             flops += trips(op) * 2 * sums * op.terms()
             done["f32"] += trips(op) * sums * op.pieces() * padded(op.piece()) // GROUP * 12
-            for value in op.inputs:
+            for value in (*op.inputs, *([op.output] if op.output not in written else [])):
                 _note(read, value, sizes)
             _note(written, op.output, sizes)
         elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):

@@ -91,6 +91,18 @@ func.func private @k(%x: memref<1x1x8x10x4xf32>, %w: memref<1x1x3x3x4x4xf32>, %y
 }
 """
 
+WINOGRAD_MATMUL = """
+func.func private @k(%x: memref<5x12xf32>, %w: memref<2x16x4xf32>, %y: memref<5x2x4xf32>, %s: memref<5x2x64xf32>,
+    %r: memref<6x5xf32>) attributes {kernel} {
+  %zero = arith.constant 0.0 : f32
+  linalg.fill ins(%zero : f32) outs(%y : memref<5x2x4xf32>)
+  "linalg_ext.winograd_matmul"(%x, %w, %y, %s, %r) {depth = 6 : i64}
+    : (memref<5x12xf32>, memref<2x16x4xf32>, memref<5x2x4xf32>, memref<5x2x64xf32>, memref<6x5xf32>) -> ()
+  func.return
+}
+"""
+ONTO = WINOGRAD_MATMUL.replace("linalg.fill ins(%zero : f32) outs(%y : memref<5x2x4xf32>)", "")
+
 LOOP = """
 func.func private @k(%a: memref<6xf32>) attributes {kernel} {
   %c0 = arith.constant 0 : index
@@ -164,6 +176,9 @@ AT_RUN_TIME = 4 * 4 * _filter_transforms(4) + 4 * 4 * 16  # and outputs are divi
             None,
             Cost(2 * 9 * 4 * 6 * 8 * 4, 4 * (8 * 10 * 4 + 9 * 4 * 4 + 6 * 8 * 4), {"f32": DONE + AT_RUN_TIME}),
         ),
+        # per group of six terms four multiply-adds and four additions
+        (WINOGRAD_MATMUL, None, Cost(2 * 5 * 12 * 8, 4 * (5 * 12 + 2 * 16 * 4 + 5 * 8), {"f32": 2 * 5 * 8 * (8 + 4)})),
+        (ONTO, None, Cost(2 * 5 * 12 * 8, 4 * (5 * 12 + 2 * 16 * 4 + 2 * 5 * 8), {"f32": 2 * 5 * 8 * (8 + 4)})),
     ],
 )
 def test_costs(text: str, open_sizes: int | None, cost: Cost):

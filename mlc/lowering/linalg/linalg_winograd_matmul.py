@@ -59,7 +59,7 @@ class LinalgWinogradMatmul(MlcPass):
         level_in="linalg",
         level_out="linalg",
         preserves=Reassociates("weights scaled by powers of two; the terms of a sum in pairs, pieces added to each other"),
-        profile="linalg-products",
+        profile="linalg-winograd-matmul",
         options=({"columns": 1, "depth": 8}, {"columns": 5}, {}),
         establishes=("products over panels that gain by it are Winograd's",),
         nests=True,

@@ -15,6 +15,7 @@
                                                 linalg.generic #add ins(%part, sums, factors) outs(%y) }
                                               linalg.generic #relu outs(%y) }
 Elementwise ops that follow in place are taken into the loop over rows and columns, and so is a fill before.
+`rows`: those that all columns are multiplied with before the next (0: as many as the second-level cache holds).
 Runs after bufferize (it works on buffers). Runs before vectorize-structured, which makes register tiles of all of it.
 Tests: tests/lowering/vector/expand_winograd_matmul.mlir
 """
@@ -60,7 +61,7 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
-from mlc.ir.passes import MlcPass
+from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, element_type, shape_of
 
 _VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
@@ -70,6 +71,8 @@ BLOCK_BYTES = 384 << 10
 """Of a piece of scaled inputs that all columns are multiplied with before the next rows: it stays in the second-level cache."""
 PIECES_TOGETHER = 4
 """Pieces whose sums are added to each other in registers."""
+TINY = SMALLEST / 2**20
+"""What stands for the squares of a row that has other numbers than zero, but none with a square."""
 MOST_ROWS, LEAST_ROWS = 20, 12
 """Of a register tile."""
 _D = [AffineDimExpr(i) for i in range(5)]
@@ -85,15 +88,18 @@ class ExpandWinogradMatmul(MlcPass):
         level_out="buffers",
         preserves=Reassociates("pairs of terms for one product each; products and sums contract to fma"),
         profile="winograd-matmul",
+        options=({}, {"rows": 5}, {"rows": 2}),
         establishes=("no linalg_ext.winograd_matmul is left",),
         nests=True,
     )
+
+    rows: int = option(0, Span(1, 1 << 20, special=(0,)))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for op in list(module.walk()):
             if isinstance(op, WinogradMatmulOp) and not op.res:
                 fill, epilogue = _fill(op), _epilogue(op)
-                _Expansion(op, fill, epilogue).write()
+                _Expansion(op, fill, epilogue).write(self.rows)
                 ctx.remarks.applied(
                     self.name, op, "written as structured ops", epilogue=len(epilogue), filled=fill is not None
                 )
@@ -149,8 +155,8 @@ class _Expansion(LoopWriter):
         self.kept_outputs = (0, 2) if len(self.grid) == 1 else (2, 3, 4)
         self.inner = len(self.kept)
 
-    def write(self) -> None:
-        """All of it, before the last op that it replaces."""
+    def write(self, block: int) -> None:
+        """All of it, before the last op that it replaces. `block`: rows of a block, 0 for what fits the cache."""
         step = max(n for n in range(1, ROWS_AT_ONCE + 1) if self.grid[-1] % n == 0)
         signs, last = self.signs(), shape_of(self.op.weights)[1] - 1
         weights = self.view(self.op.weights, [0, last, 0], [1, 1, 1], ())
@@ -160,7 +166,7 @@ class _Expansion(LoopWriter):
             self.prepare(first, steps, signs, weights)
         total = self.plain_rows()
         some = self.kept[0]
-        most = max(1, BLOCK_BYTES // (4 * self.whole) // prod(self.grid[some + 1 :]))
+        most = max(1, (block or BLOCK_BYTES // (4 * self.whole)) // prod(self.grid[some + 1 :]))
         for low, high, rows in _even(self.grid[some], most, most // 2):
             self.multiply(low, high, rows, total)
 
@@ -198,10 +204,29 @@ class _Expansion(LoopWriter):
         by_term = self.input_map()
         by_row = _map(by_term.num_dims, *range(self.inner))
         self.generic([x], [squares], [by_term, by_row], self.inner, on.block)
+        with ExitStack() as stack:
+            row = [self.plus(n, stack.enter_context(self.loop(0, k))) for n, k in zip(first, rows, strict=True)]
+            self.tell_tiny(row)
         self.factors(first, rows, weights)
         with self.loop(0, self.pieces) as piece:
             self.scale(first, piece, rows)
             self.pairs(first, piece, rows, signs)
+
+    def tell_tiny(self, row: Sequence[Offset]) -> None:
+        """A row whose squares are too small for any number is not one of zeros."""
+        one = [1] * len(row)
+        squares = self.view(self.op.rows, [SQUARES, *row], [1, *one], ())
+        zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
+        none = self.put(arith.CmpfOp(self.put(memref.LoadOp.get(squares, [])).res, zero, "oeq")).result
+        self.into.append(Block())
+        x = self.input(row, one, 0, self.pieces)
+        by_term = self.input_map()
+        on = self.body(2)
+        nonzero = on.put(arith.CmpfOp(on.block.args[0], on.constant(0.0), "une"))
+        tiny = on.put(arith.SelectOp(nonzero, on.constant(TINY), on.constant(0.0)))
+        on.end([on.add(on.block.args[1], tiny)])
+        self.generic([x], [squares], [by_term, AffineMap(by_term.num_dims, 0, ())], 0, on.block, cold=True)
+        self.end_if(none)
 
     def factors(self, first: Sequence[Offset], rows: Sequence[int], weights: SSAValue) -> None:
         """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
@@ -216,13 +241,16 @@ class _Expansion(LoopWriter):
         squares, plain_weights = on.block.args[:2]
         zero, one = on.constant(0.0), on.constant(1.0)
         mean = on.put(arith.MulfOp(squares, on.constant(1.0 / (self.depth * self.pieces))))
-        large = on.put(arith.CmpfOp(mean, on.constant(SMALLEST), "oge"))
-        small = on.put(arith.CmpfOp(mean, on.constant(LARGEST), "ole"))
+        # infinite where the mean is outside: exact domains have no order, and find none there
+        above = on.put(arith.MulfOp(mean, on.constant(2.0**128 / LARGEST)))
+        below = on.put(arith.DivfOp(on.constant(2.0**128 * SMALLEST), mean))
+        infinity = on.constant(float("inf"))
+        large, small = (on.put(arith.CmpfOp(v, infinity, "ueq")) for v in (above, below))
         empty = on.put(arith.CmpfOp(squares, zero, "oeq"))
-        known = on.put(arith.SelectOp(large, on.put(arith.SelectOp(small, mean, one)), one))
+        known = on.put(arith.SelectOp(large, one, on.put(arith.SelectOp(small, one, mean))))
         half = on.put(arith.MulfOp(on.put(math.Log2Op(known)), on.constant(-0.5)))
         factor = on.put(math.Exp2Op(on.put(math.RoundEvenOp(half))))
-        outside = on.put(arith.SelectOp(large, on.put(arith.SelectOp(small, zero, one)), one))
+        outside = on.put(arith.SelectOp(large, one, on.put(arith.SelectOp(small, one, zero))))
         odd = on.add(on.put(arith.SelectOp(empty, zero, outside)), plain_weights)
         unscale = on.put(arith.SelectOp(empty, zero, on.put(arith.DivfOp(one, factor))))
         on.end([unscale, factor, odd])
