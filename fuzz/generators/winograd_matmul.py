@@ -13,9 +13,9 @@ from mlc.testing.program import Program
 
 _STEPS = {"layer": 12, "sum_of_layers": 4, "recurrent_layer": 3, "elementwise": 2, "reshape": 1, "reduction": 1}
 _PASS = "linalg-winograd-matmul"
-_ROWS = (4, 6, 8, 3, 1, 7, 13, 16, 5, 40, 33, 2)
-_TERMS = (12, 6, 5, 7, 13, 48, 24, 60, 49, 31, 2, 18, 1)
-_COLUMNS = (8, 16, 12, 5, 17, 9, 24, 4, 3)
+_ROWS = (4, 6, 8, 3, 1, 7, 13, 5, 2, 9, 12, 21, 40)
+_TERMS = (12, 6, 5, 7, 13, 24, 2, 18, 9, 31, 10, 49, 60, 1)
+_COLUMNS = (8, 12, 5, 9, 4, 16, 3, 17)
 
 
 class WinogradMatmulGenerator(WitnessGenerator):
@@ -152,7 +152,7 @@ def winograd_matmul_groups(tape: Tape) -> Program:
 
 
 def _taken(tape: Tape, before: str | None) -> Program:
-    block, depth = tape.pick((4, 8)), tape.pick((8, 256, 5, 13, 24))
+    block, depth = tape.pick((4, 8)), tape.pick((8, 256, 13, 5, 256, 24))
     program = _packed(WinogradMatmulGenerator(tape).program(), block)
     make_pass(_PASS, {"columns": 1, "depth": depth}).apply(program.ctx, program.module)
     names = [row.pass_name for row in MODULE_ROWS]

@@ -69,8 +69,6 @@ ROWS_AT_ONCE = 8
 """Rows prepared in one iteration, at most."""
 BLOCK_BYTES = 384 << 10
 """Of a piece of scaled inputs that all columns are multiplied with before the next rows: it stays in the second-level cache."""
-PIECES_TOGETHER = 4
-"""Pieces whose sums are added to each other in registers."""
 TINY = SMALLEST / 2**20
 """What stands for the squares of a row that has other numbers than zero, but none with a square."""
 MOST_ROWS, LEAST_ROWS = 20, 12
@@ -88,7 +86,7 @@ class ExpandWinogradMatmul(MlcPass):
         level_out="buffers",
         preserves=Reassociates("pairs of terms for one product each; products and sums contract to fma"),
         profile="winograd-matmul",
-        options=({}, {"rows": 5}, {"rows": 2}),
+        options=({}, {"rows": 5}, {"rows": 4}),
         establishes=("no linalg_ext.winograd_matmul is left",),
         nests=True,
     )

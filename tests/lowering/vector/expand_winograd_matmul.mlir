@@ -1,11 +1,11 @@
 // RUN: mlc-opt --expand-winograd-matmul %s | filecheck %s
-// RUN: mlc-opt --expand-winograd-matmul='rows=2' %s | filecheck %s --check-prefix=TWO
+// RUN: mlc-opt --expand-winograd-matmul='rows=4' %s | filecheck %s --check-prefix=BLOCKS
 
 #row = affine_map<(m, n1, n0) -> (m, n1, n0)>
 
 // Rows are prepared first: squares (those of a row of tiny numbers stand in for none), factors, scaled terms with zeros
-// behind them, sums of pairs. Then two pieces of groups of six terms, each added to the output, the epilogue, and what is
-// to be multiplied plainly: filled, multiplied and followed by the epilogue of its own.
+// behind them, sums of pairs. Then two pieces of groups of six terms, what they come to together in the output, the
+// epilogue, and what is to be multiplied plainly: filled, multiplied and followed by the epilogue of its own.
 // CHECK-LABEL: func.func private @fill_and_relu
 // CHECK: %[[ZERO:.*]] = arith.constant 0.000000e+00 : f32
 // CHECK-NOT: linalg.fill ins(%[[ZERO]] : f32) outs(%y
@@ -29,15 +29,19 @@
 // CHECK-NEXT: linalg.fill
 // CHECK: iterator_types = ["parallel", "reduction", "reduction"]
 // CHECK: scf.parallel
-// CHECK: %[[Y:.*]] = memref.subview %y[{{.*}}] [5, 1, 4]
-// CHECK-NEXT: linalg.fill ins(%[[ZERO]] : f32) outs(%[[Y]]
-// CHECK: memref.subview %w[%{{.*}}, 0, 0] [1, 6, 4]
+// CHECK: %[[PART:.*]] = memref.alloca() {alignment = 64 : i64} : memref<5x4xf32>
+// CHECK: %[[WHOLE:.*]] = memref.alloca() {alignment = 64 : i64} : memref<5x4xf32>
+// CHECK: linalg.fill ins(%{{.*}}) outs(%[[WHOLE]]
+// CHECK: scf.for
+// CHECK: linalg.fill ins(%{{.*}}) outs(%[[PART]]
+// CHECK: memref.subview %w[%{{.*}}, %{{.*}}, 0] [1, 6, 4]
 // CHECK: linalg.generic
 // CHECK-SAME: affine_map<(d0, d1, d2) -> (((d2 * 6) + 5), d1)>
+// CHECK-SAME: outs(%[[PART]]
 // CHECK: linalg.generic
-// CHECK-SAME: outs(%[[Y]]
-// CHECK: memref.subview %w[%{{.*}}, 6, 0] [1, 6, 4]
-// CHECK: linalg.generic
+// CHECK-SAME: outs(%[[WHOLE]]
+// CHECK: %[[Y:.*]] = memref.subview %y[{{.*}}] [5, 1, 4]
+// CHECK-NEXT: linalg.fill ins(%[[ZERO]] : f32) outs(%[[Y]]
 // CHECK: linalg.generic
 // CHECK-SAME: outs(%[[Y]]
 // CHECK: arith.select
@@ -55,13 +59,13 @@
 // CHECK-NOT: linalg.generic
 // CHECK: func.return
 //
-// Two rows at a time, and the last alone.
-// TWO-LABEL: func.func private @fill_and_relu
-// TWO: scf.parallel
-// TWO: memref.subview %y[{{.*}}] [2, 1, 4]
-// TWO: scf.parallel
-// TWO: memref.subview %y[{{.*}}] [1, 1, 4]
-// TWO: func.return
+// Blocks of three rows, and the other two.
+// BLOCKS-LABEL: func.func private @fill_and_relu
+// BLOCKS: scf.parallel
+// BLOCKS: memref.subview %y[{{.*}}] [3, 1, 4]
+// BLOCKS: scf.parallel
+// BLOCKS: memref.subview %y[{{.*}}] [2, 1, 4]
+// BLOCKS: func.return
 func.func private @fill_and_relu(%x: memref<5x12xf32>, %w: memref<2x16x4xf32>, %b: memref<2x4xf32>, %y: memref<5x2x4xf32>, %s: memref<5x2x64xf32>, %r: memref<6x5xf32>) attributes {kernel} {
   %zero = arith.constant 0.0 : f32
   linalg.fill ins(%zero : f32) outs(%y : memref<5x2x4xf32>)
@@ -103,17 +107,15 @@ func.func private @onto(%x: memref<5x4xf32>, %w: memref<2x9x4xf32>, %y: memref<5
   func.return
 }
 
-// Five pieces, one after the other in a loop; eight of sixteen rows are prepared together.
-// CHECK-LABEL: func.func private @many_pieces
+// Eight of 24 rows are prepared together, and each register tile takes twelve.
+// CHECK-LABEL: func.func private @many_rows
 // CHECK: scf.parallel
 // CHECK: memref.subview %x[%{{.*}}, 0] [8, 10]
 // CHECK: scf.parallel
-// CHECK: memref.subview %y[{{.*}}] [16, 1, 4]
-// CHECK: memref.subview %w[%{{.*}}, 0, 0] [1, 6, 4]
 // CHECK: scf.for
-// CHECK: memref.subview %w[%{{.*}}, %{{.*}}, 0] [1, 6, 4]
+// CHECK: memref.alloca() {alignment = 64 : i64} : memref<12x4xf32>
 // CHECK: func.return
-func.func private @many_pieces(%x: memref<16x10xf32>, %w: memref<1x37x4xf32>, %y: memref<16x1x4xf32>, %s: memref<16x5x64xf32>, %r: memref<9x16xf32>) attributes {kernel} {
-  "linalg_ext.winograd_matmul"(%x, %w, %y, %s, %r) {depth = 2 : i64} : (memref<16x10xf32>, memref<1x37x4xf32>, memref<16x1x4xf32>, memref<16x5x64xf32>, memref<9x16xf32>) -> ()
+func.func private @many_rows(%x: memref<24x10xf32>, %w: memref<1x37x4xf32>, %y: memref<24x1x4xf32>, %s: memref<24x5x64xf32>, %r: memref<9x24xf32>) attributes {kernel} {
+  "linalg_ext.winograd_matmul"(%x, %w, %y, %s, %r) {depth = 2 : i64} : (memref<24x10xf32>, memref<1x37x4xf32>, memref<24x1x4xf32>, memref<24x5x64xf32>, memref<9x24xf32>) -> ()
   func.return
 }
