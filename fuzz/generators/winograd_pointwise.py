@@ -1,4 +1,4 @@
-"""1x1 convolutions that Winograd's inner product may take, in blocked layout, with what stands around them in networks."""
+"""1x1 convolutions that Winograd's inner product may take, in blocked layout, and what stands around them in networks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WinogradPointwiseGenerator(WinogradGenerator):
         return (tape.pick((1, 2)), tape.pick((8, 16, 4, 24, 8, 16, 3)), height, width)
 
     def convolution(self) -> None:
-        """1x1, not padded, in most; otherwise any. What follows may be added to the input, or stand in a padded image."""
+        """1x1, not padded, in most; otherwise any. The input may be added to it, and a border put around it."""
         if self.tape.chance(10):
             return LinalgGenerator.convolution(self)
         x = self.image()
