@@ -1,4 +1,4 @@
-"""1x1 convolutions that Winograd's inner product may take, in blocked layout, and what stands around them in networks."""
+"""1x1 convolutions that Winograd's inner product may take, in blocked layout, and what stands around them."""
 
 from __future__ import annotations
 
