@@ -67,8 +67,8 @@ def compile(
     the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again. After
     `MAX_VARIANTS` versions, sizes that vary are left open; otherwise the version used least makes room. With
     `dynamic_shapes` (as for torch.export) one version serves all sizes it allows. 3x3 convolutions are computed by
-    Winograd's filtering where that is faster; `winograd=False` computes all of them directly. The other
-    arguments are those of `mlc.options.Options`.
+    Winograd's filtering where that is faster, products with constant weights by his inner product;
+    `winograd=False` computes all of them directly. The other arguments are those of `mlc.options.Options`.
     """
     options = Options(
         target=target,

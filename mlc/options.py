@@ -27,7 +27,8 @@ class Options:
     `target`: "native" (this machine) or the name of a machine model. `precision`: arithmetic of float32 models.
     `num_threads`: threads of each call; None for what `mlc.set_num_threads` says, else one per available core.
     `tune`: measure other layouts, tiles and vector widths while building and keep the fastest; takes longer.
-    `winograd`: 3x3 convolutions may use Winograd's minimal filtering; False computes all of them directly.
+    `winograd`: 3x3 convolutions may use Winograd's minimal filtering, products with constant weights his inner product
+    (pairs of terms for one multiplication); False computes all of them directly.
     `verbose`: print a table of phases. `cache_dir`: where compiled kernels are kept, "" for no disk cache, None for
     the user's cache directory. `debug`: "bounds" checks every access, "verify" runs the verifier after each pass.
     """

@@ -3,8 +3,8 @@
     %w = "linalg_ext.winograd_matmul_weights"(%panels) {depth = 256 : i64} : (tensor<48x768x16xf32>) -> tensor<48x779x16xf32>
     %y, %s, %r = "linalg_ext.winograd_matmul"(%x, %w, %o, %e, %f) {depth = 256 : i64}
         : (tensor<128x768xf32>, tensor<48x779x16xf32>,                                              ins
-           tensor<128x48x16xf32>, tensor<128x3x304xf32>, tensor<7x128xf32>)                         outs
-        -> (tensor<128x48x16xf32>, tensor<128x3x304xf32>, tensor<7x128xf32>)
+           tensor<128x48x16xf32>, tensor<128x3x304xf32>, tensor<8x128xf32>)                         outs
+        -> (tensor<128x48x16xf32>, tensor<128x3x304xf32>, tensor<8x128xf32>)
 
     x0 w0 + x1 w1  =  (x0 + w1) (x1 + w0) - x0 x1 - w0 w1
 
@@ -26,14 +26,15 @@ rows where a column of weights has such, are multiplied plainly.
                                                      whether any column is to be multiplied plainly
     y  rows, columns / lanes, lanes
     s  rows, pieces, room                            scaled inputs of every piece, filled up with zeros
-    r  pieces + 4, rows                              one by the factor; the factor; sum of squares; whether the row is to
-                                                     be multiplied plainly; sums of x0 x1 of every piece
+    r  pieces + 5, rows                              one by the factor; the factor; sum of squares; sum of absolute
+                                                     values; whether the row is to be multiplied plainly; sums of
+                                                     x0 x1 of every piece
 
 Rows may be the pixels of images in blocked layout, and terms their channels (a convolution of 1x1 filters):
 
     %y, %s, %r = "linalg_ext.winograd_matmul"(%x, %w, %o, %e, %f) {depth = 256 : i64}
         : (tensor<1x64x14x14x16xf32>, tensor<16x1042x16xf32>,                                       ins
-           tensor<1x16x14x14x16xf32>, tensor<1x14x14x4x304xf32>, tensor<8x1x14x14xf32>)             outs
+           tensor<1x16x14x14x16xf32>, tensor<1x14x14x4x304xf32>, tensor<9x1x14x14xf32>)             outs
 
     x  images, terms / lanes, height, width, lanes   a piece is whole blocks of channels
     y  images, columns / lanes, height, width, lanes
@@ -57,7 +58,7 @@ GROUP = 6
 PERIOD = 48
 """Terms after which groups and vectors of up to 16 lanes begin together again."""
 BESIDE = 16
-UNSCALE, SCALE, SQUARES, PLAIN, SUMS = range(5)
+UNSCALE, SCALE, SQUARES, SIZES, PLAIN, SUMS = range(6)
 """Rows of the third destination; from `SUMS` on one per piece."""
 SMALLEST, LARGEST = 2.0**-100, 2.0**100
 """Of the mean of squares of what is scaled."""

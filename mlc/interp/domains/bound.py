@@ -93,7 +93,8 @@ class BoundDomain:
             return self._make(out, e + np.abs(np.asarray(out, dtype=np.float64) - x), t)
         if name in _STEP:
             step = _STEP[name]
-            return self._make(out, np.where(e == 0, 0.0, np.abs(step(x + e) - step(x - e))), t)
+            low, high = np.nextafter(x - e, -np.inf), np.nextafter(x + e, np.inf)
+            return self._make(out, np.where(e == 0, 0.0, step(high) - step(low)), t)
         if name in ("sin", "cos"):
             return self._rounded(out, np.minimum(e, 2.0), t)
         here = np.asarray(self._ieee.float1(name, x, f64), dtype=np.float64)

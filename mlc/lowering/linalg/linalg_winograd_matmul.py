@@ -45,6 +45,8 @@ DEPTH = 256
 """Terms of a piece: a panel of them and a tile of rows share the first-level cache; short sums round less."""
 LEAST_ROWS = 6
 """Fewer do not hide the latency of two multiply-adds one after the other."""
+LEAST_TERMS = 48
+"""Fewer do not pay for what every row and column needs besides."""
 LEAST_COLUMNS = 96
 """Fewer columns do not pay for preparing the rows."""
 _MAPS = [dims_map(4, (0, 3)).data, dims_map(4, (1, 3, 2)).data, dims_map(4, (0, 1, 2)).data]
@@ -123,7 +125,8 @@ class LinalgWinogradMatmul(MlcPass):
             return f"{columns} columns"
         if self.columns < 0 and rows < LEAST_ROWS:
             return f"{rows} rows"
-        return "" if shapes[0][1] >= 2 else "a single term"
+        terms = shapes[0][1]
+        return f"{terms} terms" if terms < (LEAST_TERMS if self.columns < 0 else 2) else ""
 
 
 def depth_of(terms: int, most: int) -> int:

@@ -49,6 +49,7 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     LARGEST,
     PLAIN,
     SCALE,
+    SIZES,
     SMALLEST,
     SQUARES,
     PERIOD,
@@ -69,8 +70,6 @@ ROWS_AT_ONCE = 8
 """Rows prepared in one iteration, at most."""
 BLOCK_BYTES = 384 << 10
 """Of a piece of scaled inputs that all columns are multiplied with before the next rows: it stays in the second-level cache."""
-TINY = SMALLEST / 2**20
-"""What stands for the squares of a row that has other numbers than zero, but none with a square."""
 MOST_ROWS, LEAST_ROWS = 20, 12
 """Of a register tile."""
 _D = [AffineDimExpr(i) for i in range(5)]
@@ -174,6 +173,12 @@ class _Expansion(LoopWriter):
         """One of the numbers of every row, for `rows` rows."""
         return self.view(self.op.rows, [number, *first], [1, *rows], [1 + d for d in self.kept])
 
+    def numbers(self, first: Sequence[Offset], rows: Sequence[int], *which: int) -> list[SSAValue]:
+        """Several numbers of every row, as parts of one view: it is known that they are apart."""
+        inner = [rows[d] for d in self.kept]
+        whole = self.view(self.op.rows, [0, *first], [SUMS, *rows], [0, *(1 + d for d in self.kept)])
+        return [self.view(whole, [n, *[0] * self.inner], [1, *inner], range(1, self.inner + 1)) for n in which]
+
     def input(self, first: Sequence[Offset], rows: Sequence[int], piece: Offset, pieces: int) -> SSAValue:
         """Inputs of some rows and pieces: in dimensions as those of `input_map`."""
         blocks = self.depth // self.beside
@@ -195,48 +200,26 @@ class _Expansion(LoopWriter):
         """Factors and scaled inputs of the rows from `first` on. `signs`: of the products of neighbouring terms;
         `weights`: whether any column is to be multiplied plainly."""
         x = self.input(first, rows, 0, self.pieces)
-        squares = self.row(SQUARES, first, rows)
+        squares, sizes = self.numbers(first, rows, SQUARES, SIZES)
         self.clear(squares)
-        on = self.body(2)
-        on.end([on.add(on.block.args[1], on.put(arith.MulfOp(on.block.args[0], on.block.args[0])))])
+        self.clear(sizes)
+        on = self.body(3)
+        value, square, size = on.block.args
+        square = on.add(square, on.put(arith.MulfOp(value, value)))
+        on.end([square, on.add(size, on.put(math.AbsFOp(value)))])
         by_term = self.input_map()
         by_row = _map(by_term.num_dims, *range(self.inner))
-        self.generic([x], [squares], [by_term, by_row], self.inner, on.block)
-        with ExitStack() as stack:
-            row = [self.plus(n, stack.enter_context(self.loop(0, k))) for n, k in zip(first, rows, strict=True)]
-            self.tell_tiny(row)
+        self.generic([x], [squares, sizes], [by_term, by_row, by_row], self.inner, on.block)
         self.factors(first, rows, weights)
         with self.loop(0, self.pieces) as piece:
             self.scale(first, piece, rows)
             self.pairs(first, piece, rows, signs)
 
-    def tell_tiny(self, row: Sequence[Offset]) -> None:
-        """A row whose squares are too small for any number is not one of zeros."""
-        one = [1] * len(row)
-        squares = self.view(self.op.rows, [SQUARES, *row], [1, *one], ())
-        zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
-        none = self.put(arith.CmpfOp(self.put(memref.LoadOp.get(squares, [])).res, zero, "oeq")).result
-        self.into.append(Block())
-        x = self.input(row, one, 0, self.pieces)
-        by_term = self.input_map()
-        on = self.body(2)
-        nonzero = on.put(arith.CmpfOp(on.block.args[0], on.constant(0.0), "une"))
-        tiny = on.put(arith.SelectOp(nonzero, on.constant(TINY), on.constant(0.0)))
-        on.end([on.add(on.block.args[1], tiny)])
-        self.generic([x], [squares], [by_term, AffineMap(by_term.num_dims, 0, ())], 0, on.block, cold=True)
-        self.end_if(none)
-
     def factors(self, first: Sequence[Offset], rows: Sequence[int], weights: SSAValue) -> None:
         """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
-        # parts of one view: known not to overlap
-        inner = [rows[d] for d in self.kept]
-        every = self.view(self.op.rows, [0, *first], [SUMS, *rows], [0, *(1 + d for d in self.kept)])
-        kinds = [
-            self.view(every, [n, *[0] * self.inner], [1, *inner], range(1, self.inner + 1))
-            for n in (SQUARES, UNSCALE, SCALE, PLAIN)
-        ]
-        on = self.body(5)
-        squares, plain_weights = on.block.args[:2]
+        kinds = self.numbers(first, rows, SQUARES, SIZES, UNSCALE, SCALE, PLAIN)
+        on = self.body(6)
+        squares, size, plain_weights = on.block.args[:3]
         zero, one = on.constant(0.0), on.constant(1.0)
         mean = on.put(arith.MulfOp(squares, on.constant(1.0 / (self.depth * self.pieces))))
         # infinite where the mean is outside: exact domains have no order, and find none there
@@ -244,7 +227,7 @@ class _Expansion(LoopWriter):
         below = on.put(arith.DivfOp(on.constant(2.0**128 * SMALLEST), mean))
         infinity = on.constant(float("inf"))
         large, small = (on.put(arith.CmpfOp(v, infinity, "ueq")) for v in (above, below))
-        empty = on.put(arith.CmpfOp(squares, zero, "oeq"))
+        empty = on.put(arith.CmpfOp(size, zero, "oeq"))
         known = on.put(arith.SelectOp(large, one, on.put(arith.SelectOp(small, one, mean))))
         half = on.put(arith.MulfOp(on.put(math.Log2Op(known)), on.constant(-0.5)))
         factor = on.put(math.Exp2Op(on.put(math.RoundEvenOp(half))))
@@ -253,8 +236,8 @@ class _Expansion(LoopWriter):
         unscale = on.put(arith.SelectOp(empty, zero, on.put(arith.DivfOp(one, factor))))
         on.end([unscale, factor, odd])
         by_row = AffineMap.identity(self.inner)
-        maps = [by_row, AffineMap(self.inner, 0, ()), *[by_row] * 3]
-        self.generic([kinds[0], weights], kinds[1:], maps, self.inner, on.block)
+        maps = [by_row, by_row, AffineMap(self.inner, 0, ()), *[by_row] * 3]
+        self.generic([*kinds[:2], weights], kinds[2:], maps, self.inner, on.block)
 
     def scale(self, first: Sequence[Offset], piece: Offset, rows: Sequence[int]) -> None:
         """scaled = x times the factor of its row, zeros in rows that are to be multiplied plainly and behind the terms."""
