@@ -56,6 +56,8 @@ PIXEL = 30.0
 """Cycles that the factors of a pixel take, and reading and writing its numbers."""
 SUMMED = 3.0
 """Cycles in which a vector of the sums of a piece is added to the output."""
+LEAST_PIXELS = 12
+"""Of an image: fewer do not hide the latency of two multiply-adds one after the other."""
 BUSY = 0.9
 """Of what the units can start in a cycle, what products of pairs do."""
 _D = [AffineDimExpr(i) for i in range(9)]  # n, f1, oh, ow, f0, c1, kh, kw, c0
@@ -157,7 +159,7 @@ def cost(channels: int, filters: int, pixels: int, beside: int, lanes: int, most
     depth = depth_of(channels, beside, most)
     pieces = channels // depth
     outputs = filters // lanes
-    products = pieces * padded(depth) * outputs * (GROUP - 2) / GROUP / BUSY
+    products = pieces * padded(depth) * outputs * (GROUP - 2) / GROUP / BUSY * max(1.0, LEAST_PIXELS / pixels)
     prepared = PIXEL + PREPARED * pieces * room(depth) / lanes
     return 100 * (products + prepared + SUMMED * pieces * outputs) / (channels * outputs)
 

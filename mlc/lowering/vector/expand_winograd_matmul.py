@@ -67,7 +67,7 @@ from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, elem
 
 _VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
 ROWS_AT_ONCE = 8
-"""Rows prepared in one iteration, at most."""
+"""Rows prepared in one iteration, about."""
 BLOCK_BYTES = 384 << 10
 """Of a piece of scaled inputs that all columns are multiplied with before the next rows: it stays in the second-level cache."""
 MOST_ROWS, LEAST_ROWS = 20, 12
@@ -154,7 +154,7 @@ class _Expansion(LoopWriter):
 
     def write(self, block: int) -> None:
         """All of it, before the last op that it replaces. `block`: rows of a block, 0 for what fits the cache."""
-        step = max(n for n in range(1, ROWS_AT_ONCE + 1) if self.grid[-1] % n == 0)
+        step = _at_once(self.grid[-1])
         signs, last = self.signs(), shape_of(self.op.weights)[1] - 1
         weights = self.view(self.op.weights, [0, last, 0], [1, 1, 1], ())
         with ExitStack() as stack:
@@ -517,6 +517,13 @@ def _even(count: int, most: int, least: int) -> list[tuple[int, int, int]]:
     size = max(sizes, key=lambda n: (count % n == 0, count % n, n))
     whole = count // size * size
     return [(0, whole, size), *([(whole, count, count - whole)] if whole < count else [])]
+
+
+def _at_once(count: int) -> int:
+    """How many of `count` rows are prepared in one iteration: more where no smaller number than that divides them."""
+    by_size = [n for n in range(1, 2 * ROWS_AT_ONCE + 1) if count % n == 0]
+    some = max(n for n in by_size if n <= ROWS_AT_ONCE)
+    return some if 2 * some >= ROWS_AT_ONCE else by_size[-1]
 
 
 def _tiles(sizes: Sequence[int]) -> list[list[tuple[int, int, int]]]:

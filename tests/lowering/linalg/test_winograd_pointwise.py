@@ -185,5 +185,6 @@ def test_what_is_estimated():
     """Preparing a pixel costs the same for few filters and for many."""
     assert cost(128, 512, 784, 16, 16) < GAIN < cost(144, 32, 3136, 16, 16)
     assert cost(16, 96, 12544, 16, 16) > 100  # few channels: the work per pixel is not paid for
+    assert cost(512, 512, 4, 16, 16) > 100  # few pixels: multiply-adds wait for each other
     costs = [cost(256, filters, 196, 16, 16) for filters in (32, 64, 128, 256, 512)]
     assert costs == sorted(costs, reverse=True)
