@@ -11,7 +11,10 @@ from mlc.ir.pipeline import make_pass
 from mlc.ir.pipeline_table import MODULE_ROWS
 from mlc.testing.program import Program
 
-_STEPS = {"layer": 12, "sum_of_layers": 4, "recurrent_layer": 3, "elementwise": 2, "reshape": 1, "reduction": 1}
+_STEPS = {
+    **{"layer": 12, "sum_of_layers": 4, "recurrent_layer": 3, "tied_weight": 3},
+    **{"elementwise": 2, "reshape": 1, "reduction": 1},
+}
 _PASS = "linalg-winograd-matmul"
 _ROWS = (4, 6, 8, 3, 1, 7, 13, 5, 2, 9, 12, 21, 40)
 _TERMS = (12, 6, 5, 7, 13, 24, 2, 18, 9, 31, 10, 49, 60, 1)
@@ -74,6 +77,17 @@ class WinogradMatmulGenerator(WitnessGenerator):
         self.out.depth -= 1
         self.out.emit("}")
         self.add("recurrent_layer", f"%loop_{k}", shape, "f32", x)
+
+    def tied_weight(self) -> None:
+        """A product whose weights are read elsewhere too, and what was read in one op with it."""
+        super().tied_weight()
+        y, read = self.values[-1], self.values[-2]
+        same = affine(2, ["d0", "d1"])
+        names = [f"%x{k}_{self.out.counter}" for k in range(2)]
+        init = self.empty(y.shape, "f32")
+        maps = [same, affine(2, ["0", "0"]), same]
+        self.generic(maps, ["parallel"] * 2, [y, read], names, init, y.shape, "f32")
+        self.add("tied", self.last, y.shape, "f32", y)
 
     def columns(self, x: Value) -> int:
         """Of a product; as many as terms in some, so that the input can be added to it."""

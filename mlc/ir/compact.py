@@ -3,8 +3,9 @@
     func.func @f(%x: f32) -> f32 {…}  -->  {"attributes": ["f32", …], "names": ["func.func", …], "block": [[], [op, …]]}
     op: [name, operands, result types, properties, attributes, regions]; values count from 0 in order of the text
 
-Every type and attribute is written as text once and named by number; locations and name hints are left out. Successors
-are not supported: what is stored are functions of one block.
+Every type and attribute is written once and named by number: the usual ones by their parts (`["tensor", 0, 4, 16]` is
+tensor<4x16xf32> where f32 is number 0), the others as text. Locations and name hints are left out. Successors are not
+supported: what is stored are functions of one block.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from xdsl.dialects.builtin import DenseResourceAttr, ModuleOp
+from xdsl.dialects.builtin import DenseResourceAttr, FunctionType, ModuleOp, NoneAttr, StringAttr, TensorType
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from mlc.errors import ArtifactError, InternalError
@@ -24,7 +25,7 @@ def to_compact(module: ModuleOp) -> str:
     """JSON text of `module`."""
     writer = _Writer()
     block = writer.block(module.body.block)
-    data = {"attributes": list(writer.attributes), "names": list(writer.names), "block": block}
+    data = {"attributes": writer.attributes, "names": list(writer.names), "block": block}
     return json.dumps(data, separators=(",", ":"))
 
 
@@ -40,7 +41,7 @@ def from_compact(text: str, ctx: MlcContext) -> ModuleOp:
 
 class _Writer:
     def __init__(self) -> None:
-        self.attributes: dict[str, int] = {}
+        self.attributes: list[Any] = []
         self.names: dict[str, int] = {}
         self.values: dict[SSAValue, int] = {}
         self._known: dict[Attribute, int] = {}
@@ -48,9 +49,21 @@ class _Writer:
     def attribute(self, a: Attribute) -> int:
         number = self._known.get(a)
         if number is None:
-            text = f"@{a.resource_handle.data}@{a.type}" if isinstance(a, DenseResourceAttr) else str(a)
-            number = self._known[a] = self.attributes.setdefault(text, len(self.attributes))
+            written = self._written(a)  # its parts come first
+            number = self._known[a] = len(self.attributes)
+            self.attributes.append(written)
         return number
+
+    def _written(self, a: Attribute) -> str | list[Any]:
+        if type(a) is StringAttr:
+            return ["string", a.data]
+        if type(a) is TensorType and isinstance(a.encoding, NoneAttr):
+            return ["tensor", self.attribute(a.element_type), *a.get_shape()]
+        if type(a) is FunctionType:
+            return ["function", *([self.attribute(t) for t in types.data] for types in (a.inputs, a.outputs))]
+        if isinstance(a, DenseResourceAttr):
+            return ["resource", a.resource_handle.data, self.attribute(a.type)]
+        return str(a)
 
     def block(self, block: Block) -> list[Any]:
         for arg in block.args:
@@ -75,21 +88,27 @@ class _Writer:
 
 
 class _Reader:
-    def __init__(self, ctx: MlcContext, attributes: list[str], names: list[str]) -> None:
+    def __init__(self, ctx: MlcContext, attributes: list[Any], names: list[str]) -> None:
         self.ctx = ctx
-        self._parsed: dict[str, Attribute] = {}
-        self.attributes = [self._attribute(text) for text in attributes]
+        self.attributes: list[Attribute] = []
+        for written in attributes:
+            self.attributes.append(self._attribute(written))
         self.classes = [ctx.get_op(name) for name in names]
         self.values: list[SSAValue] = []
 
-    def _attribute(self, text: str) -> Attribute:
-        if text.startswith("@") and "@" in text[1:]:
-            handle, _, kind = text[1:].rpartition("@")
-            return DenseResourceAttr.from_params(handle, self._attribute(kind))  # pyright: ignore[reportArgumentType]
-        found = self._parsed.get(text)
-        if found is None:
-            found = self._parsed[text] = LocatingParser(self.ctx, text, "").parse_attribute()
-        return found
+    def _attribute(self, written: Any) -> Attribute:
+        known = self.attributes
+        match written:
+            case ["string", data]:
+                return StringAttr(data)
+            case ["tensor", element, *shape]:
+                return TensorType(known[element], shape)
+            case ["function", inputs, outputs]:
+                return FunctionType.from_lists([known[t] for t in inputs], [known[t] for t in outputs])
+            case ["resource", handle, kind]:
+                return DenseResourceAttr.from_params(handle, known[kind])  # pyright: ignore[reportArgumentType]
+            case _:
+                return LocatingParser(self.ctx, written, "").parse_attribute()
 
     def block(self, data: list[Any]) -> Block:
         block = Block(arg_types=[self.attributes[t] for t in data[0]])

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from xdsl.ir import Dialect
 
+from mlc.ir.late_formats import late_formats
+
 EXTENSIONS: dict[str, tuple[str, ...]] = {
     "arith": ("mlc.dialects.arith.shaped_ops", "mlc.dialects.arith.float_ops", "mlc.dialects.arith.flagged_ops"),
     "llvm": ("mlc.dialects.llvm.ops",),
@@ -30,19 +32,22 @@ EXTENSIONS: dict[str, tuple[str, ...]] = {
 
 
 def extended(name: str, factory: Callable[[], Dialect]) -> Callable[[], Dialect]:
-    """`factory`, or one that merges mlc's extra ops and attributes into its dialect."""
-    modules = EXTENSIONS.get(name)
-    if not modules:
+    """`factory`, or one that loads a dialect of xDSL or mlc sooner, with the extra ops and attributes merged in."""
+    if factory.__module__.partition(".")[0] not in ("xdsl", "mlc"):
         return factory
 
     def merged() -> Dialect:
-        base = factory()
-        ops = {op.name: op for op in base.operations}
-        attrs = {attr.name: attr for attr in base.attributes}
-        for module_name in modules:
-            module = importlib.import_module(module_name)
-            ops.update({op.name: op for op in module.OPS})
-            attrs.update({attr.name: attr for attr in getattr(module, "ATTRS", ())})
+        with late_formats():
+            base = factory()
+            modules = EXTENSIONS.get(name)
+            if not modules:
+                return base
+            ops = {op.name: op for op in base.operations}
+            attrs = {attr.name: attr for attr in base.attributes}
+            for module_name in modules:
+                module = importlib.import_module(module_name)
+                ops.update({op.name: op for op in module.OPS})
+                attrs.update({attr.name: attr for attr in getattr(module, "ATTRS", ())})
         return Dialect(base.name, list(ops.values()), list(attrs.values()), list(base._interfaces))
 
     return merged

@@ -222,10 +222,10 @@ class Recurrence(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.of_input, self.of_state = layer(60, 128), layer(32, 128, seed=1)
+        self.of_input, self.of_state = layer(60, 192), layer(48, 192, seed=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = c = torch.zeros(x.shape[1], 32)
+        h = c = torch.zeros(x.shape[1], 48)
         for step in x:
             i, f, g, o = (self.of_input(step) + self.of_state(h)).chunk(4, 1)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)

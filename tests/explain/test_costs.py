@@ -93,11 +93,11 @@ func.func private @k(%x: memref<1x1x8x10x4xf32>, %w: memref<1x1x3x3x4x4xf32>, %y
 
 WINOGRAD_MATMUL = """
 func.func private @k(%x: memref<5x12xf32>, %w: memref<2x16x4xf32>, %y: memref<5x2x4xf32>, %s: memref<5x2x64xf32>,
-    %r: memref<6x5xf32>) attributes {kernel} {
+    %r: memref<7x5xf32>) attributes {kernel} {
   %zero = arith.constant 0.0 : f32
   linalg.fill ins(%zero : f32) outs(%y : memref<5x2x4xf32>)
   "linalg_ext.winograd_matmul"(%x, %w, %y, %s, %r) {depth = 6 : i64}
-    : (memref<5x12xf32>, memref<2x16x4xf32>, memref<5x2x4xf32>, memref<5x2x64xf32>, memref<6x5xf32>) -> ()
+    : (memref<5x12xf32>, memref<2x16x4xf32>, memref<5x2x4xf32>, memref<5x2x64xf32>, memref<7x5xf32>) -> ()
   func.return
 }
 """

@@ -30,6 +30,7 @@ from mlc.frontends.torch.control_flow import both_branches, choice
 from mlc.frontends.torch.emit import Emitter, static, tensor_type
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
 from mlc.frontends.torch.nn_transformer import padding_as_zeros
+from mlc.frontends.torch.owned import Owned, owned
 from mlc.frontends.torch.places import Places, is_users_file
 from mlc.frontends.torch.problems import CONTROL_FLOW, Problems
 from mlc.frontends.torch.python_reads import SECOND_NAMES
@@ -65,7 +66,7 @@ def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_sh
 
 def _apart(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments, copied where a tensor is given twice or is the model's: each is an input of its own."""
-    seen = {*state_names(model)}
+    seen = {*state_names(owned(model))}
 
     def own(tensor: torch.Tensor) -> torch.Tensor:
         if id(tensor) not in seen:
@@ -116,7 +117,7 @@ class _NodePlaces(Places):
     """Places of an exported graph: what torch.export noted at the node that runs."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(Owned())
         self.node: torch.fx.Node | None = None
 
     def here(self) -> LocationAttr:

@@ -25,7 +25,7 @@ from xdsl.dialects.builtin import LocationAttr
 
 from mlc.frontends.torch.captured_values import is_constant
 from mlc.frontends.torch.functional import is_wrapped, unwrap
-from mlc.frontends.torch.owned import HOOKS, owned
+from mlc.frontends.torch.owned import HOOKS, Owned
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import KEEPS_STATE, Problems
 from mlc.frontends.torch.recorder import Recorder
@@ -38,11 +38,10 @@ _KINDS: dict[str, str] = dict(zip(HOOKS, ("forward hook", "forward pre-hook"), s
 class Leaks:
     """Notes the tensors of a run by weak references and looks for them after it."""
 
-    def __init__(self, model: object, places: Places) -> None:
+    def __init__(self, mine: Owned, places: Places) -> None:
         self._places = places
         self._made: list[tuple[weakref.ref[torch.Tensor], LocationAttr]] = []
         self._hooked: list[tuple[weakref.ref[torch.Tensor], str, LocationAttr]] = []
-        mine = owned(model)
         self._paths = {id(module): path for path, module in mine.modules}
         self._before: list[tuple[str, Any, Any]] = [(name, c, c.copy()) for name, c in mine.containers]
         self._before += [(type(o).__name__, vars(o), dict(vars(o))) for o in mine.objects]

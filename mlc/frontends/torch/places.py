@@ -18,7 +18,7 @@ import torch
 from torch.nn.modules import module as nn_module
 from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr, NameLoc, StringAttr
 
-from mlc.frontends.torch.owned import owned
+from mlc.frontends.torch.owned import Owned
 from mlc.ir.locations import source_location
 
 _OURS = str(Path(__file__).parents[2])
@@ -29,9 +29,9 @@ _STDLIB = sysconfig.get_paths()["stdlib"]
 class Places:
     """Answers "where are we?" while a model runs in this thread."""
 
-    def __init__(self, model: object) -> None:
+    def __init__(self, mine: Owned) -> None:
         self._names: dict[int, str] = {}
-        for name, module in owned(model).modules:
+        for name, module in mine.modules:
             self._names[id(module)] = name
         self._stack: list[str] = [""]
         self._thread = threading.get_ident()

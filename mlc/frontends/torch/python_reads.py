@@ -100,6 +100,8 @@ class PythonReads(TorchFunctionMode):
             recorder.problems.add(f"reads the value of a tensor in Python: {what}", recorder.places.here(), READS_VALUE)
         elif entry.origin is Origin.STATE:
             recorder.note_read(tensor)
+        if recorder.deferred is not None:
+            recorder.deferred.settle(tensor)
         return tensor
 
 

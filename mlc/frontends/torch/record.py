@@ -136,13 +136,14 @@ class _Capture:
         self.together = together
         self.compiling = _Flag(compiling)
         self.block = Block()
-        self.places = Places(model)
+        self.owned = mine = owned(model)
+        self.places = Places(mine)
         self.problems = Problems()
         self.emitter = Emitter(self.block, ctx.resources)
-        self.recorder = Recorder(self.emitter, self.places, self.problems, state_names(model))
-        self.watch = StateWatch(model)
-        self.steady = Steady(model)
-        self.leaks = Leaks(model, self.places)
+        self.recorder = Recorder(self.emitter, self.places, self.problems, state_names(mine))
+        self.watch = StateWatch(mine)
+        self.steady = Steady(mine)
+        self.leaks = Leaks(mine, self.places)
         self.buffers: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self.given = ""
         self.gradients = torch.is_grad_enabled()
@@ -196,7 +197,7 @@ class _Capture:
 
     def _ask_for_mode(self) -> None:
         """Code that asks whether autograd is on gets the answer of a run without it."""
-        mine = owned(self.model)
+        mine = self.owned
         if mine.cut:
             warnings.warn(
                 f"forward reaches more Python values than are followed ({MANY}, {DEPTH} deep): changes of the others "
@@ -240,6 +241,9 @@ class _Capture:
         except Exception as error:
             self.problems.raise_if_any()
             return error
+        finally:
+            if self.recorder.deferred is not None:
+                self.recorder.deferred.forget()
         self.problems.raise_if_any()
         if changed:
             names = ", ".join(dict.fromkeys(changed))

@@ -1,11 +1,12 @@
-"""The recorder: a dispatch mode that runs every ATen op for real and appends it to `@forward`.
+"""The recorder: a dispatch mode that appends every ATen op of a run to `@forward`.
 
     with Recorder(...): model(x)      -->   %0 = torch.aten.conv2d %arg0, …
                                             %1 = torch.aten.relu %0
 
-It sits below functionalization, so what it sees is functional and composite ops come whole. Values are tracked by
-tensor identity, weakly: an intermediate dies as soon as eager would let it die. What is computed from nothing but
-Python numbers (masks, position ids) is folded into literals on the way, since its value is at hand.
+It sits below functionalization, so what it sees is functional and composite ops come whole. Arithmetic that shows
+nothing new is left out until somebody looks at a value (`deferred.py`). Values are tracked by tensor identity, weakly:
+an intermediate that was computed dies as soon as eager would let it die. What is computed from nothing but Python
+numbers (masks, position ids) is folded into literals on the way, since its value is at hand.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from xdsl.ir import SSAValue
 from mlc.dialects.torch import has_schema, schema
 from mlc.frontends.torch.arrays import element_type
 from mlc.frontends.torch.decompose import decomposition, may_differ
+from mlc.frontends.torch.deferred import Deferred, tensors
 from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
 from mlc.frontends.torch.functional import call_functionally
 from mlc.frontends.torch.nested import NESTED, makes_nested
@@ -118,6 +120,8 @@ class Recorder(TorchDispatchMode):
         self._target: torch.Tensor | None = None
         self._names = state_names
         self._entries: dict[int, Entry] = {}
+        watched = symbolic or torch._C._len_torch_dispatch_stack()  # by a mode of the caller's, which sees every op
+        self.deferred = None if watched else Deferred()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -214,16 +218,16 @@ class Recorder(TorchDispatchMode):
             if op_name(func) == "aten.one_hot" and self._shape_depends(func, args, kwargs):
                 self.problems.fail(_DATA_SIZED.format(op_name(func)), location, CLASSES)
             return self._taken_apart(func, definition, args, kwargs)
-        inputs = [] if self._is_fresh(func, args) else [self.entry(t) for t in _tensors(args, kwargs)]
+        inputs = [] if self._is_fresh(func, args) else [self.entry(t) for t in tensors(args, kwargs)]
         origin = max((e.origin for e in inputs), default=Origin.MADE)
         if is_random(func, args, kwargs):
             way = TRAINING if is_switched(func) else RANDOM
             self.problems.add(f"draws random numbers: {op_name(func)}", location, way)
-        result = func(*args, **kwargs)
+        result = self._called(func, args, kwargs) if origin is Origin.INPUT else func(*args, **kwargs)
         if func._schema.name.replace("::", ".").startswith(_UNINITIALISED):
             result.zero_()
         if self._target is not None and isinstance(result, torch.Tensor) and not self._is_known(result):
-            result = _laid_out_as(self._target, result, args)
+            result = self._laid_out_as(self._target, result, args)
         self._note_reads(func, args, kwargs, result, origin, location)
         if func._schema.name == "aten::_assert_async":
             condition, *said = args
@@ -233,13 +237,17 @@ class Recorder(TorchDispatchMode):
             self._record(func, args, kwargs, result, origin, location)
         return result
 
+    def _called(self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return func(*args, **kwargs) if self.deferred is None else self.deferred.run(func, args, kwargs)
+
     def _taken_apart(
         self, func: torch._ops.OpOverload, definition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """What an op is made of, recorded; eager's own kernel says first what it refuses, and which dtypes it gives."""
         kinds = None
         if not self.symbolic and may_differ(func):
-            kinds = [t.dtype for t in pytree.tree_leaves(func(*args, **kwargs)) if isinstance(t, torch.Tensor)]
+            made = pytree.tree_leaves(self._called(func, args, kwargs))
+            kinds = [t.dtype for t in made if isinstance(t, torch.Tensor)]
         with self:
             found = call_functionally(definition, args, kwargs)
             leaves, spec = pytree.tree_flatten(found)
@@ -257,7 +265,7 @@ class Recorder(TorchDispatchMode):
         origin: Origin,
         location: LocationAttr,
     ) -> None:
-        outputs = [result] if isinstance(result, torch.Tensor) else list(_tensors((result,), {}))
+        outputs = [result] if isinstance(result, torch.Tensor) else list(tensors((result,), {}))
         for out in outputs:
             refuse_exotic(out, f"the result of {op_name(func)}", self.problems, location)
         if origin is Origin.MADE and not self.symbolic and sum(o.nbytes for o in outputs) <= FOLD_LIMIT:
@@ -336,7 +344,7 @@ class Recorder(TorchDispatchMode):
     ) -> list[View | None]:
         """For each output, how it is a view of the only tensor argument; None where it has its own memory."""
         positions = [i for i, a in enumerate(args) if isinstance(a, torch.Tensor)]
-        if self.symbolic or len(positions) != 1 or len(list(_tensors(args, kwargs))) != 1:
+        if self.symbolic or len(positions) != 1 or len(list(tensors(args, kwargs))) != 1:
             return [None] * len(outputs)
         position = positions[0]
         source = args[position]
@@ -348,6 +356,18 @@ class Recorder(TorchDispatchMode):
             View(base, func, blank, kwargs, position, i if several else None) if _storage(o) == storage else None
             for i, o in enumerate(outputs)
         ]
+
+    def _laid_out_as(self, model: torch.Tensor, tensor: torch.Tensor, args: Sequence[Any]) -> torch.Tensor:
+        """`tensor`, or a copy of it, with the strides of `model`, where both are of one kind; views of `args` stay."""
+        if model.is_contiguous() or tensor.stride() == model.stride() or 0 in model.stride():
+            return tensor
+        if tensor.shape != model.shape or tensor.dtype != model.dtype:
+            return tensor
+        if any(_storage(tensor) == _storage(t) for t in tensors(args, {})):
+            return tensor
+        if self.deferred is not None:
+            self.deferred.settle(tensor)
+        return torch.empty_strided(model.shape, model.stride(), dtype=model.dtype).copy_(tensor)
 
     def _is_fresh(self, func: torch._ops.OpOverload, args: tuple[Any, ...]) -> bool:
         """Whether this is `torch.tensor([...])` handing in what it has just made."""
@@ -384,7 +404,7 @@ class Recorder(TorchDispatchMode):
         location: LocationAttr,
     ) -> None:
         """Refuse what makes Python depend on values: numbers and flags read, shapes that depend on data."""
-        reads = isinstance(result, bool | int | float | complex) and bool(list(_tensors(args, kwargs)))
+        reads = isinstance(result, bool | int | float | complex) and bool(list(tensors(args, kwargs)))
         reads = reads and not func._schema.name.startswith(_ABOUT_TYPES)
         name = op_name(func)
         sized = torch.Tag.dynamic_output_shape in func.tags or name == "aten.repeat_interleave.self_Tensor"
@@ -398,7 +418,7 @@ class Recorder(TorchDispatchMode):
             else:
                 self.problems.add(f"reads the value of a tensor in Python: {name}", location, READS_VALUE)
         elif origin is Origin.STATE:
-            for tensor in _tensors(args, kwargs):
+            for tensor in tensors(args, kwargs):
                 self.note_read(tensor)
 
     def _shape_depends(self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -423,25 +443,6 @@ def bind(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, A
         placement = argument.name in ("device", "layout", "pin_memory")
         out.append(None if placement else kwargs.get(argument.name, argument.default_value))
     return out
-
-
-def _tensors(args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
-    for a in (*args, *kwargs.values()):
-        if isinstance(a, torch.Tensor):
-            yield a
-        elif isinstance(a, list | tuple):
-            yield from _tensors(a, {})
-
-
-def _laid_out_as(model: torch.Tensor, tensor: torch.Tensor, args: Sequence[Any]) -> torch.Tensor:
-    """`tensor`, or a copy of it, with the strides of `model`, where both are of one kind; views of `args` stay."""
-    if model.is_contiguous() or tensor.stride() == model.stride() or 0 in model.stride():
-        return tensor
-    if tensor.shape != model.shape or tensor.dtype != model.dtype:
-        return tensor
-    if any(_storage(tensor) == _storage(t) for t in _tensors(args, {})):
-        return tensor
-    return torch.empty_strided(model.shape, model.stride(), dtype=model.dtype).copy_(tensor)
 
 
 def _has_tensors(result: Any) -> bool:

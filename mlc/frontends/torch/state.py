@@ -14,15 +14,14 @@ import torch
 from xdsl.dialects.builtin import LocationAttr
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
-from mlc.frontends.torch.owned import TABLES, owned
+from mlc.frontends.torch.owned import TABLES, Owned
 from mlc.frontends.torch.problems import KEEPS_STATE
 from mlc.frontends.torch.recorder import Recorder
 
 
-def state_names(model: object) -> dict[int, str]:
+def state_names(mine: Owned) -> dict[int, str]:
     """Qualified name by `id` of every parameter, buffer and plain tensor attribute."""
     names: dict[int, str] = {}
-    mine = owned(model)
     for path, module in mine.modules:
         for name, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is not None:
@@ -39,8 +38,8 @@ def state_names(model: object) -> dict[int, str]:
 class StateWatch:
     """Wraps the buffers for the length of a run, finds out what the run left behind, and takes it back."""
 
-    def __init__(self, model: object) -> None:
-        self._modules = owned(model).modules
+    def __init__(self, mine: Owned) -> None:
+        self._modules = mine.modules
         self.wrapped: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._slots: list[tuple[dict[str, Any], str, torch.Tensor]] = []
         # per module: its attributes, and copies of what those that are containers held

@@ -39,8 +39,8 @@ _GLOBAL_HOOKS: tuple[dict[int, Any], ...] = (nn_module._global_forward_hooks, nn
 class Steady:
     """Which attributes, globals and containers a run of the model leaves alone: only those can be guarded."""
 
-    def __init__(self, model: object) -> None:
-        self._mine = mine = owned(model)
+    def __init__(self, mine: Owned) -> None:
+        self._mine = mine
         self._slots = {(id(table), key): table[key] for table, key in mine.slots}
         self._containers = {id(c): (c, _items(c)) for _, c in mine.containers}
         self._members = {(cls, name): attributes_of(cls)[name] for cls, name in mine.members}

@@ -25,7 +25,14 @@ from xdsl.dialects.linalg.ops import GenericOp, YieldOp
 from xdsl.ir import Operation, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp
-from mlc.dialects.linalg_ext.winograd_matmul_ops import SUMS, WinogradMatmulOp, WinogradMatmulWeightsOp, padded, room, weight_rows
+from mlc.dialects.linalg_ext.winograd_matmul_ops import (
+    SUMS,
+    WinogradMatmulOp,
+    WinogradMatmulWeightsOp,
+    padded,
+    room,
+    weight_rows,
+)
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
@@ -60,7 +67,9 @@ class LinalgWinogradMatmul(MlcPass):
     contract = Contract(
         level_in="linalg",
         level_out="linalg",
-        preserves=Reassociates("weights scaled by powers of two; the terms of a sum in pairs, pieces added to each other"),
+        preserves=Reassociates(
+            "weights scaled by powers of two; the terms of a sum in pairs, pieces added to each other"
+        ),
         profile="linalg-winograd-matmul",
         options=({"columns": 1, "depth": 8}, {"columns": 5}, {}),
         establishes=("products over panels that gain by it are Winograd's",),

@@ -92,6 +92,13 @@ def test_a_column_beyond_what_is_scaled_is_told(value: float):
     np.testing.assert_array_equal(unscaled(w, 12, 6), p)
 
 
+@pytest.mark.parametrize("block", [0, 11])
+def test_a_column_among_many_is_told(block: int):
+    p = panels(12, 1536, 16)
+    p[block, 3, 7] = np.nan
+    assert (prepared(p, 256)[:, -1] == 1).all()
+
+
 def test_a_column_of_zeros_is_no_reason():
     p = panels(2, 12, 4)
     p[0, :, 3] = 0
@@ -111,7 +118,7 @@ def product(**change: Any) -> str:
         "w": "memref<2x16x4xf32>",
         "y": "memref<5x2x4xf32>",
         "s": "memref<5x2x64xf32>",
-        "r": "memref<6x5xf32>",
+        "r": "memref<7x5xf32>",
         "depth": 6,
         **change,
     }
@@ -148,7 +155,7 @@ def test_a_product_verifies_and_prints_as_it_was_read():
         ({"y": "memref<4x2x4xf32>"}, "expected output of shape"),
         ({"s": "memref<5x2x48xf32>"}, "expected scaled inputs of shape"),
         ({"s": "memref<5x1x64xf32>"}, "expected scaled inputs of shape"),
-        ({"r": "memref<5x5xf32>"}, "expected rows of shape"),
+        ({"r": "memref<6x5xf32>"}, "expected rows of shape"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str):
@@ -161,13 +168,13 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str):
     ("outs", "results", "message"),
     [
         ("tensor", "", "expected results on tensors"),
-        ("memref", "tensor<5x2x4xf32>, tensor<5x2x64xf32>, tensor<6x5xf32>", "types of the results"),
+        ("memref", "tensor<5x2x4xf32>, tensor<5x2x64xf32>, tensor<7x5xf32>", "types of the results"),
         ("tensor", "tensor<5x2x4xf32>, tensor<5x2x64xf32>, tensor<5x5xf32>", "types of the results"),
     ],
 )
 def test_results_are_those_of_destinations(outs: str, results: str, message: str):
     kinds = [f"tensor<{s}xf32>" for s in ("5x12", "2x16x4")]
-    kinds += [f"{outs}<{s}xf32>" for s in ("5x2x4", "5x2x64", "6x5")]
+    kinds += [f"{outs}<{s}xf32>" for s in ("5x2x4", "5x2x64", "7x5")]
     arguments = ", ".join(f"%{n}: {t}" for n, t in zip("xwysr", kinds, strict=True))
     bound = "%a, %b, %c = " if results else ""
     text = f"""

@@ -13,7 +13,7 @@
 // CHECK: %[[P:.*]] = linalg.pack %w
 // CHECK: %[[W:.*]] = "linalg_ext.winograd_matmul_weights"(%[[P]]) {depth = 6 : i64} : (tensor<2x12x4xf32>) -> tensor<2x16x4xf32>
 // CHECK: %[[S:.*]] = tensor.empty() : tensor<5x2x64xf32>
-// CHECK: %[[R:.*]] = tensor.empty() : tensor<6x5xf32>
+// CHECK: %[[R:.*]] = tensor.empty() : tensor<7x5xf32>
 // CHECK: %[[Y:.*]], %{{.*}}, %{{.*}} = "linalg_ext.winograd_matmul"(%x, %[[W]], %y, %[[S]], %[[R]]) {depth = 6 : i64}
 // CHECK-NOT: linalg.generic
 // CHECK: func.return %[[Y]]

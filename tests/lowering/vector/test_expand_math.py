@@ -143,6 +143,19 @@ def test_within_two_ulp(name: str, options: dict[str, object]):
     assert [(*(float(a[i]) for a in args), float(got[i])) for i in wrong[:5]] == []
 
 
+@pytest.mark.parametrize("options", NATIVE, ids=str)
+@pytest.mark.parametrize("kind", ["vector", "scalar"])
+def test_whole_powers_of_two_are_exact(kind: str, options: dict[str, object]):
+    """Scales rely on it."""
+    x = np.arange(-128, 128).astype(np.float32)
+    parsed, _ = module("exp2", x.size, kind, options=options)
+    got = np.zeros_like(x)
+    interpreted = run_function(parsed, "k", [x, got])[1][-1]
+    compile_kernel(parsed, "k")(x, got)
+    for y in (got, interpreted):
+        np.testing.assert_array_equal(y, np.ldexp(np.float32(1), x.astype(np.int32)))
+
+
 def sums(name: str, x: np.ndarray, options: dict[str, object]) -> tuple[np.ndarray, ...]:
     """1 + f(x) where f is used nowhere else, the same where it is, f(x) from there, and 1 + f(-x)."""
     array, lanes = f"memref<{x.size}xf32>", "vector<16xf32>"
