@@ -48,7 +48,7 @@ from mlc.lowering.linalg.winograd_cost import depth_of
 
 DEPTH = 256
 """Channels of a piece, at most."""
-GAIN = 95
+GAIN = 90
 """Of the direct time, in percent: what the estimate must stay under."""
 PREPARED = 8.0
 """Cycles that a vector of inputs takes to be squared, scaled and summed up in pairs."""
@@ -143,6 +143,8 @@ class LinalgWinogradPointwise(MlcPass):
         filters, channels = shape_of(pack.source)[:2]
         if filters != shapes[1][0] * shapes[1][5] or channels != shapes[1][1] * shapes[1][4]:
             return "channels that do not fill their blocks"
+        if self.gain < 0 and shapes[1][5] < ctx.machine.lanes(32):
+            return f"blocks of {shapes[1][5]} filters do not fill a vector"
         percent = cost(channels, filters, prod(shapes[2][2:4]), shapes[1][4], shapes[1][5], self.depth)
         return "" if percent < limit else f"estimated at {percent:.0f} % of the direct time"
 

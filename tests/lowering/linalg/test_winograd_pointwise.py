@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 
+from mlc.backends.machine import preset
 from mlc.driver import compile_module
 from mlc.interp import run_module
 from mlc.ir.context import MlcContext, make_context
@@ -179,6 +182,18 @@ def test_other_machines_keep_them_direct(target: str):
     compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir="", target=target))
     reasons = [r.reason for r in ctx.remarks if r.pass_name == PASS and r.kind == "missed"]
     assert reasons == ["additions take the place of multiply-adds"]
+
+
+def test_blocks_that_do_not_fill_a_vector_stay_direct():
+    """120 filters are blocks of 8."""
+    shape = (1, 512, 120, 14, 14, 1)
+    given = data(*shape)
+    ctx = context(given)
+    ctx.machine = replace(preset("x86-64-avx512"), adds_beside_fma=True)
+    module = parse_text(program(*shape), ctx)
+    to_buffers(module, ctx)
+    reasons = [r.reason for r in ctx.remarks if r.pass_name == PASS and r.kind == "missed"]
+    assert reasons == ["blocks of 8 filters do not fill a vector"]
 
 
 def test_what_is_estimated():
