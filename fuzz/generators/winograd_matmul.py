@@ -96,8 +96,8 @@ class WinogradMatmulGenerator(WitnessGenerator):
     def start(self, rows: int, columns: int) -> str:
         """What a product is added to: zeros in most."""
         found = [v for v in self.values if v.shape == (rows, columns)]
-        if found and self.tape.chance(15):
-            return found[-1].name
+        if found and self.tape.chance(35):
+            return self.tape.pick(found[::-1]).name
         return self.fill((rows, columns), "f32", 1.5 if self.tape.chance(10) else 0.0)
 
     def multiplied(self, x: Value, columns: int, start: str) -> Value:
@@ -156,8 +156,8 @@ def winograd_matmul(tape: Tape) -> Program:
 
 
 def winograd_matmul_kernels(tape: Tape) -> Program:
-    """The same as kernels on tensors, before buffers."""
-    return _taken(tape, "bufferize")
+    """The same on tensors before buffers, as kernels or without any: there, destinations are read later too."""
+    return _taken(tape, tape.pick(("bufferize", "linalg-form-kernels")))
 
 
 def winograd_matmul_groups(tape: Tape) -> Program:

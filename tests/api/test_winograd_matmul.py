@@ -94,11 +94,11 @@ def errors(y: torch.Tensor, x: torch.Tensor, linear: torch.nn.Linear) -> torch.T
 
 
 def assert_as_exact(y: torch.Tensor, eager: torch.Tensor, x: torch.Tensor, linear: torch.nn.Linear) -> None:
-    """The largest error of every row, and of every column, no more than 4 times eager's largest."""
+    """By sizes of rows and columns no error more than 4 times eager's largest, nor the usual one more than 4 times."""
     ours, theirs = errors(y, x, linear), errors(eager, x, linear)
     limit = 4 * max(theirs.max().item(), 2.0**-24)
     assert ours.max() <= limit, (ours.max() / theirs.max()).item()
-    assert ours.square().mean().sqrt() <= 4 * max(theirs.square().mean().sqrt().item(), 2.0**-26)
+    assert ours.square().mean().sqrt() <= 4 * max(theirs.square().mean().sqrt().item(), 2.0**-25)
 
 
 @pytest.mark.parametrize("kind", INPUTS)
