@@ -33,6 +33,12 @@ from fuzz.generators.winograd_matmul import (
     winograd_matmul_groups,
     winograd_matmul_kernels,
 )
+from fuzz.generators.winograd_pointwise import (
+    linalg_winograd_pointwise,
+    winograd_pointwise,
+    winograd_pointwise_groups,
+    winograd_pointwise_kernels,
+)
 from fuzz.tape import Generator, Tape
 from mlc.testing.program import Program
 
@@ -70,7 +76,8 @@ PROFILES: dict[str, Generator] = {
     "linalg-winograd": linalg_winograd,
     "winograd": winograd,
     "linalg-winograd-matmul": linalg_winograd_matmul,
-    "winograd-matmul": winograd_matmul,
+    "linalg-winograd-pointwise": linalg_winograd_pointwise,
+    "winograd-matmul": mixed((1, winograd_matmul), (1, winograd_pointwise)),
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
     "linalg-packing": mixed(
         (4, witnessed("linalg-pack-matmul", ALL_STEPS)), (4, demoted_products), (6, narrowed_products)
@@ -83,10 +90,12 @@ PROFILES: dict[str, Generator] = {
     "linalg-reshapes": witnessed("linalg-propagate-reshapes", ALL_STEPS),
     "linalg-transposes": witnessed("linalg-fold-transposes", ALL_STEPS),
     "linalg-fusion": witnessed("linalg-fuse-elementwise", ELEMENTWISE_STEPS),
-    "linalg-groups": mixed((4, witnessed("linalg-form-kernels", ALL_STEPS)), (1, winograd_matmul_groups)),
+    "linalg-groups": mixed(
+        (4, witnessed("linalg-form-kernels", ALL_STEPS)), (1, winograd_matmul_groups), (1, winograd_pointwise_groups)
+    ),
     "kernels": mixed(
-        *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (5, kernel_witnesses), (3, winograd_kernels)),
-        (2, winograd_matmul_kernels),
+        *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (6, kernel_witnesses), (3, winograd_kernels)),
+        *((2, winograd_matmul_kernels), (1, winograd_pointwise_kernels)),
     ),
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),

@@ -31,6 +31,7 @@ PASSES: dict[str, str] = {
     "torch-fold-batch-norm": "mlc.lowering.torch.torch_fold_batch_norm:TorchFoldBatchNorm",
     "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
     "linalg-winograd-matmul": "mlc.lowering.linalg.linalg_winograd_matmul:LinalgWinogradMatmul",
+    "linalg-winograd-pointwise": "mlc.lowering.linalg.linalg_winograd_pointwise:LinalgWinogradPointwise",
     "linalg-winograd-conv2d": "mlc.lowering.linalg.linalg_winograd_conv2d:LinalgWinogradConv2D",
     "linalg-demote-contraction-inputs": (
         "mlc.lowering.linalg.linalg_demote_contraction_inputs:LinalgDemoteContractionInputs"

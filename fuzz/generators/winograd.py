@@ -19,6 +19,7 @@ class WinogradGenerator(LinalgGenerator):
     """One program: short, as a transform has hundreds of ops for the interpreter."""
 
     most_steps = 2
+    taps = (3, 3)
 
     def __init__(self, tape: Tape) -> None:
         super().__init__(tape, _STEPS)
@@ -63,7 +64,7 @@ class WinogradGenerator(LinalgGenerator):
 
     def filters(self, filters: int, channels: int) -> Value:
         """Constant in most; an argument of the right shape otherwise."""
-        shape = (filters, channels, 3, 3)
+        shape = (filters, channels, *self.taps)
         found = [v for v in self.values if v.shape == shape]
         return found[0] if found and self.tape.chance(30) else self.weight(shape, "f32")
 
@@ -72,10 +73,11 @@ def linalg_winograd(tape: Tape) -> Program:
     """Blocked layout, before Winograd is chosen."""
     block = tape.pick((4, 8))
     program = WinogradGenerator(tape).program()
-    return _laid_out(program, block)
+    return laid_out(program, block)
 
 
-def _laid_out(program: Program, block: int) -> Program:
+def laid_out(program: Program, block: int) -> Program:
+    """`program` with channels in blocks."""
     make_pass("linalg-block-layouts", {"block": block}).apply(program.ctx, program.module)
     return lower(program, [])
 
@@ -95,7 +97,7 @@ def _taken(tape: Tape, before: str | None) -> Program:
     # many blocks of one tile in most: only then do blocks that overlap run side by side with others
     tile, tiles, depth = tape.pick(((4, 7, 8), (2, 1, 8), (2, 1, 8), (4, 2, 8), (2, 3, 4)))
     group = tape.pick((0, 1, 0, 2))
-    program = _laid_out(WinogradGenerator(tape).program(), block)
+    program = laid_out(WinogradGenerator(tape).program(), block)
     make_pass(_PASS, {"tile": tile, "tiles": tiles, "group": group, "depth": depth}).apply(program.ctx, program.module)
     names = [row.pass_name for row in MODULE_ROWS]
     return lower(program, names[names.index(_PASS) + 1 : names.index(before) if before else None])

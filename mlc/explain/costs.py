@@ -80,9 +80,9 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
                 _note(read, value, sizes)
             _note(written, op.output, sizes)
         elif isinstance(op, WinogradMatmulOp):
-            rows, blocks, lanes = _shape(op.output, {})
-            flops += trips(op) * 2 * rows * blocks * lanes * op.pieces() * op.piece()
-            done["f32"] += trips(op) * rows * blocks * lanes * op.pieces() * padded(op.piece()) // GROUP * 12
+            sums = prod(_shape(op.output, {}))
+            flops += trips(op) * 2 * sums * op.terms()
+            done["f32"] += trips(op) * sums * op.pieces() * padded(op.piece()) // GROUP * 12
             for value in (*op.inputs, *([op.output] if op.output not in written else [])):
                 _note(read, value, sizes)
             _note(written, op.output, sizes)

@@ -50,7 +50,13 @@ class Choices:
         return cls(data["module"], data["kernels"])
 
 
-DIRECT = Choices(module={"linalg-winograd-conv2d": {"tile": 0}, "linalg-winograd-matmul": {"columns": 0}})
+DIRECT = Choices(
+    module={
+        "linalg-winograd-conv2d": {"tile": 0},
+        "linalg-winograd-pointwise": {"gain": 0},
+        "linalg-winograd-matmul": {"columns": 0},
+    }
+)
 """What `winograd=False` settles."""
 
 

@@ -107,12 +107,20 @@ def matmul(op: Operation, args: Args, run: Runner) -> Results:
     blocks, _, lanes = w.shape
     pieces, depth = op.pieces(), op.piece()
     main = w[:, : pieces * padded(depth)].reshape(blocks, pieces, -1, lanes)[:, :, :depth].reshape(blocks, -1, lanes)
-    unscale = np.broadcast_to(w[:, -2], y.shape)
-    total: Any = y
+    if x.ndim > 2:  # pixels are rows, channels terms
+        x, total = np.moveaxis(x, 1, 3), np.moveaxis(y, 1, 3)
+    else:
+        total = y
+    x, shape = x.reshape(-1, op.terms()), total.shape
+    total = total.reshape(-1, blocks, lanes)
+    unscale = np.broadcast_to(w[:, -2], total.shape)
     for k in range(x.shape[1]):
-        weight = run.domain.float2("mul", np.broadcast_to(main[:, k], y.shape), unscale, f32)
-        term = run.domain.float2("mul", np.broadcast_to(x[:, k, None, None], y.shape), weight, f32)
+        weight = run.domain.float2("mul", np.broadcast_to(main[:, k], total.shape), unscale, f32)
+        term = run.domain.float2("mul", np.broadcast_to(x[:, k, None, None], total.shape), weight, f32)
         total = run.domain.float2("add", total, term, f32)
+    total = total.reshape(shape)
+    if len(shape) > 3:
+        total = np.moveaxis(total, 3, 1)
     if isinstance(args[2], Buffer):
         args[2].write(total)
         return ()

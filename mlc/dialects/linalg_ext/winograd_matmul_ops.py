@@ -30,6 +30,16 @@ rows where a column of weights has NaN, infinities or more than that, are multip
                                                      values; whether the row is to be multiplied plainly; sums of
                                                      x0 x1 of every piece
 
+Rows may be the pixels of images in blocked layout, and terms their channels (a convolution of 1x1 filters):
+
+    %y, %s, %r = "linalg_ext.winograd_matmul"(%x, %w, %o, %e, %f) {depth = 256 : i64}
+        : (tensor<1x64x14x14x16xf32>, tensor<16x1042x16xf32>,                                       ins
+           tensor<1x16x14x14x16xf32>, tensor<1x14x14x4x304xf32>, tensor<9x1x14x14xf32>)             outs
+
+    x  images, terms / lanes, height, width, lanes   a piece is whole blocks of channels
+    y  images, columns / lanes, height, width, lanes
+    s, r  as above, with images, height, width in the place of rows
+
 The ops are written in the generic form, which upstream's tools read without knowing the dialect.
 """
 
@@ -136,17 +146,34 @@ class WinogradMatmulOp(IRDLOperation):
 
     def pieces(self) -> int:
         """Pieces that the terms are summed in."""
-        return _shape(self.input, "input", 2)[1] // self.piece()
+        return self.terms() // self.piece()
+
+    def terms(self) -> int:
+        """Terms of a row."""
+        _, terms, *rest = _shape(self.input, "input", 2, 5)
+        return terms * rest[-1] if rest else terms
+
+    def beside(self) -> int:
+        """Terms of a piece that lie side by side: all of them, or a block of channels."""
+        shape = _shape(self.input, "input", 2, 5)
+        return shape[-1] if len(shape) > 2 else self.piece()
+
+    def grid(self) -> tuple[int, ...]:
+        """Extents of the rows: how many, or images, height and width."""
+        count, _, *rest = _shape(self.input, "input", 2, 5)
+        return (count, *rest[:-1])
 
     def verify_(self) -> None:
-        rows, terms = _shape(self.input, "input", 2)
+        grid, terms = self.grid(), self.terms()
         pieces = terms // _depth(self.depth, terms)
+        if self.piece() % self.beside():
+            raise VerifyException(f"expected a depth of whole blocks of {self.beside()} channels, got {self.piece()}")
         blocks, weight, lanes = _shape(self.weights, "weights", 3)
         if weight != weight_rows(terms, self.piece()):
             raise VerifyException(f"expected weights of {weight_rows(terms, self.piece())} rows, got {weight}")
-        self._expect("output", self.output, (rows, blocks, lanes))
-        self._expect("scaled inputs", self.scaled, (rows, pieces, room(self.piece())))
-        self._expect("rows", self.rows, (SUMS + pieces, rows))
+        self._expect("output", self.output, (grid[0], blocks, *grid[1:], lanes))
+        self._expect("scaled inputs", self.scaled, (*grid, pieces, room(self.piece())))
+        self._expect("rows", self.rows, (SUMS + pieces, *grid))
         outs = [v.type for v in self.outputs]
         if self.res and [r.type for r in self.res] != outs:
             raise VerifyException("expected the types of the results to be those of the destinations")
@@ -166,12 +193,13 @@ def _depth(attr: IntegerAttr, terms: int) -> int:
     return depth
 
 
-def _shape(value: SSAValue, what: str, rank: int) -> tuple[int, ...]:
+def _shape(value: SSAValue, what: str, *ranks: int) -> tuple[int, ...]:
     ty: Attribute = value.type
     if not isinstance(ty, TensorType | MemRefType) or ty.element_type != f32:
         raise VerifyException(f"expected the {what} to be a tensor or memref of f32, got {ty}")
     assert isinstance(ty, ShapedType)
     shape = tuple(ty.get_shape())
-    if len(shape) != rank or DYNAMIC_INDEX in shape:
-        raise VerifyException(f"expected the {what} to have {rank} static dimensions, got {ty}")
+    if len(shape) not in ranks or DYNAMIC_INDEX in shape:
+        wanted = " or ".join(map(str, ranks))
+        raise VerifyException(f"expected the {what} to have {wanted} static dimensions, got {ty}")
     return shape

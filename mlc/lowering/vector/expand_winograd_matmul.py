@@ -23,7 +23,9 @@ Tests: tests/lowering/vector/expand_winograd_matmul.mlir
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 
 from xdsl.dialects import arith, math, memref, scf
 from xdsl.dialects.builtin import (
@@ -65,12 +67,12 @@ from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, elem
 
 _VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
 ROWS_AT_ONCE = 8
-"""Rows prepared in one iteration, at most."""
+"""Rows prepared in one iteration, about."""
 BLOCK_BYTES = 384 << 10
 """Of a piece of scaled inputs that all columns are multiplied with before the next rows: it stays in the second-level cache."""
 MOST_ROWS, LEAST_ROWS = 20, 12
 """Of a register tile."""
-_D = [AffineDimExpr(i) for i in range(3)]
+_D = [AffineDimExpr(i) for i in range(5)]
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def _is_pointwise(after: GenericOp, op: WinogradMatmulOp) -> bool:
         return False
     maps = [m.data for m in after.get_indexing_maps()]
     bare = all(isinstance(e, AffineDimExpr) for m in maps for e in m.results)
-    if not bare or maps[-1] != AffineMap.identity(3):
+    if not bare or maps[-1] != AffineMap.identity(len(shape_of(op.output))):
         return False
     return not any(isinstance(inner, IndexOp | memref.LoadOp) for inner in after.body.block.ops)
 
@@ -143,37 +145,61 @@ class _Expansion(LoopWriter):
         super().__init__(fill or op, epilogue[-1] if epilogue else op, location)
         self.op, self.fill, self.epilogue = op, fill, epilogue
         self.depth, self.pieces = op.piece(), op.pieces()
-        self.whole = padded(self.depth)
-        self.count, self.blocks, self.lanes = shape_of(op.output)
+        self.whole, self.beside = padded(self.depth), op.beside()
+        self.grid, self.blocks, self.lanes = op.grid(), shape_of(op.output)[1], shape_of(op.output)[-1]
+        # the dimensions of rows that structured ops run over: not images
+        self.kept = (0,) if len(self.grid) == 1 else (1, 2)
+        self.kept_outputs = (0, 2) if len(self.grid) == 1 else (2, 3, 4)
+        self.inner = len(self.kept)
 
     def write(self, block: int) -> None:
         """All of it, before the last op that it replaces. `block`: rows of a block, 0 for what fits the cache."""
-        step = max(n for n in range(1, ROWS_AT_ONCE + 1) if self.count % n == 0)
+        step = _at_once(self.grid[-1])
         signs, last = self.signs(), shape_of(self.op.weights)[1] - 1
         weights = self.view(self.op.weights, [0, last, 0], [1, 1, 1], ())
-        with self.loop(0, self.count, step, parallel=True) as first:
-            self.prepare(first, step, signs, weights)
+        with ExitStack() as stack:
+            steps = [*[1] * (len(self.grid) - 1), step]
+            first = [stack.enter_context(self.loop(0, n, k, parallel=True)) for n, k in zip(self.grid, steps, strict=True)]
+            self.prepare(first, steps, signs, weights)
         total = self.plain_rows()
-        most = block or max(1, BLOCK_BYTES // (4 * self.whole))
-        for low, high, rows in _even(self.count, most, most // 2):
+        some = self.kept[0]
+        most = max(1, (block or BLOCK_BYTES // (4 * self.whole)) // prod(self.grid[some + 1 :]))
+        for low, high, rows in _even(self.grid[some], most, most // 2):
             self.multiply(low, high, rows, total)
 
-    # Rows
+    # Rows: all in one dimension, or images, rows of pixels, and pixels
 
-    def row(self, number: Offset, first: Offset, rows: int) -> SSAValue:
+    def row(self, number: Offset, first: Sequence[Offset], rows: Sequence[int]) -> SSAValue:
         """One of the numbers of every row, for `rows` rows."""
-        return self.view(self.op.rows, [number, first], [1, rows], (1,))
+        return self.view(self.op.rows, [number, *first], [1, *rows], [1 + d for d in self.kept])
 
-    def numbers(self, first: Offset, rows: int, *which: int) -> list[SSAValue]:
+    def numbers(self, first: Sequence[Offset], rows: Sequence[int], *which: int) -> list[SSAValue]:
         """Several numbers of every row, as parts of one view: it is known that they are apart."""
-        whole = self.view(self.op.rows, [0, first], [SUMS, rows], (0, 1))
-        return [self.view(whole, [n, 0], [1, rows], (1,)) for n in which]
+        inner = [rows[d] for d in self.kept]
+        whole = self.view(self.op.rows, [0, *first], [SUMS, *rows], [0, *(1 + d for d in self.kept)])
+        return [self.view(whole, [n, *[0] * self.inner], [1, *inner], range(1, self.inner + 1)) for n in which]
 
-    def prepare(self, first: Offset, rows: int, signs: SSAValue, weights: SSAValue) -> None:
+    def input(self, first: Sequence[Offset], rows: Sequence[int], piece: Offset, pieces: int) -> SSAValue:
+        """Inputs of some rows and pieces: in dimensions as those of `input_map`."""
+        blocks = self.depth // self.beside
+        if len(self.grid) == 1:
+            return self.view(self.op.input, [*first, self.times(piece, self.depth)], [*rows, pieces * self.depth], (0, 1))
+        place = [first[0], self.times(piece, blocks), *first[1:], 0]
+        return self.view(self.op.input, place, [rows[0], pieces * blocks, *rows[1:], self.beside], (1, 2, 3, 4))
+
+    def input_map(self) -> AffineMap:
+        """From loops over rows, blocks of terms, and terms."""
+        return _map(2, 0, 1) if len(self.grid) == 1 else _map(4, 2, 0, 1, 3)
+
+    def output(self, first: Sequence[Offset], block: Offset, rows: Sequence[int]) -> SSAValue:
+        """Some rows of one block of columns of the output."""
+        place, sizes = [first[0], block, *first[1:], 0], [rows[0], 1, *rows[1:], self.lanes]
+        return self.view(self.op.output, place, sizes, self.kept_outputs)
+
+    def prepare(self, first: Sequence[Offset], rows: Sequence[int], signs: SSAValue, weights: SSAValue) -> None:
         """Factors and scaled inputs of the rows from `first` on. `signs`: of the products of neighbouring terms;
         `weights`: whether any column is to be multiplied plainly."""
-        terms = self.depth * self.pieces
-        x = self.view(self.op.input, [first, 0], [rows, terms], (0, 1))
+        x = self.input(first, rows, 0, self.pieces)
         squares, sizes = self.numbers(first, rows, SQUARES, SIZES)
         self.clear(squares)
         self.clear(sizes)
@@ -181,13 +207,15 @@ class _Expansion(LoopWriter):
         value, square, size = on.block.args
         square = on.add(square, on.put(arith.MulfOp(value, value)))
         on.end([square, on.add(size, on.put(math.AbsFOp(value)))])
-        self.generic([x], [squares, sizes], [_map(2, 0, 1), _map(2, 0), _map(2, 0)], 1, on.block)
+        by_term = self.input_map()
+        by_row = _map(by_term.num_dims, *range(self.inner))
+        self.generic([x], [squares, sizes], [by_term, by_row, by_row], self.inner, on.block)
         self.factors(first, rows, weights)
         with self.loop(0, self.pieces) as piece:
             self.scale(first, piece, rows)
             self.pairs(first, piece, rows, signs)
 
-    def factors(self, first: Offset, rows: int, weights: SSAValue) -> None:
+    def factors(self, first: Sequence[Offset], rows: Sequence[int], weights: SSAValue) -> None:
         """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
         kinds = self.numbers(first, rows, SQUARES, SIZES, UNSCALE, SCALE, PLAIN)
         on = self.body(6)
@@ -207,36 +235,43 @@ class _Expansion(LoopWriter):
         odd = on.add(on.put(arith.SelectOp(empty, zero, outside)), plain_weights)
         unscale = on.put(arith.SelectOp(empty, zero, on.put(arith.DivfOp(one, factor))))
         on.end([unscale, factor, odd])
-        maps = [_map(1, 0), _map(1, 0), AffineMap(1, 0, ()), *[_map(1, 0)] * 3]
-        self.generic([*kinds[:2], weights], kinds[2:], maps, 1, on.block)
+        by_row = AffineMap.identity(self.inner)
+        maps = [by_row, by_row, AffineMap(self.inner, 0, ()), *[by_row] * 3]
+        self.generic([*kinds[:2], weights], kinds[2:], maps, self.inner, on.block)
 
-    def scale(self, first: Offset, piece: Offset, rows: int) -> None:
+    def scale(self, first: Sequence[Offset], piece: Offset, rows: Sequence[int]) -> None:
         """scaled = x times the factor of its row, zeros in rows that are to be multiplied plainly and behind the terms."""
-        x = self.view(self.op.input, [first, self.times(piece, self.depth)], [rows, self.depth], (0, 1))
-        dest = self.view(self.op.scaled, [first, piece, 0], [rows, 1, self.depth], (0, 2))
+        dest = self.terms(first, piece, rows, 0, self.depth)
+        by_input = self.input_map()
+        loops = by_input.num_dims
+        if loops > self.inner + 1:
+            dest = self.split(dest, self.beside)
         on = self.body(4)
         value = on.put(arith.MulfOp(on.block.args[0], on.block.args[1]))
         odd = on.put(arith.CmpfOp(on.block.args[2], on.constant(0.0), "une"))
         on.end([on.put(arith.SelectOp(odd, on.constant(0.0), value))])
-        by_row, both = _map(2, 0), _map(2, 0, 1)
-        ins = [x, self.row(SCALE, first, rows), self.row(PLAIN, first, rows)]
-        self.generic(ins, [dest], [both, by_row, by_row, both], 2, on.block)
-        rest = room(self.depth) - self.depth
-        self.clear(self.view(self.op.scaled, [first, piece, self.depth], [rows, 1, rest], (0, 2)))
+        by_row = _map(loops, *range(self.inner))
+        ins = [self.input(first, rows, piece, 1), self.row(SCALE, first, rows), self.row(PLAIN, first, rows)]
+        self.generic(ins, [dest], [by_input, by_row, by_row, AffineMap.identity(loops)], loops, on.block)
+        self.clear(self.terms(first, piece, rows, self.depth, room(self.depth) - self.depth))
 
-    def pairs(self, first: Offset, piece: Offset, rows: int, signs: SSAValue) -> None:
+    def terms(self, first: Sequence[Offset], piece: Offset, rows: Sequence[int], term: int, count: int) -> SSAValue:
+        """Some scaled inputs of one piece."""
+        rank = len(self.grid)
+        return self.view(self.op.scaled, [*first, piece, term], [*rows, 1, count], (*self.kept, rank + 1))
+
+    def pairs(self, first: Sequence[Offset], piece: Offset, rows: Sequence[int], signs: SSAValue) -> None:
         """The sum of the products of pairs, those with turned signs taken off: of all neighbours, most of them times 0."""
         sums = self.row(self.plus(piece, SUMS), first, rows)
         self.clear(sums)
-        periods = room(self.depth) // PERIOD
-        neighbours = [
-            self.split(self.view(self.op.scaled, [first, piece, k], [rows, 1, periods * PERIOD], (0, 2)), PERIOD)
-            for k in (0, 1)
-        ]
+        count = room(self.depth) // PERIOD * PERIOD
+        neighbours = [self.split(self.terms(first, piece, rows, k, count), PERIOD) for k in (0, 1)]
         on = self.body(4)
         a, b, sign, total = on.block.args
         on.end([on.add(total, on.put(arith.MulfOp(a, on.put(arith.MulfOp(b, sign)))))])
-        self.generic([*neighbours, signs], [sums], [_map(3, 0, 1, 2)] * 2 + [_map(3, 2), _map(3, 0)], 1, on.block)
+        loops = self.inner + 2
+        maps = [*[AffineMap.identity(loops)] * 2, _map(loops, loops - 1), _map(loops, *range(self.inner))]
+        self.generic([*neighbours, signs], [sums], maps, self.inner, on.block)
 
     def signs(self) -> SSAValue:
         """One, minus one or zero for the products of neighbouring terms of a period: 1 0 0 -1 0 0, and so on."""
@@ -255,11 +290,12 @@ class _Expansion(LoopWriter):
         """Rows of terms in parts of `size`."""
         ty = terms.type
         assert isinstance(ty, MemRefType) and isinstance(ty.layout, StridedLayoutAttr)
-        stride, one = ty.layout.strides.data
-        rows, count = ty.get_shape()
-        layout = StridedLayoutAttr([stride, IntAttr(size), one], ty.layout.offset)
-        result = MemRefType(f32, [rows, count // size, size], layout)
-        every = ArrayAttr([ArrayAttr([IntegerAttr(0, i64)]), ArrayAttr([IntegerAttr(d, i64) for d in (1, 2)])])
+        *strides, one = ty.layout.strides.data
+        *rows, count = ty.get_shape()
+        layout = StridedLayoutAttr([*strides, IntAttr(size), one], ty.layout.offset)
+        result = MemRefType(f32, [*rows, count // size, size], layout)
+        groups = [*([d] for d in range(len(rows))), [len(rows), len(rows) + 1]]
+        every = ArrayAttr([ArrayAttr([IntegerAttr(d, i64) for d in group]) for group in groups])
         shape = DenseArrayBase.from_list(i64, list(result.get_shape()))
         return self.put(
             memref.ExpandShapeOp.build(
@@ -269,9 +305,9 @@ class _Expansion(LoopWriter):
             )
         ).result
 
-    def scaled(self, first: Offset, piece: Offset, rows: int) -> SSAValue:
+    def scaled(self, first: Sequence[Offset], piece: Offset, rows: Sequence[int]) -> SSAValue:
         """Scaled inputs of one piece: row, group, term of the group."""
-        return self.split(self.view(self.op.scaled, [first, piece, 0], [rows, 1, self.whole], (0, 2)), GROUP)
+        return self.split(self.terms(first, piece, rows, 0, self.whole), GROUP)
 
     def plain_rows(self) -> SSAValue:
         """How many rows are to be multiplied plainly: zero or something else."""
@@ -279,33 +315,40 @@ class _Expansion(LoopWriter):
         self.clear(total)
         on = self.body(2)
         on.end([on.add(on.block.args[1], on.block.args[0])])
-        self.generic([self.row(PLAIN, 0, self.count)], [total], [_map(1, 0), AffineMap(1, 0, ())], 0, on.block)
+        rank = len(self.grid)
+        odd = self.view(self.op.rows, [PLAIN, *[0] * rank], [1, *self.grid], range(1, rank + 1))
+        self.generic([odd], [total], [AffineMap.identity(rank), AffineMap(rank, 0, ())], 0, on.block)
         return total
 
     # Products
 
     def multiply(self, low: int, high: int, rows: int, total: SSAValue) -> None:
         """Rows from `low` to `high`, `rows` at a time, with all columns."""
-        with self.parallel([((high - low), rows), (self.blocks, 1)]) as (some, block):
-            first = self.plus(some, low)
+        some = self.kept[0]
+        bounds = [*((n, 1) for n in self.grid[:some]), ((high - low), rows), (self.blocks, 1)]
+        sizes = [*[1] * some, rows, *self.grid[some + 1 :]]
+        with self.parallel(bounds) as (*outer, at, block):
+            first = [*outer, self.plus(at, low), *[0] * (len(self.grid) - some - 1)]
             if self.fill is None:  # what is added to is there only once
-                self.if_any(total, first, block, rows)
-            for start, end, size in _even(rows, MOST_ROWS, LEAST_ROWS):
-                with self.loop(start, end, size) as row:
-                    self.tile(self.plus(first, row), block, size)
+                self.if_any(total, first, block, sizes)
+            for parts in _tiles(sizes):
+                with ExitStack() as stack:
+                    loops = [stack.enter_context(self.loop(*part)) for part in parts]
+                    self.tile([self.plus(n, k) for n, k in zip(first, loops, strict=True)], block, [n for *_, n in parts])
             if self.fill is not None:
-                self.if_any(total, first, block, rows)
+                self.if_any(total, first, block, sizes)
 
-    def tile(self, first: Offset, block: Offset, rows: int) -> None:
+    def tile(self, first: Sequence[Offset], block: Offset, rows: Sequence[int]) -> None:
         """As many rows as accumulate in registers, with one block of columns."""
-        part = self.put(memref.AllocaOp.get(f32, 64, [rows, self.lanes])).memref
+        shape = [*(rows[d] for d in self.kept), self.lanes]
+        part = self.put(memref.AllocaOp.get(f32, 64, shape)).memref
         if self.pieces == 1:
             y = self.start(first, block, rows)
             self.clear(part)
             self.add_terms(first, block, 0, rows, part)
             self.add_scaled(part, first, block, rows, y, sums=True)
         else:
-            whole = self.put(memref.AllocaOp.get(f32, 64, [rows, self.lanes])).memref
+            whole = self.put(memref.AllocaOp.get(f32, 64, shape)).memref
             self.clear(whole)
             with self.loop(0, self.pieces) as piece:
                 self.clear(part)
@@ -314,19 +357,27 @@ class _Expansion(LoopWriter):
                 value, of_row, of_column, old = on.block.args
                 on.end([on.add(old, on.sub(value, on.add(of_row, of_column)))])
                 ins = [part, *self.sums(first, block, piece, rows)]
-                self.generic(ins, [whole], [_map(2, 0, 1), _map(2, 0), _map(2, 1), _map(2, 0, 1)], 2, on.block)
+                by_row, by_lane, both = self.sum_maps()
+                self.generic(ins, [whole], [both, by_row, by_lane, both], self.inner + 1, on.block)
             y = self.start(first, block, rows)
             self.add_scaled(whole, first, block, rows, y, sums=False)
         self.write_epilogue(first, block, rows, y)
 
-    def start(self, first: Offset, block: Offset, rows: int) -> SSAValue:
+    def sum_maps(self) -> tuple[AffineMap, AffineMap, AffineMap]:
+        """From loops over rows and lanes: rows, lanes, both."""
+        loops = self.inner + 1
+        return _map(loops, *range(self.inner)), _map(loops, self.inner), AffineMap.identity(loops)
+
+    def start(self, first: Sequence[Offset], block: Offset, rows: Sequence[int]) -> SSAValue:
         """Some rows of one block of columns of the output, with what is added to."""
-        y = self.view(self.op.output, [first, block, 0], [rows, 1, self.lanes], (0, 2))
+        y = self.output(first, block, rows)
         if self.fill is not None:
             self.put(FillOp(list(self.fill.inputs), [y], []))
         return y
 
-    def add_terms(self, first: Offset, block: Offset, piece: Offset, rows: int, part: SSAValue) -> None:
+    def add_terms(
+        self, first: Sequence[Offset], block: Offset, piece: Offset, rows: Sequence[int], part: SSAValue
+    ) -> None:
         """part += the terms of one piece: pairs with what is to be taken off, and single ones."""
         x = self.scaled(first, piece, rows)
         w = self.view(self.op.weights, [block, self.times(piece, self.whole), 0], [1, self.whole, self.lanes], (1, 2))
@@ -338,23 +389,28 @@ class _Expansion(LoopWriter):
         acc = on.add(acc, on.put(arith.MulfOp(turned, on.sub(b[3], a[4]))))
         on.end([on.add(acc, on.put(arith.MulfOp(a[5], b[5])))])
         # rows, lanes, groups
-        reads = [AffineMap(3, 0, (_D[0], _D[2], AffineConstantExpr(s))) for s in range(GROUP)]
-        columns = [AffineMap(3, 0, (_D[2] * GROUP + s, _D[1])) for s in range(GROUP)]
-        self.generic([x] * GROUP + [w] * GROUP, [part], [*reads, *columns, _map(3, 0, 1)], 2, on.block)
+        inner = self.inner
+        loops, of_rows = inner + 2, _D[:inner]
+        reads = [AffineMap(loops, 0, (*of_rows, _D[inner + 1], AffineConstantExpr(s))) for s in range(GROUP)]
+        columns = [AffineMap(loops, 0, (_D[inner + 1] * GROUP + s, _D[inner])) for s in range(GROUP)]
+        maps = [*reads, *columns, _map(loops, *range(inner + 1))]
+        self.generic([x] * GROUP + [w] * GROUP, [part], maps, inner + 1, on.block)
 
-    def sums(self, first: Offset, block: Offset, piece: Offset, rows: int) -> list[SSAValue]:
+    def sums(self, first: Sequence[Offset], block: Offset, piece: Offset, rows: Sequence[int]) -> list[SSAValue]:
         """Of the products of pairs: per row, per column."""
         at = self.plus(piece, self.pieces * self.whole)
         columns = self.view(self.op.weights, [block, at, 0], [1, 1, self.lanes], (2,))
         return [self.row(self.plus(piece, SUMS), first, rows), columns]
 
-    def add_scaled(self, whole: SSAValue, first: Offset, block: Offset, rows: int, y: SSAValue, *, sums: bool) -> None:
+    def add_scaled(
+        self, whole: SSAValue, first: Sequence[Offset], block: Offset, rows: Sequence[int], y: SSAValue, *, sums: bool
+    ) -> None:
         """y += the sum of all terms without the factors of its row and column, unless the row is multiplied plainly.
         `sums`: take those of pairs off."""
         last = self.pieces * (self.whole + 1)
         factor = self.view(self.op.weights, [block, last, 0], [1, 1, self.lanes], (2,))
         ins = [whole, self.row(UNSCALE, first, rows), factor, self.row(PLAIN, first, rows)]
-        by_row, by_lane, both = _map(2, 0), _map(2, 1), _map(2, 0, 1)
+        by_row, by_lane, both = self.sum_maps()
         maps = [both, by_row, by_lane, by_row]
         if sums:
             ins += self.sums(first, block, 0, rows)
@@ -368,20 +424,21 @@ class _Expansion(LoopWriter):
         new = on.add(old, on.put(arith.MulfOp(value, unscale_column)))
         odd = on.put(arith.CmpfOp(plain, on.constant(0.0), "une"))
         on.end([on.put(arith.SelectOp(odd, old, new))])
-        self.generic(ins, [y], [*maps, both], 2, on.block)
+        self.generic(ins, [y], [*maps, both], self.inner + 1, on.block)
 
-    def if_any(self, total: SSAValue, first: Offset, block: Offset, rows: int) -> None:
+    def if_any(self, total: SSAValue, first: Sequence[Offset], block: Offset, rows: Sequence[int]) -> None:
         """Multiply plainly what is not to be scaled."""
         any_row = self.nonzero(self.put(memref.LoadOp.get(total, [])).res)
         self.into.append(Block())
-        with self.loop(0, rows) as row:
-            at = self.plus(first, row)
-            places = [self.index(PLAIN), at if isinstance(at, SSAValue) else self.index(at)]
+        with ExitStack() as stack:
+            at = [self.plus(n, stack.enter_context(self.loop(0, k))) for n, k in zip(first, rows, strict=True)]
+            places = [n if isinstance(n, SSAValue) else self.index(n) for n in (PLAIN, *at)]
             odd = self.nonzero(self.put(memref.LoadOp.get(self.op.rows, places)).res)
             self.into.append(Block())
             self.plain_row(at, block)
             if self.fill is not None:
-                self.write_epilogue(at, block, 1, self.view(self.op.output, [at, block, 0], [1, 1, self.lanes], (0, 2)))
+                one = [1] * len(rows)
+                self.write_epilogue(at, block, one, self.output(at, block, one))
             self.end_if(odd)
         self.end_if(any_row)
 
@@ -395,16 +452,22 @@ class _Expansion(LoopWriter):
         then = Region(self.into.pop())
         self.put(scf.IfOp(condition, [], then))
 
-    def plain_row(self, row: Offset, block: Offset) -> None:
+    def plain_row(self, row: Sequence[Offset], block: Offset) -> None:
         """y[row, block] += the plain product."""
-        self.start(row, block, 1)
-        y = self.view(self.op.output, [row, block, 0], [1, 1, self.lanes], (2,))
+        one = [1] * len(row)
+        self.start(row, block, one)
+        y = self.view(self.op.output, [row[0], block, *row[1:], 0], [1, 1, *one[1:], self.lanes], (len(row) + 1,))
         factor_row = self.pieces * self.whole + self.pieces
         factor = self.view(self.op.weights, [block, factor_row, 0], [1, 1, self.lanes], (2,))
-        with self.loop(0, self.pieces) as piece:
-            x = self.view(self.op.input, [row, self.times(piece, self.depth)], [1, self.depth], (1,))
-            place = [block, self.times(piece, self.whole), 0]
-            w = self.view(self.op.weights, place, [1, self.depth, self.lanes], (1, 2))
+        blocks = self.depth // self.beside
+        with self.loop(0, self.pieces) as piece, self.loop(0, blocks) as part:
+            term = self.plus(self.times(piece, blocks), part)
+            if len(row) == 1:
+                x = self.view(self.op.input, [*row, self.times(term, self.beside)], [1, self.beside], (1,))
+            else:
+                x = self.view(self.op.input, [row[0], term, *row[1:], 0], [1, 1, 1, 1, self.beside], (4,))
+            place = [block, self.plus(self.times(piece, self.whole), self.times(part, self.beside)), 0]
+            w = self.view(self.op.weights, place, [1, self.beside, self.lanes], (1, 2))
             on = self.body(4)
             a, b, unscale, acc = on.block.args
             weight = on.put(arith.MulfOp(b, unscale))
@@ -412,14 +475,18 @@ class _Expansion(LoopWriter):
             maps = [_map(2, 1), _map(2, 1, 0), _map(2, 0), _map(2, 0)]  # lanes, terms
             self.generic([x, w, factor], [y], maps, 1, on.block, cold=True)
 
-    def write_epilogue(self, first: Offset, block: Offset, rows: int, y: SSAValue) -> None:
+    def write_epilogue(self, first: Sequence[Offset], block: Offset, rows: Sequence[int], y: SSAValue) -> None:
         """The elementwise ops that follow, on some rows and one block of columns."""
         for op in self.epilogue:
             self.write_elementwise(op, first, block, rows, y)
 
-    def write_elementwise(self, op: GenericOp, first: Offset, block: Offset, rows: int, y: SSAValue) -> None:
-        dest, sizes = [first, block, 0], [rows, 1, self.lanes]
-        places: list[AffineExpr] = [_D[0], AffineExpr.constant(0), _D[1]]
+    def write_elementwise(
+        self, op: GenericOp, first: Sequence[Offset], block: Offset, rows: Sequence[int], y: SSAValue
+    ) -> None:
+        dest, sizes = [first[0], block, *first[1:], 0], [rows[0], 1, *rows[1:], self.lanes]
+        places: list[AffineExpr] = [AffineExpr.constant(0)] * len(dest)
+        for loop, dim in enumerate(self.kept_outputs):
+            places[dim] = _D[loop]
         inputs: list[SSAValue] = []
         maps: list[AffineMap] = []
         for value, attr in zip(op.inputs, op.indexing_maps.data, strict=False):
@@ -427,10 +494,11 @@ class _Expansion(LoopWriter):
             if isinstance(value.type, MemRefType):
                 value = self.view(value, [dest[k] for k in dims], [sizes[k] for k in dims], range(len(dims)))
             inputs.append(value)
-            maps.append(AffineMap(2, 0, tuple(places[k] for k in dims)))
+            maps.append(AffineMap(len(self.kept_outputs), 0, tuple(places[k] for k in dims)))
         on = Arithmetic([element_type(v) for v in (*inputs, y)], self.location)
         on.end([on.inline(op.body.block, on.block.args)])
-        self.generic(inputs, [y], [*maps, AffineMap.identity(2)], 2, on.block)
+        loops = len(self.kept_outputs)
+        self.generic(inputs, [y], [*maps, AffineMap.identity(loops)], loops, on.block)
 
     def body(self, count: int) -> Arithmetic:
         """Arithmetic on so many numbers."""
@@ -450,3 +518,23 @@ def _even(count: int, most: int, least: int) -> list[tuple[int, int, int]]:
     size = max(sizes, key=lambda n: (count % n == 0, count % n, n))
     whole = count // size * size
     return [(0, whole, size), *([(whole, count, count - whole)] if whole < count else [])]
+
+
+def _at_once(count: int) -> int:
+    """How many of `count` rows are prepared in one iteration: more where no smaller number than that divides them."""
+    by_size = [n for n in range(1, 2 * ROWS_AT_ONCE + 1) if count % n == 0]
+    some = max(n for n in by_size if n <= ROWS_AT_ONCE)
+    return some if 2 * some >= ROWS_AT_ONCE else by_size[-1]
+
+
+def _tiles(sizes: Sequence[int]) -> list[list[tuple[int, int, int]]]:
+    """Register tiles that cover rows: parts of every dimension; several rows of pixels where they are narrow."""
+    *images, wide = sizes
+    tiles: list[list[tuple[int, int, int]]] = []
+    for columns in _even(wide, MOST_ROWS, LEAST_ROWS):
+        if not images:
+            tiles.append([columns])
+            continue
+        tall = MOST_ROWS // wide if wide == columns[2] else 1
+        tiles += [[(0, 1, 1), rows, columns] for rows in _even(images[-1], max(tall, 1), max(tall, 1))]
+    return tiles

@@ -1,0 +1,205 @@
+"""Compute 1x1 convolutions by Winograd's inner product where additions cost nothing beside multiply-adds.
+
+    %f = linalg.pack %w inner_dims_pos = [1, 0] inner_tiles = [16, 16] …tensor<32x16x1x1x16x16xf32>
+    %y = linalg.generic (n, f1, oh, ow, f0, c1, kh, kw, c0) ins(%x, %f) outs(%zero)
+      -->
+    %p = tensor.collapse_shape %f [[0], [1, 2, 3, 4], [5]]
+    %u = linalg_ext.winograd_matmul_weights %p {depth = 256}
+    %y, … = linalg_ext.winograd_matmul ins(%x, %u) outs(%zero, %scaled, %rows) {depth = 256}
+
+What: convolutions in blocked layout with 1x1 filters, not padded, of constant filters, with static sizes, of enough
+filters that preparing the pixels costs less than it saves. With a stride, the pixels that count are a slice of the input.
+`gain`: of the direct time in percent, what the estimate must stay under (-1: chosen here, nothing on machines where
+additions take the place of multiply-adds; 0: none is taken). `depth`: channels of a piece, at most.
+Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which prepares the filters
+when the model is compiled).
+Preserves: the same polynomial of inputs and weights; rounding as its own arithmetic gives it.
+Tests: tests/lowering/linalg/linalg_winograd_pointwise.mlir, tests/lowering/linalg/test_winograd_pointwise.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from xdsl.dialects import arith, tensor
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType, f32
+from xdsl.dialects.linalg.ops import GenericOp, YieldOp
+from xdsl.ir import Operation, SSAValue
+from xdsl.ir.affine import AffineDimExpr, AffineMap
+
+from mlc.dialects.linalg.relayout_ops import PackOp
+from mlc.dialects.linalg_ext.winograd_matmul_ops import GROUP, SUMS, WinogradMatmulOp, WinogradMatmulWeightsOp, padded, room
+from mlc.ir.context import MlcContext
+from mlc.ir.contract import Contract, Reassociates
+from mlc.ir.passes import MlcPass, Span, option
+from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
+from mlc.lowering.linalg.structure import (
+    erase_dead,
+    functions_to_lower,
+    iterators_of,
+    maps_of,
+    nested_blocks,
+    shape_of,
+)
+from mlc.lowering.linalg.winograd_cost import depth_of
+
+DEPTH = 256
+"""Channels of a piece, at most."""
+GAIN = 90
+"""Of the direct time, in percent: what the estimate must stay under."""
+PREPARED = 8.0
+"""Cycles that a vector of inputs takes to be squared, scaled and summed up in pairs."""
+PIXEL = 30.0
+"""Cycles that the factors of a pixel take, and reading and writing its numbers."""
+SUMMED = 3.0
+"""Cycles in which a vector of the sums of a piece is added to the output."""
+LEAST_PIXELS = 12
+"""Of an image: fewer do not hide the latency of two multiply-adds one after the other."""
+BUSY = 0.9
+"""Of what the units can start in a cycle, what products of pairs do."""
+_D = [AffineDimExpr(i) for i in range(9)]  # n, f1, oh, ow, f0, c1, kh, kw, c0
+_MAPS = [AffineMap(9, 0, (_D[1], _D[5], _D[6], _D[7], _D[8], _D[4])), AffineMap(9, 0, tuple(_D[:5]))]
+
+
+@dataclass(frozen=True)
+class LinalgWinogradPointwise(MlcPass):
+    """See the module."""
+
+    name = "linalg-winograd-pointwise"
+    contract = Contract(
+        level_in="linalg",
+        level_out="linalg",
+        preserves=Reassociates("weights scaled by powers of two; the terms of a sum in pairs, pieces added to each other"),
+        profile="linalg-winograd-pointwise",
+        options=({"gain": 1 << 20, "depth": 8}, {"gain": 300}, {}),
+        establishes=("1x1 convolutions that gain by it are Winograd's",),
+        nests=True,
+    )
+
+    gain: int = option(-1, Span(1, 1 << 20, special=(0, -1)))
+    depth: int = option(DEPTH, Span(1, 1 << 20))
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for entry in functions_to_lower(module.ops):
+            for block in nested_blocks(entry):
+                found = [op for op in block.ops if isinstance(op, GenericOp) and _is_pointwise(op)]
+                if any([self._rewrite(ctx, op) for op in found]):
+                    erase_dead(block)
+
+    def _rewrite(self, ctx: MlcContext, op: GenericOp) -> bool:
+        reason = self._obstacle(ctx, op)
+        if reason:
+            ctx.remarks.missed(self.name, op, "kept direct", reason=reason)
+            return False
+        at = At(op)
+        filters = op.inputs[1]
+        x = _pixels(at, op)
+        images, blocks, height, width, lanes = shape_of(x)
+        depth = depth_of(blocks * lanes, lanes, self.depth)
+        pieces = blocks * lanes // depth
+        behind = filters.owner.next_op if isinstance(filters.owner, Operation) else None
+        assert behind is not None
+        before = At(behind, op.location)
+        panels = before.collapse(filters, [[0], [1, 2, 3, 4], [5]])
+        operands = [
+            x,
+            before.add(WinogradMatmulWeightsOp(panels, depth)).result,
+            op.outputs[0],
+            at.empty([images, height, width, pieces, room(depth)], f32),
+            at.empty([SUMS + pieces, images, height, width], f32),
+        ]
+        new = at.add(WinogradMatmulOp(operands, depth))
+        new.res[0].name_hint = op.results[0].name_hint
+        op.results[0].replace_all_uses_with(new.res[0])
+        op.detach()
+        op.erase()
+        ctx.remarks.applied(
+            self.name,
+            new,
+            "channels in pairs",
+            depth=depth,
+            pixels=images * height * width,
+            channels=blocks * lanes,
+        )
+        return True
+
+    def _obstacle(self, ctx: MlcContext, op: GenericOp) -> str:
+        limit = self.limit(ctx.machine)
+        if limit == 0:
+            return "switched off" if self.gain == 0 else "additions take the place of multiply-adds"
+        shapes = [shape_of(v) for v in op.operands]
+        if any(DYNAMIC_INDEX in s or 0 in s for s in shapes):
+            return "dynamic or empty sizes"
+        if stride_of(op) is None:
+            return "other strides"
+        pack = op.inputs[1].owner
+        if not isinstance(pack, PackOp) or not is_hoisted(pack.source):
+            return "filters that are not constant"
+        if pack.positions != (1, 0) or pack.permutation(4) != (0, 1, 2, 3):
+            return "filters packed in another way"
+        filters, channels = shape_of(pack.source)[:2]
+        if filters != shapes[1][0] * shapes[1][5] or channels != shapes[1][1] * shapes[1][4]:
+            return "channels that do not fill their blocks"
+        if self.gain < 0 and shapes[1][5] < ctx.machine.lanes(32):
+            return f"blocks of {shapes[1][5]} filters do not fill a vector"
+        percent = cost(channels, filters, prod(shapes[2][2:4]), shapes[1][4], shapes[1][5], self.depth)
+        return "" if percent < limit else f"estimated at {percent:.0f} % of the direct time"
+
+    def limit(self, machine: Any) -> int:
+        """What the estimate must stay under."""
+        return self.gain if self.gain >= 0 else GAIN if machine is not None and machine.adds_beside_fma else 0
+
+
+def cost(channels: int, filters: int, pixels: int, beside: int, lanes: int, most: int = DEPTH) -> float:
+    """What the products of pairs take with all that belongs to them, in percent of the direct time.
+
+    Per pixel: vectors of channels are prepared, vectors of sums added to the output once per piece.
+    """
+    depth = depth_of(channels, beside, most)
+    pieces = channels // depth
+    outputs = filters // lanes
+    products = pieces * padded(depth) * outputs * (GROUP - 2) / GROUP / BUSY * max(1.0, LEAST_PIXELS / pixels)
+    prepared = PIXEL + PREPARED * pieces * room(depth) / lanes
+    return 100 * (products + prepared + SUMMED * pieces * outputs) / (channels * outputs)
+
+
+def stride_of(op: GenericOp) -> int | None:
+    """The stride of a 1x1 convolution, one for rows and columns; None for others."""
+    _, _, height, width, _ = shape_of(op.inputs[0])
+    for stride in range(1, max(height, width, 1) + 1):
+        rows, columns = (_D[2 + d] if stride == 1 else _D[2 + d] * stride for d in (0, 1))
+        if maps_of(op)[0] == AffineMap(9, 0, (_D[0], _D[5], rows + _D[6], columns + _D[7], _D[8])):
+            return stride
+    return None
+
+
+def _pixels(at: At, op: GenericOp) -> SSAValue:
+    """The inputs that count: all of them, or those that the stride does not skip."""
+    x, stride = op.inputs[0], stride_of(op)
+    assert stride is not None
+    images, blocks, height, width, lanes = shape_of(x)
+    sizes = [images, blocks, *shape_of(op.outputs[0])[2:4], lanes]
+    if sizes == [images, blocks, height, width, lanes]:
+        return x
+    strides = [1, 1, stride, stride, 1]
+    return at.add(tensor.ExtractSliceOp(x, [0] * 5, sizes, strides, TensorType(f32, sizes))).result
+
+
+def _is_pointwise(op: GenericOp) -> bool:
+    """Whether `op` is a convolution of 1x1 filters in blocked layout, in the form that linalg-block-layouts gives it."""
+    if len(op.inputs) != 2 or len(op.results) != 1 or iterators_of(op) != "ppppprrrr":
+        return False
+    maps = maps_of(op)
+    body = list(op.body.block.ops)
+    return (
+        maps[1:] == _MAPS
+        and len(maps[0].results) == 5
+        and shape_of(op.inputs[1])[2:4] == (1, 1)
+        and [type(inner) for inner in body] == [arith.MulfOp, arith.AddfOp, YieldOp]
+        and {*body[0].operands} == {*op.body.block.args[:2]}
+        and {*body[1].operands} == {body[0].results[0], op.body.block.args[2]}
+        and all(isinstance(v.type, TensorType) and v.type.element_type == f32 for v in op.operands)
+    )
