@@ -10,7 +10,8 @@
 What: convolutions in blocked layout with 1x1 filters, not padded, of constant filters, with static sizes, of enough
 filters that preparing the pixels costs less than it saves. With a stride, the pixels that count are a slice of the input.
 `gain`: of the direct time in percent, what the estimate must stay under (-1: chosen here, nothing on machines where
-additions take the place of multiply-adds; 0: none is taken). `depth`: channels of a piece, at most.
+additions take the place of multiply-adds, and only where layers of one shape together save so much per call that their
+kernel is worth compiling, which takes longer; 0: none is taken). `depth`: channels of a piece, at most.
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which prepares the filters
 when the model is compiled).
 Preserves: the same polynomial of inputs and weights; rounding as its own arithmetic gives it.
@@ -19,6 +20,7 @@ Tests: tests/lowering/linalg/linalg_winograd_pointwise.mlir, tests/lowering/lina
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -50,6 +52,8 @@ DEPTH = 256
 """Channels of a piece, at most."""
 GAIN = 90
 """Of the direct time, in percent: what the estimate must stay under."""
+LEAST_SAVED = 3_000_000
+"""Cycles of a call that all layers of one shape save together: their kernel takes about 0.1 s longer to compile."""
 PREPARED = 8.0
 """Cycles that a vector of inputs takes to be squared, scaled and summed up in pairs."""
 PIXEL = 30.0
@@ -86,11 +90,12 @@ class LinalgWinogradPointwise(MlcPass):
         for entry in functions_to_lower(module.ops):
             for block in nested_blocks(entry):
                 found = [op for op in block.ops if isinstance(op, GenericOp) and _is_pointwise(op)]
-                if any([self._rewrite(ctx, op) for op in found]):
+                alike = Counter(map(_shape, found))
+                if any([self._rewrite(ctx, op, alike[_shape(op)]) for op in found]):
                     erase_dead(block)
 
-    def _rewrite(self, ctx: MlcContext, op: GenericOp) -> bool:
-        reason = self._obstacle(ctx, op)
+    def _rewrite(self, ctx: MlcContext, op: GenericOp, alike: int) -> bool:
+        reason = self._obstacle(ctx, op, alike)
         if reason:
             ctx.remarks.missed(self.name, op, "kept direct", reason=reason)
             return False
@@ -126,7 +131,7 @@ class LinalgWinogradPointwise(MlcPass):
         )
         return True
 
-    def _obstacle(self, ctx: MlcContext, op: GenericOp) -> str:
+    def _obstacle(self, ctx: MlcContext, op: GenericOp, alike: int) -> str:
         limit = self.limit(ctx.machine)
         if limit == 0:
             return "switched off" if self.gain == 0 else "additions take the place of multiply-adds"
@@ -146,7 +151,11 @@ class LinalgWinogradPointwise(MlcPass):
         if self.gain < 0 and shapes[1][5] < ctx.machine.lanes(32):
             return f"blocks of {shapes[1][5]} filters do not fill a vector"
         percent = cost(channels, filters, prod(shapes[2][2:4]), shapes[1][4], shapes[1][5], self.depth)
-        return "" if percent < limit else f"estimated at {percent:.0f} % of the direct time"
+        if percent >= limit:
+            return f"estimated at {percent:.0f} % of the direct time"
+        direct = prod(shapes[2][:4]) * channels  # cycles: a vector of outputs, a channel
+        saved = round(alike * direct * (100 - percent) / 100)
+        return "" if self.gain >= 0 or saved >= LEAST_SAVED else f"all {alike} like it would save {saved} cycles"
 
     def limit(self, machine: Any) -> int:
         """What the estimate must stay under."""
@@ -164,6 +173,11 @@ def cost(channels: int, filters: int, pixels: int, beside: int, lanes: int, most
     products = pieces * padded(depth) * outputs * (GROUP - 2) / GROUP / BUSY * max(1.0, LEAST_PIXELS / pixels)
     prepared = PIXEL + PREPARED * pieces * room(depth) / lanes
     return 100 * (products + prepared + SUMMED * pieces * outputs) / (channels * outputs)
+
+
+def _shape(op: GenericOp) -> tuple[object, ...]:
+    """What layers have in common whose kernel is one."""
+    return (*map(shape_of, op.operands), stride_of(op))
 
 
 def stride_of(op: GenericOp) -> int | None:

@@ -15,6 +15,7 @@ from mlc.ir.context import MlcContext, make_context
 from mlc.ir.parsing import parse_text
 from mlc.ir.pipeline import make_pass, run_pipeline
 from mlc.ir.pipeline_table import MODULE_ROWS
+from mlc.lowering.linalg import linalg_winograd_pointwise
 from mlc.lowering.linalg.linalg_winograd_pointwise import GAIN, LinalgWinogradPointwise, cost
 from mlc.options import Options
 
@@ -93,6 +94,7 @@ def to_buffers(module: ModuleOp, ctx: MlcContext, **pointwise: object) -> None:
 def native(shape: Shape, given: Data, monkeypatch: pytest.MonkeyPatch, **options: object):
     """Compiled, Winograd's wherever that is possible."""
     monkeypatch.setattr(LinalgWinogradPointwise, "limit", lambda *_: 1 << 20)
+    monkeypatch.setattr(linalg_winograd_pointwise, "LEAST_SAVED", -(1 << 40))
     ctx = context(given)
     compiled = compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir="", **options))  # pyright: ignore[reportArgumentType]
     assert [r.kind for r in ctx.remarks if r.pass_name == PASS] == ["applied"]
@@ -194,6 +196,19 @@ def test_blocks_that_do_not_fill_a_vector_stay_direct():
     to_buffers(module, ctx)
     reasons = [r.reason for r in ctx.remarks if r.pass_name == PASS and r.kind == "missed"]
     assert reasons == ["blocks of 8 filters do not fill a vector"]
+
+
+@pytest.mark.parametrize(("filters", "taken"), [(128, False), (2048, True)])
+def test_a_kernel_that_saves_little_is_not_worth_compiling(filters: int, taken: bool):
+    """Both take less than nine tenths of the direct time."""
+    shape = (1, 1024, filters, 14, 14, 1)
+    ctx = context(data(*shape))
+    ctx.machine = replace(preset("x86-64-avx512"), adds_beside_fma=True)
+    module = parse_text(program(*shape), ctx)
+    run_pipeline([make_pass(name) for name in ("linalg-block-layouts", PASS)], ctx, module)
+    assert cost(1024, filters, 196, 16, 16) < GAIN
+    (remark,) = [r for r in ctx.remarks if r.pass_name == PASS]
+    assert remark.kind == "applied" if taken else "would save" in remark.reason
 
 
 def test_what_is_estimated():
