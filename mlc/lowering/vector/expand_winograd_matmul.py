@@ -1,11 +1,11 @@
 """Write a Winograd matrix product as loops around structured ops.
 
     linalg.fill %zero outs(%y)              scf.parallel rows {
-    linalg_ext.winograd_matmul                linalg.generic #squares ins(%x) outs(%r[2])        sums of squares
-      ins(%x, %w) outs(%y, %s, %r)            linalg.generic #factors ins(%r[2]) outs(%r[0], %r[1], %r[3])
+    linalg_ext.winograd_matmul                linalg.generic #squares ins(%x) outs(%r[2], %r[3])   and sizes
+      ins(%x, %w) outs(%y, %s, %r)            linalg.generic #factors ins(%r[2]) outs(%r[0], %r[1], %r[4])
     linalg.generic #relu outs(%y)     -->     scf.for piece {
                                                 linalg.generic #scale ins(%x, %r[1]) outs(%s[piece])
-                                                linalg.generic #pairs ins(%s[piece]) outs(%r[4 + piece]) } }
+                                                linalg.generic #pairs ins(%s[piece]) outs(%r[5 + piece]) } }
                                             scf.parallel rows, columns {
                                               linalg.fill %zero outs(%y)
                                               scf.if (any row is to be multiplied plainly) { … %y += %x * %w }
