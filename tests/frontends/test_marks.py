@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -87,6 +88,21 @@ def test_every_change_of_a_tensor_is_seen(change: str) -> None:
     TENSOR_CHANGES[change](tensor)
     assert seen(marks) != before
     del alias
+
+
+def test_where_things_are_is_found_whatever_lay_in_memory_before() -> None:
+    """Freed tensors of all sizes leave their words in the memory that the next ones get but do not fill."""
+    pick = random.Random(0)
+    kept: list[torch.Tensor] = []
+    found: set[object] = set()
+    for _ in range(2000):
+        kept.append(torch.rand([pick.randint(1, 4) for _ in range(5)]))
+        kept.append(kept[-1].detach())
+        pick.shuffle(kept)
+        del kept[pick.randint(0, 6) :]
+        found.add(marks_module._tensor_layout.__wrapped__())
+    assert len(found) == 1
+    assert None not in found
 
 
 def test_a_tensor_that_is_swapped_with_another_no_longer_consists_of_the_same() -> None:

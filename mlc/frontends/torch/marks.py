@@ -18,7 +18,8 @@ import ctypes
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -123,15 +124,24 @@ def _read(address: int, count: int) -> Sequence[int]:
 @cache
 def _tensor_layout() -> _Layout | None:
     """Where this PyTorch keeps things, or None where it is not as expected."""
+    # Bits that a TensorImpl does not use hold what lay there before, and may be alike or differ by chance: sizes of
+    # five dimensions leave few of them, and what is asked of one tensor is asked of several.
     with torch.inference_mode(False), torch.no_grad():
-        one, other = torch.zeros(3, 4), torch.zeros(3, 4)
-        same = one.detach()  # of the same memory and the same version counter
-        words, others = _read(one._cdata, _IMPL), _read(other._cdata, _IMPL)
-        shared = [i for i, w in enumerate(_read(same._cdata, _IMPL)) if words[i] == w != others[i]]
-        impls = [i for i, w in enumerate(_read(id(one), type(one).__basicsize__ // _WORD)) if w == one._cdata]
+        tensors = [torch.zeros(1, 1, 1, 3, 4) for _ in range(8)]
+        aliases = [tensor.detach() for tensor in tensors]  # of the same memory and the same version counter
+        impls = [_read(tensor._cdata, _IMPL) for tensor in tensors]
+        alike = [_read(alias._cdata, _IMPL) for alias in aliases]
+        shared = [
+            i
+            for i in range(_IMPL)
+            if all(a[i] == b[i] for a, b in zip(impls, alike, strict=True))
+            and len({words[i] for words in impls}) == len(impls)
+        ]
+        one, words = tensors[0], impls[0]
+        owners = [i for i, w in enumerate(_read(id(one), type(one).__basicsize__ // _WORD)) if w == one._cdata]
         storage = one.untyped_storage()
         storages = [i for i in shared if words[i] == storage._cdata]
-        if len(shared) != 2 or len(storages) != 1 or len(impls) != 1 or min(shared) < _HEADER:
+        if len(shared) != 2 or len(storages) != 1 or len(owners) != 1 or min(shared) < _HEADER:
             return None
         (counter,) = set(shared) - set(storages)
         addresses = [i for i, w in enumerate(_read(storage._cdata, 4)) if w == storage.data_ptr()]
@@ -142,21 +152,23 @@ def _tensor_layout() -> _Layout | None:
             versions = {i for i in versions if now[i] & 0xFFFFFFFF == one._version}
         if len(versions) != 1 or not addresses:
             return None
-        plain = torch.zeros(4, 4)
+        plain = torch.zeros(1, 1, 1, 4, 4)
         base = _read(plain._cdata, _IMPL)
+        again = [_read(alias._cdata, _IMPL) for alias in [plain.detach() for _ in range(8)]]
+        chance = [reduce(or_, (words[i] ^ base[i] for words in again)) for i in range(_IMPL)]
         changed = (
-            plain.view(2, 8),
-            plain.t()[:, :],
+            plain.view(1, 1, 1, 2, 8),
+            plain.mT[:],
             plain.view(torch.int32),
-            plain[:, 1:],
-            plain.as_strided((4, 4), (1, 4)),
+            plain[..., 1:],
+            plain.as_strided((1, 1, 1, 4, 4), (1, 1, 1, 1, 4)),
         )
         for tensor in changed:
-            told = [i for i, w in enumerate(_read(tensor._cdata, _IMPL)) if w != base[i] and w != id(tensor)]
-            if not any(i >= _HEADER for i in told):
+            now = _read(tensor._cdata, _IMPL)
+            if not any((now[i] ^ base[i]) & ~chance[i] for i in range(_HEADER, _IMPL)):
                 return None
         (version,) = versions
-        return _Layout(impls[0] * _WORD, storages[0], counter, addresses[0] * _WORD, version * _WORD)
+        return _Layout(owners[0] * _WORD, storages[0], counter, addresses[0] * _WORD, version * _WORD)
 
 
 @cache
