@@ -13,20 +13,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
-from xdsl.passes import ModulePass
 
 from mlc.backends.registry import Backend
+from mlc.compile_parts import MAIN, compile_parts, run_rows, workers_for
 from mlc.interp import constants_of
 from mlc.ir.compact import from_compact, to_compact
 from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
-from mlc.ir.pipeline import Instruments, make_pass, run_pipeline
-from mlc.ir.pipeline_table import Pipeline, Row
+from mlc.ir.pipeline_table import Pipeline
 from mlc.ir.resource_text import resource_attributes
 from mlc.module_parts import KernelPart, split_module
 from mlc.options import Options
@@ -36,6 +35,7 @@ from mlc.runtime.executable import Executable, NativeCode, TensorSpec
 from mlc.runtime.large_pages import on_large_pages
 from mlc.signature import assertion_messages, signature_of
 from mlc.tuning.choices import DIRECT, Choices
+from mlc.workers.pool import Workers
 
 InputsFor = Callable[[Sequence[TensorSpec]], list[np.ndarray]]
 """Makes inputs for these signatures."""
@@ -108,6 +108,11 @@ class Builder:
 
     def build(self, choices: Choices, phases: Phases, *, keep_parts: bool = False) -> Built:
         """Every pass of the table; object code from the cache or made now. `keep_parts`: also as they were before."""
+        source = None if keep_parts else self.source  # who builds many times over does not wait for processes
+        with workers_for(source, self.backend, self.pipeline, self.ctx, self.options) as workers:
+            return self._build(choices, phases, workers, keep_parts=keep_parts)
+
+    def _build(self, choices: Choices, phases: Phases, workers: Workers, *, keep_parts: bool) -> Built:
         options, ctx = self.options, self.ctx
         with phases.phase("lower to buffers"):
             module = self.source.clone()
@@ -127,29 +132,21 @@ class Builder:
             if found is not None:
                 objects[kernel.key] = found
         missing = [k for k in parts.kernels if k.key not in objects]
-        to_lower = [("", parts.main), *((k.key, k.module) for k in missing)]
-
-        def lowered() -> Iterator[ModuleOp]:
-            """Each part, lowered when the backend asks for it: it compiles those before meanwhile."""
-            for key, part in to_lower:
-                if not bounds:
-                    run_rows(choices.kernel_rows(to_loops, key), ctx, part, options)
-                run_rows(choices.kernel_rows(to_llvm, key), ctx, part, options)
-                yield part
-
+        rows = to_llvm if bounds else (*to_loops, *to_llvm)
         with phases.phase(f"lower and compile {len(missing)} of {len(parts.kernels)} kernels"):
             if bounds:  # their messages are numbered over all parts
-                for key, part in to_lower:
+                for key, part in ((MAIN, parts.main), *((k.key, k.module) for k in missing)):
                     run_rows(choices.kernel_rows(to_loops, key), ctx, part, options)
                 messages = assertion_messages(parts)
-            compiled = self.backend.compile_many(lowered(), ctx.machine)
-        for kernel, code in zip(missing, compiled[1:], strict=True):
-            objects[kernel.key] = code
-            if cache:
-                cache.put(choices.object_key(kernel.key), code)
+            rows_for = partial(choices.kernel_rows, rows)
+            compiled = compile_parts(parts.main, missing, rows_for, ctx, self.backend, options, workers)
+        objects |= compiled
+        if cache:
+            for kernel in missing:
+                cache.put(choices.object_key(kernel.key), compiled[kernel.key])
         derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
         bundle = Bundle(
-            objects=[compiled[0], *(objects[k.key] for k in parts.kernels)],
+            objects=[compiled[MAIN], *(objects[k.key] for k in parts.kernels)],
             inputs=signature.inputs,
             outputs=signature.outputs,
             constants=parts.constants,
@@ -237,14 +234,3 @@ def _constants(
                 evaluate = constants_of(functions or from_compact(bundle.constant_functions, ctx), ctx.resources)
             yield evaluate(name)
             made()
-
-
-def run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:
-    tools = Instruments(verify_each=options.debug == "verify")
-    run_pipeline(_passes(rows), ctx, module, tools)
-
-
-@lru_cache
-def _passes(rows: tuple[Row, ...]) -> list[ModulePass]:
-    """Instances of the table's passes, made once: reading options by reflection costs more than a small kernel."""
-    return [make_pass(r.pass_name, r.options) for r in rows]

@@ -17,7 +17,8 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 
 from mlc.backends.registry import Backend, load_backend
-from mlc.build import Builder, InputsFor, Phases, link, places_of, run_rows
+from mlc.build import Builder, InputsFor, Phases, link, places_of
+from mlc.compile_parts import run_rows
 from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Level

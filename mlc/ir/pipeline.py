@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
@@ -30,6 +31,7 @@ from mlc.ir import plugins
 from mlc.ir.canonicalize import Canonicalize
 from mlc.ir.context import MlcContext, environment, universe
 from mlc.ir.passes import MlcPass
+from mlc.ir.pipeline_table import Row
 from mlc.ir.verifier import verify_module, verify_op
 
 Hook = Callable[[ModulePass, Operation], None]
@@ -89,6 +91,12 @@ def make_pass(name: str, options: dict[str, object] | None = None) -> ModulePass
     """A pass instance with keyword options, checked."""
     parameters = {k: v if isinstance(v, tuple) else (v,) for k, v in (options or {}).items()}
     return make_from_spec(ArgSpec(name, parameters))  # pyright: ignore[reportArgumentType]
+
+
+@lru_cache
+def passes_of(rows: tuple[Row, ...]) -> list[ModulePass]:
+    """Instances of the table's passes, made once: reading options by reflection costs more than a small kernel."""
+    return [make_pass(r.pass_name, r.options) for r in rows]
 
 
 def make_from_spec(spec: ArgSpec) -> ModulePass:

@@ -42,6 +42,11 @@ class RemarkLog:
     def __len__(self) -> int:
         return len(self._items)
 
+    def extend(self, other: RemarkLog) -> None:
+        """Add all of another log, behind what is here."""
+        self._items += other._items
+        self.fired.update(other.fired)
+
     def applied(self, pass_name: str, op: Operation, message: str, *, rule: str = "", **data: Any) -> None:
         """The pass changed `op` by `rule`; a pass with one rule only may leave it out."""
         self.count(pass_name, rule or pass_name)

@@ -28,7 +28,8 @@ from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation
 
 from mlc.backends.llvm.testing import NativeKernel, failure_messages
-from mlc.build import Phases, link, run_rows
+from mlc.build import Phases, link
+from mlc.compile_parts import run_rows
 from mlc.driver import compile_module
 from mlc.errors import UnsupportedError
 from mlc.ir.compact import to_compact
