@@ -183,7 +183,8 @@ class Builder:
             search = Search(trial, inputs)
             tiles = alternatives.WINOGRAD_TILES if self.options.winograd else ()
             machine = self.ctx.machine
-            best = search.run(alternatives.layouts(machine), alternatives.kernels(machine), tiles, self.default)
+            layouts = alternatives.layouts(machine, winograd=self.options.winograd)
+            best = search.run(layouts, alternatives.kernels(machine), tiles, self.default)
         if self.options.verbose:
             print("\n".join(f"  tuned: {line}" for line in search.log), file=sys.stderr)
         return best.bundle, best.executable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlc.backends.machine import MachineModel
+from mlc.lowering.linalg.linalg_winograd_pointwise import GAIN
 from mlc.tuning.choices import PassOptions
 
 WINOGRAD = "linalg-winograd-conv2d"
@@ -10,10 +11,13 @@ WINOGRAD_TILES = (0, 2, 4)
 """Output tiles of a 3x3 convolution; 0 is the direct way."""
 
 
-def layouts(machine: MachineModel) -> list[PassOptions]:
-    """Blocks of channels and panels of columns narrower and wider than one vector register."""
+def layouts(machine: MachineModel, *, winograd: bool = True) -> list[PassOptions]:
+    """Blocks of channels and panels of columns narrower and wider than one vector register. With `winograd`, pairs of
+    terms in all 1x1 convolutions that gain by it, also where compiling their kernels takes long."""
     lanes = machine.lanes(32)
     found: list[PassOptions] = []
+    if winograd and machine.adds_beside_fma:
+        found.append({"linalg-winograd-pointwise": {"gain": GAIN}})
     if lanes >= 8:
         found.append({"linalg-block-layouts": {"block": lanes // 2}})
         found.append({"linalg-pack-matmul": {"block": lanes // 2}})

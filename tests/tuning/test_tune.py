@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from torch import nn
 import mlc
 from mlc.backends.llvm.target import host_machine
 from mlc.errors import UsageError
+from mlc.ir.pipeline import pass_names
 from mlc.ir.pipeline_table import Row
+from mlc.lowering.linalg.linalg_winograd_pointwise import GAIN
 from mlc.tuning import search
-from mlc.tuning.alternatives import kernels
+from mlc.tuning.alternatives import kernels, layouts
 from mlc.tuning.choices import Choices
 from mlc.tuning.search import Search, Trial
 
@@ -145,6 +148,15 @@ def test_choices_are_plain_data_and_change_only_what_they_name():
     assert options == {"vector_registers": 32, **NARROW["vectorize-structured"]}
     assert choices.object_key("other") == "other" and choices.object_key("k") != "k"
     assert choices.object_key("k") == Choices(kernels={"k": NARROW}).object_key("k")
+
+
+def test_pairs_of_terms_are_tried_where_they_may_gain_and_are_wanted():
+    pairs = {"linalg-winograd-pointwise": {"gain": GAIN}}
+    gains, others = (replace(host_machine(), adds_beside_fma=has) for has in (True, False))
+    assert pairs in layouts(gains)
+    assert pairs not in layouts(gains, winograd=False)
+    assert pairs not in layouts(others)
+    assert {name for options in layouts(gains) for name in options} <= set(pass_names())
 
 
 def test_bounds_are_not_tuned():
