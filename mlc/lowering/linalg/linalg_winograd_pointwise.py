@@ -10,8 +10,9 @@
 What: convolutions in blocked layout with 1x1 filters, not padded, of constant filters, with static sizes, of enough
 filters that preparing the pixels costs less than it saves. With a stride, the pixels that count are a slice of the input.
 `gain`: of the direct time in percent, what the estimate must stay under (-1: chosen here, nothing on machines where
-additions take the place of multiply-adds, and only where layers of one shape together save so much per call that their
-kernel is worth compiling, which takes longer; 0: none is taken). `depth`: channels of a piece, at most.
+additions take the place of multiply-adds, and only where layers of one shape together save so much per call, and of what
+all 1x1 convolutions take, that their kernel is worth compiling, which takes longer; 0: none is taken). `depth`: channels
+of a piece, at most.
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which prepares the filters
 when the model is compiled).
 Preserves: the same polynomial of inputs and weights; rounding as its own arithmetic gives it.
@@ -32,7 +33,14 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
 from mlc.dialects.linalg.relayout_ops import PackOp
-from mlc.dialects.linalg_ext.winograd_matmul_ops import GROUP, SUMS, WinogradMatmulOp, WinogradMatmulWeightsOp, padded, room
+from mlc.dialects.linalg_ext.winograd_matmul_ops import (
+    GROUP,
+    SUMS,
+    WinogradMatmulOp,
+    WinogradMatmulWeightsOp,
+    padded,
+    room,
+)
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
@@ -52,8 +60,10 @@ DEPTH = 256
 """Channels of a piece, at most."""
 GAIN = 90
 """Of the direct time, in percent: what the estimate must stay under."""
-LEAST_SAVED = 3_000_000
+LEAST_SAVED = 150_000
 """Cycles of a call that all layers of one shape save together: their kernel takes about 0.1 s longer to compile."""
+LEAST_PART = 0.01
+"""The same, of the cycles that all 1x1 convolutions take directly."""
 PREPARED = 8.0
 """Cycles that a vector of inputs takes to be squared, scaled and summed up in pairs."""
 PIXEL = 30.0
@@ -91,11 +101,12 @@ class LinalgWinogradPointwise(MlcPass):
             for block in nested_blocks(entry):
                 found = [op for op in block.ops if isinstance(op, GenericOp) and _is_pointwise(op)]
                 alike = Counter(map(_shape, found))
-                if any([self._rewrite(ctx, op, alike[_shape(op)]) for op in found]):
+                worth = max(LEAST_SAVED, LEAST_PART * sum(map(_direct, found)))
+                if any([self._rewrite(ctx, op, alike[_shape(op)], worth) for op in found]):
                     erase_dead(block)
 
-    def _rewrite(self, ctx: MlcContext, op: GenericOp, alike: int) -> bool:
-        reason = self._obstacle(ctx, op, alike)
+    def _rewrite(self, ctx: MlcContext, op: GenericOp, alike: int, worth: float) -> bool:
+        reason = self._obstacle(ctx, op, alike, worth)
         if reason:
             ctx.remarks.missed(self.name, op, "kept direct", reason=reason)
             return False
@@ -131,7 +142,7 @@ class LinalgWinogradPointwise(MlcPass):
         )
         return True
 
-    def _obstacle(self, ctx: MlcContext, op: GenericOp, alike: int) -> str:
+    def _obstacle(self, ctx: MlcContext, op: GenericOp, alike: int, worth: float) -> str:
         limit = self.limit(ctx.machine)
         if limit == 0:
             return "switched off" if self.gain == 0 else "additions take the place of multiply-adds"
@@ -153,13 +164,21 @@ class LinalgWinogradPointwise(MlcPass):
         percent = cost(channels, filters, prod(shapes[2][2:4]), shapes[1][4], shapes[1][5], self.depth)
         if percent >= limit:
             return f"estimated at {percent:.0f} % of the direct time"
-        direct = prod(shapes[2][:4]) * channels  # cycles: a vector of outputs, a channel
-        saved = round(alike * direct * (100 - percent) / 100)
-        return "" if self.gain >= 0 or saved >= LEAST_SAVED else f"all {alike} like it would save {saved} cycles"
+        saved = round(alike * _direct(op) * (100 - percent) / 100)
+        if self.gain >= 0 or saved >= worth:
+            return ""
+        return f"all {alike} like it would save {saved} cycles, {round(worth)} are worth another kernel"
 
     def limit(self, machine: Any) -> int:
         """What the estimate must stay under."""
         return self.gain if self.gain >= 0 else GAIN if machine is not None and machine.adds_beside_fma else 0
+
+
+def _direct(op: GenericOp) -> int:
+    """Cycles of the direct way, a vector of outputs and a channel in each; 0 for open sizes."""
+    output, filters = shape_of(op.outputs[0]), shape_of(op.inputs[1])
+    sizes = (*output[:4], filters[1], filters[4])
+    return 0 if DYNAMIC_INDEX in sizes else prod(sizes)
 
 
 def cost(channels: int, filters: int, pixels: int, beside: int, lanes: int, most: int = DEPTH) -> float:

@@ -94,7 +94,8 @@ def to_buffers(module: ModuleOp, ctx: MlcContext, **pointwise: object) -> None:
 def native(shape: Shape, given: Data, monkeypatch: pytest.MonkeyPatch, **options: object):
     """Compiled, Winograd's wherever that is possible."""
     monkeypatch.setattr(LinalgWinogradPointwise, "limit", lambda *_: 1 << 20)
-    monkeypatch.setattr(linalg_winograd_pointwise, "LEAST_SAVED", -(1 << 40))
+    for least in ("LEAST_SAVED", "LEAST_PART"):
+        monkeypatch.setattr(linalg_winograd_pointwise, least, -(1 << 40))
     ctx = context(given)
     compiled = compile_module(parse_text(program(*shape), ctx), ctx, Options(cache_dir="", **options))  # pyright: ignore[reportArgumentType]
     assert [r.kind for r in ctx.remarks if r.pass_name == PASS] == ["applied"]
@@ -198,9 +199,16 @@ def test_blocks_that_do_not_fill_a_vector_stay_direct():
     assert reasons == ["blocks of 8 filters do not fill a vector"]
 
 
-@pytest.mark.parametrize(("filters", "taken"), [(128, False), (2048, True)])
-def test_a_kernel_that_saves_little_is_not_worth_compiling(filters: int, taken: bool):
-    """Both take less than nine tenths of the direct time."""
+@pytest.mark.parametrize(
+    ("filters", "least", "part", "taken"),
+    [(128, 3_000_000, 0.0, False), (2048, 3_000_000, 0.0, True), (2048, 0, 0.5, False), (2048, 0, 0.1, True)],
+)
+def test_a_kernel_that_saves_little_is_not_worth_compiling(
+    filters: int, least: int, part: float, taken: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """All take less than nine tenths of the direct time. `least`: cycles to save; `part`: of those of all."""
+    monkeypatch.setattr(linalg_winograd_pointwise, "LEAST_SAVED", least)
+    monkeypatch.setattr(linalg_winograd_pointwise, "LEAST_PART", part)
     shape = (1, 1024, filters, 14, 14, 1)
     ctx = context(data(*shape))
     ctx.machine = replace(preset("x86-64-avx512"), adds_beside_fma=True)

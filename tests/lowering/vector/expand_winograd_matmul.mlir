@@ -3,8 +3,9 @@
 
 #row = affine_map<(m, n1, n0) -> (m, n1, n0)>
 
-// Rows are prepared first: squares and sizes, factors, scaled terms with zeros behind them, sums of pairs. Then two pieces of groups of six terms, what they come to together in the output, the
-// epilogue, and what is to be multiplied plainly: filled, multiplied and followed by the epilogue of its own.
+// Rows are prepared first: squares and sizes, factors, scaled terms with zeros behind them, sums of pairs. Then two
+// pieces of groups of six terms, what they come to together in the output, row by row, the epilogue, and what is to be
+// multiplied plainly: filled, multiplied and followed by the epilogue of its own.
 // CHECK-LABEL: func.func private @fill_and_relu
 // CHECK: %[[ZERO:.*]] = arith.constant 0.000000e+00 : f32
 // CHECK-NOT: linalg.fill ins(%[[ZERO]] : f32) outs(%y
@@ -32,9 +33,13 @@
 // CHECK: linalg.generic
 // CHECK-SAME: affine_map<(d0, d1, d2) -> (((d2 * 6) + 5), d1)>
 // CHECK-SAME: outs(%[[PART]]
+// CHECK: scf.for %[[ROW:[0-9]+]] =
+// CHECK: memref.subview %[[PART]][%[[ROW]], 0] [1, 4]
+// CHECK: %[[ONE:.*]] = memref.subview %[[WHOLE]][%[[ROW]], 0] [1, 4]
 // CHECK: linalg.generic
-// CHECK-SAME: outs(%[[WHOLE]]
-// CHECK: %[[Y:.*]] = memref.subview %y[{{.*}}] [5, 1, 4]
+// CHECK-SAME: outs(%[[ONE]]
+// CHECK: scf.for
+// CHECK: %[[Y:.*]] = memref.subview %y[{{.*}}] [1, 1, 4]
 // CHECK-NEXT: linalg.fill ins(%[[ZERO]] : f32) outs(%[[Y]]
 // CHECK: linalg.generic
 // CHECK-SAME: outs(%[[Y]]
@@ -56,9 +61,9 @@
 // Blocks of three rows, and the other two.
 // BLOCKS-LABEL: func.func private @fill_and_relu
 // BLOCKS: scf.parallel
-// BLOCKS: memref.subview %y[{{.*}}] [3, 1, 4]
+// BLOCKS: memref.alloca() {alignment = 64 : i64} : memref<3x4xf32>
 // BLOCKS: scf.parallel
-// BLOCKS: memref.subview %y[{{.*}}] [2, 1, 4]
+// BLOCKS: memref.alloca() {alignment = 64 : i64} : memref<2x4xf32>
 // BLOCKS: func.return
 func.func private @fill_and_relu(%x: memref<5x12xf32>, %w: memref<2x16x4xf32>, %b: memref<2x4xf32>, %y: memref<5x2x4xf32>, %s: memref<5x2x64xf32>, %r: memref<7x5xf32>) attributes {kernel} {
   %zero = arith.constant 0.0 : f32

@@ -17,11 +17,13 @@
 // CHECK: scf.parallel
 // CHECK: scf.for
 // CHECK: memref.alloca() {alignment = 64 : i64} : memref<2x7x4xf32>
-// CHECK: memref.subview %y[%{{.*}}, %{{.*}}, %{{.*}}, 0, 0] [1, 1, 2, 7, 4]
-// CHECK-SAME: to memref<2x7x4xf32, strided<[36, 4, 1], offset: ?>>
 // CHECK: linalg.generic
 // CHECK-SAME: affine_map<(d0, d1, d2, d3) -> (d0, d1, d3, 5)>
 // CHECK-SAME: affine_map<(d0, d1, d2, d3) -> (((d3 * 6) + 5), d2)>
+// CHECK: scf.for
+// CHECK: scf.for
+// CHECK: memref.subview %y[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, 0] [1, 1, 1, 1, 4]
+// CHECK-SAME: to memref<1x1x4xf32, strided<[36, 4, 1], offset: ?>>
 // CHECK: linalg.generic
 // CHECK: memref.subview %b[%{{.*}}, 0] [1, 4]
 // CHECK: linalg.generic
