@@ -21,7 +21,7 @@ from xdsl.utils.exceptions import ParseError as XdslParseError
 from mlc.artifact import tuned
 from mlc.backends.registry import Backend, load_backend
 from mlc.build import Builder, Phases, link, run_rows
-from mlc.driver import Compiled, model_key
+from mlc.driver import Compiled, digest, model_key
 from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
 from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext, make_context
@@ -92,7 +92,7 @@ class Loader:
         ctx = self.context(saved)
         with phases.phase("hash"):
             settled = "choices " + json.dumps(choices, sort_keys=True) if choices else ""
-            key = model_key(saved.text, self.fingerprint, self.options, settled)
+            key = model_key(digest(saved.text), self.fingerprint, self.options, settled)
             stored = self.cache.get(key) if self.cache else None
             bundle = Bundle.from_bytes(stored) if stored is not None else None
             if bundle is not None and bundle.assertions and bundle.places != saved.places_hash:

@@ -144,15 +144,18 @@ def guard_of(model: nn.Module) -> StateGuard:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("asked", [0, 3], ids=["at once", "later"])
 @pytest.mark.parametrize("known", [True, False], ids=["marked", "asked"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_guard_of_a_large_model_sees_each_change(change: str, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guard_of_a_large_model_sees_each_change(
+    change: str, known: bool, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not known:
         monkeypatch.setattr(marks_module, "_tensor_layout", lambda: None)
         monkeypatch.setattr(marks_module, "_dict_version", lambda: None)
     model = deep()
     guard = guard_of(model)
-    assert [guard.holds() for _ in range(3)] == [True] * 3
+    assert [guard.holds() for _ in range(asked)] == [True] * asked
     CHANGES[change](model)
     assert [guard.holds() for _ in range(2)] == [False] * 2
 

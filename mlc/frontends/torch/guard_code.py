@@ -18,7 +18,7 @@ Where much is to be checked, most of it is not looked at while words of memory s
         try:
             if take(owners).tobytes() != impls: return full()        # full: the function above
             now = take(places).tobytes()
-            if now != marks: … return full(), and then `now` is expected
+            if now != seen: … return full(), and then `now` is expected
             …                                                        # what no mark tells of, as above
 """
 
@@ -198,15 +198,17 @@ class Checks:
 
     def compiled(self, equal: Callable[[dict[str, Any]], bool]) -> Callable[[], bool]:
         """The function that says whether all of them hold; `equal` decides about the soft ones."""
-        self.space["equal"] = equal
-        self.space["full"] = full = self._function("full", self._tests(frozenset()))
+        space = self.space
+        space["equal"] = equal
+        everything = self._tests(frozenset())
         marks = Marks()
         marked = self._mark(marks)
         if marks.count < _MANY:
-            return full
-        self.space["owners"], self.space["impls"] = marks.owners, marks.impls
-        self.space["look"], self.space["places"] = marks.lookup()
-        self.space["seen"] = None
+            return _function("full", everything, space)
+        space["owners"], space["impls"] = marks.owners, marks.impls
+        space["look"], space["places"] = look, places = marks.lookup()
+        space["seen"] = look(places).tobytes()  # all holds now: what is expected was just read
+        space["full"] = lambda: _function("full", everything, space)()  # takes its own place: often nobody asks
         lines = [
             "global seen",
             "if look(owners).tobytes() != impls:",
@@ -218,7 +220,7 @@ class Checks:
             "    seen = now",
             "    return True",
         ]
-        return self._function("holds", [*lines, *self._tests(marked)])
+        return _function("holds", [*lines, *self._tests(marked)], space)
 
     def _mark(self, marks: Marks) -> frozenset[int]:
         """Mark what can be; the ids of that."""
@@ -246,15 +248,6 @@ class Checks:
                 lines += [f"if not ({' and '.join(tests[at : at + _AT_ONCE])}):", f"    {left}"]
         return lines
 
-    def _function(self, name: str, lines: Sequence[str]) -> Callable[[], bool]:
-        """A function of these statements; what goes away while they run does not hold."""
-        gone = "AttributeError, IndexError, KeyError, RuntimeError, ValueError"
-        source = [f"def {name}():", *(f"    {line}" for line in lines if line.startswith("global "))]
-        source += ["    try:", *(f"        {line}" for line in lines if not line.startswith("global "))]
-        source += [f"    except ({gone}):", "        return False", "    return True"]
-        exec(compile("\n".join(source), "<mlc guard>", "exec"), self.space)
-        return self.space.pop(name)
-
     def _must(self, text: str, of: object = None) -> None:
         self._hard.append(_Check(text, of))
 
@@ -276,3 +269,13 @@ class Checks:
         name = f"{kind}{len(self.space)}"
         self.space[name] = value
         return name
+
+
+def _function(name: str, lines: Sequence[str], space: dict[str, Any]) -> Callable[[], bool]:
+    """A function of these statements, which also stands in `space`; what goes away while they run does not hold."""
+    gone = "AttributeError, IndexError, KeyError, RuntimeError, ValueError"
+    source = [f"def {name}():", *(f"    {line}" for line in lines if line.startswith("global "))]
+    source += ["    try:", *(f"        {line}" for line in lines if not line.startswith("global "))]
+    source += [f"    except ({gone}):", "        return False", "    return True"]
+    exec(compile("\n".join(source), "<mlc guard>", "exec"), space)
+    return space[name]
