@@ -1,9 +1,9 @@
 """The engines that run torch's own modules: eager, torch.jit, torch.compile, mlc; and the list of all engines.
 
-    prepared = ENGINES["mlc"].prepare(model, inputs, threads=1, files=directory)
-    prepared.ways[0]()                 # one call
-    prepared.answer()                  # one call, its results as a flat list of arrays
-    ENGINES["inductor"].missing()      # None, or why it cannot run here
+prepared = ENGINES["mlc"].prepare(model, inputs, threads=1, files=directory)
+prepared.ways[0]()                 # one call
+prepared.answer()                  # one call, its results as a flat list of arrays
+ENGINES["inductor"].missing()      # None, or why it cannot run here
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The rows of the table: which model, which inputs.
 
-    model, inputs = ROWS["resnet50"].build()
+model, inputs = ROWS["resnet50"].build()
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where OpenVINO's time goes on a row: its nodes by kind, and the longest ones, with the implementation it chose.
 
-    python -m benchmarks.openvino_profile resnet50 --threads 1 --top 15
+python -m benchmarks.openvino_profile resnet50 --threads 1 --top 15
 """
 
 from __future__ import annotations

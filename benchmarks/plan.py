@@ -1,6 +1,6 @@
 """What a run measures: its settings, and the units it is made of.
 
-    settings.units()  ->  [Unit("mlp_b1", 1, False), …, Unit("resnet50", 2, True)]
+settings.units()  ->  [Unit("mlp_b1", 1, False), …, Unit("resnet50", 2, True)]
 """
 
 from __future__ import annotations

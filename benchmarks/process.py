@@ -1,7 +1,7 @@
 """Child processes of a run: asked by lines, answering in JSON lines, each answer within a time.
 
-    with Child(["benchmarks.worker", "resnet50", "ort", …], environment) as child:
-        child.ask("first", seconds=300)      ->  {"seconds": 3.1, …}, or ChildFailed with the reason
+with Child(["benchmarks.worker", "resnet50", "ort", …], environment) as child:
+    child.ask("first", seconds=300)      ->  {"seconds": 3.1, …}, or ChildFailed with the reason
 """
 
 from __future__ import annotations

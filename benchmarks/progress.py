@@ -1,6 +1,6 @@
 """The progress bar: one line that is written over on a terminal, plain lines elsewhere.
 
-    [######------------------]  5/21 resnet50, 1 thread: ort
+[######------------------]  5/21 resnet50, 1 thread: ort
 """
 
 from __future__ import annotations

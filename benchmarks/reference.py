@@ -1,7 +1,7 @@
 """The float64 run of a row, and what the row asks of the machine; a process of its own.
 
-    python -m benchmarks.reference resnet50 DIRECTORY    ->  DIRECTORY/exact.npz and one line of JSON:
-    {"flops": 8.2e9, "weight_bytes": 102e6, "io_bytes": 0.6e6}
+python -m benchmarks.reference resnet50 DIRECTORY    ->  DIRECTORY/exact.npz and one line of JSON:
+{"flops": 8.2e9, "weight_bytes": 102e6, "io_bytes": 0.6e6}
 """
 
 from __future__ import annotations

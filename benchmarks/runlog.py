@@ -1,9 +1,9 @@
 """The log of a run that is under way: JSON lines, a header and one record per finished unit.
 
-    log = RunLog(path, {"settings": …, "versions": …})      goes on where an equal header stopped, else starts over
-    log.records                                              {"resnet50/1": {…}}
-    log.add("resnet50/1", record)                            on disk when it returns
-    log.close()                                              the run is complete: the file goes
+log = RunLog(path, {"settings": …, "versions": …})      goes on where an equal header stopped, else starts over
+log.records                                              {"resnet50/1": {…}}
+log.add("resnet50/1", record)                            on disk when it returns
+log.close()                                              the run is complete: the file goes
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The report as Markdown, and one row of it for the terminal.
 
-    ### 1 thread
-    | row | mlc ms | eager ms | ort ms | best peer | x best peer | x eager | % FMA | % bandwidth |
-    ...
+### 1 thread
+| row | mlc ms | eager ms | ort ms | best peer | x best peer | x eager | % FMA | % bandwidth |
+...
 """
 
 from __future__ import annotations

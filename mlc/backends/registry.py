@@ -23,7 +23,6 @@ from mlc.ir.pipeline_table import Pipeline
 from mlc.runtime.linker import Library
 from mlc.runtime.threads import ThreadPool
 
-
 GROUP = "mlc.backends"
 
 

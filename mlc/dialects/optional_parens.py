@@ -23,7 +23,8 @@ class OptionalParens:
         return getattr(self._parser, name)
 
     def parse_comma_separated_list(self, delimiter: Any, parse: Any) -> Any:
-        """As the parser's; result types are one, or a list in parentheses. (`ins(%a, %b : …)` has a list of types too.)"""
+        """As the parser's; result types are one, or a list in parentheses. (`ins(%a, %b : …)` has a list of types
+        too.)"""
         parser = self._parser
         in_parens = parse == parser.parse_type and delimiter is parser.Delimiter.PAREN
         if parse != parser.parse_attribute and not in_parens:

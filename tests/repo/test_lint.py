@@ -9,9 +9,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def ruff(*arguments: str) -> str:
+    r = subprocess.run([sys.executable, "-m", "ruff", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert r.returncode == 0, r.stdout + r.stderr
+    return r.stdout
+
+
 def test_ruff():
-    r = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True)
-    assert r.returncode == 0, r.stdout[-4000:]
+    ruff("check", ".")
+
+
+def test_format():
+    ruff("format", "--check", ".")
+
+
+def test_ruff_looks_at_every_file():
+    tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    seen = {Path(line) for line in ruff("check", "--show-files", ".").splitlines()}
+    assert {ROOT / line for line in tracked.splitlines()} <= seen
 
 
 def test_basedpyright():

@@ -69,7 +69,8 @@ def _unlocked(name: str) -> Any:
 
 
 def _is_plain_nest(text: str) -> bool:
-    """Whether little is left to do: no memory on the stack, and no more branches than loops of one nest and their rests.
+    """Whether little is left to do: no memory on the stack, and no more branches than loops of one nest and their
+    rests.
 
     The whole pipeline takes a third of LLVM's time there and gains nothing. Blocks of Winograd tiles do gain.
     """

@@ -21,8 +21,10 @@ from mlc.sources import digest
 
 _PROCESSORS = Path("/proc/cpuinfo")
 _TELLING = frozenset(
-    ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")  # of x86
-    + ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features")  # of Arm
+    (
+        *("vendor_id", "cpu family", "model", "model name", "stepping", "flags"),  # of x86
+        *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),  # of Arm
+    )
 )
 
 

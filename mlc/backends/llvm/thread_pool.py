@@ -1,4 +1,5 @@
-"""The native code of the worker threads (`thread_pool.ll`), loaded once per process, and compiled where the cache lacks it.
+"""The native code of the worker threads (`thread_pool.ll`), loaded once per process, and compiled where the cache lacks
+it.
 
     thread_pool()  -->  ThreadPool(parallel_for=0x…, stop=0x…, reset=0x…), or None where there is none to be had
 

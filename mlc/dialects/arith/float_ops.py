@@ -1,6 +1,6 @@
 """Float ops that xDSL's arith lacks: `arith.remf`, C's fmod.
 
-    %r = arith.remf %x, %y : f32
+%r = arith.remf %x, %y : f32
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Operation
 
 from mlc.dialects.arith.integers import (
-    check_truncation,
     as_signed,
     binary_int,
     cast_int,
+    check_truncation,
     compare_inline,
     compare_int,
     objects,

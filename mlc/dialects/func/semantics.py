@@ -1,7 +1,7 @@
 """Reference semantics of `func`.
 
-A call of a function marked `parallel` may be run as calls of parts of its range, in any order: here the second half runs
-first, so that a body whose iterations depend on each other gives other results.
+A call of a function marked `parallel` may be run as calls of parts of its range, in any order: here the second half
+runs first, so that a body whose iterations depend on each other gives other results.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from typing import ClassVar, cast
 from xdsl.builder import Builder
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import (
-    AffineMapAttr,
     AnyFloat,
     ArrayAttr,
     DenseIntElementsAttr,

@@ -61,7 +61,8 @@ def _build(kind: type[Operation], block: Block, attributes: dict[str, Attribute]
 
 
 class _Reader:
-    """The parser, for xDSL's `linalg.reduce`: arguments may have locations; the short form has neither them nor a body."""
+    """The parser, for xDSL's `linalg.reduce`: arguments may have locations; the short form has neither them nor a
+    body."""
 
     def __init__(self, parser: Parser, *, short: bool) -> None:
         self._parser, self._short = parser, short

@@ -6,8 +6,8 @@
     }
 
 The result is a buffer of the operand's type whose contents are not specified, and which no other iteration sees. It may
-be the operand itself where iterations run one after the other, so that a loop on one thread works in one place; what the
-operand holds after the loop is not specified. A thread of the pool takes the memory from its own (`MOST_BYTES`).
+be the operand itself where iterations run one after the other, so that a loop on one thread works in one place; what
+the operand holds after the loop is not specified. A thread of the pool takes the memory from its own (`MOST_BYTES`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Reference semantics of private buffers: fresh memory at every iteration, so that what one leaves no other can read."""
+"""Reference semantics of private buffers: fresh memory at every iteration, so that what one leaves no other can
+read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Reference semantics of Winograd's matrix product.
 
-The prepared weights are the same in every domain but for their factors: a power of two in IEEE arithmetic, one elsewhere.
-The product is the plain sum of the terms, divided by the factors of the columns: what its own arithmetic equals exactly.
+The prepared weights are the same in every domain but for their factors: a power of two in IEEE arithmetic, one
+elsewhere. The product is the plain sum of the terms, divided by the factors of the columns: what its own arithmetic
+equals exactly.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
 )
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
-
 
 LINE = 64
 """Bytes."""

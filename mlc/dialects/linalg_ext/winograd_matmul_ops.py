@@ -1,6 +1,6 @@
 """Matrix products by Winograd's inner product (1968): pairs of terms for one multiplication and some additions.
 
-    %w = "linalg_ext.winograd_matmul_weights"(%panels) {depth = 256 : i64} : (tensor<48x768x16xf32>) -> tensor<48x779x16xf32>
+    %w = "linalg_ext.winograd_matmul_weights"(%p) {depth = 256 : i64} : (tensor<48x768x16xf32>) -> tensor<48x779x16xf32>
     %y, %s, %r = "linalg_ext.winograd_matmul"(%x, %w, %o, %e, %f) {depth = 256 : i64}
         : (tensor<128x768xf32>, tensor<48x779x16xf32>,                                              ins
            tensor<128x48x16xf32>, tensor<128x3x304xf32>, tensor<8x128xf32>)                         outs
@@ -9,16 +9,16 @@
     x0 w0 + x1 w1  =  (x0 + w1) (x1 + w0) - x0 x1 - w0 w1
 
 Of three terms two are paired like that and one is multiplied as it is: two multiply-adds and two additions instead of
-three multiply-adds, which is faster where a machine adds beside its multiply-adds. The products of inputs are summed once
-per row, those of weights when the model is compiled. Every second pair has its signs turned, x0 w0 + x1 w1 =
+three multiply-adds, which is faster where a machine adds beside its multiply-adds. The products of inputs are summed
+once per row, those of weights when the model is compiled. Every second pair has its signs turned, x0 w0 + x1 w1 =
 x0 x1 + w0 w1 - (w1 - x0) (w0 - x1), so that sums of like signs do not grow.
-Sums of such factors round well where both are of one size: every row of inputs and every column of weights is multiplied
-by a power of two that brings its root mean square near one, and the result divided by it.
+Sums of such factors round well where both are of one size: every row of inputs and every column of weights is
+multiplied by a power of two that brings its root mean square near one, and the result divided by it.
 
-The result is added to the first destination. `depth`: terms of a piece, whose sum is added to that of the pieces before; a
-piece is filled up with zeros to whole groups of six terms. The other two destinations are scratch; what those results hold
-is not specified. Rows with NaN, infinities, or whose squares sum to less than 2^-100 or more than 2^100 per term, and all
-rows where a column of weights has NaN, infinities or more than that, are multiplied plainly.
+The result is added to the first destination. `depth`: terms of a piece, whose sum is added to that of the pieces
+before; a piece is filled up with zeros to whole groups of six terms. The other two destinations are scratch; what those
+results hold is not specified. Rows with NaN, infinities, or whose squares sum to less than 2^-100 or more than 2^100
+per term, and all rows where a column of weights has NaN, infinities or more than that, are multiplied plainly.
 
     x  rows, terms
     w  columns / lanes, rows as below, lanes         weights of every piece, filled up; sums of w0 w1 of every piece;

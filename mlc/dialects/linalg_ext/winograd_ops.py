@@ -18,17 +18,17 @@ specified. The last operand has the transformed filters:
   transformed for each block of tiles: then it is the group whose products are held.
 Where the output is no multiple of a tile, the last tile moves back and overlaps the one before it (and decides).
 `depth`: input channels summed before the sum is added to what came before (sums in pieces round less).
-The transforms mix the inputs of a tile, so that one NaN, infinity or huge number would spoil outputs that it has nothing
-to do with. Blocks with an output that is NaN or beyond `LIMIT` are computed directly (those of its group of filters), and
-have what the direct convolution has.
+The transforms mix the inputs of a tile, so that one NaN, infinity or huge number would spoil outputs that it has
+nothing to do with. Blocks with an output that is NaN or beyond `LIMIT` are computed directly (those of its group of
+filters), and have what the direct convolution has.
 
     x  image, channels / lanes, rows, columns, lanes      two rows and columns more than the output has
     w  filters / lanes, channels / lanes, tap row, tap column, channel lane, filter lane
     y  image, filters / lanes, rows, columns, lanes
     v  channels / depth, position, image, tile row, tile column, depth / lanes, lanes                   of one block
     m  position, group / lanes, image, tile row, tile column, lanes                        of one block and one group
-    u  channels / depth (or 1), position (or some), group / lanes, depth or more, lanes          (rows beyond `depth` are not used,
-                                                       they keep the positions out of each other's sets of the cache)
+    u  channels / depth (or 1), position (or some), group / lanes, depth or more, lanes
+       (rows beyond `depth` are not used: they keep the positions out of each other's sets of the cache)
 
 The ops are written in the generic form, which upstream's tools read without knowing the dialect.
 """
@@ -52,9 +52,9 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
+    attr_def,
     irdl_op_definition,
     operand_def,
-    attr_def,
     opt_attr_def,
     result_def,
     traits_def,

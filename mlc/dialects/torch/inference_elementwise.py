@@ -132,8 +132,8 @@ def comparison(a: Any, b: Any, *_: Any) -> Any:
         """
         rsub.Tensor rsub.Scalar maximum minimum fmax fmin max.other min.other __and__.Tensor __and__.Scalar
         __or__.Tensor __or__.Scalar __xor__.Tensor __xor__.Scalar __lshift__.Scalar __lshift__.Tensor
-        __rshift__.Scalar __rshift__.Tensor remainder.Scalar_Tensor bitwise_and.Scalar_Tensor bitwise_or.Scalar_Tensor bitwise_xor.Scalar_Tensor
-        bitwise_left_shift.Scalar_Tensor bitwise_right_shift.Scalar_Tensor
+        __rshift__.Scalar __rshift__.Tensor remainder.Scalar_Tensor bitwise_and.Scalar_Tensor bitwise_or.Scalar_Tensor
+        bitwise_xor.Scalar_Tensor bitwise_left_shift.Scalar_Tensor bitwise_right_shift.Scalar_Tensor
         """
     )
 )

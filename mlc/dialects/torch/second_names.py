@@ -57,15 +57,34 @@ _ALIASES = {
 }
 
 _UNARY_PRIMITIVES = (
-    "abs acos acosh asin asinh atan atanh bitwise_not ceil cos cosh digamma erf erfc exp exp2 expm1 floor isfinite lgamma log log10 log1p "
-    "log2 neg reciprocal rsqrt sign signbit sin sinh sqrt tan tanh trunc"
+    "abs acos acosh asin asinh atan atanh bitwise_not ceil cos cosh digamma erf erfc exp exp2 expm1 floor isfinite "
+    "lgamma log log10 log1p log2 neg reciprocal rsqrt sign signbit sin sinh sqrt tan tanh trunc"
 )
 
 _PRIMITIVES = {
     **{name: name for name in _UNARY_PRIMITIVES.split()},
-    **{name: f"{name}.Tensor" for name in "add bitwise_and bitwise_or bitwise_xor eq fmod ge gt le lt mul ne".split()},
-    **{name: f"{name}.Tensor" for name in "remainder sub".split()},
-    **{name: name for name in "amax amin atan2 fmax fmin gcd hypot maximum minimum nextafter".split()},
+    **{
+        name: f"{name}.Tensor"
+        for name in [
+            "add",
+            "bitwise_and",
+            "bitwise_or",
+            "bitwise_xor",
+            "eq",
+            "fmod",
+            "ge",
+            "gt",
+            "le",
+            "lt",
+            "mul",
+            "ne",
+        ]
+    },
+    **{name: f"{name}.Tensor" for name in ["remainder", "sub"]},
+    **{
+        name: name
+        for name in ["amax", "amin", "atan2", "fmax", "fmin", "gcd", "hypot", "maximum", "minimum", "nextafter"]
+    },
     "bessel_i0": "i0",
     "bessel_i0e": "special_i0e",
     "bessel_i1": "special_i1",

@@ -9,8 +9,8 @@ Upstream's name and syntax; it has no op for VNNI's unsigned by signed products,
 
 Besides 512 bits, the ops take 256 and 128.
 
-A table of 16 values is looked up by a permutation of it, for which upstream has no op either. It is printed in the generic
-form, which upstream's tools read without knowing the op:
+A table of 16 values is looked up by a permutation of it, for which upstream has no op either. It is printed in the
+generic form, which upstream's tools read without knowing the op:
 
     %r = "x86vector.avx512.permvar"(%table, %index) : (vector<16xf32>, vector<8xi32>) -> vector<8xf32>
     lane i:   %table[%index[i] mod 16]

@@ -84,7 +84,8 @@ class Bufferize(MlcPass):
         for function in entries:
             called += [op.callee.string_value() for op in function.walk() if isinstance(op, func.CallOp)]
             _bufferize_entry(state, function)
-        for kernel in kernels:  # calls on tensors have got kernels on buffers; what takes and gives none is called as it is
+        # calls on tensors have got kernels on buffers; what takes and gives none is called as it is
+        for kernel in kernels:
             types = (*kernel.function_type.inputs, *kernel.function_type.outputs)
             if kernel.sym_name.data not in called or not any(isinstance(t, TensorType) for t in types):
                 _bufferize_kernel(state, kernel, tuple(_buffer_or_scalar(t) for t in kernel.function_type.inputs))

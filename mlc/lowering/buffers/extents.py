@@ -99,7 +99,8 @@ def extent_of(value: SSAValue) -> Extent:
 
 
 def _scalar_extent(value: SSAValue, known: dict[SSAValue, tuple[Extent, int] | None]) -> tuple[Extent, int] | None:
-    """A scalar as an extent, and its number of nodes; None when it depends on more than sizes, indices and constants."""
+    """A scalar as an extent, and its number of nodes; None when it depends on more than sizes, indices and
+    constants."""
     if value not in known:
         known[value] = None
         known[value] = _scalar_of(value, known)
@@ -166,8 +167,10 @@ def _not_negative(extent: Extent) -> bool:
         case ("dim", _, _):
             return True
         case ("arith.addi" | "arith.muli" | "arith.minsi" | "arith.divsi" | "arith.floordivsi", a, b):
-            return not isinstance(a, str | Scalar) and not isinstance(b, str | Scalar) and (
-                _not_negative(a) and _not_negative(b)
+            return (
+                not isinstance(a, str | Scalar)
+                and not isinstance(b, str | Scalar)
+                and (_not_negative(a) and _not_negative(b))
             )
         case _:
             return False

@@ -6,7 +6,8 @@
 What: scan, scatter and topk become loops in the order of their semantics, sort a merge sort where its region orders
 wholly (`sort_loops`), otherwise the loops of its semantics, attention five generics (scores,
 maximum, exponentials, sum, weighted sum).
-Runs after: convert-torch-to-linalg (which makes none of them: files bring them). Runs before: linalg-decompose-named-ops.
+Runs after: convert-torch-to-linalg (which makes none of them: files bring them). Runs before:
+linalg-decompose-named-ops.
 Tests: tests/lowering/linalg/convert_tm_tensor_to_linalg.mlir, tests/lowering/linalg/test_tm_tensor.py
 """
 

@@ -130,7 +130,7 @@ class Grouping:
             other = self.group_of.get(init.op)
             if other is None or other.outputs(self.block) != [init] or users(init, self.block) != [op]:
                 continue
-            if other.ops == [init.op] and is_elementwise(init.op) or _goes_on(other.ops[0], op):
+            if (other.ops == [init.op] and is_elementwise(init.op)) or _goes_on(other.ops[0], op):
                 group.ops[:0] = other.ops
                 self.group_of.update(dict.fromkeys(other.ops, group))
                 self.groups.remove(other)
@@ -144,7 +144,7 @@ class Grouping:
         if group.rows:
             if not self._same_rows(op, group):
                 return False
-        elif not is_copy(op) and users(value, self.block) != [op] or not _in_place(op, value):
+        elif (not is_copy(op) and users(value, self.block) != [op]) or not _in_place(op, value):
             return False
         inside = set(group.ops)
         here = self.position[op]

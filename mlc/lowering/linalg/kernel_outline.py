@@ -74,7 +74,10 @@ class Outline:
     """
 
     def __init__(
-        self, members: Sequence[Operation], outputs: Sequence[OpResult], given: Mapping[SSAValue, SSAValue] | None = None
+        self,
+        members: Sequence[Operation],
+        outputs: Sequence[OpResult],
+        given: Mapping[SSAValue, SSAValue] | None = None,
     ) -> None:
         self.members = list(members)
         self.outputs = list(outputs)
@@ -252,7 +255,6 @@ class _Destinations:
         op.operands = [*op.inputs, *outputs]
         return [*before, op]
 
-
     def _start_in_place(self, op: scf.ForOp) -> list[Operation]:
         """Let a loop carry the arguments that its results are to live in; copies of the initial values are returned."""
         copies: list[Operation] = []
@@ -294,7 +296,8 @@ def _remap(op: Operation, values: dict[SSAValue, SSAValue]) -> None:
 
 
 def overwrite(op: GenericOp, value: SSAValue, values: dict[SSAValue, SSAValue]) -> GenericOp:
-    """`op`, its results noted in `values`, with its input `value` read from, and its result written to, the same tensor."""
+    """`op`, its results noted in `values`, with its input `value` read from, and its result written to, the same
+    tensor."""
     index = list(op.inputs).index(value)
     maps = list(op.indexing_maps.data)
     inputs = [v for i, v in enumerate(op.inputs) if i != index]

@@ -41,7 +41,8 @@ FOLLOWING = {
 
 
 class LayoutWalk(ABC):
-    """One function, front to back, then the bodies of its loops, each on its own: what a loop reads and returns is plain.
+    """One function, front to back, then the bodies of its loops, each on its own: what a loop reads and returns is
+    plain.
     `block`: channels per block, 0 for the machine model's vector width."""
 
     def __init__(self, ctx: MlcContext, pass_name: str, block: int) -> None:

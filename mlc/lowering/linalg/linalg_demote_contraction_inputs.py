@@ -113,4 +113,3 @@ class _Demotion:
                 [(value, same)], [(out, same)], kinds, lambda body, x, _: body.op(arith.TruncFOp, x, bf16)
             )
         return self.rounded[value]
-

@@ -8,9 +8,9 @@
                                                         %e = tensor.empty()
                                                         %2 = func.call @matmul_add_0(%x, %w, %b, %e) … }
 
-What: groups of ops (`kernel_groups`) become kernels, loops over single elements among them; equal groups share one (`kernel_outline`); concat, pad and
-insert_slice become writes into slices of one destination (`kernel_destinations`); what a loop carries is written over
-(`carried_destinations`). What is left in the model are
+What: groups of ops (`kernel_groups`) become kernels, loops over single elements among them; equal groups share one
+(`kernel_outline`); concat, pad and insert_slice become writes into slices of one destination (`kernel_destinations`);
+what a loop carries is written over (`carried_destinations`). What is left in the model are
 constants, empties, views, index arithmetic, `scf` around calls, checks. A returned value is always some kernel's
 result or a reshape of one, each of its own: what else is returned is copied first.
 Runs after: linalg-fuse-elementwise. Runs before: bufferization.
@@ -62,7 +62,7 @@ class LinalgFormKernels(MlcPass):
             "reuse-kernel": "a group equal to an earlier one -> a call of its kernel",
             "write-into-slice": "insert_slice of what a kernel makes -> the kernel writes the slice",
             "write-over-state": "what a loop carries on, made of what it carried -> the kernel writes over that",
-            "write-row": "insert_slice of a reshaped or shared value into what a loop carries -> its kernel writes the row",
+            "write-row": "insert_slice of a reshaped or shared value into what a loop carries -> its kernel writes it",
             "copy-into-slice": "any other insert_slice -> a kernel that copies into the slice",
             "copy-returned": "a returned argument, constant or view -> a copy of its own",
             **SPELLED_OUT,

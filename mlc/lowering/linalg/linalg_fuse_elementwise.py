@@ -225,7 +225,11 @@ def _is_epilogue(producer: GenericOp, block: Block) -> bool:
         if not isinstance(value, OpResult) or not is_identity(map_) or len(users(value, block)) != 1:
             continue
         root = value.op
-        if root.name.startswith(("linalg.", "linalg_ext.")) and not isinstance(root, FillOp) and not is_elementwise(root):
+        if (
+            root.name.startswith(("linalg.", "linalg_ext."))
+            and not isinstance(root, FillOp)
+            and not is_elementwise(root)
+        ):
             return True
     return False
 

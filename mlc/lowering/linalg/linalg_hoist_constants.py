@@ -224,7 +224,8 @@ class _Hoist:
 
 
 def is_hoisted(value: SSAValue) -> bool:
-    """Whether `value` is computed from weights alone, so that this pass moves it, or what it goes into, out of the model."""
+    """Whether `value` is computed from weights alone, so that this pass moves it, or what it goes into, out of the
+    model."""
     todo, seen = [value], set[SSAValue]()
     while todo:
         current = todo.pop()

@@ -1,6 +1,6 @@
 """Multiply matrices that hold integers of 8 bits as such, and sum their products in i32.
 
-    %p = linalg.matmul ins(%a, %b : tensor<64x784xf32>, tensor<784x512xf32>) outs(%zero)    // -127 .. 127, whole numbers
+    %p = linalg.matmul ins(%a, %b : tensor<64x784xf32>, tensor<784x512xf32>) outs(%zero)  // whole numbers, -127 .. 127
       -->
     %c = linalg.generic ins(%a) { arith.maxnumf, arith.fptosi }, %d likewise of %b
     %q = linalg.matmul ins(%c, %d : tensor<64x784xi8>, tensor<784x512xi8>) outs(%zero : tensor<64x512xi32>)
@@ -15,11 +15,12 @@ Tests: tests/lowering/linalg/linalg_narrow_integral_contractions.mlir, tests/api
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from xdsl.dialects import arith, math
+from xdsl.dialects import arith
 from xdsl.dialects.builtin import DYNAMIC_INDEX, FloatAttr, ModuleOp, f32, i8, i32
-from xdsl.dialects.linalg.ops import FillOp, GenericOp, MatmulOp, TransposeOp, YieldOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.dialects.linalg.ops import FillOp, GenericOp, MatmulOp, TransposeOp
+from xdsl.ir import SSAValue
 
 from mlc.dialects.linalg.structured_ops import MatmulOp as Product
 from mlc.ir.context import MlcContext
@@ -140,7 +141,7 @@ def _body(value: SSAValue, *names: str) -> GenericOp | None:
     ops = list(op.body.block.ops)
     if [inner.name for inner in ops] != [*names, "linalg.yield"]:
         return None
-    chained = all(before.results[0] in after.operands for before, after in zip(ops, ops[1:], strict=False))
+    chained = all(before.results[0] in after.operands for before, after in pairwise(ops))
     args = {v for inner in ops for v in inner.operands if v.owner is op.body.block}
     return op if chained and set(op.body.block.args[: len(op.inputs)]) <= args else None
 

@@ -8,13 +8,14 @@
     %r = tensor.collapse_shape %g … into tensor<64x512xf32>
 
 Products of bf16 that are summed in f32 (linalg-demote-contraction-inputs) are packed in pairs of rows where the machine
-multiplies pairs: %p is tensor<32x392x16x2xbf16>, %x is read as tensor<64x392x2xbf16>, the loops are (m, n1, n0, k1, k0).
-Products of i8 (linalg-narrow-integral-contractions) are packed in fours where it multiplies those. Its instruction takes
-one factor unsigned: %x + 128 is multiplied, and 128 times the sums of columns, known at compile time, subtracted after.
+multiplies pairs: %p is tensor<32x392x16x2xbf16>, %x is read as tensor<64x392x2xbf16>, the loops are (m, n1, n0, k1,
+k0). Products of i8 (linalg-narrow-integral-contractions) are packed in fours where it multiplies those. Its instruction
+takes one factor unsigned: %x + 128 is multiplied, and 128 times the sums of columns, known at compile time, subtracted
+after.
 `interleave`: rows side by side as far as they fill 32 bits; left out, for the types that the machine multiplies so.
-Reads of single elements of a constant that is packed, where they are few, read the panels (`panel_reads`): it is held once.
-The packed result is the plain one seen with its last dimension split, so bias, activation and residual follow in split
-form at no cost and can be fused into the product.
+Reads of single elements of a constant that is packed, where they are few, read the panels (`panel_reads`): it is held
+once. The packed result is the plain one seen with its last dimension split, so bias, activation and residual follow in
+split form at no cost and can be fused into the product.
 Where rows fill blocks as wide as a vector, f32 weights that are the transpose of a stored constant are read as they lie
 and the rows are packed, at run time, instead (`in_place`; left out, where the machine repeats scalars from memory), but
 for weights whose rows fall on the same cache sets:
@@ -48,7 +49,7 @@ from mlc.lowering.linalg.structure import dims_map, identity_map, iterators_of, 
 ONE_ROW = "one row reads each weight once"
 IN_PLACE = "rows fill vectors, the weights stay as they are"
 LEAST_BLOCKS = 2  # of rows: fewer do not hide that weights come from memory
-SAME_SETS = 4096  # bytes: rows of weights a multiple of these apart fall on the same cache sets, panels are 2 to 4 % faster
+SAME_SETS = 4096  # bytes: rows a multiple of these apart fall on the same cache sets, panels are 2 to 4 % faster
 
 
 @dataclass(frozen=True)

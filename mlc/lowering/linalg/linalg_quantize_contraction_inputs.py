@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import DYNAMIC_INDEX, FloatAttr, ModuleOp, f32
 from xdsl.dialects.linalg.ops import FillOp, MatmulOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, SSAValue
 
 from mlc.dialects.linalg.structured_ops import MatmulOp as Product
 from mlc.ir.context import MlcContext

@@ -17,8 +17,8 @@ compiled, n for n blocks of them at a time, at most, as they are multiplied.
 `layers`: tiles of single layers, which go before `tile`: "1x64x64x56x56=0,1x128x128x28x28=2" (images, channels,
 filters, output rows, output columns), as tuning finds them.
 `depth`: channels summed before the sum is added to that of the channels before, at most (short sums round less).
-Transformed filters are four times as large as filters. The filters as they were are kept beside them: blocks of tiles with
-NaN, infinite or huge values are computed directly.
+Transformed filters are four times as large as filters. The filters as they were are kept beside them: blocks of tiles
+with NaN, infinite or huge values are computed directly.
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which takes the transformed
 filters out of the model).
 Preserves: the same polynomial of inputs and weights, with exact coefficients; rounding as its own arithmetic gives it.
@@ -32,19 +32,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects import arith, tensor
+from xdsl.dialects import arith
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
     DenseResourceAttr,
     FixedBitwidthType,
     FloatAttr,
-    IndexType,
     ModuleOp,
     TensorType,
     f32,
 )
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
 from mlc.dialects.linalg.relayout_ops import PackOp
@@ -59,8 +58,6 @@ from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
 from mlc.lowering.linalg.structure import (
     erase_dead,
     functions_to_lower,
-    inputs_of,
-    is_pure,
     iterators_of,
     maps_of,
     shape_of,

@@ -6,11 +6,11 @@
     %c = linalg_ext.winograd_matmul_weights %p {depth = 256}
     %r, … = linalg_ext.winograd_matmul ins(%x, %c) outs(%o, %scaled, %rows) {depth = 256}
 
-What: products of f32 over packed panels (linalg-pack-matmul) with static sizes, of enough rows that weights are used often
-and enough columns that preparing the rows costs little. `columns`: the least that are taken (-1: those that gain on the
-machine, none where additions take the place of multiply-adds; 0: none). `depth`: terms of a piece, about.
-Runs after linalg-pack-matmul (it reads that layout). Runs before linalg-hoist-constants (which prepares the weights when
-the model is compiled).
+What: products of f32 over packed panels (linalg-pack-matmul) with static sizes, of enough rows that weights are used
+often and enough columns that preparing the rows costs little. `columns`: the least that are taken (-1: those that gain
+on the machine, none where additions take the place of multiply-adds; 0: none). `depth`: terms of a piece, about.
+Runs after linalg-pack-matmul (it reads that layout). Runs before linalg-hoist-constants (which prepares the weights
+when the model is compiled).
 Preserves: the same polynomial of inputs and weights; rounding as its own arithmetic gives it.
 Tests: tests/lowering/linalg/linalg_winograd_matmul.mlir, tests/lowering/linalg/test_winograd_matmul.py
 """
@@ -149,7 +149,8 @@ def depth_of(terms: int, most: int) -> int:
 
 def _read(read: tensor.ExtractOp, weights: SSAValue, depth: int, terms: int) -> None:
     """The same element of the prepared weights, without its column's factor: they need not be held beside the panels.
-    To the bit, unless it is less than 2^-126 times the root mean square of its column, which scales it to a denormal."""
+    To the bit, unless it is less than 2^-126 times the root mean square of its column, which scales it to a
+    denormal."""
     at = At(read)
     block, term, lane = read.indices
     size, whole = at.index(depth), at.index(padded(depth))

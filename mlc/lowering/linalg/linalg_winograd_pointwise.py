@@ -8,11 +8,12 @@
     %y, … = linalg_ext.winograd_matmul ins(%x, %u) outs(%zero, %scaled, %rows) {depth = 256}
 
 What: convolutions in blocked layout with 1x1 filters, not padded, of constant filters, with static sizes, of enough
-filters that preparing the pixels costs less than it saves. With a stride, the pixels that count are a slice of the input.
+filters that preparing the pixels costs less than it saves. With a stride, the pixels that count are a slice of the
+input.
 `gain`: of the direct time in percent, what the estimate must stay under (-1: chosen here, nothing on machines where
-additions take the place of multiply-adds, and only where layers of one shape together save so much per call, and of what
-all 1x1 convolutions take, that their kernel is worth compiling, which takes longer; 0: none is taken). `depth`: channels
-of a piece, at most.
+additions take the place of multiply-adds, and only where layers of one shape together save so much per call, and of
+what all 1x1 convolutions take, that their kernel is worth compiling, which takes longer; 0: none is taken). `depth`:
+channels of a piece, at most.
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-hoist-constants (which prepares the filters
 when the model is compiled).
 Preserves: the same polynomial of inputs and weights; rounding as its own arithmetic gives it.
@@ -86,7 +87,7 @@ class LinalgWinogradPointwise(MlcPass):
     contract = Contract(
         level_in="linalg",
         level_out="linalg",
-        preserves=Reassociates("weights scaled by powers of two; the terms of a sum in pairs, pieces added to each other"),
+        preserves=Reassociates("weights scaled by powers of two; terms of a sum in pairs, pieces added to each other"),
         profile="linalg-winograd-pointwise",
         options=({"gain": 1 << 20, "depth": 8}, {"gain": 300}, {}),
         establishes=("1x1 convolutions that gain by it are Winograd's",),
@@ -222,7 +223,8 @@ def _pixels(at: At, op: GenericOp) -> SSAValue:
 
 
 def _is_pointwise(op: GenericOp) -> bool:
-    """Whether `op` is a convolution of 1x1 filters in blocked layout, in the form that linalg-block-layouts gives it."""
+    """Whether `op` is a convolution of 1x1 filters in blocked layout, in the form that linalg-block-layouts gives
+    it."""
     if len(op.inputs) != 2 or len(op.results) != 1 or iterators_of(op) != "ppppprrrr":
         return False
     maps = maps_of(op)

@@ -3,8 +3,8 @@
     %p = linalg.pack %w …tensor<50257x768xf32> -> tensor<3142x768x16xf32>
     tensor.extract %w[%i, %j]   -->   tensor.extract %p[%i / 16, %j, %i % 16]
 
-A language model looks its tokens up in the matrix that its last product multiplies by: 64 rows of 150 MB. Elements of a row
-lie apart in panels, so only what reads at most an eighth of the constant per call is changed.
+A language model looks its tokens up in the matrix that its last product multiplies by: 64 rows of 150 MB. Elements of a
+row lie apart in panels, so only what reads at most an eighth of the constant per call is changed.
 Part of linalg-pack-matmul. Tests: tests/lowering/linalg/linalg_pack_matmul.mlir
 """
 

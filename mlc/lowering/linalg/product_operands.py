@@ -1,4 +1,5 @@
-"""Which matrix products take operands of lower precision: plain ones of f32 with constant weights that fill a vector."""
+"""Which matrix products take operands of lower precision: plain ones of f32 with constant weights that fill a
+vector."""
 
 from __future__ import annotations
 

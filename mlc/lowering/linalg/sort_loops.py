@@ -3,8 +3,8 @@
     rows 3 1 2 0    places 0 1 2 3   -- runs of 1 -->  1 0 | 3 2   -- runs of 2 -->  3 1 2 0    elements by their places
 
 The op means passes of a bubble sort. With a region that keeps equal neighbours and orders all others they end in the
-one stable order, so that any stable sort gives the same. The floats' `ole` and `oge` do so in rows without a NaN: with one,
-the loops of this sort run no step, and those of the bubble sort run instead.
+one stable order, so that any stable sort gives the same. The floats' `ole` and `oge` do so in rows without a NaN: with
+one, the loops of this sort run no step, and those of the bubble sort run instead.
 """
 
 from __future__ import annotations

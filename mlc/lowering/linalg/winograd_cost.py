@@ -1,10 +1,11 @@
-"""What a 3x3 convolution costs by Winograd and directly, in cycles of one core, and how its tiles and filters are blocked.
+"""What a 3x3 convolution costs by Winograd and directly, in cycles of one core, and how its tiles and filters are
+blocked.
 
 The model counts what bounds each part: multiply-adds at the machine's rate, or the bytes of filters that must come from
 a cache level, and vector operations of the transforms. There are two ways. Filters are transformed when the model is
-compiled: then they are four times as large, and every small block of tiles reads them. Or large blocks of tiles are made,
-for which filters are transformed group by group, in the caches, as they are multiplied. `winograd_memory` says which
-layers of a model go which way.
+compiled: then they are four times as large, and every small block of tiles reads them. Or large blocks of tiles are
+made, for which filters are transformed group by group, in the caches, as they are multiplied. `winograd_memory` says
+which layers of a model go which way.
 Figures of the model were measured on layers of 16 to 512 channels and 4x4 to 224x224 outputs; see docs/performance.md.
 """
 
@@ -60,8 +61,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Choice:
-    """Output tile, block of tiles (images, rows, columns), blocks of filters in a group (0: all are transformed when the
-    model is compiled), the estimated cost relative to the direct convolution, and in cycles."""
+    """Output tile, block of tiles (images, rows, columns), blocks of filters in a group (0: all are transformed when
+    the model is compiled), the estimated cost relative to the direct convolution, and in cycles."""
 
     tile: tuple[int, int]
     block: tuple[int, int, int]
@@ -87,9 +88,9 @@ def group_depth(block: tuple[int, int, int]) -> int:
 
 
 def choose(layer: Layer, machine: Any, tile: int | None = None, tiles: int = 0, group: int = 0) -> Choice:
-    """The fastest of one way: filters transformed when the model is compiled, or, with a `group` of blocks of filters at
-    most, as they are multiplied. `tile` leaves only that tile size, `tiles` is how many a block should have (0: to be
-    found)."""
+    """The fastest of one way: filters transformed when the model is compiled, or, with a `group` of blocks of filters
+    at most, as they are multiplied. `tile` leaves only that tile size, `tiles` is how many a block should have (0: to
+    be found)."""
     sizes = sorted(POINTS, reverse=True) if tile is None else [tile]
     ways = [_Ways(layer, (a, b), machine) for a in sizes for b in sizes if a <= layer.rows and b <= layer.columns]
     return min(

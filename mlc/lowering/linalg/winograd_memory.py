@@ -1,8 +1,8 @@
 """Which Winograd layers of a model hold transformed filters, and which transform them as they are multiplied.
 
 Transformed filters are four times as large as filters, and save 5 to 25 percent of a layer's time. Small ones save most
-per byte. So a model may hold some, where a byte saves most time: a part of its weights' bytes (`share`) and a little more.
-Equal layers go the same way: they are one kernel. Where all of them take little, all are held.
+per byte. So a model may hold some, where a byte saves most time: a part of its weights' bytes (`share`) and a little
+more. Equal layers go the same way: they are one kernel. Where all of them take little, all are held.
 Tests: tests/lowering/linalg/test_winograd_memory.py
 """
 

@@ -8,8 +8,8 @@
 `args[i]` points to the dense data of argument i, inputs then outputs. `dims` holds the dynamic sizes of the inputs in
 order, which `@arena_size` and `@output_dims` take as arguments; the latter gives those of the outputs, to
 `mlc_output_dims(dims, out)` and to the entry itself. `consts[k]` points to the k-th weight: the `memref.global`s with a
-`dense_resource`, in module order, listed in the attribute `mlc.consts`. `team` is passed on to the kernels: who helps with
-parallel loops, or null (`parallel.py`).
+`dense_resource`, in module order, listed in the attribute `mlc.consts`. `team` is passed on to the kernels: who helps
+with parallel loops, or null (`parallel.py`).
 """
 
 from __future__ import annotations

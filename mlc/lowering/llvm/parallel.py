@@ -1,9 +1,9 @@
 """Calls of functions marked `parallel` -> the thread pool, where the kernel was given a team.
 
     call @f(%c0, %n, %x, %y)   -->   if (team == null) f(0, n, x, y);
-                                     else { context = {x, y}; team->parallel_for(team, f.range, context, n, grain, cost); }
+                                     else { c = {x, y}; team->parallel_for(team, f.range, c, n, grain, cost); }
 
-    void f.range(void *context, int64_t begin, int64_t end, char *own) { f(begin, end, context->x, context->y); }
+    void f.range(void *c, int64_t begin, int64_t end, char *own) { f(begin, end, c->x, c->y); }
 
 `parallel = grain` is the smallest piece of a range, `parallel.cost` the cycles of an iteration, from which the pool
 decides whether the loop is worth waking a thread. A thread of the pool has `own` memory, the caller null: an argument

@@ -12,9 +12,11 @@
 
 What: indices are compared with the sizes of the memref; where that is a flat view of another one
 (`memref.reinterpret_cast`, whose sizes say nothing), with the memory of the one it was made of. A view that is not
-known to lie inside (`memref.subview`, `memref.cast`, `memref.expand_shape`) is checked where it is made, and a step that
-is not known to be positive before its `scf.for`. For `mlc.compile(debug="bounds")`; no part of the ordinary pipeline. Runs at the loops level, before convert-to-llvm; after
-it every access of `memref.load/store` and `vector.load/store` is checked. Preserves values bit for bit.
+known to lie inside (`memref.subview`, `memref.cast`, `memref.expand_shape`) is checked where it is made, and a step
+that is not known to be positive before its `scf.for`. For `mlc.compile(debug="bounds")`; no part of the ordinary
+pipeline.
+Runs at the loops level, before convert-to-llvm; after it every access of `memref.load/store` and `vector.load/store` is
+checked. Preserves values bit for bit.
 Tests: tests/lowering/loops/check_bounds.mlir, tests/lowering/loops/test_check_bounds.py
 """
 

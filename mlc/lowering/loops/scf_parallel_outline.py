@@ -13,8 +13,8 @@ of at least `g` iterations; run as it is, it means the same. convert-to-llvm han
 the cost of an iteration (`parallel.cost`): the pool wakes nobody for little. Loops that return something, call or
 assert, or are less work than `min_cost` (see `cost.py`; memory counts where it takes longer than arithmetic) stay for
 scf-parallel-to-for. A buffer that iterations have privately (`linalg_ext.private`) becomes an argument marked
-`mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range as
-far as that gives enough iterations, the others `scf.for` inside; reductions are never split, so that results do not
+`mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range
+as far as that gives enough iterations, the others `scf.for` inside; reductions are never split, so that results do not
 depend on the number of threads.
 
 Runs after expand-math, before scf-parallel-to-for. Preserves values bit for bit.
@@ -88,7 +88,9 @@ class ScfParallelOutline(MlcPass):
                 self._function(ctx, module, function)
 
     def _function(self, ctx: MlcContext, module: ModuleOp, function: func.FuncOp) -> None:
-        loops = [op for op in function.walk() if op.regions and isinstance(op, scf.ParallelOp) and not _inside_parallel(op)]
+        loops = [
+            op for op in function.walk() if op.regions and isinstance(op, scf.ParallelOp) and not _inside_parallel(op)
+        ]
         made = 0
         for op in loops:
             each = block_cost(op.body.block)
@@ -140,7 +142,8 @@ def _refusal(op: scf.ParallelOp) -> str:
 
 
 def _cost(op: scf.ParallelOp, each: int) -> int:
-    """Cycles of the whole loop: what it computes (`each` iteration), or what it reads and writes if that takes longer."""
+    """Cycles of the whole loop: what it computes (`each` iteration), or what it reads and writes if that takes
+    longer."""
     computed = each * prod(reckoned for _, reckoned in _trips(op))
     private = {inner.source for inner in _private_ops(op)}
     buffers = [v.type for v in _captured(op)[0] if v not in private and isinstance(v.type, MemRefType)]

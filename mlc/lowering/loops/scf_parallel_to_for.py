@@ -6,7 +6,8 @@
     }                                                     scf.yield %t }
 
 What: the form of parallel loops that stay on one thread; iterations run in row-major order. Runs after
-scf-parallel-outline, before convert-to-llvm. Preserves values bit for bit: any order is an order that `scf.parallel` allows.
+scf-parallel-outline, before convert-to-llvm. Preserves values bit for bit: any order is an order that `scf.parallel`
+allows.
 Tests: tests/lowering/loops/scf_parallel_to_for.mlir, tests/lowering/loops/test_scf_parallel_to_for.py
 """
 
@@ -40,7 +41,9 @@ class ScfParallelToFor(MlcPass):
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
-        loops = [op for top in module.ops for op in top.walk(reverse=True) if op.regions and isinstance(op, scf.ParallelOp)]
+        loops = [
+            op for top in module.ops for op in top.walk(reverse=True) if op.regions and isinstance(op, scf.ParallelOp)
+        ]
         for op in loops:
             _serialise(op)
             ctx.remarks.applied(self.name, op, f"{len(op.lowerBound)} parallel loops run one after the other")

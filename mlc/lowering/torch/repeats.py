@@ -4,8 +4,8 @@
 
 Two steps are equal when op j of one and op j of the next have the same name, types and attributes, and every operand is
 `internal` (made by the same op of its own step), `carried` (made by the same op of the step before), `invariant` (made
-before all steps) or `affine` (an integer constant that grows by the same amount, at a place where an op takes a run-time
-integer).
+before all steps) or `affine` (an integer constant that grows by the same amount, at a place where an op takes a
+run-time integer).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What is read of equal steps after they are done: the last step's values, and values of all steps collected in one tensor.
+"""What is read of equal steps after they are done: the last step's values, and values of all steps collected in one
+tensor.
 
 %l = ListConstruct %h1, …, %h50; stack %l, dim        collected along dim, one row a step
 %u1 = unsqueeze %h1, dim …; cat [%u1, …, %u50], dim   the same

@@ -4,7 +4,7 @@
     %h1 = … torch.aten.linear %h0 …                          ^bb0(%t: !torch.int, %before: …, %so_far: …):
     %x1 = torch.aten.select.int %x, %int1, %int1                %xt = torch.aten.select.int %x, %int1, %t
     %h2 = … torch.aten.linear %h1 …                  -->        %now = … torch.aten.linear %before …
-    …                                                           %next = torch.aten.select_scatter %so_far, %now, %int1, %t
+    …                                                           %next = … aten.select_scatter %so_far, %now, %int1, %t
     %l = torch.prim.ListConstruct %h1, …, %h50                  torch.prim.Loop.condition %true, iter(%now, %next)
     %all = torch.aten.stack %l, %int1                        }
 
@@ -79,7 +79,7 @@ class TorchRollLoops(MlcPass):
             if found is None:
                 return
             reason = "" if any(op.name in PRODUCTS for op in found.first_step) else "no product of matrices in a step"
-            results = results_of(found) if not reason else reason
+            results = reason or results_of(found)
             if isinstance(results, str):
                 ctx.remarks.missed(self.name, found.op(0, 0), f"{found.steps} steps stay unrolled", reason=results)
                 refused.update(found.all_steps if reason else found.first_step)

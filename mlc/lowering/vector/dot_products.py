@@ -24,7 +24,6 @@ from mlc.lowering.vector.space import Access, Dot, Space, Stage
 from mlc.lowering.vector.target import Target
 
 
-
 def take_dot(stage: Stage, space: Space, target: Target) -> None:
     """Make `stage` one of dot products where it has their form and the target the instruction."""
     if len(stage.ins) != 2 or len(stage.outs) != 1:

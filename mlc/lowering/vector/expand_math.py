@@ -61,7 +61,8 @@ _TABLES: _Formulas = ({**SINGLE, **TABLES}, {**ONE_PLUS, **ONE_PLUS_TABLES})
 
 @dataclass(frozen=True)
 class ExpandMath(MlcPass):
-    """See the module. `fma` and `lookup` override whether the machine has fused multiply-add, and lookups in a register."""
+    """See the module. `fma` and `lookup` override whether the machine has fused multiply-add, and lookups in a
+    register."""
 
     name = "expand-math"
     contract = Contract(

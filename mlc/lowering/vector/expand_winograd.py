@@ -9,8 +9,8 @@
                                               linalg.generic ins(36 of %m) outs(16 of %y) } }           output transform
                                             scf.if (sum of all outputs' squares beyond 2^64 or NaN) {   and #relu
                                               linalg.generic #convolution ins(%x, %w) outs(%y) } }      directly
-Filters that are not transformed yet are so for one group of filters and one piece of the channels at a time, as they are
-multiplied; then groups run in parallel, and outputs are divided by the scale of the filtering.
+Filters that are not transformed yet are so for one group of filters and one piece of the channels at a time, as they
+are multiplied; then groups run in parallel, and outputs are divided by the scale of the filtering.
 The elementwise op that follows in place is taken into the output transform, once per output of a tile.
 One NaN, infinity or huge input spoils outputs of its tile that it has nothing to do with: a block with such outputs is
 computed again, directly. The output transform adds up squares (from one: no subnormal sums) before the elementwise op.
@@ -25,28 +25,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Any, TypeVar
 
-from xdsl.dialects import arith, math, memref, scf
+from xdsl.dialects import arith, memref
 from xdsl.dialects.builtin import (
-    AffineMapAttr,
     ArrayAttr,
-    DenseArrayBase,
-    FloatAttr,
-    IndexType,
     IntegerAttr,
-    LocationAttr,
     MemRefType,
     ModuleOp,
     NoneAttr,
-    StridedLayoutAttr,
-    UnitAttr,
     f32,
     i64,
 )
-from xdsl.dialects.linalg.attrs import IteratorTypeAttr
-from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp, YieldOp
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.dialects.linalg.ops import GenericOp, IndexOp
+from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.dialects.linalg_ext.private_op import MOST_BYTES, PrivateOp, private_bytes
@@ -147,7 +138,8 @@ class _Expansion(LoopWriter):
             self.transform_outputs(first, 0, parallel=True)
 
     def groups_of_filters(self) -> None:
-        """For every block of tiles, multiply one group of filters after the other, a piece of them as it is transformed.
+        """For every block of tiles, multiply one group of filters after the other, a piece of them as it is
+        transformed.
 
         Groups run in parallel, each with products and transformed filters of its own: these stay in the caches, and
         what is read from memory are the filters as they were.
@@ -189,7 +181,8 @@ class _Expansion(LoopWriter):
             )
 
     def transform_outputs(self, first: Sequence[Offset], start: Offset, *, parallel: bool = False) -> None:
-        """Transform the products of the block of tiles at `first` and the group of filters at `start`, and check them."""
+        """Transform the products of the block of tiles at `first` and the group of filters at `start`, and check
+        them."""
         with self.loop(0, self.op.group(), parallel=parallel) as block, self.tile(first) as (within, at):
             filters = self.plus(start, block)
             self.transform_output([0, block, *within, 0], [at[0], filters, *at[1:], 0])
@@ -215,8 +208,9 @@ class _Expansion(LoopWriter):
         """Loops over the blocks of tiles: image, tile row and tile column of each one's first tile.
 
         Where there are enough of them they run in parallel, each with tiles and products of its own, and what is inside
-        stays on one thread: it is in one core's caches. A last tile that moves back writes over the one before it. Where
-        that one is in another block, both blocks are one iteration, in order, so that it is the last that decides.
+        stays on one thread: it is in one core's caches. A last tile that moves back writes over the one before it.
+        Where that one is in another block, both blocks are one iteration, in order, so that it is the last that
+        decides.
         """
         trips = [n // b for n, b in zip(self.grid, self.block_size, strict=True)]
         overlap = [False, *(n % f.tile != 0 for n, f in zip(self.op.extents(), (self.rows, self.columns), strict=True))]
@@ -297,8 +291,8 @@ class _Expansion(LoopWriter):
     def prefetch_taps(self, start: Offset, piece: Offset, position: Offset) -> None:
         """Bring a share of the filters near that are transformed after this piece, while it is multiplied.
 
-        They lie behind those of this piece. Transformed right away they would come too late, all at once; prefetchers of
-        the hardware stop at pages, and nine rows of taps side by side are too many for them.
+        They lie behind those of this piece. Transformed right away they would come too late, all at once; prefetchers
+        of the hardware stop at pages, and nine rows of taps side by side are too many for them.
         """
         w = self.op.filter
         if not (isinstance(w.type, MemRefType) and isinstance(w.type.layout, NoneAttr)):

@@ -181,7 +181,8 @@ class LoopWriter:
         *,
         cold: bool = False,
     ) -> None:
-        """A `linalg.generic` whose first `parallel` loops are that and the others reductions; `cold`: it seldom runs."""
+        """A `linalg.generic` whose first `parallel` loops are that and the others reductions; `cold`: it seldom
+        runs."""
         loops = maps[0].num_dims
         kinds = [IteratorTypeAttr.parallel()] * parallel + [IteratorTypeAttr.reduction()] * (loops - parallel)
         op = self.put(GenericOp(list(ins), list(outs), Region(body), [AffineMapAttr(m) for m in maps], kinds, []))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def _tanh_pieces() -> tuple[tuple[float, ...], ...]:
     """In the order of the third to sixth bit of the exponent and mantissa of |x| + TANH_SHIFT."""
     first = int(np.float32(TANH_SHIFT).view(np.int32)) >> 21
     edges = np.array([(first + i) << 21 for i in range(SIZE + 1)], np.int32).view(np.float32).astype(float) - TANH_SHIFT
-    spans = [(float(low), float(high), float(low)) for low, high in zip(edges, edges[1:])]
+    spans = [(float(low), float(high), float(low)) for low, high in pairwise(edges)]
     turn = first % SIZE
     ordered = [spans[(i - turn) % SIZE] for i in range(SIZE)]
     rest = _pieces(_tanh_slope, tuple((0.0, h, 0.0) for _, h, _ in spans[:1]), 5)
@@ -132,7 +133,8 @@ def _tanh_slope(x: float) -> float:
 
 
 def tanh(m: MathBuilder, x: Val) -> Val:
-    """Pieces start at edges that |x| is exactly apart from; the first is a multiple of |x|, so small values are right."""
+    """Pieces start at edges that |x| is exactly apart from; the first is a multiple of |x|, so small values are
+    right."""
     a = abs(x)
     c = a.is_("ogt", 9.25).pick(9.25, a)
     bits = m.bits(c + TANH_SHIFT)

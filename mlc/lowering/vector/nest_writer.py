@@ -30,7 +30,6 @@ from mlc.lowering.vector.target import Target
 from mlc.lowering.vector.tile import At, Offsets, Point, Segment, TileMemory
 from mlc.lowering.vector.turned_writer import TurnedWriter
 
-
 HEAVY = 16  # instructions of a body that make many registers live for long: an expanded math op has more
 ROW_POINTS = 2  # points that one trip of a loop over rows works on, so that their chains of instructions overlap
 

@@ -66,7 +66,8 @@ class PanelWriter(GroupWriter):
     def _sums(self, reductions: list[int]) -> dict[AccKey, SSAValue]:
         """One group of rows of weights after the other."""
         sums: dict[AccKey, SSAValue] = {}
-        for self.group, self.points in enumerate(self.groups):
+        for group, points in enumerate(self.groups):
+            self.group, self.points = group, points
             sums.update(super()._sums(reductions))
         return sums
 
@@ -103,9 +104,7 @@ class PanelWriter(GroupWriter):
         if point.lanes is None:
             return self.em.add(vector.ExtractOp(value, [0], value.type.element_type))
         mask = DenseArrayBase.from_list(i64, list(range(n)))
-        return self.em.add(
-            vector.ShuffleOp(value, value, mask, result_type=vector_of(value.type.element_type, n))
-        )
+        return self.em.add(vector.ShuffleOp(value, value, mask, result_type=vector_of(value.type.element_type, n)))
 
     # Prefetches
 

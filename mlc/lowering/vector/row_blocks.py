@@ -1,9 +1,9 @@
 """Rows of the left-hand side of a product, and the caches that they pass through.
 
-    %x: 800 rows of 256 f32, 28 rows per register tile
-      first-level cache    rows of one tile are not to evict each other           `collide`
-      second-level cache   all panels of columns read blocks of 196 rows that
-                           stay there, instead of all 800 rows from further away  `row_block`
+%x: 800 rows of 256 f32, 28 rows per register tile
+  first-level cache    rows of one tile are not to evict each other           `collide`
+  second-level cache   all panels of columns read blocks of 196 rows that
+                       stay there, instead of all 800 rows from further away  `row_block`
 """
 
 from __future__ import annotations

@@ -258,13 +258,16 @@ def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> Non
     rest = [d for d in others if d not in rows and d not in cols]
     plan.order = [*rest, *cols, lanes, *rows]
     plan.tile = {d: 1 for d in plan.order}
-    plan.tile.update(contraction_tile(nest, plan.width, lanes, rows, cols, scalars, target, stage.dot is not None, len(vectors)))
+    plan.tile.update(
+        contraction_tile(nest, plan.width, lanes, rows, cols, scalars, target, stage.dot is not None, len(vectors))
+    )
     if len(rows) == 1 and not rest and prod(-(-extent_of(nest, d) // plan.tile[d]) for d in (*cols, lanes)) > 1:
         plan.block = row_block(nest, rows[0], plan.tile[rows[0]], scalars, target)
 
 
 def _tile_panels(nest: Nest, plan: Plan, panels: RowPanels, target: Target) -> None:
-    """A square of vectors per panel; all panels for one tile of weights, which are read from far away, before the next."""
+    """A square of vectors per panel; all panels for one tile of weights, which are read from far away, before the
+    next."""
     plan.panels, plan.lanes_dim, plan.contraction = panels, panels.lanes, True
     rows, cols, scalars = [panels.lanes], list(panels.panels), [panels.weights]
     tile = contraction_tile(nest, plan.width, panels.across, rows, cols, scalars, target, False, within=plan.width)
@@ -293,7 +296,8 @@ def _tile_rows(nest: Nest, plan: Plan, stage: Stage, lanes: int | None) -> None:
 
 
 def _pair_rows(nest: Nest, plan: Plan) -> None:
-    """Several rows at once where reductions follow each other: none waits for its sum alone, all share what they read."""
+    """Several rows at once where reductions follow each other: none waits for its sum alone, all share what they
+    read."""
     extents = [nest.space.static(d) for d in plan.order]
     if sum(bool(s.reduction) for s in nest.stages) > 1 and extents and extents[-1] is not None:
         plan.tile[plan.order[-1]] = 1 if extents[-1] % ROWS_AT_ONCE else ROWS_AT_ONCE

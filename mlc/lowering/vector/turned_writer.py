@@ -1,7 +1,7 @@
 """Write products of several rows with one vector: lanes along the rows, sums that become the lanes of one vector.
 
     for k step 32 iter_args(8 rows x 2 accumulators):       y[n .. n + 7] = w[n .. n + 7, :] . x
-      x once, each row of w once                      -->   sixteen accumulators, then one vector<8xf32> (`lane_sums.py`)
+      x once, each row of w once                      -->   16 accumulators, then one vector<8xf32> (`lane_sums.py`)
 
 What follows (bias, activation, store) works on that vector. Weights that are too large for the caches and read once are
 prefetched one tile ahead, so that every line is asked for long before its row begins.

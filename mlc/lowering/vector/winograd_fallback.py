@@ -1,10 +1,12 @@
-"""Blocks of Winograd tiles with an output that is NaN or huge are computed again, directly: what expand-winograd writes.
+"""Blocks of Winograd tiles with an output that is NaN or huge are computed again, directly (for expand-winograd).
 
     %squares, left in the first products by the output transforms
       -->
     linalg.generic #sum ins(%squares) outs(%total)
     scf.if (%total beyond 2^64 or NaN) {
-      for every row of every tile { linalg.generic #convolution ins(%x, %w) outs(%y) {mlc.cold}; linalg.generic #relu outs(%y) }
+      for every row of every tile {
+        linalg.generic #convolution ins(%x, %w) outs(%y) {mlc.cold}
+        linalg.generic #relu outs(%y) }
     }
 Tests: tests/lowering/vector/expand_winograd.mlir, tests/lowering/linalg/test_winograd.py
 """

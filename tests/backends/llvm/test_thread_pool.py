@@ -1,4 +1,5 @@
-"""The thread pool's native code: every iteration once, many callers, forks, signals, float modes, the end of a process."""
+"""The thread pool's native code: every iteration once, many callers, forks, signals, float modes, the end of a
+process."""
 
 from __future__ import annotations
 

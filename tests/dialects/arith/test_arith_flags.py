@@ -1,4 +1,5 @@
-"""Flags of integer arith ops: `--run` computes where they hold and says where they do not; native code leaves them out."""
+"""Flags of integer arith ops: `--run` computes where they hold and says where they do not; native code leaves them
+out."""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ def transform(tile: tuple[int, int], shape: tuple[int, int], depth: int, lanes: 
     u = f"tensor<{shape[1] // depth}x{size}x{shape[0] // lanes}x{depth}x{lanes}xf32>"
     return f"""
 func.func @forward(%w: {w}) -> {u} {{
-  %u = "linalg_ext.winograd_filter_transform"(%w) {{tile = array<i64: {tile[0]}, {tile[1]}>, depth = {depth} : i64}} : ({w}) -> {u}
+  %u = "linalg_ext.winograd_filter_transform"(%w) {{tile = array<i64: {tile[0]}, {tile[1]}>, depth = {depth} : i64}}
+    : ({w}) -> {u}
   func.return %u : {u}
 }}"""
 

@@ -212,9 +212,10 @@ func.func @f({arguments}) {{
 def test_prepared_weights_that_do_not_fit_are_refused(rows: int, depth: int):
     text = f"""
 func.func @f(%p: tensor<2x12x4xf32>) -> tensor<2x{rows}x4xf32> {{
-  %w = "linalg_ext.winograd_matmul_weights"(%p) {{depth = {depth} : i64}} : (tensor<2x12x4xf32>) -> tensor<2x{rows}x4xf32>
+  %w = "linalg_ext.winograd_matmul_weights"(%p) {{depth = {depth} : i64}}
+    : (tensor<2x12x4xf32>) -> tensor<2x{rows}x4xf32>
   func.return %w : tensor<2x{rows}x4xf32>
 }}"""
     ctx = make_context()
-    with pytest.raises(MlcError, match="expected a (result of shape|depth)"):
+    with pytest.raises(MlcError, match=r"expected a (result of shape|depth)"):
         verify_module(parse_text(text, ctx), ctx)

@@ -25,7 +25,8 @@ def program(depth: int = 12, **changed: str) -> str:
     types = {**TYPES, **changed}
     outs = ", ".join(types[k] for k in "ysr")
     return f"""
-func.func @forward(%x: {types["x"]}, %p: tensor<2x12x8xf32>, %y: {types["y"]}, %s: {types["s"]}, %r: {types["r"]}) -> {types["y"]} {{
+func.func @forward(%x: {types["x"]}, %p: tensor<2x12x8xf32>, %y: {types["y"]}, %s: {types["s"]}, %r: {types["r"]})
+    -> {types["y"]} {{
   %w = "linalg_ext.winograd_matmul_weights"(%p) {{depth = 12 : i64}} : (tensor<2x12x8xf32>) -> {types["w"]}
   %a, %b, %c = "linalg_ext.winograd_matmul"(%x, %w, %y, %s, %r) {{depth = {depth} : i64}}
     : ({types["x"]}, {types["w"]}, {outs}) -> ({outs})

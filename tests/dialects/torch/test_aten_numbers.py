@@ -125,7 +125,12 @@ def _tested() -> set[str]:
     names |= {f"aten.{n}" for n in (test_aten_elementwise.ANY + test_aten_elementwise.FLOAT_ONLY).split()}
     names |= {n for group in test_aten_elementwise.ARGUMENTS for n in group.split()}
     names |= {f"aten.{n}" for n in (*BINARY_INT, *BINARY_FLOAT, *MIXED)} | set(OTHERS) | set(GENERIC)
-    return names | {f"aten.{n}" for n in test_aten_elementwise.TESTED_BY_FUNCTIONS.split()} | set(ALIASES) | set(SECOND_NAMES)
+    return (
+        names
+        | {f"aten.{n}" for n in test_aten_elementwise.TESTED_BY_FUNCTIONS.split()}
+        | set(ALIASES)
+        | set(SECOND_NAMES)
+    )
 
 
 # Registered with the very function of another op that is tested.

@@ -289,7 +289,7 @@ def test_switched_off():
 
 
 def test_a_refusal_says_why():
-    inputs, weights, bias, _ = data(1, 8, 8, 2, 3)
+    _, weights, bias, _ = data(1, 8, 8, 2, 3)
     ctx = context(weights, bias)
     module = parse_text(program(1, 8, 8, 2, 3), ctx)
     run_pipeline(

@@ -1,4 +1,5 @@
-"""1x1 convolutions by Winograd's inner product against float64: interpreted and native, strides, batches, odd numbers."""
+"""1x1 convolutions by Winograd's inner product against float64: interpreted and native, strides, batches, odd
+numbers."""
 
 from __future__ import annotations
 
@@ -128,7 +129,13 @@ def test_interpreted_before_and_after_expansion(shape: Shape):
 
 @pytest.mark.parametrize(
     "shape",
-    [(1, 64, 96, 14, 14, 1), (1, 512, 128, 7, 7, 1), (2, 32, 160, 9, 27, 1), (1, 256, 64, 13, 55, 1), (1, 96, 96, 28, 28, 2)],
+    [
+        (1, 64, 96, 14, 14, 1),
+        (1, 512, 128, 7, 7, 1),
+        (2, 32, 160, 9, 27, 1),
+        (1, 256, 64, 13, 55, 1),
+        (1, 96, 96, 28, 28, 2),
+    ],
     ids=str,
 )
 def test_native(shape: Shape, monkeypatch: pytest.MonkeyPatch):

@@ -44,7 +44,8 @@ def test_sort_of_every_length(length: int, dim: int):
 @pytest.mark.parametrize("k", [0, 1, 5, 16, 17, 20])
 @pytest.mark.parametrize("largest", [False, True])
 def test_topk(k: int, largest: bool):
-    """Held in order while the row is read, or the beginning of the sorted row. (Distinct: eager takes any of equals.)"""
+    """Held in order while the row is read, or the beginning of the sorted row. (Distinct: eager takes any of
+    equals.)"""
     x = torch.stack([torch.randperm(20) for _ in range(3)]).float()
     x[1, 4] = NAN
     check("aten.topk", x, k, -1, largest)
@@ -81,7 +82,8 @@ class Orders(nn.Module):
     def forward(self, x: torch.Tensor, edges: torch.Tensor) -> list[torch.Tensor]:
         return [
             *torch.sort(x, dim=1, stable=True), *torch.sort(x, dim=0, stable=True, descending=True),
-            torch.topk(x, 2, 1).values, torch.mode(x.nan_to_num(0.5), 1).values, torch.median(x, 0).values, torch.searchsorted(edges, x),
+            torch.topk(x, 2, 1).values, torch.mode(x.nan_to_num(0.5), 1).values, torch.median(x, 0).values,
+            torch.searchsorted(edges, x),
         ]  # fmt: skip
 
 

@@ -159,7 +159,8 @@ def test_whole_powers_of_two_are_exact(kind: str, options: dict[str, object]):
 def sums(name: str, x: np.ndarray, options: dict[str, object]) -> tuple[np.ndarray, ...]:
     """1 + f(x) where f is used nowhere else, the same where it is, f(x) from there, and 1 + f(-x)."""
     array, lanes = f"memref<{x.size}xf32>", "vector<16xf32>"
-    text = f"""func.func private @k(%a: {array}, %s: {array}, %t: {array}, %u: {array}, %w: {array}) attributes {{kernel}} {{
+    arguments = ", ".join(f"%{name}: {array}" for name in "astuw")
+    text = f"""func.func private @k({arguments}) attributes {{kernel}} {{
       %low = arith.constant 0 : index
       %step = arith.constant 16 : index
       %high = arith.constant {x.size} : index

@@ -79,9 +79,9 @@ FAMILIES = (
     view,
 )
 
-# Not drawn by the random programs of the conversion's property: functions whose torch-level meaning is rounded once from
-# f64 (no bound holds for what the loops compute, or for its bits), ops without a meaning of their own at the torch level,
-# and second names.
+# Not drawn by the random programs of the conversion's property: functions whose torch-level meaning is rounded once
+# from f64 (no bound holds for what the loops compute, or for its bits), ops without a meaning of their own at the torch
+# level, and second names.
 # Each op of these is compared with PyTorch on its own (tests/lowering/torch).
 COMPARED_WITH_PYTORCH = (
     aliases,

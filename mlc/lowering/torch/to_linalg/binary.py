@@ -8,7 +8,6 @@ from collections.abc import Callable
 from xdsl.dialects import arith, math
 from xdsl.ir import SSAValue
 
-from mlc.dialects.arith.float_ops import RemfOp
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, DType, promote
 from mlc.lowering.torch.to_linalg.elementwise import as_divisor, as_elements, cast

@@ -6,8 +6,8 @@ import math as pymath
 from typing import Any
 
 from xdsl.dialects import arith, cf, math, tensor
-from xdsl.dialects.linalg import ops as linalg
 from xdsl.dialects.builtin import AnyFloat, FloatAttr, IndexType, IntegerAttr, IntegerType, LocationAttr, i1
+from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from mlc.lowering.torch.to_linalg.dtypes import BOOL, F32, DType

@@ -44,7 +44,8 @@ def counted(
     starts: Values,
     step: Callable[[Body, SSAValue, Values], Values],
 ) -> Values:
-    """One loop from `bounds[0]` below `bounds[1]` by `bounds[2]`: `step(body, index, carried)` returns the next ones."""
+    """One loop from `bounds[0]` below `bounds[1]` by `bounds[2]`: `step(body, index, carried)` returns the next
+    ones."""
     block = Block(arg_types=[c.index(0).type, *(v.type for v in starts)])
     with c.inside(block):
         c.emit(scf.YieldOp(*step(Body(c.block, c.location), block.args[0], list(block.args[1:]))))

@@ -5,7 +5,8 @@
   torch.prim.Loop.condition %true, iter(%y)                scf.yield %y
 }                                                        }
 
-A tensor of which trip %i writes row %i, and that nothing reads before it is whole, starts empty, whatever it started as.
+A tensor of which trip %i writes row %i, and that nothing reads before it is whole, starts empty, whatever it started
+as.
 """
 
 from __future__ import annotations

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from xdsl.dialects import arith, math
+from xdsl.dialects import math
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.activations import leaky_relu
 from mlc.lowering.torch.to_linalg.attention import scaled_dot_product_attention
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
-from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I64, DType
+from mlc.lowering.torch.to_linalg.dtypes import F32, F64, I64
 from mlc.lowering.torch.to_linalg.elementwise import cast, clamp, unary
 from mlc.lowering.torch.to_linalg.indexing import gather
 from mlc.lowering.torch.to_linalg.normalization import rms_norm

@@ -36,7 +36,8 @@ def _insert(b: Body, element: SSAValue, into: SSAValue, at: Values) -> SSAValue:
 
 
 def longest_run(c: Conversion, values: Tensor, places: Tensor, d: int) -> tuple[Tensor, Tensor]:
-    """Of ordered rows along `d`, which becomes 1: the element that occurs most often, first of several, and its last place."""
+    """Of ordered rows along `d`, which becomes 1: the element that occurs most often, first of several, and its last
+    place."""
     values, places = c.plain(values), c.plain(places)
     t, shape = values.dtype, (*values.shape[:d], 1, *values.shape[d + 1 :])
     size, zero, one = c.dims.value(values.shape[d]), c.index(0), c.index(1)

@@ -1,4 +1,5 @@
-"""Resizing of images: places and weights in ATen's float arithmetic, worked out while compiling where sizes are known."""
+"""Resizing of images: places and weights in ATen's float arithmetic, worked out while compiling where sizes are
+known."""
 
 from __future__ import annotations
 

@@ -41,10 +41,8 @@ def windows(
     old: int, new: int, factor: float | None, align: bool, reach: float, filter: Filter
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each new pixel the first old one under the filter, how many there are, and their weights (zeros behind)."""
-    if align:
-        scale = (old - 1) / (new - 1) if new > 1 else 0.0
-    else:
-        scale = 1.0 / factor if factor else old / new
+    free = 1.0 / factor if factor else old / new
+    scale = free if not align else (old - 1) / (new - 1) if new > 1 else 0.0
     support, inverse = (reach * scale, 1.0 / scale) if scale >= 1.0 else (reach, 1.0)
     firsts: list[int] = []
     rows: list[list[float]] = []
@@ -65,7 +63,7 @@ def _filtered(c: Conversion, x: Tensor, d: int, firsts: np.ndarray, counts: np.n
     """`x` with dimension `d` resized."""
     t, n, old = x.dtype, x.rank, x.shape[d]
     assert isinstance(old, int)
-    new, width = weights.shape
+    new, _ = weights.shape
     whole = c.plain(x).value
     start, count, weight = table(c, firsts, I64), table(c, counts, I64), table(c, weights, t)
     shape = (*x.shape[:d], new, *x.shape[d + 1 :])

@@ -21,16 +21,15 @@ from mlc.lowering.torch.to_linalg.structured import broadcast_shape, elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
 from mlc.lowering.torch.to_linalg.view import sliced
 
-
 Update = Callable[[Body, SSAValue, SSAValue, Values, SSAValue], Values]
 
 
 def running(
     c: Conversion, x: Tensor, d: int, held: Sequence[DType], update: Update, outs: Sequence[DType]
 ) -> list[Tensor]:
-    """Results that say, at each place along `d`, what was found up to there: `update(body, first, element, held, place)`
-    returns what is held on. The loop along `d` runs inside those over the dims before it and outside those behind, whose
-    values are held in a row; with none behind, in numbers."""
+    """Results that say, at each place along `d`, what was found up to there: `update(body, first, element, held,
+    place)` returns what is held on. The loop along `d` runs inside those over the dims before it and outside those
+    behind, whose values are held in a row; with none behind, in numbers."""
     x = c.plain(x)
     shape, behind = x.shape, x.shape[d + 1 :]
     zero, one = c.index(0), c.index(1)
@@ -144,7 +143,8 @@ def _running_extreme(name: str, kind: str) -> None:
 
 
 def _extreme_by_keys(c: Conversion, x: Tensor, *, descending: bool) -> tuple[Tensor, Tensor]:
-    """Along the last dim each step waits for the one before: comparing integers takes a fraction of comparing floats."""
+    """Along the last dim each step waits for the one before: comparing integers takes a fraction of comparing
+    floats."""
     x = c.plain(x)
     key, keys = key_type(x.dtype), order_keys(c, x, descending=descending, nan_last=True).value
     r = RowLoops(c, {"values": c.empty(x.shape, x.dtype), "places": c.empty(x.shape, I64)})
