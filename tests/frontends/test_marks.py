@@ -160,6 +160,22 @@ def test_the_guard_of_a_large_model_sees_each_change(
     assert [guard.holds() for _ in range(2)] == [False] * 2
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_while_the_guard_is_being_built_is_seen(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another thread may make it, after what is expected was read and before the marks are."""
+    model = deep()
+    lookup = Marks.lookup
+
+    def changed(self: Marks) -> Any:
+        CHANGES[change](model)
+        return lookup(self)
+
+    monkeypatch.setattr(Marks, "lookup", changed)
+    guard = guard_of(model)
+    assert [guard.holds() for _ in range(2)] == [False] * 2
+
+
 def test_what_changes_without_meaning_does_not_end_a_guard() -> None:
     model = deep()
     guard = guard_of(model)

@@ -24,6 +24,7 @@ Where much is to be checked, most of it is not looked at while words of memory s
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from array import array
 from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ from mlc.frontends.torch.marks import Marks
 from mlc.frontends.torch.owned import CODE
 from mlc.frontends.torch.samples import Run, gathers
 
+GONE = (AttributeError, IndexError, KeyError, RuntimeError, ValueError)
+"""What is raised by a look at something that went away meanwhile."""
 _AT_ONCE = 64
 _LARGE = 1 << 14
 """Items of a bytearray or array of Python's that are looked at."""
@@ -84,13 +87,16 @@ class Checks:
         self._tensors: list[torch.Tensor] = []
         self._objects: list[Any] = []
         self._names: dict[tuple[str, int], str] = {}
+        self._now: list[Callable[[], bool]] = []  # what marks stand for, asked once without compiling anything
 
     def weight(self, tensor: torch.Tensor) -> None:
         """Neither changed in place nor given other memory, as far as its version and address tell."""
-        if not tensor.is_inference():
-            self._must(f"{self._name('w', tensor)}._version == {tensor._version}", tensor)
-        address = tensor.data_ptr
-        self._must(f"{self._put('p', address)}() == {address()}", tensor)
+        address, version = tensor.data_ptr, None if tensor.is_inference() else tensor._version
+        at = address()
+        if version is not None:
+            self._must(f"{self._name('w', tensor)}._version == {version}", tensor)
+        self._must(f"{self._put('p', address)}() == {at}", tensor)
+        self._now.append(lambda: address() == at and (version is None or tensor._version == version))
         self._tensors.append(tensor)
 
     def layouts(self, tensors: Sequence[torch.Tensor]) -> None:
@@ -119,7 +125,9 @@ class Checks:
 
     def slot(self, container: Any, key: Any, *, soft: bool) -> str:
         """An item of a dict or list is this very object; the result says where in `space` that object is."""
-        expected = self._put("h", container[key])
+        held = container[key]
+        expected = self._put("h", held)
+        self._now.append(lambda: container[key] is held)
         shown = repr(key) if type(key) in (str, int) else self._put("k", key)
         (self._should if soft else self._must)(f"{self._name('c', container)}[{shown}] is {expected}", container)
         return expected
@@ -165,22 +173,28 @@ class Checks:
     def size(self, container: Any) -> None:
         """A container has as many items as now."""
         self._whole(container)
-        if container:
-            self._must(f"len({self._name('c', container)}) == {len(container)}", container)
+        size = len(container)
+        self._now.append(lambda: len(container) == size)
+        if size:
+            self._must(f"len({self._name('c', container)}) == {size}", container)
         else:
             self._empty.append(container)
 
     def soft_size(self, container: Any) -> str:
         """The same; the result says where in `space` its size is."""
-        count = self._put("n", len(container))
+        size = len(container)
+        count = self._put("n", size)
+        self._now.append(lambda: len(container) == size)
         self._whole(container)
         self._should(f"len({self._name('c', container)}) == {count}", container)
         return count
 
     def order(self, container: dict[Any, Any]) -> None:
         """A dict has the same keys in the same order."""
+        keys = [*container]
+        self._now.append(lambda: [*container] == keys)
         self._whole(container)
-        self._must(f"[*{self._name('c', container)}] == {self._put('k', [*container])}", container)
+        self._must(f"[*{self._name('c', container)}] == {self._put('k', keys)}", container)
 
     def classes(self, objects: Sequence[Any]) -> None:
         """Objects are of the classes that they are of."""
@@ -188,8 +202,9 @@ class Checks:
             for thing in objects:
                 self.attribute(thing, "__class__", type(thing))
         else:
-            types = self._put("k", [type(o) for o in objects])
-            self._must(f"[*map(type, {self._put('o', (*objects,))})] == {types}", self._objects)
+            types = [type(o) for o in objects]
+            self._now.append(lambda: [type(o) for o in objects] == types)
+            self._must(f"[*map(type, {self._put('o', (*objects,))})] == {self._put('k', types)}", self._objects)
             self._objects += objects
 
     def items(self, container: set[Any]) -> None:
@@ -207,7 +222,9 @@ class Checks:
             return _function("full", everything, space)
         space["owners"], space["impls"] = marks.owners, marks.impls
         space["look"], space["places"] = look, places = marks.lookup()
-        space["seen"] = look(places).tobytes()  # all holds now: what is expected was just read
+        seen = look(places).tobytes()
+        # another thread may have changed something since it was read: then the whole guard is asked at the first call
+        space["seen"] = seen if self._holds_now() else None
         space["full"] = lambda: _function("full", everything, space)()  # takes its own place: often nobody asks
         lines = [
             "global seen",
@@ -221,6 +238,13 @@ class Checks:
             "    return True",
         ]
         return _function("holds", [*lines, *self._tests(marked)], space)
+
+    def _holds_now(self) -> bool:
+        """Whether what marks stand for is as it was when it was read."""
+        with contextlib.suppress(*GONE):
+            same = all(now() for now in self._now)
+            return same and ("alike" not in self.space or self.space["alike"](*self.space["weights"]))
+        return False
 
     def _mark(self, marks: Marks) -> frozenset[int]:
         """Mark what can be; the ids of that."""
@@ -273,7 +297,7 @@ class Checks:
 
 def _function(name: str, lines: Sequence[str], space: dict[str, Any]) -> Callable[[], bool]:
     """A function of these statements, which also stands in `space`; what goes away while they run does not hold."""
-    gone = "AttributeError, IndexError, KeyError, RuntimeError, ValueError"
+    gone = ", ".join(error.__name__ for error in GONE)
     source = [f"def {name}():", *(f"    {line}" for line in lines if line.startswith("global "))]
     source += ["    try:", *(f"        {line}" for line in lines if not line.startswith("global "))]
     source += [f"    except ({gone}):", "        return False", "    return True"]
