@@ -29,7 +29,9 @@
 @workers = internal global i64 0
 @rest_until = internal global i64 0
 @missed = internal global i64 0                    ; cost of the loops that were too little to wake somebody for
-@missed_at = internal global i64 0                 ; when the last of them ran
+@missed_at = internal global i64 0                 ; when the last of them ended
+@enough = internal global i64 600000               ; of that, to wake somebody: twice as much after it was of no use
+@shared = internal global i64 1200000              ; cost of the little loops offered since somebody was woken for such
 @sleepers = internal global i32 0, align 128
 @waiting = internal global i32 0                   ; the caller sleeps until the last worker leaves
 @stopping = internal global i32 0
@@ -169,21 +171,22 @@ idle:
 sleep:
   call i32 @pthread_mutex_lock(ptr @mutex)
   atomicrmw add ptr @sleepers, i32 1 seq_cst
-  br label %check
-check:
   %s = load atomic i32, ptr @stopping seq_cst, align 4
   %stop = icmp ne i32 %s, 0
   %o = load atomic i64, ptr @offer seq_cst, align 8
   %places = icmp ugt i64 %o, 65535
   %wake = or i1 %stop, %places
   br i1 %wake, label %up, label %wait
-wait:
+wait:                                              ; who wakes when the loop is over stays awake for the next one
   call i32 @pthread_cond_wait(ptr @offered, ptr @mutex)
-  br label %check
+  %s1 = load atomic i32, ptr @stopping seq_cst, align 4
+  %stop1 = icmp ne i32 %s1, 0
+  br label %up
 up:
+  %ends = phi i1 [ %stop, %sleep ], [ %stop1, %wait ]
   atomicrmw sub ptr @sleepers, i32 1 seq_cst
   call i32 @pthread_mutex_unlock(ptr @mutex)
-  br i1 %stop, label %end, label %join
+  br i1 %ends, label %end, label %idle
 join:
   %now = load atomic i64, ptr @offer monotonic, align 8
   br label %try
@@ -282,20 +285,38 @@ those.awake:
   %lying.wide = zext i32 %lying to i64
   %up = sub i64 %employed, %lying.wide
   %nobody = icmp slt i64 %up, 1
-  br i1 %nobody, label %miss, label %open
+  br i1 %nobody, label %miss, label %help
+help:
+  %shared.old = load i64, ptr @shared
+  %shared.new = add i64 %shared.old, %work
+  store i64 %shared.new, ptr @shared
+  br label %open
 miss:
   %at.miss = call i64 @now()
-  %last.miss = load i64, ptr @missed_at
+  %last.miss = load atomic i64, ptr @missed_at monotonic, align 8
   %since = sub i64 %at.miss, %last.miss
-  %long.ago = icmp sgt i64 %since, 200000
+  %long.ago = icmp sgt i64 %since, 40000           ; a worker woken then would have gone to sleep by now
   %sum.old = load i64, ptr @missed
   %sum.kept = select i1 %long.ago, i64 0, i64 %sum.old
   %sum = add i64 %sum.kept, %work
-  store i64 %at.miss, ptr @missed_at
   store i64 %sum, ptr @missed
-  %still.little = icmp slt i64 %sum, 600000
-  br i1 %still.little, label %resting, label %together
-together:
+  %enough = load i64, ptr @enough
+  %still.little = icmp slt i64 %sum, %enough
+  br i1 %still.little, label %missing, label %together
+missing:
+  store atomic i32 0, ptr @taken release, align 4
+  call void %body(ptr %context, i64 0, i64 %count, ptr null)
+  %end.miss = call i64 @now()
+  store atomic i64 %end.miss, ptr @missed_at monotonic, align 8
+  ret void
+together:                                          ; was it worth it the last time?
+  %paid.back = load i64, ptr @shared
+  %paid = icmp sge i64 %paid.back, 1200000
+  %twice = shl i64 %enough, 1
+  %capped = call i64 @llvm.smin.i64(i64 %twice, i64 9600000)
+  %from.now = select i1 %paid, i64 600000, i64 %capped
+  store i64 %from.now, ptr @enough
+  store i64 0, ptr @shared
   store i64 0, ptr @missed
   br label %everybody
 everybody:
@@ -315,8 +336,8 @@ resting:
   store atomic i32 0, ptr @taken release, align 4
   br label %alone
 open:
-  %available = phi i64 [ %up, %those.awake ], [ %have, %everybody ], [ %got, %employ ]
-  %worth.waking = phi i1 [ false, %those.awake ], [ true, %everybody ], [ true, %employ ]
+  %available = phi i64 [ %up, %help ], [ %have, %everybody ], [ %got, %employ ]
+  %worth.waking = phi i1 [ false, %help ], [ true, %everybody ], [ true, %employ ]
   %helpers = call i64 @llvm.smin.i64(i64 %available, i64 %wanted)
   store ptr %body, ptr @body
   store ptr %context, ptr @context
