@@ -19,6 +19,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
+from mlc.backends.llvm.same_words import same_words
 from mlc.backends.registry import Backend
 from mlc.compile_parts import MAIN, compile_parts, run_rows, workers_for
 from mlc.interp import constants_of
@@ -216,7 +217,7 @@ def link(
         dims = library.find("mlc_output_dims")
         code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
         pool = backend.thread_pool()
-    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool)
+    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool, same_words=same_words)
 
 
 def _constants(

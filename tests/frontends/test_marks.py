@@ -11,16 +11,17 @@ import pytest
 import torch
 from torch import nn
 
+from mlc.backends.llvm.same_words import same_words
 from mlc.frontends.torch import marks as marks_module
 from mlc.frontends.torch.marks import Marks
+from mlc.frontends.torch.samples import look
 from mlc.frontends.torch.state_guard import StateGuard
 
 DEEP = 20
 
 
 def seen(marks: Marks) -> bytes:
-    look, places = marks.lookup()
-    return look(places).tobytes()
+    return look(marks.places).tobytes()
 
 
 DICT_CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -109,7 +110,6 @@ def test_a_tensor_that_is_swapped_with_another_no_longer_consists_of_the_same() 
     tensor, other = torch.rand(3), torch.rand(3)
     marks = Marks()
     assert marks.tensor(tensor)
-    look, _ = marks.lookup()
     assert look(marks.owners).tobytes() == marks.impls
     torch.utils.swap_tensors(tensor, other)
     assert look(marks.owners).tobytes() != marks.impls
@@ -139,53 +139,81 @@ CHANGES: dict[str, Callable[[nn.Sequential], Any]] = {
 }
 
 
-def guard_of(model: nn.Module) -> StateGuard:
-    return StateGuard.of(model, [*model.parameters()])
+def guard_of(model: nn.Module, *, natively: bool = False) -> Callable[[], bool]:
+    return StateGuard.of(model, [*model.parameters()]).quicker(same_words if natively else None)
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("natively", [False, True], ids=["numpy", "native"])
 @pytest.mark.parametrize("asked", [0, 3], ids=["at once", "later"])
 @pytest.mark.parametrize("known", [True, False], ids=["marked", "asked"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_guard_of_a_large_model_sees_each_change(
-    change: str, known: bool, asked: int, monkeypatch: pytest.MonkeyPatch
+    change: str, known: bool, asked: int, natively: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not known:
         monkeypatch.setattr(marks_module, "_tensor_layout", lambda: None)
         monkeypatch.setattr(marks_module, "_dict_version", lambda: None)
     model = deep()
-    guard = guard_of(model)
-    assert [guard.holds() for _ in range(asked)] == [True] * asked
+    holds = guard_of(model, natively=natively)
+    assert [holds() for _ in range(asked)] == [True] * asked
     CHANGES[change](model)
-    assert [guard.holds() for _ in range(2)] == [False] * 2
+    assert [holds() for _ in range(2)] == [False] * 2
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("natively", [False, True], ids=["numpy", "native"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_while_the_guard_is_being_built_is_seen(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_while_the_guard_is_being_built_is_seen(
+    change: str, natively: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As another thread may make it, after what is expected was read and before the marks are."""
     model = deep()
-    lookup = Marks.lookup
+    places = Marks.places.fget
+    assert places is not None
 
     def changed(self: Marks) -> Any:
         CHANGES[change](model)
-        return lookup(self)
+        return places(self)
 
-    monkeypatch.setattr(Marks, "lookup", changed)
-    guard = guard_of(model)
-    assert [guard.holds() for _ in range(2)] == [False] * 2
+    monkeypatch.setattr(Marks, "places", property(changed))
+    holds = guard_of(model, natively=natively)
+    assert [holds() for _ in range(2)] == [False] * 2
 
 
-def test_what_changes_without_meaning_does_not_end_a_guard() -> None:
+@pytest.mark.parametrize("natively", [False, True], ids=["numpy", "native"])
+def test_what_changes_without_meaning_does_not_end_a_guard(natively: bool) -> None:
     model = deep()
-    guard = guard_of(model)
-    assert guard.holds()
+    holds = guard_of(model, natively=natively)
+    assert holds()
     for _ in range(3):
         model[3].training = bool(0)  # the dict was written to
         model[4][0].weight.requires_grad_(not model[4][0].weight.requires_grad)  # pyright: ignore[reportIndexIssue, reportCallIssue]
         model(torch.ones(1, 4)).sum().backward()
-        assert [guard.holds() for _ in range(2)] == [True] * 2
+        assert [holds() for _ in range(2)] == [True] * 2
     model[3].training = True
-    assert not guard.holds()
+    assert not holds()
     model[3].training = False
-    assert guard.holds()
+    assert holds()
+
+
+@torch.no_grad()
+def test_memory_of_a_weight_that_was_given_back_is_not_read() -> None:
+    """What a large array had is no memory of the process afterwards: reading there would end it."""
+    model = nn.Sequential(*(nn.Linear(2048, 2048) for _ in range(3))).eval()
+    holds = guard_of(model, natively=True)
+    assert holds()
+    for layer in model:
+        layer.weight.untyped_storage().resize_(0)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+    assert [holds() for _ in range(2)] == [False] * 2
+
+
+@torch.no_grad()
+def test_a_write_behind_the_back_of_the_versions_is_seen_natively() -> None:
+    model = deep()
+    holds = guard_of(model, natively=True)
+    assert [holds() for _ in range(2)] == [True] * 2
+    model[5][0].weight.detach().numpy()[...] *= 2  # pyright: ignore[reportIndexIssue, reportCallIssue]
+    assert not holds()
+    model[5][0].weight.detach().numpy()[...] /= 2  # pyright: ignore[reportIndexIssue, reportCallIssue]
+    assert holds()

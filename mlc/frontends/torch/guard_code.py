@@ -39,7 +39,7 @@ from torch._C._dynamo.guards import TensorGuards
 
 from mlc.frontends.torch.marks import Marks
 from mlc.frontends.torch.owned import CODE
-from mlc.frontends.torch.samples import Run, gathers
+from mlc.frontends.torch.samples import Run, addresses_of, gathers, look
 
 GONE = (AttributeError, IndexError, KeyError, RuntimeError, ValueError)
 """What is raised by a look at something that went away meanwhile."""
@@ -51,6 +51,14 @@ _A_FEW = 4
 caches."""
 _MANY = 100
 """Words of memory from which on they are gathered instead of asking each object."""
+
+
+class Guard(NamedTuple):
+    """`holds`: whether all checks hold. `natively`, where words of memory are looked at: a function that says the same,
+    given what looks at them (`mlc/backends/llvm/same_words.py`)."""
+
+    holds: Callable[[], bool]
+    natively: Callable[[Callable[[int], int]], Callable[[], bool]] | None = None
 
 
 class _Check(NamedTuple):
@@ -87,6 +95,7 @@ class Checks:
         self._tensors: list[torch.Tensor] = []
         self._objects: list[Any] = []
         self._names: dict[tuple[str, int], str] = {}
+        self._samples: tuple[np.ndarray, bytes] | None = None  # memory of weights by its words, and what is there
         self._now: list[Callable[[], bool]] = []  # what marks stand for, asked once without compiling anything
 
     def weight(self, tensor: torch.Tensor) -> None:
@@ -111,8 +120,9 @@ class Checks:
         for attribute in ("shape", "strides", "dtype"):
             self._must(f"{name}.{attribute} == {self._put('k', getattr(array, attribute))}")
 
-    def memory(self, owners: Sequence[Any], runs: Sequence[Run]) -> None:
-        """Bytes are what they are now, looked at after the hard checks so far; the space keeps their owners alive."""
+    def memory(self, owners: Sequence[Any], runs: Sequence[Run], *, are_weights: bool = False) -> None:
+        """Bytes are what they are now, looked at after the hard checks so far; the space keeps their owners alive.
+        `are_weights`: it is safe to look once all tensors are known to have the memory that they have."""
         self._put("a", owners)
         if len(runs) <= _A_FEW:
             for at, length in runs:
@@ -120,8 +130,11 @@ class Checks:
                 self._must(f"{self._put('m', piece)}.raw == {self._put('k', piece.raw)}")
             return
         for take, places in gathers(runs):
-            expected = self._put("k", take(places).tobytes())
-            self._must(f"{self._put('take', take)}({self._put('k', places)}).tobytes() == {expected}")
+            found = take(places).tobytes()
+            expected = self._put("k", found)
+            self._must(f"{self._put('take', take)}({self._put('k', places)}).tobytes() == {expected}", places)
+            if take is look and are_weights:
+                self._samples = places, found
 
     def slot(self, container: Any, key: Any, *, soft: bool) -> str:
         """An item of a dict or list is this very object; the result says where in `space` that object is."""
@@ -211,18 +224,18 @@ class Checks:
         """A set has the same items as now."""
         self._must(f"{self._name('c', container)} == {self._put('k', frozenset(container))}")
 
-    def compiled(self, equal: Callable[[dict[str, Any]], bool]) -> Callable[[], bool]:
-        """The function that says whether all of them hold; `equal` decides about the soft ones."""
+    def compiled(self, equal: Callable[[dict[str, Any]], bool]) -> Guard:
+        """What says whether all of them hold; `equal` decides about the soft ones."""
         space = self.space
         space["equal"] = equal
         everything = self._tests(frozenset())
         marks = Marks()
         marked = self._mark(marks)
         if marks.count < _MANY:
-            return _function("full", everything, space)
+            return Guard(_function("full", everything, space))
         space["owners"], space["impls"] = marks.owners, marks.impls
-        space["look"], space["places"] = look, places = marks.lookup()
-        seen = look(places).tobytes()
+        space["look"], space["places"] = look, marks.places
+        seen = look(marks.places).tobytes()
         # another thread may have changed something since it was read: then the whole guard is asked at the first call
         space["seen"] = seen if self._holds_now() else None
         space["full"] = lambda: _function("full", everything, space)()  # takes its own place: often nobody asks
@@ -237,7 +250,34 @@ class Checks:
             "    seen = now",
             "    return True",
         ]
-        return _function("holds", [*lines, *self._tests(marked)], space)
+        return Guard(
+            _function("holds", [*lines, *self._tests(marked)], space),
+            lambda same: self._natively(same, marks, marked),
+        )
+
+    def _natively(self, same: Callable[[int], int], marks: Marks, marked: frozenset[int]) -> Callable[[], bool]:
+        """The function that asks all words of memory at once."""
+        space = self.space
+        nothing = bytes(8 * marks.count)
+        groups = [(marks.owners, marks.impls), (marks.places, space["seen"] or nothing)]
+        if id(self._tensors) in marked and self._samples is not None:
+            groups.append(self._samples)
+            marked |= {id(self._samples[0])}
+        table = _table(groups)
+        seen = table[len(groups) + 1 + 2 * len(marks.owners) :][1 : 2 * marks.count : 2]
+        space["table"], space["same"], space["words"] = table, same, seen
+        lines = [
+            f"which = same({table.ctypes.data})",
+            "if which:",
+            "    if which != 2:",
+            "        return full()",
+            "    now = look(places)",
+            "    if not full():",
+            "        return False",
+            "    words[:] = now",
+            "    return True",
+        ]
+        return _function("holds_natively", [*lines, *self._tests(marked)], space)
 
     def _holds_now(self) -> bool:
         """Whether what marks stand for is as it was when it was read."""
@@ -293,6 +333,12 @@ class Checks:
         name = f"{kind}{len(self.space)}"
         self.space[name] = value
         return name
+
+
+def _table(groups: Sequence[tuple[np.ndarray, bytes]]) -> np.ndarray:
+    """Places for `look` and the words expected there, as `same_words.py` wants them."""
+    pairs = [np.stack([addresses_of(p).view(np.uint64), np.frombuffer(w, np.uint64)], 1).ravel() for p, w in groups]
+    return np.concatenate([np.array([*(len(places) for places, _ in groups), -1], np.int64).view(np.uint64), *pairs])
 
 
 def _function(name: str, lines: Sequence[str], space: dict[str, Any]) -> Callable[[], bool]:

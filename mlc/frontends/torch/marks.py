@@ -9,14 +9,14 @@ each time, since between two calls a model's arithmetic has taken the caches.
 Where CPython and PyTorch keep these is found by trying, once; what is not as expected there is not marked.
 
     marks = Marks(); marks.dict({...}); marks.tensor(w)
-    look, places = marks.lookup()   -->   look(places).tobytes(): as before while nothing changed
+    look(marks.places).tobytes()   -->   as before while nothing changed
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
 from operator import or_
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlc.frontends.torch.samples import look, places_of
+from mlc.frontends.torch.samples import places_of
 
 _WORD = 8
 _HEADER = 2
@@ -84,9 +84,10 @@ class Marks:
     def impls(self) -> bytes:
         return np.array(self._impls, np.uint64).tobytes()
 
-    def lookup(self) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-        """A function, and what it looks up everything from."""
-        return look, places_of(self._places)
+    @property
+    def places(self) -> np.ndarray:
+        """Where everything that is looked at lies, for `look`."""
+        return places_of(self._places)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@
         if len(args) != 1 or kwargs:
             return MISS
         a0, = args
-        if type(a0) is not Tensor: return long()(args, kwargs)
-        if a0.dtype is not dtype0 or a0.shape != shape0: return MISS
-        if a0.requires_grad or a0.is_neg() or not a0.is_cpu …: return long()(args, kwargs)
+        if not plain(a0):                    # or, asked one by one:
+            if type(a0) is not Tensor: return long()(args, kwargs)
+            if a0.dtype is not dtype0 or a0.shape != shape0: return MISS
+            if a0.requires_grad or a0.is_neg() or not a0.is_cpu …: return long()(args, kwargs)
         if not holds(): return MISS
         …
         o0 = empty_like(model0)
@@ -33,6 +34,7 @@ from torch.utils import _pytree as pytree
 
 from mlc.frontends.torch.captured import Captured, FromResult, TensorGuard
 from mlc.frontends.torch.captured_values import same_value
+from mlc.frontends.torch.guard_code import like
 from mlc.frontends.torch.identities import alike, identities
 from mlc.frontends.torch.reuse import LARGE, ReusedMemory
 
@@ -50,6 +52,7 @@ class Native(Protocol):
     forward: Callable[..., int]
     no_dims: Any
     constant_table: Any
+    same_words: Callable[[], Callable[[int], int]] | None
 
     def new_frame(self) -> Any:
         """Argument table and arena of one call."""
@@ -95,7 +98,7 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
         "MISS": MISS,
         "long": long,
         "Tensor": torch.Tensor,
-        "holds": captured.state.holds,
+        "holds": captured.state.quicker(native.same_words),
         "modes": torch._C._len_torch_dispatch_stack,
         "tracing": torch._C._is_tracing,
         "autocast": torch._C._is_any_autocast_enabled,
@@ -153,28 +156,37 @@ def _arguments(names: tuple[int, list[str]], in_order: bool) -> list[str]:
 
 def _checks(captured: Captured, space: dict[str, Any]) -> list[str]:
     lines: list[str] = []
+    examples: dict[str, torch.Tensor] = {}
+    classes: list[str] = []
     checks: list[str] = []
-    tensors: list[str] = []
     for i, guard in enumerate(captured.guards):
+        a = f"a{i}"
         if isinstance(guard, TensorGuard):
             space[f"dtype{i}"], space[f"shape{i}"] = guard.dtype, torch.Size(guard.shape)  # pyright: ignore[reportArgumentType]
-            lines += [f"if type(a{i}) is not Tensor:", "    return long()(args, kwargs)"]
-            checks += [f"    if a{i}.dtype is not dtype{i} or a{i}.shape != shape{i}:", "        return MISS"]
-            tensors.append(f"a{i}")
+            examples[a] = torch.empty(space[f"shape{i}"], dtype=guard.dtype, device="cpu")
+            classes += [f"    if type({a}) is not Tensor:", "        return long()(args, kwargs)"]
+            checks += [f"        if {a}.dtype is not dtype{i} or {a}.shape != shape{i}:", "            return MISS"]
+            checks += [f"        if not {a}.is_contiguous() or {a}.is_neg() or not {a}.is_cpu or {a}.requires_grad:"]
+            checks += ["            return long()(args, kwargs)"]
         else:
             space[f"value{i}"] = guard.value
-            lines += [f"if a{i} is not value{i} and not same_value(value{i}, a{i}):", "    return MISS"]
+            lines += [f"if {a} is not value{i} and not same_value(value{i}, {a}):", "    return MISS"]
+    if examples:
+        # mostly one call in C++ says yes; it says no, too, to inference tensors and where one tensor is given twice
+        space["plain"] = like([*examples.values()])
+        lines += [f"if not plain({', '.join(examples)}):", *classes, "    try:", *checks]
+        lines += [
+            "    except (RuntimeError, TypeError):",
+            "        return long()(args, kwargs)",
+        ]  # nested, sparse, functorch
     lines += _identities(captured, space)
     # another model is being captured, fake tensors are about, or a tracer follows PyTorch's ops
-    odd = ["modes() or tracing()"]
-    odd += [f"not {a}.is_contiguous() or {a}.is_neg() or not {a}.is_cpu" for a in tensors]
-    odd += [f"{a}.requires_grad" for a in tensors] + ["forward_ad._current_level >= 0"]
+    odd = ["modes() or tracing() or forward_ad._current_level >= 0"]
     if captured.context is not None:
         odd += ["autocast()", "default_dtype() is not wanted_default"]
         if captured.context.gradients is not None:
             odd.append(f"grad_enabled() is not {captured.context.gradients}")
-    lines += ["try:", *checks, f"    if {' or '.join(odd)}:", "        return long()(args, kwargs)"]
-    lines += ["except (RuntimeError, TypeError):", "    return long()(args, kwargs)"]  # nested, sparse, functorch, …
+    lines += [f"if {' or '.join(odd)}:", "    return long()(args, kwargs)"]
     return [*lines, "if not holds():", "    return MISS"]
 
 

@@ -64,13 +64,18 @@ def gathers(runs: Iterable[Run]) -> list[tuple[Callable[[Any], np.ndarray], np.n
             octets += (*range(at, first * _WORD), *range(last * _WORD, at + length))
         else:
             octets += range(at, at + length)
-    found = [(_WORDS.take, np.array(words, np.int64) - 1), (_BYTES.take, np.array(octets, np.int64) - _WORD)]
+    found = [(look, np.array(words, np.int64) - 1), (_BYTES.take, np.array(octets, np.int64) - _WORD)]
     return [(take, places) for take, places in found if len(places)]
 
 
 def places_of(addresses: Sequence[int]) -> np.ndarray:
     """Where the words at some addresses are in all memory, for `look`. The addresses are multiples of eight."""
     return np.array(addresses, np.int64) // _WORD - 1
+
+
+def addresses_of(places: np.ndarray) -> np.ndarray:
+    """The addresses that `look` looks at."""
+    return (places + 1) * _WORD
 
 
 look: Callable[[np.ndarray], np.ndarray] = _WORDS.take

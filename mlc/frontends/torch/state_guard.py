@@ -27,7 +27,7 @@ from torch.nn.modules import module as nn_module
 
 from mlc.frontends.torch.captured_values import PLAIN, same_value
 from mlc.frontends.torch.context import SETTINGS
-from mlc.frontends.torch.guard_code import Checks, like
+from mlc.frontends.torch.guard_code import Checks, Guard, like
 from mlc.frontends.torch.named import class_names, is_library
 from mlc.frontends.torch.owned import HOOKS, TABLES, WIDTH, Owned, attributes_of, contents, is_torchs_leaf, owned
 from mlc.frontends.torch.samples import Run, array_samples, read, samples
@@ -140,12 +140,22 @@ class _Weight:
 class StateGuard:
     """See the module. `weights`: the tensors whose values were used; `places`: where modules hold them.
 
-    `holds`: whether nothing changed, at some 50 ns for each thing that might and is not marked.
+    `guard` looks whether anything changed, at some 50 ns for each thing that might and is not marked.
     """
 
     weights: Sequence[_Weight]
     places: Sequence[tuple[dict[str, Any], str, torch.Tensor]]
-    holds: Callable[[], bool]
+    guard: Guard
+
+    @property
+    def holds(self) -> Callable[[], bool]:
+        """Whether nothing changed."""
+        return self.guard.holds
+
+    def quicker(self, same_words: Callable[[], Callable[[int], int]] | None) -> Callable[[], bool]:
+        """The same, asked natively where that is of use and can be."""
+        natively = self.guard.natively
+        return natively(same_words()) if natively is not None and same_words is not None else self.guard.holds
 
     @classmethod
     def of(
@@ -178,7 +188,7 @@ class StateGuard:
 
 def _checks(
     mine: Owned, weights: Sequence[_Weight], steady: Steady | None, asked: Sequence[tuple[torch.Tensor, str]]
-) -> Callable[[], bool]:
+) -> Guard:
     checks = Checks()
     soft: list[_Slot] = []
     wanted = {id(w.tensor) for w in weights}
@@ -191,7 +201,7 @@ def _checks(
 
     for weight in weights:
         checks.weight(weight.tensor)
-    checks.memory([w.alias for w in weights], [run for w in weights for run in w.samples])
+    checks.memory([w.alias for w in weights], [run for w in weights for run in w.samples], are_weights=True)
     checks.layouts([w.tensor for w in weights])
     checks.classes([*(m for _, m in mine.modules), *mine.objects])
     for _, module in mine.modules:
