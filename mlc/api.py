@@ -211,7 +211,9 @@ class CompiledModel:
         keep = [v for v in self._variants if not v.captured.state.is_stale()]
         variant = self._build_open(keep, args, kwargs) if len(keep) >= MAX_VARIANTS else None
         if variant is not None:
-            self._variants = (*keep[: MAX_VARIANTS - 1], variant)  # tried last: exact versions are faster
+            opened = [v for v in keep if v.captured.is_dynamic][: MAX_VARIANTS - 1]
+            exact = [v for v in keep if not v.captured.is_dynamic][: MAX_VARIANTS - 1 - len(opened)]
+            self._variants = (*exact, variant, *opened)  # exact versions are tried first: they are faster
         else:
             ctx = make_context()
             variant = self._build(self._capture(args, kwargs, ctx), ctx)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.export import Dim
 
 import mlc
-from mlc.errors import ExecutionError, LimitError
+from mlc.errors import ExecutionError, LimitError, ShapeError, UnsupportedError
 
 
 @torch.no_grad()
@@ -72,3 +76,123 @@ def test_products_of_sizes_that_pass_64_bits(cache_dir: Path):
     assert compiled(torch.ones(2, 4), torch.ones(2, 6)) == 48
     with pytest.raises(LimitError, match="there is no memory for what the model keeps"):
         compiled(torch.ones(0, 1 << 31), torch.ones(0, 1 << 31))
+
+
+BRANCHES: dict[str, Callable[[int, int], bool]] = {
+    "even": lambda a, b: b % 2 == 0,
+    "not seven": lambda a, b: b != 7,
+    "product": lambda a, b: a * b > 20,
+    "sum": lambda a, b: a + b > 12,
+    "less": lambda a, b: a > b,
+    "square": lambda a, b: a == b,
+    "quotient": lambda a, b: b // 4 == 2,
+    "power": lambda a, b: b * b > 50,
+    "one of two": lambda a, b: b in (5, 11),
+    "larger": lambda a, b: max(a, b) > 8,
+    "smaller": lambda a, b: min(a, b) < 4,
+    "divides": lambda a, b: b % a == 0,
+    "both": lambda a, b: b % 2 == 0 and a % 2 == 0,
+}
+SIZES = [
+    (3, 2),
+    (3, 3),
+    (3, 4),
+    (3, 6),
+    (4, 7),
+    (2, 9),
+    (5, 10),
+    (5, 8),
+    (6, 11),
+    (4, 12),
+    (5, 13),
+    (2, 5),
+    (9, 3),
+    (7, 7),
+]
+
+
+class Branching(nn.Module):
+    """Doubles or triples its input by a condition on its sizes."""
+
+    def __init__(self, condition: Callable[[int, int], bool]) -> None:
+        super().__init__()
+        self.condition = condition
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if self.condition(x.shape[0], x.shape[1]) else x * 3
+
+
+@pytest.mark.filterwarnings("ignore:more than 8 versions")
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_a_branch_by_sizes_left_open_is_taken_for_these_sizes(branch: str):
+    model = Branching(BRANCHES[branch])
+    compiled = mlc.compile(model)
+    for sizes in SIZES:
+        x = torch.randn(sizes)
+        assert torch.equal(compiled(x), model(x)), sizes
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_sizes_of_another_branch_than_the_one_asked_for_are_refused(branch: str):
+    condition = BRANCHES[branch]
+    model = Branching(condition)
+    compiled = mlc.compile(model, (torch.zeros(5, 10),), dynamic_shapes=({0: Dim.AUTO, 1: Dim.AUTO},))
+    served = 0
+    for sizes in SIZES:
+        x = torch.randn(sizes)
+        try:
+            assert torch.equal(compiled(x), model(x)), sizes
+            served += 1
+        except ShapeError:
+            assert branch in ("one of two", "both") or condition(*sizes) != condition(5, 10), sizes
+    assert served
+
+
+@pytest.mark.filterwarnings("ignore:more than 8 versions")
+def test_saved_versions_of_both_branches_are_kept(tmp_path: Path):
+    model = Branching(BRANCHES["even"])
+    compiled = mlc.compile(model)
+    for a in range(2, 20):
+        compiled(torch.randn(a, a + 2 + a % 3))
+    compiled.save(tmp_path / "both.mlc")
+    both = mlc.load(tmp_path / "both.mlc")
+    for sizes in ((40, 40), (40, 41), (41, 50), (41, 51)):
+        x = torch.randn(sizes)
+        assert torch.equal(both(x), model(x))
+
+
+def test_a_saved_version_refuses_sizes_of_another_branch(tmp_path: Path):
+    model = Branching(BRANCHES["even"])
+    compiled = mlc.compile(model, (torch.randn(3, 4),), dynamic_shapes=({0: Dim.AUTO, 1: Dim.AUTO},))
+    compiled.save(tmp_path / "even.mlc")
+    even = mlc.load(tmp_path / "even.mlc")
+    for sizes in ((3, 4), (5, 10)):
+        x = torch.randn(sizes)
+        assert torch.equal(even(x), model(x))
+    with pytest.raises(ShapeError, match=re.escape("sizes with (x.shape[1] % 2) == 0, here x.shape[1] = 5")):
+        even(torch.randn(3, 5))
+
+
+def test_a_condition_there_are_no_words_for_is_refused_by_name():
+    model = Branching(lambda a, b: b / 3 > 2.5)
+    x = torch.randn(3, 9)
+    with pytest.raises(UnsupportedError, match="decides something by open sizes"):
+        mlc.compile(model, (x,), dynamic_shapes=({1: Dim.AUTO},))
+    compiled = mlc.compile(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for sizes in SIZES:
+            y = torch.randn(sizes)
+            assert torch.equal(compiled(y), model(y)), sizes
+
+
+def test_a_program_exported_by_others_brings_its_conditions(tmp_path: Path):
+    model = Branching(BRANCHES["even"])
+    program = torch.export.export(model, (torch.randn(3, 4),), dynamic_shapes=({1: Dim.AUTO},))
+    torch.export.save(program, tmp_path / "even.pt2")
+    for exported in (program, torch.export.load(tmp_path / "even.pt2")):
+        compiled = mlc.compile(exported)
+        x = torch.randn(3, 10)
+        assert torch.equal(compiled(x), model(x))
+        with pytest.raises(ShapeError, match=re.escape("(x.shape[1] % 2) == 0")):
+            compiled(torch.randn(3, 5))

@@ -61,6 +61,7 @@ class Recording:
     asked: Sequence[tuple[torch.Tensor, str]] = ()
     gradients: bool | None = None
     identities: tuple[tuple[int, ...], ...] | None = None
+    conditions: tuple[Any, ...] = ()
     results: list[SSAValue] = field(default_factory=list)
     # what holds an entry's value after a call, by id(entry)
     holders: dict[int, int | torch.Tensor | FromResult] = field(default_factory=dict)
@@ -103,6 +104,7 @@ def assemble(rec: Recording) -> Captured:
         layouts=layouts(rec.leaves) if recorder.reads_layout else None,
         asks_gradients=recorder.asks_gradients,
         identities=rec.identities,
+        conditions=rec.conditions,
     )
 
 

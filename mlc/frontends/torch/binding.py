@@ -33,6 +33,7 @@ from mlc.frontends.torch.captured_values import same_value
 from mlc.frontends.torch.functional import is_wrapped
 from mlc.frontends.torch.identities import identities
 from mlc.frontends.torch.quick_call import MISS, Call, Native, quick_call
+from mlc.runtime.artifact.sizes import first_broken
 
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
 
@@ -219,6 +220,10 @@ def symbol_values(captured: Captured, leaves: Sequence[Any]) -> dict[Any, int] |
             if value < symbol.low or (symbol.high is not None and value > symbol.high):
                 high = "" if symbol.high is None else f" and at most {symbol.high}"
                 return f"{name} is {got}, but '{symbol.name}' must be at least {symbol.low}{high}"
+    if captured.conditions:
+        named = {symbol.name: sizes[symbol.expr] for symbol in captured.symbols}
+        if (broken := first_broken(captured.conditions, named)) is not None:
+            return broken
     return sizes
 
 

@@ -131,7 +131,9 @@ class Captured:
     `keywords_in_order`: whether the order of keyword arguments can make a difference (`**kwargs`).
     `layouts`: strides of the input tensors, where the program asked for strides. `asks_gradients`: whether it asked if
     a tensor requires a gradient. `identities`: which inputs are one tensor in the calls it serves, where that may make
-    a difference (`identities.py`). `context`: settings of PyTorch; None for a program that was exported elsewhere.
+    a difference (`identities.py`). `conditions`: what must hold of open sizes besides their ranges, because the model
+    decided by it (`size_expressions.py`). `context`: settings of PyTorch; None for a program that was exported
+    elsewhere.
     """
 
     module: ModuleOp
@@ -148,6 +150,7 @@ class Captured:
     layouts: tuple[tuple[int, ...], ...] | None = None
     asks_gradients: bool = False
     identities: tuple[tuple[int, ...], ...] | None = None
+    conditions: tuple[Any, ...] = ()
 
     @property
     def is_dynamic(self) -> bool:

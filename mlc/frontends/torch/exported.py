@@ -36,6 +36,7 @@ from mlc.frontends.torch.problems import CONTROL_FLOW, Problems
 from mlc.frontends.torch.python_reads import SECOND_NAMES
 from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.shadow import shadow
+from mlc.frontends.torch.size_expressions import conditions
 from mlc.frontends.torch.sizes import SymbolicSizes, linear_place
 from mlc.frontends.torch.state import state_names
 from mlc.ir.context import MlcContext
@@ -217,8 +218,27 @@ class _Exported:
                 outputs,
                 self._out_spec(),
                 symbols,
+                conditions=self._conditions(symbols),
             )
         )
+
+    def _conditions(self, symbols: tuple[Symbol, ...]) -> tuple[Any, ...]:
+        """What must hold of the sizes besides their ranges for the program to be the model's."""
+        sizes = [n for leaf in self.leaves if isinstance(leaf, torch.Tensor) for n in leaf.shape]
+        env = next((n.node.shape_env for n in sizes if isinstance(n, torch.SymInt)), None)
+        if env is None:
+            return ()
+        args, kwargs = pytree.tree_unflatten(self.leaves, self._in_spec())
+        signature = self.program.module_call_graph[0].signature
+        given = dict(zip((signature and signature.forward_arg_names) or (), args, strict=False)) | kwargs
+        texts = getattr(self.program, "_guards_code", ())
+        try:
+            return tuple(conditions(env, texts, given, {s.expr: s.name for s in symbols}))
+        except TypeError as error:
+            raise UnsupportedError(
+                f"this model decides something by open sizes, by {error}",
+                hint="leave that size out of dynamic_shapes: the model is then compiled again for each value",
+            ) from None
 
     def _refuse_higher_order(self) -> None:
         for node in self.program.graph.nodes:

@@ -15,25 +15,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import sympy
 import torch
 from torch.utils import _pytree as pytree
-from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod, PythonMod
 from xdsl.dialects.func import FuncOp
 
 from mlc.dialects.torch.types import BaseTensorType
 from mlc.errors import InternalError, UnsupportedError
 from mlc.frontends.torch.arrays import to_numpy
 from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, FromSizes, TensorGuard
+from mlc.frontends.torch.size_expressions import plain
 from mlc.runtime.artifact import plan as plans
 from mlc.runtime.artifact import values
 from mlc.runtime.artifact.sizes import Symbol
 from mlc.runtime.artifact.trees import LEAF, Tree
-
-_OPERATORS: dict[type, str] = {
-    sympy.Add: "+", sympy.Mul: "*", FloorDiv: "//", Mod: "%", PythonMod: "%",
-    Max: "max", sympy.Max: "max", Min: "min", sympy.Min: "min",
-}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +55,7 @@ def distinct(known: Sequence[Captured]) -> list[Captured]:
             and list(map(repr, c.guards)) == list(map(repr, captured.guards))
             and c.layouts == captured.layouts
             and c.identities == captured.identities
+            and c.conditions == captured.conditions
         ]
         if not same:
             kept.append(captured)
@@ -106,6 +101,7 @@ def portable(captured: Captured, stores: Stores) -> plans.Plan:
         keywords_in_order=captured.keywords_in_order,
         layouts=captured.layouts,
         identities=captured.identities,
+        conditions=captured.conditions,
     )
 
 
@@ -132,7 +128,10 @@ def _output(output: Any, captured: Captured, stores: Stores, number: int) -> pla
             return plans.Output("result", output.index, _dtype(output.dtype))
         case FromSizes():
             names = {s.expr: s.name for s in captured.symbols}
-            return plans.Output("size", value=_expression(output.expr, names, what))
+            try:
+                return plans.Output("size", value=plain(output.expr, names))
+            except TypeError as error:
+                raise _refused(f"{what} is a size computed by {error}") from None
         case Constant(value=torch.Tensor() as weight):
             return plans.Output("array", stores.array(_dense(weight)), _dtype(weight.dtype))
         case Constant():
@@ -183,19 +182,6 @@ def _result_shape(captured: Captured, index: int) -> tuple[int | None, ...]:
 
 def _dense(tensor: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(to_numpy(tensor)).reshape(tuple(tensor.shape))
-
-
-def _expression(expr: Any, names: dict[Any, str], what: str) -> Any:
-    if isinstance(expr, sympy.Integer):
-        return int(expr)
-    if expr in names:
-        return names[expr]
-    if isinstance(expr, sympy.Pow) and isinstance(expr.args[1], sympy.Integer) and int(expr.args[1]) > 0:
-        return ["*", *[_expression(expr.args[0], names, what)] * int(expr.args[1])]
-    operator = _OPERATORS.get(type(expr))
-    if operator is None:
-        raise _refused(f"{what} is a size computed by {type(expr).__name__} ({expr})")
-    return [operator, *(_expression(e, names, what) for e in expr.args)]
 
 
 def _tree(spec: pytree.TreeSpec, what: str) -> Tree:

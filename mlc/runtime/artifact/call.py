@@ -17,7 +17,7 @@ import numpy as np
 from mlc.errors import ArtifactError, DTypeError, ShapeError, UnsupportedError, UsageError
 from mlc.runtime.artifact import tensors
 from mlc.runtime.artifact.plan import Output, Plan, Shape, TensorGuard
-from mlc.runtime.artifact.sizes import evaluate, sizes_of
+from mlc.runtime.artifact.sizes import evaluate, first_broken, sizes_of
 from mlc.runtime.artifact.trees import flatten, unflatten
 from mlc.runtime.artifact.values import same_value
 from mlc.runtime.executable import Executable
@@ -87,7 +87,7 @@ class Version:
         if plan.identities is not None and _identities(leaves) not in plan.identities:
             return "the arguments that are one tensor are others than when the model was compiled"
         found = sizes_of(plan.symbols, self._names, leaves) if plan.symbols else {}
-        return found if isinstance(found, str) else None
+        return found if isinstance(found, str) else first_broken(plan.conditions, found)
 
     def refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raise the error that says why these arguments do not fit; returns where they do."""

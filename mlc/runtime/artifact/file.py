@@ -32,7 +32,7 @@ from mlc.errors import ArtifactError, UsageError
 from mlc.runtime.files import write_whole
 
 MAGIC = b"\x93mlc artifact\r\n\n"
-VERSION = 1
+VERSION = 2
 ALIGNMENT = 64
 MAX_INDEX = 16 << 20
 MAX_TEXT = 64 << 20
@@ -136,8 +136,12 @@ class ArtifactFile:
             raise self.damaged(
                 f"it has format {version}; this version of mlc reads format {VERSION}", hint="use a newer mlc"
             )
-        if zlib.crc32(head[:-4]) != head_crc or version != VERSION or any(reserved):
+        if zlib.crc32(head[:-4]) != head_crc or version < 1 or any(reserved):
             raise self.damaged("its header is damaged")
+        if version < VERSION:
+            raise self.damaged(
+                f"it has format {version}; this version of mlc reads format {VERSION}", hint="save the model again"
+            )
         if file_bytes != size:
             raise self.damaged(f"it has {size} bytes, not the {file_bytes} it was written with")
         if index_bytes > min(MAX_INDEX, size - _HEADER.size):

@@ -72,7 +72,7 @@ class Plan:
     """`arguments`: the structure of `(args, kwargs)`; `results`: that of what is returned. `inputs`: what feeds each
     argument of the code, ("leaf", number) or ("state", number). `writes`: where results are written back, (kind,
     number, result). `identities`: which leaves are one tensor in the calls it serves. `layouts`: strides of the tensors
-    among the leaves, where they make a difference."""
+    among the leaves, where they make a difference. `conditions`: expressions of open sizes that must hold."""
 
     arguments: Tree
     results: Tree
@@ -84,6 +84,7 @@ class Plan:
     keywords_in_order: bool = False
     layouts: tuple[tuple[int, ...], ...] | None = None
     identities: tuple[tuple[int, ...], ...] | None = None
+    conditions: tuple[Any, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data; TypeError for values that cannot be kept."""
@@ -106,6 +107,7 @@ class Plan:
             "keywords_in_order": self.keywords_in_order,
             "layouts": self.layouts,
             "identities": self.identities,
+            "conditions": self.conditions,
         }
 
     @classmethod
@@ -128,6 +130,7 @@ class Plan:
             data["keywords_in_order"] is True,
             _tables(data["layouts"]),
             _tables(data["identities"]),
+            tuple(data["conditions"]),
         )
         plan._check()
         return plan
@@ -152,6 +155,8 @@ class Plan:
         for output in self.outputs:
             if output.kind == "size":
                 check_expression(output.value, names)
+        for condition in self.conditions:
+            check_expression(condition, names)
 
     def check_against(self, results: Sequence[Shape], states: Sequence[Shape], arrays: Sequence[Shape]) -> None:
         """Raise ValueError where it refers to more than there is, these shapes of results, states and arrays, or writes

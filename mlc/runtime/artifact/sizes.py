@@ -2,6 +2,7 @@
 
     Symbol("n", places=((0, 1, 2, 0),), low=2, high=64)     dimension 1 of leaf 0 is 2 * n
     evaluate(["+", "n", 1], {"n": 3})  -->  4
+    first_broken([["==", ["%", "n", 2], 0]], {"n": 3})  -->  "… for sizes with (n % 2) == 0, here n = 3"
 Tests: tests/runtime/artifact/test_sizes.py
 """
 
@@ -16,6 +17,8 @@ from mlc.errors import ExecutionError
 
 _OPERATORS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add, "*": operator.mul, "//": operator.floordiv, "%": operator.mod, "max": max, "min": min,
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "and": lambda a, b: bool(a and b), "or": lambda a, b: bool(a or b),
 }  # fmt: skip
 _DEPTH = 50
 
@@ -59,6 +62,34 @@ def sizes_of(symbols: Sequence[Symbol], names: Sequence[str], leaves: Sequence[A
                 high = "" if symbol.high is None else f" and at most {symbol.high}"
                 return f"{name} is {got}, but '{symbol.name}' must be at least {symbol.low}{high}"
     return sizes
+
+
+def first_broken(conditions: Sequence[Any], sizes: Mapping[str, int]) -> str | None:
+    """Why these sizes do not fit, by the first condition that does not hold of them; None where all hold."""
+    for condition in conditions:
+        try:
+            holds = _evaluate(condition, sizes)
+        except (ZeroDivisionError, OverflowError):
+            holds = False
+        if not holds:
+            found = ", ".join(f"{n} = {v}" for n, v in sizes.items() if _mentions(condition, n))
+            return f"the model was compiled for sizes with {text(condition)}, here {found}"
+    return None
+
+
+def _mentions(expr: Any, name: str) -> bool:
+    return expr == name or (isinstance(expr, list | tuple) and any(_mentions(e, name) for e in expr[1:]))
+
+
+def text(expr: Any, *, within: bool = False) -> str:
+    """An expression as Python writes it."""
+    if not isinstance(expr, list | tuple):
+        return str(expr)
+    operator, *parts = expr
+    if operator in ("max", "min"):
+        return f"{operator}({', '.join(map(text, parts))})"
+    shown = f" {operator} ".join(text(p, within=True) for p in parts)
+    return f"({shown})" if within else shown
 
 
 def check_expression(expr: Any, names: Set[str], depth: int = 0) -> None:

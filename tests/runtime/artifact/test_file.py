@@ -40,7 +40,7 @@ def read_all(path: Path) -> Any:
 
 
 def sealed(
-    index: Any, body: bytes = b"", *, size: int | None = None, version: int = 1, length: int | None = None
+    index: Any, body: bytes = b"", *, size: int | None = None, version: int = format_.VERSION, length: int | None = None
 ) -> bytes:
     """A file whose header fits: for contents that only somebody with intent writes."""
     text = index if isinstance(index, bytes) else json.dumps(index).encode()
@@ -112,7 +112,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "no saved model"),
     "a pickle": (b"\x80\x04K\x01.", "no saved model"),
     "only the magic": (format_.MAGIC, "ends within its header"),
-    "newer": (sealed({"parts": []}, version=2), "reads format 1"),
+    "newer": (sealed({"parts": []}, version=3), "reads format 2.*\n.*newer mlc"),
+    "older": (sealed({"parts": []}, version=1), "reads format 2.*\n.*save the model again"),
     "an index beyond the file": (sealed({"parts": []}, length=1 << 40), "its index has"),
     "another size": (sealed({"parts": []}, size=1 << 40), "not the 1099511627776"),
     "a part beyond the file": (sealed({"parts": [[1 << 60, 0]]}), "lies outside"),

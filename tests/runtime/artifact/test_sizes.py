@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlc.errors import ExecutionError
-from mlc.runtime.artifact.sizes import Symbol, check_expression, evaluate, sizes_of
+from mlc.runtime.artifact.sizes import Symbol, check_expression, evaluate, first_broken, sizes_of
 
 SYMBOL = Symbol.from_json(["n", [[0, 0, 1, 0], [1, 1, 2, 1]], 2, 9])
 EXPRESSIONS = st.recursive(
     st.integers(-9, 9) | st.just("n"),
-    lambda inner: st.tuples(st.sampled_from(["+", "*", "max", "min"]), inner, inner).map(list),
+    lambda inner: st.tuples(st.sampled_from(["+", "*", "max", "min", "==", "<=", "and", "or"]), inner, inner).map(list),
     max_leaves=6,
 )
 
@@ -34,7 +34,9 @@ def test_sizes_are_read_and_checked():
 def _python(expr: Any, n: int) -> int:
     if isinstance(expr, list):
         a, b = (_python(e, n) for e in expr[1:])
-        return {"+": a + b, "*": a * b, "max": max(a, b), "min": min(a, b)}[expr[0]]
+        both, either = bool(a and b), bool(a or b)
+        numbers = {"+": a + b, "*": a * b, "max": max(a, b), "min": min(a, b)}
+        return {**numbers, "==": a == b, "<=": a <= b, "and": both, "or": either}[expr[0]]
     return n if expr == "n" else expr
 
 
@@ -42,6 +44,18 @@ def _python(expr: Any, n: int) -> int:
 def test_expressions(expr: Any, n: int):
     check_expression(expr, {"n"})
     assert evaluate(expr, {"n": n}) == _python(expr, n)
+
+
+def test_conditions_are_told_by_what_they_say():
+    even, small = ["==", ["%", "n", 2], 0], ["or", ["<", "n", 4], [">", ["max", "m", 1], 7]]
+    assert first_broken([even, small], {"n": 2, "m": 3}) is None
+    assert first_broken([even, small], {"n": 3, "m": 3}) == (
+        "the model was compiled for sizes with (n % 2) == 0, here n = 3"
+    )
+    assert first_broken([even, small], {"n": 6, "m": 3}) == (
+        "the model was compiled for sizes with (n < 4) or (max(m, 1) > 7), here n = 6, m = 3"
+    )
+    assert first_broken([["==", ["%", 5, "n"], 0]], {"n": 0}) is not None  # there is no remainder
 
 
 @pytest.mark.parametrize("operator", ["//", "%"])
