@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuzz.generators.aliasing import aliasing_kernels
 from fuzz.generators.arith import scalar_function
+from fuzz.generators.attention import attention, attention_groups, attention_kernels
 from fuzz.generators.buffers import memref_kernel
 from fuzz.generators.dot_products import demoted_products, memref_dot_kernel, narrowed_products, quantised_products
 from fuzz.generators.functions import function_kernel
@@ -77,6 +78,7 @@ PROFILES: dict[str, Generator] = {
     "winograd": winograd,
     "linalg-winograd-matmul": linalg_winograd_matmul,
     "linalg-winograd-pointwise": linalg_winograd_pointwise,
+    "attention": attention,
     "winograd-matmul": mixed((1, winograd_matmul), (1, winograd_pointwise)),
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
     "linalg-packing": mixed(
@@ -91,11 +93,14 @@ PROFILES: dict[str, Generator] = {
     "linalg-transposes": witnessed("linalg-fold-transposes", ALL_STEPS),
     "linalg-fusion": witnessed("linalg-fuse-elementwise", ELEMENTWISE_STEPS),
     "linalg-groups": mixed(
-        (4, witnessed("linalg-form-kernels", ALL_STEPS)), (1, winograd_matmul_groups), (1, winograd_pointwise_groups)
+        (4, witnessed("linalg-form-kernels", ALL_STEPS)),
+        (1, winograd_matmul_groups),
+        (1, winograd_pointwise_groups),
+        (1, attention_groups),
     ),
     "kernels": mixed(
         *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (6, kernel_witnesses), (3, winograd_kernels)),
-        *((2, winograd_matmul_kernels), (1, winograd_pointwise_kernels)),
+        *((2, winograd_matmul_kernels), (1, winograd_pointwise_kernels), (1, attention_kernels)),
     ),
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),

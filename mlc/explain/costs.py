@@ -35,6 +35,7 @@ from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
+from mlc.dialects.linalg_ext.attention_op import AttentionOp
 from mlc.dialects.linalg_ext.winograd import TAPS, Program
 from mlc.dialects.linalg_ext.winograd_matmul_ops import GROUP, WinogradMatmulOp, padded
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
@@ -42,6 +43,8 @@ from mlc.ir.values import byte_size
 
 Sizes = Mapping[SSAValue, tuple[int, ...]]
 
+_SOFTMAX_FLOPS = 5
+"""Of a score: scaled, compared, its distance from the greatest, the power of that, added up."""
 _FREE = (arith.ConstantOp, arith.SelectOp, arith.CmpfOp, arith.TruncFOp, arith.ExtFOp)
 
 
@@ -84,6 +87,14 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
             flops += trips(op) * 2 * sums * op.terms()
             done["f32"] += trips(op) * sums * op.pieces() * padded(op.piece()) // GROUP * 12
             for value in (*op.inputs, *([op.output] if op.output not in written else [])):
+                _note(read, value, sizes)
+            _note(written, op.output, sizes)
+        elif isinstance(op, AttentionOp):
+            heads, rows, keys, width, columns = op.sizes()
+            scores = heads * (rows * (rows + 1) // 2 if op.causal is not None else rows * keys)
+            flops += trips(op) * scores * (2 * width + 2 * columns + _SOFTMAX_FLOPS)
+            done["f32"] += trips(op) * scores * (2 * width + 2 * columns + _SOFTMAX_FLOPS)
+            for value in op.inputs:
                 _note(read, value, sizes)
             _note(written, op.output, sizes)
         elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):

@@ -67,6 +67,7 @@ PRECISION_ROWS: dict[str, tuple[Row, ...]] = {
 """Steps that `mlc.compile(precision=...)` adds, before the layouts are chosen."""
 
 KERNEL_ROWS: tuple[Row, ...] = (
+    Row("expand-attention", "loops"),
     Row("expand-winograd", "loops"),
     Row("expand-winograd-matmul", "loops"),
     Row("vectorize-structured", "loops"),
@@ -117,6 +118,7 @@ ORDER: tuple[Order, ...] = (
     Order("linalg-pack-matmul", "linalg-winograd-matmul", "it is written for packed panels"),
     Order("linalg-winograd-matmul", "linalg-hoist-constants", "prepared weights are constant expressions"),
     Order("linalg-winograd-matmul", "linalg-decompose-named-ops", "it knows weights by the pack that lays them out"),
+    Order("expand-attention", "vectorize-structured", "its structured ops are to be vectorised"),
     Order("expand-winograd-matmul", "vectorize-structured", "its structured ops are to be vectorised"),
     Order("linalg-pack-matmul", "linalg-hoist-constants", "packed weights are constant expressions"),
     Order("linalg-block-layouts", "linalg-decompose-named-ops", "layouts are chosen by the names of convolutions"),

@@ -16,6 +16,7 @@ from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Operation, OpResult, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
+from mlc.dialects.linalg_ext.attention_op import AttentionOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 
@@ -67,6 +68,8 @@ class Destinations:
             return (1,)
         if isinstance(op, (WinogradConv2DOp, WinogradMatmulOp)) and op.results:
             return tuple(range(2, 2 + len(op.res)))
+        if isinstance(op, AttentionOp) and op.res:
+            return (len(op.inputs),)
         if isinstance(op, func.CallOp):
             first = len(op.arguments) - len(op.results)
             return tuple(range(first, len(op.arguments)))
@@ -89,7 +92,7 @@ class Destinations:
             maps = indexing_maps(op)
             assert maps is not None
             return bool(op.body.block.args[index].uses) or not is_permutation(maps[index])
-        if op.name in ("linalg.softmax", "linalg.broadcast", WinogradConv2DOp.name):
+        if op.name in ("linalg.softmax", "linalg.broadcast", WinogradConv2DOp.name, AttentionOp.name):
             return False
         if isinstance(op, WinogradMatmulOp):
             return op.operands[index] is op.output

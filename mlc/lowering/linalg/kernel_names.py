@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX
 from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Operation
 
+from mlc.dialects.linalg_ext.attention_op import AttentionOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
 from mlc.lowering.linalg.kernel_groups import is_plain_reduction
 from mlc.lowering.linalg.linalg_fuse_elementwise import is_contraction
@@ -67,7 +68,7 @@ def _root(ops: Sequence[Operation]) -> Operation:
 
 
 def _is_heavy(op: Operation) -> bool:
-    if isinstance(op, WinogradMatmulOp):
+    if isinstance(op, (WinogradMatmulOp, AttentionOp)):
         return True
     return isinstance(op, GenericOp) and "r" in iterators_of(op) and not is_plain_reduction(op)
 

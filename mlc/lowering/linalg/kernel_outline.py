@@ -21,6 +21,7 @@ from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, LocationAttr, Modu
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
 
+from mlc.dialects.linalg_ext.attention_op import AttentionOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.locations import fuse_locations
@@ -39,6 +40,7 @@ from mlc.lowering.linalg.structure import (
 )
 
 _ONTO = (GenericOp, WinogradMatmulOp)  # ops that go on with what their destinations hold
+_OVER = (WinogradConv2DOp, AttentionOp)  # ops that do not look at what their destinations hold
 _CLONED = ("arith.", "math.", "tensor.dim", "tensor.extract", "tensor.empty")
 
 
@@ -184,7 +186,7 @@ class _Destinations:
         """Give `value` and the values it can overwrite the storage `arg`."""
         while isinstance(value, OpResult) and value not in self.target:
             op = value.op
-            if isinstance(op, (WinogradConv2DOp, scf.ForOp)):
+            if isinstance(op, (*_OVER, scf.ForOp)):
                 self.target[value] = arg
             if not isinstance(op, (*_ONTO, FillOp)):
                 return
@@ -212,7 +214,7 @@ class _Destinations:
                 continue
             if value.type != op.results[0].type or not is_identity(map_) or list(op.operands).count(value) != 1:
                 continue
-            if isinstance(value.op, (*_ONTO, WinogradConv2DOp, scf.ForOp)) and all(
+            if isinstance(value.op, (*_ONTO, *_OVER, scf.ForOp)) and all(
                 self.position.get(use.operation, len(self.position)) <= self.position[op] for use in value.uses
             ):
                 return value
@@ -225,10 +227,11 @@ class _Destinations:
 
     def rewrite(self, op: Operation, values: dict[SSAValue, SSAValue]) -> list[Operation]:
         """`op` writing where it should; operands are already mapped, replaced results are noted in `values`."""
-        if isinstance(op, WinogradConv2DOp):
+        if isinstance(op, _OVER):
+            first = len(op.inputs) if isinstance(op, AttentionOp) else 2
             for i, result in enumerate(op.res):
                 if result in self.target:
-                    op.operands[2 + i] = self.target[result]
+                    op.operands[first + i] = self.target[result]
         if isinstance(op, scf.ForOp):
             return [*self._start_in_place(op), op]
         if not isinstance(op, (*_ONTO, FillOp)):

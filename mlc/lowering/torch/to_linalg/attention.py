@@ -7,9 +7,10 @@ import math as pymath
 from xdsl.dialects import math
 from xdsl.ir import SSAValue
 
+from mlc.dialects.linalg_ext.attention_op import AttentionOp
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.creation import indexed
-from mlc.lowering.torch.to_linalg.dtypes import BOOL
+from mlc.lowering.torch.to_linalg.dtypes import BOOL, F32
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.matmul import matmul
 from mlc.lowering.torch.to_linalg.normalization import softmax_of, without_masked_rows
@@ -17,7 +18,10 @@ from mlc.lowering.torch.to_linalg.reduction import as_number, body_number
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.structured import elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor
-from mlc.lowering.torch.to_linalg.view import repeat_interleave, transpose
+from mlc.lowering.torch.to_linalg.view import repeat_interleave, stretched, transpose
+
+LONG = 256
+"""Rows and keys from which on attention stays one op (the root of their product)."""
 
 
 @lowers("aten.scaled_dot_product_attention")
@@ -39,6 +43,8 @@ def scaled_dot_product_attention(
     query, key, value = (cast(c, x, t) for x in (query, key, value))
     if gqa:
         key, value = (_repeated_heads(c, x, query) for x in (key, value))
+    if (whole := _whole(c, query, key, value, mask, scale, causal=causal)) is not None:
+        return cast(c, whole, stored)
     scores = matmul(c, query, transpose(c, key, -2, -1))
     width = query.shape[-1]
     factor = scale if scale is not None else 1.0 / pymath.sqrt(width) if isinstance(width, int) else None
@@ -65,6 +71,45 @@ def scaled_dot_product_attention(
     if mask is not None and not causal:
         weights = without_masked_rows(c, scores, weights, scores.rank - 1)
     return cast(c, matmul(c, weights, value), stored)
+
+
+def _whole(
+    c: Conversion, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None, *, causal: bool
+) -> Tensor | None:
+    """As one op, where sequences are so long that scores of all rows would leave the caches."""
+    shapes = query.shape, key.shape, value.shape
+    if query.dtype is not F32 or not all(isinstance(n, int) for shape in shapes for n in shape):
+        return None
+    (*heads, rows, width), (*key_heads, keys, _), (*value_heads, _, columns) = shapes
+    if not heads == key_heads == value_heads or rows * keys < LONG * LONG or (causal and rows != keys):
+        return None
+    inputs = [c.realize(x, _groups(len(heads))) for x in (query, key, value)]
+    if mask is not None:
+        if mask.rank > len(heads) + 2 or not all(isinstance(n, int) for n in mask.shape):
+            return None
+        inputs.append(_mask_of(c, mask, (*heads, rows, keys)))
+    shape = (pymath.prod(heads), rows, columns)
+    factor = 1.0 / pymath.sqrt(width) if scale is None else scale
+    made = c.op(AttentionOp, inputs, c.empty(shape, F32), factor, causal=causal)
+    return c.viewed(Tensor(made, F32, shape, (0, 1, 2), shape), (*heads, rows, columns))
+
+
+def _mask_of(c: Conversion, mask: Tensor, shape: tuple[int, ...]) -> SSAValue:
+    """A mask as groups of heads, rows or one for all, keys."""
+    mask = cast(c, mask, mask.dtype if mask.dtype is BOOL else F32)
+    extra = len(shape) - mask.rank
+    own = tuple(1 if axis is None else n for axis, n in zip(mask.axes, mask.shape, strict=True))
+    mask = mask.with_view((1,) * extra + own, (None,) * extra + mask.axes)
+    *lead, rows, _ = mask.shape
+    while lead and lead[-1] == 1:
+        lead.pop()
+    whole = (*shape[: len(lead)], *[1] * (len(shape) - 2 - len(lead)), rows, shape[-1])
+    return c.realize(stretched(c, mask, whole), _groups(len(shape) - 2))
+
+
+def _groups(heads: int) -> tuple[tuple[int, ...], ...]:
+    """Dimensions of heads as one, then rows, then columns."""
+    return tuple(range(heads)), (heads,), (heads + 1,)
 
 
 def _repeated_heads(c: Conversion, x: Tensor, query: Tensor) -> Tensor:
