@@ -103,7 +103,9 @@ class BoundDomain:
         spread = np.maximum(np.abs(high - here), np.abs(low - here))
         if name == "cosh":
             spread = e * np.sinh(np.abs(x) + e)
-        return self._rounded(out, np.where(e == 0, 0.0, spread), t)
+        # the power of minus infinity is zero, of which nothing is rounded away
+        exact = (x == -np.inf) & (name in ("exp", "exp2"))
+        return self._rounded(out, np.where((e == 0) | exact, 0.0, spread), t, exact)
 
     def float2(self, name: str, a: Value, b: Value, t: Attribute) -> Value:
         v, w = a["v"], b["v"]
@@ -112,7 +114,9 @@ class BoundDomain:
         x, y = np.abs(np.asarray(v, dtype=np.float64)), np.abs(np.asarray(w, dtype=np.float64))
         match name:
             case "add" | "sub":
-                return self._rounded(out, e + f, t, _exact_sum(v, w if name == "add" else np.negative(w), out))
+                infinite = np.isinf(x) | np.isinf(y)  # and stays so, whatever else is a little off
+                exact = _exact_sum(v, w if name == "add" else np.negative(w), out) | infinite
+                return self._rounded(out, e + f, t, exact)
             case "mul":
                 product = np.asarray(v, dtype=np.float64) * np.asarray(w, dtype=np.float64)
                 exact = (product == out) & (np.asarray(out).dtype.itemsize < 8)
