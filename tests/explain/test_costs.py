@@ -101,6 +101,16 @@ func.func private @k(%x: memref<5x12xf32>, %w: memref<2x16x4xf32>, %y: memref<5x
   func.return
 }
 """
+ATTENTION = """
+func.func private @k(%q: memref<2x5x3xf32>, %k: memref<2x7x3xf32>, %v: memref<2x7x4xf32>, %y: memref<2x5x4xf32>)
+    attributes {kernel} {
+  "linalg_ext.attention"(%q, %k, %v, %y) {scale = 0.5 : f32}
+    : (memref<2x5x3xf32>, memref<2x7x3xf32>, memref<2x7x4xf32>, memref<2x5x4xf32>) -> ()
+  func.return
+}
+"""
+_SCORE = 2 * 3 + 2 * 4 + 5
+CAUSAL = ATTENTION.replace("0.5 : f32", "0.5 : f32, causal").replace("x7x", "x5x")
 ONTO = WINOGRAD_MATMUL.replace("linalg.fill ins(%zero : f32) outs(%y : memref<5x2x4xf32>)", "")
 
 LOOP = """
@@ -178,6 +188,8 @@ AT_RUN_TIME = 4 * 4 * _filter_transforms(4) + 4 * 4 * 16  # and outputs are divi
         ),
         # per group of six terms four multiply-adds and four additions
         (WINOGRAD_MATMUL, None, Cost(2 * 5 * 12 * 8, 4 * (5 * 12 + 2 * 16 * 4 + 5 * 8), {"f32": 2 * 5 * 8 * (8 + 4)})),
+        (ATTENTION, None, Cost(70 * _SCORE, 4 * 2 * (15 + 21 + 28 + 20), {"f32": 70 * _SCORE})),
+        (CAUSAL, None, Cost(30 * _SCORE, 4 * 2 * (15 + 15 + 20 + 20), {"f32": 30 * _SCORE})),
         (ONTO, None, Cost(2 * 5 * 12 * 8, 4 * (5 * 12 + 2 * 16 * 4 + 2 * 5 * 8), {"f32": 2 * 5 * 8 * (8 + 4)})),
     ],
 )
