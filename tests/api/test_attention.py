@@ -62,7 +62,7 @@ MASKS: dict[str, torch.Tensor] = {
     "by head": SEEN[:1],
     "every": SEEN,
     "matrix": SEEN[0, 0],
-    "row": SEEN[0, 0, 0],
+    "row": SEEN[0, 0, :1],
     "column": torch.ones(256, 1, dtype=torch.bool),
     "added": random(B, 1, 256, 300),
     "infinite": torch.where(SEEN[:, :1], 0.0, -math.inf),

@@ -10,8 +10,10 @@
                                     linalg.generic #max ins(%s) outs(%peak)
                                     linalg.generic #shrink ins(%before, %peak) outs(%shrink)  exp(before - peak)
                                     linalg.generic #powers ins(%peak) outs(%s)                exp(s - peak)
-                                    linalg.generic #scale, #add ins(%s) outs(%total)
-                                    linalg.generic #scale, #products ins(%s, %v) outs(%sum) }
+                                    linalg.generic #add ins(%s) outs(%here)
+                                    linalg.generic #go_on ins(%shrink, %here) outs(%total)    total * shrink + here
+                                    linalg.generic #products ins(%s, %v) outs(%some)
+                                    linalg.generic #go_on ins(%shrink, %some) outs(%sum) }
                                   linalg.generic #divide ins(%sum, %total) outs(%o) }
 
 Scores never leave the nearest cache, and lie so that a vector holds those of several rows: the greatest and the sum of
@@ -165,11 +167,16 @@ class _Expansion(LoopWriter):
         self.reduce([scores], peak, by_key, _greater)
         self.each([before, peak], shrink, [ONE, ONE], lambda on, b, p, _: on.put(math.ExpOp(on.sub(b, p))))
         self.each([peak], scores, [_map(2, 1)], lambda on, p, s: on.put(math.ExpOp(on.sub(s, p))))
-        self.each([shrink], total, [ONE], _times)
-        self.reduce([scores], total, by_key, lambda on, s, t: on.add(t, s))
-        with self.loop(0, rows) as row:  # a loop of its own: vectors of sums are those of one row
-            self.each([self.row_of(shrink, row)], self.row_of(sums, row), [_map(1)], _times)
-        self.products(scores, v, sums, (_map(3, 2, 0), _map(3, 2, 1)))
+        # what the block comes to is summed up by itself: long sums round worse
+        here, some = self.buffer(rows), self.buffer(rows, self.columns)
+        self.fill(0.0, here)
+        self.reduce([scores], here, by_key, lambda on, s, t: on.add(t, s))
+        self.each([shrink, here], total, [ONE, ONE], _go_on)
+        self.fill(0.0, some)
+        self.products(scores, v, some, (_map(3, 2, 0), _map(3, 2, 1)))
+        with self.loop(0, rows) as number:  # a loop of its own: vectors of sums are those of one row
+            ins = [self.row_of(shrink, number), self.row_of(some, number)]
+            self.each(ins, self.row_of(sums, number), [_map(1), ONE], _go_on)
 
     def mask(self, head: SSAValue, row: Offset, rows: int, key: Offset, keys: int) -> tuple[SSAValue, AffineMap]:
         """What is said about some scores, and where a loop over keys and rows finds it."""
@@ -257,8 +264,8 @@ def _inverse(on: Arithmetic, total: SSAValue) -> SSAValue:
     return on.put(arith.SelectOp(nothing, total, on.put(arith.DivfOp(on.constant(1.0), total))))
 
 
-def _times(on: Arithmetic, factor: SSAValue, value: SSAValue) -> SSAValue:
-    return on.put(arith.MulfOp(value, factor))
+def _go_on(on: Arithmetic, shrink: SSAValue, here: SSAValue, before: SSAValue) -> SSAValue:
+    return on.add(on.put(arith.MulfOp(before, shrink)), here)
 
 
 def _greater(on: Arithmetic, score: SSAValue, peak: SSAValue) -> SSAValue:
