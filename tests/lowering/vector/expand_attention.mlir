@@ -20,7 +20,7 @@
 // CHECK: math.exp
 // CHECK: iterator_types = ["parallel", "parallel", "reduction"]
 // CHECK-SAME: %[[SCORES]]
-// CHECK: memref.subview %k[%{{.*}}, %{{.*}}, 0] [1, 1, 8]
+// CHECK: memref.subview %k[%{{.*}}, 6, 0] [1, 1, 8]
 // CHECK: arith.cmpf oeq
 // CHECK: arith.divf
 // CHECK: memref.subview %y[%{{.*}}, %{{.*}}, 0] [1, 1, 6]
@@ -50,7 +50,7 @@ func.func private @causal(%q: memref<2x8x8xf32>, %k: memref<2x8x8xf32>, %v: memr
 // One group for two heads; what is not seen is minus infinity.
 // CHECK-LABEL: func.func private @masked
 // CHECK: %[[GROUP:.*]] = arith.divui
-// CHECK: memref.subview %m[%[[GROUP]], 0, %{{.*}}] [1, 1, 3]
+// CHECK: memref.subview %m[%[[GROUP]], 0, 0] [1, 1, 3]
 // CHECK: arith.select
 // CHECK: func.return
 func.func private @masked(%q: memref<4x4x8xf32>, %k: memref<4x3x8xf32>, %v: memref<4x3x6xf32>, %m: memref<2x1x3xi1>, %y: memref<4x4x6xf32>) attributes {kernel} {
