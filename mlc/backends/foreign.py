@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlc.backends.registry import Backend
 
 T = TypeVar("T")
+_LEAST = {"vector_bits": 0, "vector_registers": 1, "fma_latency": 0, "l1": 1, "l2": 1, "l3": 1}
+"""Figures of a machine model that passes count with, and the least that they can be."""
 HINT = "report it to the package that brings the backend; --debug, or the error's cause, shows the traceback"
 
 
@@ -50,10 +52,15 @@ class ForeignBackend:
         return self._asked("targets", lambda: target_names(self.backend.targets()))
 
     def machine(self, target: str) -> MachineModel:
-        return self._typed("machine", MachineModel, lambda: self.backend.machine(target))
+        model = self._answered("machine", MachineModel, lambda: self.backend.machine(target))
+        for name, least in _LEAST.items():
+            value: Any = getattr(model, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
+                raise self._error(f"machine() gave a model with {name}={_shown(value)}", f"{name}: {least} or more")
+        return model
 
     def pipeline(self, target: str) -> Pipeline:
-        return self._typed("pipeline", Pipeline, lambda: self.backend.pipeline(target))
+        return self._answered("pipeline", Pipeline, lambda: self.backend.pipeline(target))
 
     def fingerprint(self, machine: MachineModel) -> str:
         return self._typed("fingerprint", str, lambda: self.backend.fingerprint(machine))
@@ -95,6 +102,16 @@ class ForeignBackend:
         if pool is not None and not isinstance(pool, ThreadPool):
             raise self._wrong("thread_pool", pool, "an mlc.runtime.threads.ThreadPool, or None")
         return pool
+
+    def _answered(self, method: str, kind: type[T], ask: Callable[[], Any]) -> T:
+        """As `_typed`; what mlc refuses while the backend answers (a pass put beside one that is not there) is the
+        backend's too: it works on nothing of the user's."""
+        try:
+            return self._typed(method, kind, ask)
+        except PluginError:
+            raise
+        except MlcError as e:
+            raise self._error(f"{_call(method)} failed: {e.message}", e.expected) from e
 
     def _typed(self, method: str, kind: type[T], ask: Callable[[], Any]) -> T:
         given = self._asked(method, ask)

@@ -45,8 +45,9 @@ def near_op(name: str, ctx: MlcContext) -> list[str]:
     """Ops that `name` may be meant for; those of func and builtin can be written without their dialect."""
     if "." in name:
         return _in_dialects(name, ctx, _op_names)
-    short = [op.partition(".")[2] for dialect in ("func", "builtin") for op in _op_names(ctx.get_dialect(dialect))]
-    return _near(name, short)
+    whole = [op for dialect in ("func", "builtin") for op in _op_names(ctx.get_dialect(dialect))]
+    short = {op.partition(".")[2]: op for op in whole}
+    return [short[name]] if name in short else _near(name, short)  # short names hold inside of func.func alone
 
 
 def _question(names: list[str]) -> str:

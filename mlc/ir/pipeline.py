@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import GenericAlias
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
@@ -102,7 +103,9 @@ def passes_of(rows: tuple[Row, ...]) -> list[ModulePass]:
 def make_from_spec(spec: ArgSpec) -> ModulePass:
     """A pass instance of a parsed `name{option=value}`, checked."""
     cls = load_pass(spec.name)
-    known = {f.name.replace("_", "-"): f.type for f in dataclasses.fields(cls) if f.init and f.name != "name"}
+    known = {
+        f.name.replace("_", "-"): _type_text(f.type) for f in dataclasses.fields(cls) if f.init and f.name != "name"
+    }
     spec = ArgSpec(spec.name, {n.replace("_", "-"): v for n, v in spec.parameters.items()})
     for name in spec.parameters:
         if name not in known:
@@ -126,6 +129,11 @@ def make_from_spec(spec: ArgSpec) -> ModulePass:
         name, values = given[0]
         text = ",".join(map(str, values)) or "without a value"
         raise UsageError(f"pass '{spec.name}': option '{name}' is {text}", expected=f"{name}: {known[name]}") from None
+
+
+def _type_text(t: object) -> str:
+    """The type of an option as it is written; files without postponed annotations hold the class itself."""
+    return t.__name__ if isinstance(t, type) and not isinstance(t, GenericAlias) else str(t)
 
 
 def pass_options(cls: type[ModulePass]) -> str:

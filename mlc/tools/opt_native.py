@@ -213,7 +213,9 @@ def _symbol(op: Operation) -> str | None:
 def _run_lowered(
     module: ModuleOp, ctx: MlcContext, entry: FuncOp, inputs: Sequence[np.ndarray], target: Target, options: Options
 ) -> list[np.ndarray]:
-    """A module of the buffers or loops level, as the pipeline leaves it, compiled in one piece."""
+    """A module of the buffers or loops level, as the pipeline leaves it, compiled in one piece. Where there is no arena
+    yet (after bufferize alone), it is planned first."""
+    run_rows(tuple(row for row in target.pipeline.module if row.pass_name == "plan-memory"), ctx, module, options)
     signature = signature_of(module)
     constants = ModuleOp([])
     kernels: dict[str, Operation] = {}

@@ -54,6 +54,7 @@ NEAR = {
     '"torch.aten.rleu"() : () -> ()': "torch.aten.relu or",
     "arit.addf": "arith.addf?",
     "func.func @f() { retrun }": "return?",
+    "return": "func.return?",
     "func.fnc": "func.func?",
     "arith.adddi": "arith.addi",
     "func.func @f(%x: tensr<4xf32>)": "tensor?",

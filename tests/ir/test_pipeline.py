@@ -65,6 +65,7 @@ REFUSED = {
     "linalg-pack-matmul{block=-3}": "option 'block' is -3\n  expected: block: 1 to 256 or 0",
     "vectorize-structured{vector-bits=300}": "vector-bits: a power of two, 64 to 2048",
     "vectorize-structured{vector-registers=0}": "vector-registers: 8 to 256",
+    "apply-eqsat-pdl{max-iterations=x}": "expected: max-iterations: int",
     "memref-streamify{streams=-3}": "streams: at least 0",
 }
 

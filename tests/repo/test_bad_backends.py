@@ -56,6 +56,18 @@ WHO = "backend 'bad' (package bad_package 1.0): "
         ("machine", "boom", "machine() failed: KeyError: 'gone'"),
         ("machine", "end", "machine() failed: SystemExit: 3"),
         ("machine", "lambda target: None", "machine() gave None of type NoneType\n  expected: a MachineModel"),
+        ("machine", "lambda target: CPU_BACKEND.machine('nope')", "machine() failed: unknown machine model 'nope'"),
+        (
+            "machine",
+            "lambda target: dataclasses.replace(CPU_BACKEND.machine('native'), vector_registers=0)",
+            "machine() gave a model with vector_registers=0\n  expected: vector_registers: 1 or more",
+        ),
+        (
+            "machine",
+            "lambda target: dataclasses.replace(CPU_BACKEND.machine('native'), vector_bits='128')",
+            "machine() gave a model with vector_bits='128'\n  expected: vector_bits: 0 or more",
+        ),
+        ("pipeline", "lambda target: CPU_PIPELINE.insert('cse', before='x')", "pipeline() failed: the pipeline has no"),
         ("pipeline", "boom", "pipeline() failed: KeyError: 'gone'"),
         ("pipeline", "lambda target: ['cse']", "pipeline() gave ['cse'] of type list\n  expected: a Pipeline"),
         ("fingerprint", "lambda machine: 3", "fingerprint() gave 3 of type int\n  expected: a str"),

@@ -92,6 +92,28 @@ def test_a_lie_about_one_value_is_seen():
     assert culprit is not None and culprit.finding.kind == "values"
 
 
+@dataclass(frozen=True)
+class Raise(MlcPass):
+    """Fails at an arith.addf, after a rewrite."""
+
+    name = "test-raise"
+    contract = Contract(level_in="linalg", level_out="linalg", preserves=Bitwise(), profile="linalg")
+
+    def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        for op in module.walk():
+            if isinstance(op, arith.AddfOp):
+                ctx.remarks.applied(self.name, op, "about to fail")
+                raise KeyError("gone")
+
+
+def test_a_pass_that_raises_is_named():
+    ctx = make_context()
+    module = parse_text(MINUS_ZERO, ctx)
+    culprit = bisect(module, ctx, [Raise()], "forward", 0)
+    text = report(culprit, [Raise()], module)
+    assert "'test-raise', is guilty" in text and "KeyError" in text and "about to fail" in text
+
+
 def run(passes: Sequence[Item]):
     ctx = make_context()
     module = parse_text((ROOT / "examples/mlp.mlir").read_text(), ctx, name="mlp.mlir")

@@ -105,6 +105,19 @@ def test_every_level_of_the_staircase_runs(level: str, tmp_path: Path):
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("more", [(), ("--vectorize-structured",), ("--vectorize-structured", "--linalg-to-loops")])
+def test_buffers_without_an_arena_run(more: tuple[str, ...], tmp_path: Path):
+    text = (ROOT / "examples/mlp.mlir").read_text()
+    x = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    _, kernels, _ = opt(tmp_path, text, "--mlc-pipeline=cpu", "--mlc-to=kernels")
+    _, lowered, _ = opt(tmp_path, kernels, "--bufferize", *more)
+    assert "arena" not in lowered
+    native = opt(tmp_path, lowered, "--run", "--native", arg0=x)
+    assert native == opt(tmp_path, kernels, "--run", "--native", arg0=x) and native[0] == 0
+    code, _, err = opt(tmp_path, lowered, "--linalg-to-loops", "--convert-to-llvm")
+    assert code == 1 and "expected: memref<?xi8> as the last argument" in err  # not an output taken for the arena
+
+
 def test_what_cannot_run_says_why(tmp_path: Path):
     a = np.arange(4, dtype=np.int32)
     code, _, err = opt(tmp_path, LOAD, "--run", "--native", arg0=a, arg1=np.int64(7))

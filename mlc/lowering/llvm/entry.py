@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from typing import cast
 
 from xdsl.dialects import func, llvm
-from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, MemRefType, StringAttr, i32, i64
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ArrayAttr, IntegerAttr, MemRefType, StringAttr, i8, i32, i64
 from xdsl.ir import Attribute, Block, Region, SSAValue
 
 from mlc.errors import UnsupportedError
+from mlc.ir.locations import format_location
 from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, ModuleState
 from mlc.lowering.llvm.func_ops import convert_body, note_messages
 from mlc.lowering.llvm.linear import ZERO, Linear
@@ -48,8 +49,13 @@ def _function(name: str, inputs: list[Attribute], output: Attribute, region: Reg
 def convert_forward(op: func.FuncOp, state: ModuleState) -> llvm.FuncOp:
     """The entry `mlc_forward`."""
     types = op.function_type.inputs.data
-    if op.function_type.outputs.data or not types or not isinstance(types[-1], MemRefType):
-        raise UnsupportedError("@forward of the buffers level takes memrefs, the arena last, and returns nothing")
+    if op.function_type.outputs.data or not types or types[-1] != MemRefType(i8, [DYNAMIC_INDEX]):
+        raise UnsupportedError(
+            "@forward of the buffers level takes memrefs, the arena last, and returns nothing",
+            format_location(op.location) or None,
+            expected="memref<?xi8> as the last argument",
+            hint="plan-memory gives @forward its arena",
+        )
     region = Region(Block(arg_types=[PTR] * 5))
     b = FunctionBuilder(region, state, returns_status=True)
     b.push(region.blocks[0])

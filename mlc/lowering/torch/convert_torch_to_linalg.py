@@ -171,6 +171,17 @@ def _check_operands(op: Operation) -> None:
         raise _of(op, e) from None
 
 
+def _check_stated(value: Tensor, stated: VTensorType) -> None:
+    """ShapeError where a result is known to have other sizes than its type states; sizes that are not known until the
+    function runs are checked there."""
+    shape = stated.shape or ()
+    given = [size if isinstance(size, int) else None for size in value.shape]
+    fits = len(given) == len(shape) and all(a is None or b is None or a == b for a, b in zip(given, shape, strict=True))
+    if not fits:
+        sizes = ",".join("?" if size is None else str(size) for size in given)
+        raise ShapeError(f"the result has sizes [{sizes}], its type is {stated}")
+
+
 def _of(op: Operation, error: ShapeError) -> ShapeError:
     """`error` with the name and the place of its op."""
     if error.where is not None:
@@ -273,6 +284,8 @@ class _FunctionConversion:
             results = (results,)
         for result, value in zip(op.results, results, strict=True):
             if isinstance(value, Tensor) and isinstance(result.type, VTensorType) and result.type.shape is not None:
+                if result.first_use is not None:  # some lowerings give empty tensors for what nothing reads
+                    _check_stated(value, result.type)
                 value = c.refine(value, [-1 if n is None else n for n in result.type.shape])
             self.env[result] = value
 

@@ -84,6 +84,7 @@ def convolve(
     if spatial == 1:
         flat = convolve(c, unsqueeze(c, x, 2), unsqueeze(c, weight, 2), (1, *stride), (1, *dilation), groups)
         return drop_dims(flat, [2])
+    c.demand(x.shape[1], "eq", c.dims.mul(weight.shape[1], groups), "the filters have other channels than the input")
     t = x.dtype
     out_spatial = [
         window_count(c, x.shape[2 + i], _window(c, weight.shape[2 + i]), stride[i], dilation[i]) for i in range(spatial)

@@ -38,6 +38,9 @@ def product(c: Conversion, a: Tensor, b: Tensor, start: Tensor | None = None) ->
     shape = (*lead, rows, columns)
     n = a.rank
     batched = b.rank > 2 and c.dims.product(b.shape[:-2]) != 1
+    c.demand(inner, "eq", b.shape[-2], "the inner sizes of a product do not match")
+    for size, other in zip(lead, b.shape[:-2], strict=True) if batched else ():
+        c.demand(size, "eq", other, "the batches of a product do not match")
     if inner == 0:
         return start or c.full(shape, stored, 0)
     if not batched:
@@ -133,6 +136,8 @@ def addbmm(c: Conversion, bias: Tensor, a: Tensor, b: Tensor, beta: Number = 1, 
     """The batches' products summed: one product over batch and inner dims together."""
     batch, rows, inner = a.shape
     columns = b.shape[-1]
+    for size, other in zip((batch, inner), b.shape[:-1], strict=True):
+        c.demand(size, "eq", other, "batches or inner sizes of the products do not match")
     merged = c.dims.mul(batch, inner)
     left = c.viewed(c.permuted(a, (1, 0, 2)), (rows, merged))
     return _scaled_sum(c, bias, product(c, left, c.viewed(b, (merged, columns))), beta, alpha)

@@ -30,6 +30,7 @@ from mlc.lowering.torch.to_linalg.view import sliced, unsqueeze
 def glu(c: Conversion, x: Tensor, dim: int = -1) -> Tensor:
     d = x.dim(dim)
     half = c.dims.floordiv(x.shape[d], 2)
+    c.demand(c.dims.mul(half, 2), "eq", x.shape[d], "the size must be even")
     t = c.out.compute
     return elementwise(
         c,
@@ -159,6 +160,8 @@ def count_before(c: Conversion, x: Tensor, edges: Tensor, right: bool) -> Tensor
     """Where binary search along the last dim of `edges` puts each element; NaN goes last. Several rows of edges: each
     for the elements in the same row."""
     t = result_type([x, edges]).compute
+    for i in range(edges.rank - 1):
+        c.demand(edges.shape[i], "eq", x.shape[i], "there are other rows of edges than of elements")
     whole = c.plain(edges).value
     total = edges.shape[-1]
     size, digits = c.dims.value(total), c.dims.value(bit_count(c, total))

@@ -216,6 +216,10 @@ def _group_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch, channels, *spatial = x.shape
     each = c.dims.floordiv(channels, groups)
+    c.demand(c.dims.mul(each, groups), "eq", channels, "the channels are no multiple of the groups")
+    for p in (weight, bias):
+        if p is not None:
+            c.demand(p.shape[0], "eq", channels, "weight and bias have one element per channel")
     split = c.viewed(x, (batch, groups, each, *spatial))
     dims = list(range(2, split.rank))
     variance, mean = moments(c, split, dims, x.dtype.compute, 0, keepdim=True)

@@ -16,11 +16,13 @@ from mlc.lowering.torch.to_linalg.view import concatenated, sliced
 def pixel_shuffle(c: Conversion, x: Tensor, factor: int) -> Tensor:
     *lead, channels, height, width = x.shape
     n = len(lead)
-    split_up = c.viewed(x, (*lead, c.dims.floordiv(channels, factor * factor), factor, factor, height, width))
+    squares = c.dims.floordiv(channels, factor * factor)
+    c.demand(c.dims.mul(squares, factor * factor), "eq", channels, "the channels are no multiple of a square of pixels")
+    split_up = c.viewed(x, (*lead, squares, factor, factor, height, width))
     moved = c.permuted(split_up, [*range(n + 1), n + 3, n + 1, n + 4, n + 2])
     return c.viewed(
         moved,
-        (*lead, c.dims.floordiv(channels, factor * factor), c.dims.mul(height, factor), c.dims.mul(width, factor)),
+        (*lead, squares, c.dims.mul(height, factor), c.dims.mul(width, factor)),
     )
 
 
@@ -29,6 +31,8 @@ def pixel_unshuffle(c: Conversion, x: Tensor, factor: int) -> Tensor:
     *lead, channels, height, width = x.shape
     n = len(lead)
     h, w = c.dims.floordiv(height, factor), c.dims.floordiv(width, factor)
+    for part, size in ((h, height), (w, width)):
+        c.demand(c.dims.mul(part, factor), "eq", size, "height and width must be multiples of the factor")
     split_up = c.viewed(x, (*lead, channels, h, factor, w, factor))
     moved = c.permuted(split_up, [*range(n + 1), n + 2, n + 4, n + 1, n + 3])
     return c.viewed(moved, (*lead, c.dims.mul(channels, factor * factor), h, w))
@@ -38,6 +42,7 @@ def pixel_unshuffle(c: Conversion, x: Tensor, factor: int) -> Tensor:
 def channel_shuffle(c: Conversion, x: Tensor, groups: int) -> Tensor:
     batch, channels, *rest = x.shape
     each = c.dims.floordiv(channels, groups)
+    c.demand(c.dims.mul(each, groups), "eq", channels, "the channels are no multiple of the groups")
     split_up = c.viewed(x, (batch, groups, each, *rest))
     return c.viewed(c.permuted(split_up, [0, 2, 1, *range(3, 3 + len(rest))]), x.shape)
 

@@ -26,6 +26,8 @@ def grid_sampler(
     t, n = x.dtype, x.rank - 2
     if mode not in (0, _NEAREST, _CUBIC) or padding not in (0, _BORDER, _REFLECTION) or (mode == _CUBIC and n != 2):
         raise c.refuse("only linear and nearest sampling has a lowering", hint="use mode='bilinear'")
+    c.demand(x.shape[0], "eq", grid.shape[0], "there are other images than grids")
+    c.demand(grid.shape[-1], "eq", n, "a point has other coordinates than an image")
     whole, points = c.plain(x).value, c.plain(grid).value
     sizes = [c.dims.value(s) for s in x.shape[2:]]
     outer = Body(c.block, c.location)

@@ -64,6 +64,9 @@ def select_scatter(c: Conversion, x: Tensor, source: Tensor, dim: int, index: In
     d = x.dim(dim)
     at = index_in(c, x.shape[d], index)
     piece = unsqueeze(c, cast(c, source, x.dtype), d)
+    for i in range(x.rank):
+        if i != d:
+            c.demand(x.shape[i], "eq", piece.shape[i], "what is written has not the slice's sizes")
     return inserted(c, x, piece, [at if i == d else 0 for i in range(x.rank)], [1] * x.rank)
 
 

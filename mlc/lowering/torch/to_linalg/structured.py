@@ -14,7 +14,7 @@ import numpy as np
 from xdsl.dialects import arith, tensor
 from xdsl.ir import SSAValue
 
-from mlc.errors import UnsupportedError
+from mlc.errors import ShapeError
 from mlc.lowering.torch.to_linalg.body import Body
 from mlc.lowering.torch.to_linalg.dims import Dim, static
 from mlc.lowering.torch.to_linalg.dtypes import DType
@@ -257,7 +257,7 @@ def _check_stretch(e: Emitter, had: Sequence[Dim], shape: Sequence[Dim]) -> None
 
 def _must_agree(a: Dim, b: Dim) -> None:
     if isinstance(a, int) and isinstance(b, int):
-        raise UnsupportedError(f"sizes {a} and {b} of broadcast operands do not match")
+        raise ShapeError(f"sizes {a} and {b} of broadcast operands do not match")
 
 
 @dataclass

@@ -155,7 +155,7 @@ def expand_as(c: Conversion, x: Tensor, other: Tensor) -> Tensor:
 
 @lowers("aten.view_as", "aten.reshape_as")
 def view_as(c: Conversion, x: Tensor, other: Tensor) -> Tensor:
-    return c.viewed(x, other.shape)
+    return c.viewed(x, _resolved(c, x.shape, other.shape))
 
 
 @lowers("aten.broadcast_to")
@@ -342,6 +342,9 @@ def concatenated(c: Conversion, xs: Sequence[Tensor], d: int, whole: Dim | None 
     total: Dim = 0
     for x in xs:
         total = c.dims.add(total, x.shape[d])
+        for i in range(x.rank):
+            if i != d:
+                c.demand(xs[0].shape[i], "eq", x.shape[i], f"the tensors differ in dimension {i}")
     total = total if whole is None else whole
     first = xs[0]
     shape = tuple(
