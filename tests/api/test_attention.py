@@ -49,7 +49,7 @@ def test_sizes(rows: int, keys: int, width: int, columns: int) -> None:
     check(Attention(), random(1, H, rows, width), random(1, H, keys, width), random(1, H, keys, columns))
 
 
-@pytest.mark.parametrize("rows", [256, 321, 383])
+@pytest.mark.parametrize("rows", [96, 321, 383])
 def test_causal(rows: int) -> None:
     check(Attention(is_causal=True), random(B, 2, rows, 24), random(B, 2, rows, 24), random(B, 2, rows, 40))
 

@@ -20,8 +20,9 @@ from mlc.lowering.torch.to_linalg.structured import elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor
 from mlc.lowering.torch.to_linalg.view import repeat_interleave, stretched, transpose
 
-LONG = 256
-"""Rows and keys from which on attention stays one op (the root of their product)."""
+LONG, LONG_CAUSAL = 256, 96
+"""Rows and keys from which on attention stays one op (the root of their product): as fast as products and a softmax, or
+faster, as half of a causal one is left out."""
 
 
 @lowers("aten.scaled_dot_product_attention")
@@ -81,7 +82,8 @@ def _whole(
     if query.dtype is not F32 or not all(isinstance(n, int) for shape in shapes for n in shape):
         return None
     (*heads, rows, width), (*key_heads, keys, _), (*value_heads, _, columns) = shapes
-    if not heads == key_heads == value_heads or rows * keys < LONG * LONG or (causal and rows != keys):
+    least = LONG_CAUSAL if causal else LONG
+    if not heads == key_heads == value_heads or rows * keys < least * least or (causal and rows != keys):
         return None
     inputs = [c.realize(x, _groups(len(heads))) for x in (query, key, value)]
     if mask is not None:
