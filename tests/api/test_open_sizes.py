@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -196,3 +197,40 @@ def test_a_program_exported_by_others_brings_its_conditions(tmp_path: Path):
         assert torch.equal(compiled(x), model(x))
         with pytest.raises(ShapeError, match=re.escape("(x.shape[1] % 2) == 0")):
             compiled(torch.randn(3, 5))
+
+
+@pytest.mark.parametrize(
+    ("found", "sizes"),
+    [
+        (lambda x: x.topk(x.shape[1] // 2, 1), (17, 8, 5, 40)),
+        (lambda x: x.topk(max(1, x.shape[1] // 3), 1, largest=False), (17, 8, 7, 40)),
+        (lambda x: x.topk(x.shape[1], 1), (17, 8, 2, 40)),
+        (lambda x: x.kthvalue(x.shape[1] // 2, 1), (17, 8, 2, 40)),
+    ],
+)
+def test_the_first_of_rows_by_an_open_number(found: Callable[..., Any], sizes: tuple[int, ...], cache_dir: Path):
+    shapes = ({1: torch.export.Dim.AUTO},)
+    compiled = mlc.compile(lambda x: found(x), (torch.randn(3, 10),), dynamic_shapes=shapes, cache_dir=cache_dir)
+    for size in sizes:
+        x = torch.randperm(3 * size).reshape(3, size).float()
+        for got, want in zip(compiled(x), found(x), strict=True):
+            assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.roll(x.shape[1] // 3, 1),
+        lambda x: x.tril(x.shape[1] // 4),
+        lambda x: F.conv1d(x[None], torch.ones(3, 3, 2), padding=x.shape[1] // 2),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:more than 8 versions")
+def test_open_numbers_that_have_no_lowering_are_refused(function: Callable[..., torch.Tensor], cache_dir: Path):
+    shapes = ({1: torch.export.Dim.AUTO},)
+    with pytest.raises(UnsupportedError, match="known only at run time"):
+        mlc.compile(lambda x: function(x), (torch.randn(3, 10),), dynamic_shapes=shapes, cache_dir=cache_dir)
+    compiled = mlc.compile(lambda x: function(x), cache_dir=cache_dir)
+    for size in range(2, 13):
+        x = torch.randn(3, size)
+        torch.testing.assert_close(compiled(x), function(x), rtol=1e-5, atol=1e-5)

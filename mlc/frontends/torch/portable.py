@@ -22,7 +22,7 @@ from xdsl.dialects.func import FuncOp
 from mlc.dialects.torch.types import BaseTensorType
 from mlc.errors import InternalError, UnsupportedError
 from mlc.frontends.torch.arrays import to_numpy
-from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, FromSizes, TensorGuard
+from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, FromSizes, Symbol, TensorGuard
 from mlc.frontends.torch.size_expressions import plain
 from mlc.runtime.artifact import plan as plans
 from mlc.runtime.artifact import values
@@ -56,10 +56,15 @@ def distinct(known: Sequence[Captured]) -> list[Captured]:
             and c.layouts == captured.layouts
             and c.identities == captured.identities
             and c.conditions == captured.conditions
+            and list(map(_served, c.symbols)) == list(map(_served, captured.symbols))
         ]
         if not same:
             kept.append(captured)
     return [c for c in known if any(c is k for k in kept)]
+
+
+def _served(symbol: Symbol) -> tuple[Any, ...]:
+    return symbol.name, symbol.places, symbol.low, symbol.high
 
 
 def check_together(model: object, known: Sequence[Captured]) -> None:

@@ -21,9 +21,6 @@ _OPERATORS: dict[type, str] = {
     sympy.Eq: "==", sympy.Ne: "!=", sympy.StrictLessThan: "<", sympy.LessThan: "<=",
     sympy.StrictGreaterThan: ">", sympy.GreaterThan: ">=", sympy.And: "and", sympy.Or: "or",
 }  # fmt: skip
-_LAYOUT = ("torch/_prims_common/__init__.py", "contiguous")
-"""Where PyTorch asks only how a result would lie in memory (ending of the file's name, part of the function's): what
-is computed does not depend on it."""
 
 
 def plain(expr: Any, names: Mapping[Any, str]) -> Any:
@@ -46,9 +43,8 @@ def conditions(shape_env: Any, texts: Sequence[str], given: Mapping[str, Any], n
     """What a program was exported under: conditions on its sizes by which the model, or PyTorch in it, decided
     something. A program that was saved and loaded has them as `texts` alone, about the arguments `given` by name.
     TypeError as for `plain`."""
-    decided = [g.expr for g in shape_env.guards if not _is_about_layout(g)]
-    if not shape_env.guards:
-        decided = [_read(text, given) for text in texts]
+    # those that were asked for the layout of a result alone stay, too: what was known is not asked again
+    decided = [g.expr for g in shape_env.guards] or [_read(text, given) for text in texts]
     found: list[Any] = []
     for expr in map(shape_env.replace, decided):
         # sizes of weights, and of what depends on data, are in nobody's hands
@@ -57,12 +53,6 @@ def conditions(shape_env: Any, texts: Sequence[str], given: Mapping[str, Any], n
             if condition not in found:
                 found.append(condition)
     return found
-
-
-def _is_about_layout(guard: Any) -> bool:
-    where = getattr(guard.sloc, "framework_loc", None)
-    file, function = getattr(where, "filename", "") or "", getattr(where, "name", "") or ""
-    return file.endswith(_LAYOUT[0]) and _LAYOUT[1] in function
 
 
 class _Symbolic(ast.NodeTransformer):

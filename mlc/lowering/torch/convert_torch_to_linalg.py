@@ -223,12 +223,19 @@ class _FunctionConversion:
         outer, c.location = c.location, op.location
         try:
             self._convert(c, op)
-        except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError):
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
             _check_operands(op)
+            if isinstance(error, AttributeError | TypeError) and self._is_open(op):
+                text = "a number among its arguments is known only at run time"
+                raise c.refuse(text, hint="make it a constant of the model") from error
             raise
         except ShapeError as e:
             raise _of(op, e) from None
         c.location = outer
+
+    def _is_open(self, op: Operation) -> bool:
+        """Whether a number among the operands is known only at run time."""
+        return any(isinstance(v, Scalar) for v in _flattened([self.env.get(v) for v in op.operands]))
 
     def _convert(self, c: Conversion, op: Operation) -> None:
         match op:

@@ -64,6 +64,32 @@ def sizes_of(symbols: Sequence[Symbol], names: Sequence[str], leaves: Sequence[A
     return sizes
 
 
+def test_of(conditions: Sequence[Any], names: Sequence[str]) -> Callable[[Mapping[str, int]], bool]:
+    """Whether all conditions hold of sizes, as one function of Python: many are asked at every call."""
+    places = {name: f"n[{k}]" for k, name in enumerate(names)}
+    source = " and ".join(_source(c, places) for c in conditions) or "True"
+    holds = eval(f"lambda n: {source}", {"max": max, "min": min, "__builtins__": {}})
+
+    def test(sizes: Mapping[str, int]) -> bool:
+        try:
+            return bool(holds([sizes[name] for name in names]))
+        except ZeroDivisionError:
+            return False
+
+    return test
+
+
+def _source(expr: Any, places: Mapping[str, str]) -> str:
+    """Python of an expression, from nothing but numbers, places and the operators there are."""
+    if isinstance(expr, list | tuple):
+        operator, *parts = expr
+        if operator not in _OPERATORS:
+            raise ValueError("an expression of sizes")
+        inner = [_source(p, places) for p in parts]
+        return f"{operator}({', '.join(inner)})" if operator in ("max", "min") else f"({f' {operator} '.join(inner)})"
+    return places[expr] if isinstance(expr, str) else str(int(expr))
+
+
 def first_broken(conditions: Sequence[Any], sizes: Mapping[str, int]) -> str | None:
     """Why these sizes do not fit, by the first condition that does not hold of them; None where all hold."""
     for condition in conditions:

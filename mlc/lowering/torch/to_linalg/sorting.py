@@ -8,6 +8,7 @@ from collections.abc import Callable
 from xdsl.dialects import arith
 from xdsl.ir import SSAValue
 
+from mlc.lowering.torch.to_linalg.dims import Dim
 from mlc.lowering.torch.to_linalg.dtypes import I64, DType
 from mlc.lowering.torch.to_linalg.ordering import longest_run
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
@@ -15,7 +16,7 @@ from mlc.lowering.torch.to_linalg.row_loops import RowLoops
 from mlc.lowering.torch.to_linalg.row_select import first_of_rows, select_rows
 from mlc.lowering.torch.to_linalg.row_sort import SHORT, sort_rows
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor
-from mlc.lowering.torch.to_linalg.view import drop_dims, sliced
+from mlc.lowering.torch.to_linalg.view import Int, drop_dims, sliced
 
 
 @lowers("aten.sort")
@@ -49,28 +50,37 @@ def argsort(c: Conversion, x: Tensor, dim: int = -1, descending: bool = False) -
 
 @lowers("aten.topk")
 def topk(
-    c: Conversion, x: Tensor, k: int, dim: int = -1, largest: bool = True, ordered: bool = True
+    c: Conversion, x: Tensor, k: Int, dim: int = -1, largest: bool = True, ordered: bool = True
 ) -> tuple[Tensor, Tensor]:
     if x.rank == 0:
         return x, c.full((), I64, 0)
     d = x.dim(dim)
-    if isinstance(k, int):
-        c.need(x, [d], k)
+    count = _number_of_row(c, x, d, k, 0)
     n = x.shape[d]
     # of a short row, sorting costs no more than looking for the first few, unless they are very few
     if isinstance(k, int) and k > 0 and not (isinstance(n, int) and n <= SHORT and 8 * k > n):
         return first_of_rows(c, x, d, k, descending=largest)
     values, indices = sort_rows(c, x, d, descending=largest)
-    return sliced(c, values, d, 0, k), sliced(c, indices, d, 0, k)
+    return sliced(c, values, d, 0, count), sliced(c, indices, d, 0, count)
+
+
+def _number_of_row(c: Conversion, x: Tensor, d: int, k: Int, least: int) -> Dim:
+    """`k` as a number from `least` to the size of dimension `d`: checked where one of them is open."""
+    if isinstance(k, int):
+        c.need(x, [d], k)
+        return k
+    count = c.size(k)
+    c.demand(count, "ge", least, f"k must be at least {least}")
+    c.demand(x.shape[d], "ge", count, f"dimension {d} must have at least k elements")
+    return count
 
 
 @lowers("aten.kthvalue")
-def kthvalue(c: Conversion, x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+def kthvalue(c: Conversion, x: Tensor, k: Int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     if x.rank == 0:
         return x, c.full((), I64, 0)
     d = x.dim(dim)
-    c.need(x, [d], k)
-    place = c.dims.value(c.dims.sub(c.size(k), 1))
+    place = c.dims.value(c.dims.sub(_number_of_row(c, x, d, k, 1), 1))
     return _kept(select_rows(c, x, d, lambda r, numbers: place), d, keepdim=keepdim)
 
 
