@@ -155,7 +155,10 @@ class Emitter:
         return op.results[0]
 
     def literal(self, tensor: torch.Tensor, name: str, location: LocationAttr) -> SSAValue:
-        """A weight: its memory goes to the weight store under `name`."""
+        """A weight: its memory goes to the weight store under `name`; complex numbers as pairs of real ones."""
+        if tensor.is_complex():
+            pairs = self.literal(torch.view_as_real(tensor.detach().resolve_conj()), name, location)
+            return self.call("aten.view_as_complex", (pairs,), [tensor_type(tensor)], location)[0]
         return self._add(literal(self.resources.add(name, to_numpy(tensor)), tensor_type(tensor), location))
 
     def small_literal(self, tensor: torch.Tensor, location: LocationAttr) -> SSAValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,35 @@ def test_as_eager(name: str) -> None:
     want = model(*args)
     tolerance = 1e-12 if want.dtype is torch.float64 else 2e-5
     torch.testing.assert_close(mlc.compile(model)(*args), want, rtol=tolerance, atol=tolerance)
+
+
+class _Rotary(torch.nn.Module):
+    def __init__(self, turns: torch.Tensor) -> None:
+        super().__init__()
+        self.turns: torch.Tensor = torch.nn.Buffer(turns)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.view_as_real(torch.view_as_complex(x) * self.turns).flatten(-2)
+
+
+def test_complex_buffer(tmp_path: Path) -> None:
+    model = _Rotary(torch.polar(torch.ones(3, 4), ANGLES))
+    compiled = mlc.compile(model)
+    torch.testing.assert_close(compiled(PAIRS), model(PAIRS))
+    model.turns.mul_(2)
+    torch.testing.assert_close(compiled(PAIRS), model(PAIRS))
+    model.turns = torch.randn(4, 3, dtype=torch.complex64).t().conj()
+    torch.testing.assert_close(compiled(PAIRS), model(PAIRS))
+    compiled.save(tmp_path / "m.mlc")
+    torch.testing.assert_close(mlc.load(tmp_path / "m.mlc")(PAIRS), model(PAIRS))
+
+
+def test_complex_number_made_in_forward() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        turns = torch.polar(torch.ones(3, 4), torch.outer(torch.arange(3.0), torch.arange(4.0)))
+        return torch.view_as_real(torch.view_as_complex(x) * turns)
+
+    torch.testing.assert_close(mlc.compile(model)(PAIRS), model(PAIRS))
 
 
 def test_unknown_batch() -> None:
