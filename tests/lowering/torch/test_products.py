@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+import mlc
 from tests.lowering.torch.single_op import check
 
 torch.manual_seed(0)
@@ -90,6 +91,12 @@ CONVOLUTIONS: list[tuple[str, tuple[Any, ...]]] = [
     ("conv_transpose1d", (X1, w(4, 3, 4), None, [2], [1], [1], 1, [2])),
     ("conv_transpose2d.input", (X2, w(4, 1, 2, 2), None, [2, 2], [0, 0], [0, 0], 4)),
     ("conv_transpose2d.input", (X2, w(4, 2, 1, 1), None, [1, 1], [1, 1])),
+    ("conv_transpose2d.input", (X2, w(4, 6, 4, 4), BIAS, [2, 2], [1, 1])),
+    ("conv_transpose2d.input", (X2, w(4, 3, 6, 2), BIAS, [3, 1], [5, 2], [2, 0], 2)),
+    ("conv_transpose1d", (X1, w(4, 2, 4), None, [4], [0], [3], 1)),
+    ("conv_transpose3d.input", (X3, w(4, 2, 2, 4, 1), None, [2, 2, 1], [0, 3, 0], [1, 0, 0])),
+    ("conv_transpose2d.input", (X2, w(4, 6, 5, 2), BIAS, [2, 3], [2, 0], [1, 2])),
+    ("conv_transpose2d.input", (X2.half(), w(4, 6, 5, 4).half(), BIAS.half(), [2, 3], [2, 0], [1, 2])),
     ("convolution", (X2, w(6, 4, 3, 3), BIAS, [1, 1], [1, 1], [1, 1], False, [0, 0], 1)),
     ("convolution", (X2, w(4, 6, 3, 3), None, [2, 2], [0, 0], [1, 1], True, [0, 0], 1)),
     ("conv2d", (X2.bfloat16(), w(6, 4, 3, 3).bfloat16(), BIAS.bfloat16())),
@@ -100,6 +107,17 @@ CONVOLUTIONS: list[tuple[str, tuple[Any, ...]]] = [
 @pytest.mark.parametrize(("name", "args"), CONVOLUTIONS, ids=[f"{i}-{n}" for i, (n, _) in enumerate(CONVOLUTIONS)])
 def test_convolutions(name: str, args: tuple[Any, ...]) -> None:
     check(f"aten.{name}", *args, reassociates=True)
+
+
+@pytest.mark.parametrize("kernel", [2, 4, 5])
+def test_transposed_convolution_multiplies_no_zeros_between(kernel: int) -> None:
+    model = torch.nn.ConvTranspose2d(4, 6, kernel, 2, kernel // 3)
+    compiled = mlc.compile(model, (X2,), dynamic_shapes=({2: "height", 3: "width"},))
+    assert "tensor.insert_slice" not in compiled.ir("linalg")
+    infinite = torch.randn(2, 4, 5, 7)
+    infinite[1, 2, 2, 3] = math.inf
+    for image in (X2, infinite):
+        torch.testing.assert_close(compiled(image), model(image), equal_nan=True)
 
 
 NANS = X2.clone()

@@ -6,6 +6,7 @@ One-dimensional ones run as two-dimensional ones of height one. The bias is an e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from xdsl.dialects import arith, tensor
 from xdsl.dialects.linalg import ops as linalg
@@ -21,7 +22,7 @@ from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.emitter import expr_map
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.tensor import Number, Tensor, plain
-from mlc.lowering.torch.to_linalg.view import drop_dims, sliced, unsqueeze
+from mlc.lowering.torch.to_linalg.view import concatenated, drop_dims, sliced, unsqueeze
 
 
 def padded(c: Conversion, x: Tensor, low: Sequence[Dim], high: Sequence[Dim], value: Number | SSAValue) -> Tensor:
@@ -164,11 +165,9 @@ def convolution_of(
     strides, dilations = spread(stride, spatial), spread(dilation, spatial)
     low, high = _padding(c, padding, weight, dilations)
     if transposed:
-        x, weight = _dilated_input(c, x, weight, strides, dilations, low, spread(output_padding, spatial), groups)
-        strides = [1] * spatial
+        out = _transposed(c, x, weight, strides, dilations, low, spread(output_padding, spatial), groups)
     else:
-        x = padded(c, x, [0, 0, *low], [0, 0, *high], 0)
-    out = convolve(c, x, weight, strides, dilations, groups)
+        out = convolve(c, padded(c, x, [0, 0, *low], [0, 0, *high], 0), weight, strides, dilations, groups)
     if bias is not None:
         shaped = c.viewed(cast(c, bias, out.dtype), (1, bias.shape[0], *(1,) * spatial))
         out = binary(c, "add", out, shaped, out.dtype)
@@ -188,6 +187,93 @@ def _padding(
     assert not isinstance(padding, str)
     amounts = spread(padding, spatial)
     return amounts, amounts
+
+
+def _transposed(
+    c: Conversion,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    spatial = weight.rank - 2
+    kernel = list(weight.shape[2:])
+    direct = kernel == [3, 3] and list(stride) == [2, 2]  # Winograd's filtering and depthwise kernels are as fast
+    if any(s > 1 for s in stride) and all(d == 1 for d in dilation) and not direct:
+        return _by_phases(c, x, weight, stride, padding, output_padding, groups)
+    x, weight = _dilated_input(c, x, weight, stride, dilation, padding, output_padding, groups)
+    return convolve(c, x, weight, [1] * spatial, dilation, groups)
+
+
+def _by_phases(
+    c: Conversion,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """A transposed convolution without zeros between the elements.
+
+    The elements o * stride + r of a result, a phase, meet the taps r, r + stride, … of the kernel. An ordinary
+    convolution has those of each r as channels of their own; they are then put in turns, and the padding is cut away.
+    Phases of fewer taps are another convolution: filled up with zeros, infinities would become NaN.
+    """
+    spatial = weight.rank - 2
+    ins, outs = weight.shape[:2]
+    each, kernel = c.dims.floordiv(ins, groups), [_window(c, k) for k in weight.shape[2:]]
+    most = [-(-k // s) for k, s in zip(kernel, stride, strict=True)]
+    fill = [t * s - k for t, k, s in zip(most, kernel, stride, strict=True)]
+    whole = padded(c, weight, [0] * weight.rank, [0, 0, *fill], 0)
+    split = c.viewed(whole, (groups, each, outs, *(n for pair in zip(most, stride, strict=True) for n in pair)))
+    moved = c.permuted(split, [0, *range(4, split.rank, 2), 2, 1, *range(3, split.rank, 2)])
+    first = [p // s for p, s in zip(padding, stride, strict=True)]
+    ends = zip(kernel, padding, output_padding, stride, strict=True)
+    high = [-(-(k - p + extra) // s) - 1 for k, p, extra, s in ends]
+    sizes = [c.dims.add(x.shape[2 + i], high[i] - first[i]) for i in range(spatial)]
+
+    def phases(chosen: list[tuple[int, int, int]]) -> Tensor:
+        """Those that are chosen by dimension: the first, how many, their taps."""
+        d = len(chosen)
+        if d < spatial:
+            full = stride[d] - fill[d]
+            ways = [(0, full, most[d]), (full, fill[d], most[d] - 1)]
+            parts = [phases([*chosen, way]) for way in ways if way[1]]
+            return concatenated(c, parts, 2 + d)
+        counts, taps = [n for _, n, _ in chosen], [t for _, _, t in chosen]
+        shape = (x.shape[0], groups, *counts, outs, *sizes)
+        if 0 in taps:
+            return c.full(shape, x.dtype, 0)
+        part = moved
+        for i, (start, count, few) in enumerate(chosen):
+            part = sliced(c, sliced(c, part, 1 + i, start, count), 3 + spatial + i, 0, few)
+        part = c.viewed(part, (c.dims.mul(groups * prod(counts), outs), each, *taps))
+        low = [t - 1 - f for t, f in zip(taps, first, strict=True)]
+        image = padded(c, x, [0, 0, *low], [0, 0, *high], 0)
+        return c.viewed(convolve(c, image, _turned(c, part), [1] * spatial, [1] * spatial, groups), shape)
+
+    turns = [d for i in range(spatial) for d in (3 + spatial + i, 2 + i)]
+    out = c.permuted(phases([]), [0, 1, 2 + spatial, *turns])
+    long = [c.dims.mul(n, s) for n, s in zip(sizes, stride, strict=True)]
+    out = c.viewed(out, (x.shape[0], c.dims.mul(groups, outs), *long))
+    for i, (k, p, extra, s) in enumerate(zip(kernel, padding, output_padding, stride, strict=True)):
+        size = c.dims.add(c.dims.mul(c.dims.sub(x.shape[2 + i], 1), s), k - 2 * p + extra)
+        out = sliced(c, out, 2 + i, p - first[i] * s, size)
+    return out
+
+
+def _turned(c: Conversion, weight: Tensor) -> Tensor:
+    """A kernel turned around."""
+    kernel = [_window(c, k) for k in weight.shape[2:]]
+
+    def turned(body: Body, i: list[SSAValue]) -> list[SSAValue]:
+        return [*i[:2], *(body.op(arith.SubiOp, body.index(k - 1), v) for k, v in zip(kernel, i[2:], strict=True))]
+
+    return gathered(c, weight, weight.shape, turned)
 
 
 def _dilated_input(
@@ -221,14 +307,7 @@ def _dilated_input(
     each = c.dims.floordiv(ins, groups)
     split = c.viewed(weight, (groups, each, outs, *kernel))
     swapped = c.viewed(c.permuted(split, [0, 2, 1, *range(3, 3 + spatial)]), (c.dims.mul(groups, outs), each, *kernel))
-
-    def turned(body: Body, i: list[SSAValue]) -> list[SSAValue]:
-        return [
-            *i[:2],
-            *(body.op(arith.SubiOp, body.index(_window(c, k) - 1), v) for k, v in zip(kernel, i[2:], strict=True)),
-        ]
-
-    return x, gathered(c, swapped, swapped.shape, turned)
+    return x, _turned(c, swapped)
 
 
 def _insert(c: Conversion, x: Tensor, into: SSAValue, stride: Sequence[int]) -> SSAValue:
