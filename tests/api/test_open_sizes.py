@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mlc
-from mlc.errors import ExecutionError, LimitError
+from mlc.errors import ExecutionError, LimitError, ShapeError
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def test_padding_of_encoders_stays_zero_when_lengths_are_left_open():
 
 @torch.no_grad()
 def test_a_model_that_cannot_be_opened_is_tried_once_and_in_silence(caplog: pytest.LogCaptureFixture):
-    model = nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bilinear")).eval()
+    model = nn.Sequential(nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(3)).eval()
     compiled = mlc.compile(model)
     with caplog.at_level(logging.ERROR, "torch"), pytest.warns(UserWarning, match="more than 8 versions"):
         for i in range(10):
@@ -72,3 +72,22 @@ def test_products_of_sizes_that_pass_64_bits(cache_dir: Path):
     assert compiled(torch.ones(2, 4), torch.ones(2, 6)) == 48
     with pytest.raises(LimitError, match="there is no memory for what the model keeps"):
         compiled(torch.ones(0, 1 << 31), torch.ones(0, 1 << 31))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+@torch.no_grad()
+def test_images_of_any_size_are_enlarged_behind_a_convolution(mode: str):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Upsample(scale_factor=2, mode=mode), nn.Conv2d(4, 2, 3))
+    compiled = mlc.compile(model, (torch.randn(2, 3, 9, 8),), dynamic_shapes=({0: "batch", 2: "height", 3: "width"},))
+    for size in ((1, 3, 5, 9), (3, 3, 12, 4)):
+        x = torch.randn(size)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_smallest_size_is_asked_for_where_export_needs_one():
+    model = nn.Conv2d(3, 4, 3, stride=2)
+    x = torch.randn(1, 3, 9, 8)
+    with pytest.raises(ShapeError, match=r"Dim\(\"height\", min="):
+        mlc.compile(model, (x,), dynamic_shapes=({2: "height", 3: "width"},))
+    sizes = {2: torch.export.Dim("height", min=5), 3: torch.export.Dim("width", min=5)}
+    torch.testing.assert_close(mlc.compile(model, (x,), dynamic_shapes=(sizes,))(x), model(x))
