@@ -207,7 +207,7 @@ class CompiledModel:
 
     def _new_variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
         if self._source.is_fixed and self._variants:
-            self._source.refuse(self._variants[0].captured, args, kwargs)
+            self._source.refuse(self._variants[0].captured, args, kwargs, for_good=False)
         keep = [v for v in self._variants if not v.captured.state.is_stale()]
         variant = self._build_open(keep, args, kwargs) if len(keep) >= MAX_VARIANTS else None
         if variant is not None:

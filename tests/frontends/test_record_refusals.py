@@ -112,6 +112,26 @@ def test_the_way_out_of_random_numbers_fits_where_they_come_from(body: Any, way:
     assert info.value.hint and re.search(way, info.value.hint)
 
 
+def test_packed_sequences_draw_no_random_numbers():
+    def model(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(layer(packed)[0], batch_first=True)[0]
+
+    layer = nn.GRU(6, 3, batch_first=True)
+    with pytest.raises(UnsupportedError, match=r"aten\.item") as info:
+        capture(model, (torch.randn(2, 4, 6), torch.tensor([4, 2])), {}, make_context())
+    assert "random" not in str(info.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_packed_weights_are_named_with_the_way_out():
+    model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(6, 3)), {nn.Linear}, torch.qint8)
+    with pytest.raises(UnsupportedError, match="packed weights of PyTorch's quantisation") as info:
+        capture(model, (V.clone(),), {}, make_context())
+    assert "test_record_refusals.py:" in str(info.value)
+    assert info.value.hint and 'precision="int8"' in info.value.hint
+
+
 def test_all_refusals_are_listed_at_once():
     def model(x: torch.Tensor) -> torch.Tensor:
         if x.sum() > 0:

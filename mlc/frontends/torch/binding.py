@@ -33,7 +33,7 @@ from mlc.frontends.torch.captured_values import same_value
 from mlc.frontends.torch.functional import is_wrapped
 from mlc.frontends.torch.identities import identities
 from mlc.frontends.torch.quick_call import MISS, Call, Native, quick_call
-from mlc.runtime.artifact.sizes import first_broken
+from mlc.runtime.artifact.sizes import first_broken, test_of
 
 Run = Callable[[list[np.ndarray]], list[np.ndarray]]
 
@@ -52,6 +52,7 @@ class Binding:
         if captured.in_spec == pytree.tree_structure(((0,) * count, {})):
             self._plain_count = count
         self._single = captured.out_spec.is_leaf()
+        self._decided_so = test_of(captured.conditions, [s.name for s in captured.symbols])
         self._written = {m.target for m in captured.mutations if isinstance(m.target, int)}
         self._weights = {w.tensor.untyped_storage().data_ptr() for w in captured.state.weights if w.tensor.numel()}
         self._quick = quick_call(captured, native, WeakMethod(self.__call__)) if native is not None else None
@@ -94,7 +95,10 @@ class Binding:
             return False
         if self.captured.identities is not None and identities(leaves) not in self.captured.identities:
             return False
-        return not self.captured.symbols or not isinstance(symbol_values(self.captured, leaves), str)
+        if not self.captured.symbols:
+            return True
+        sizes = symbol_values(self.captured, leaves)
+        return not isinstance(sizes, str) and self._decided_so([sizes[s.expr] for s in self.captured.symbols])
 
     def _call(self, leaves: Sequence[Any]) -> Any:
         captured = self.captured
@@ -220,11 +224,12 @@ def symbol_values(captured: Captured, leaves: Sequence[Any]) -> dict[Any, int] |
             if value < symbol.low or (symbol.high is not None and value > symbol.high):
                 high = "" if symbol.high is None else f" and at most {symbol.high}"
                 return f"{name} is {got}, but '{symbol.name}' must be at least {symbol.low}{high}"
-    if captured.conditions:
-        named = {symbol.name: sizes[symbol.expr] for symbol in captured.symbols}
-        if (broken := first_broken(captured.conditions, named)) is not None:
-            return broken
     return sizes
+
+
+def broken_condition(captured: Captured, sizes: dict[Any, int]) -> str | None:
+    """Why these sizes are others than those that the model decided for; None where they are not."""
+    return first_broken(captured.conditions, {symbol.name: sizes[symbol.expr] for symbol in captured.symbols})
 
 
 def _linear(name: str, place: Place) -> str:
@@ -232,8 +237,9 @@ def _linear(name: str, place: Place) -> str:
     return f"{scaled} + {place.offset}" if place.offset else scaled
 
 
-def refuse(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raise the error that says why these arguments do not fit a capture; returns when they do."""
+def refuse(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any], *, but_conditions: bool = False) -> None:
+    """Raise the error that says why these arguments do not fit a capture; returns when they do. `but_conditions`: also
+    when another capture of the same open sizes may serve them."""
     leaves, spec = pytree.tree_flatten((args, in_order(kwargs, captured)))
     if spec != captured.in_spec:
         raise ShapeError(
@@ -257,6 +263,9 @@ def refuse(captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     sizes = symbol_values(captured, leaves)
     if isinstance(sizes, str):
         raise ShapeError(sizes)
+    broken = broken_condition(captured, sizes)
+    if broken is not None and not but_conditions:
+        raise ShapeError(broken)
 
 
 def _structure(spec: pytree.TreeSpec) -> str:

@@ -122,6 +122,12 @@ class Emitter:
                 where=format_location(location) or None,
                 hint="compute the real and the imaginary part apart, and join them by torch.complex(real, imaginary)",
             )
+        if isinstance(value, torch.ScriptObject):
+            raise UnsupportedError(
+                "this model holds packed weights of PyTorch's quantisation",
+                where=format_location(location) or None,
+                hint='compile the float model; precision="int8" quantises its linear layers',
+            )
         return self.constant(value)
 
     def constant(self, value: Any) -> SSAValue:

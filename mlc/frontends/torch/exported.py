@@ -42,6 +42,8 @@ from mlc.frontends.torch.state import state_names
 from mlc.ir.context import MlcContext
 
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
+_WITHOUT = "compile it without dynamic_shapes: it is then compiled again for each new shape"
+_SMALLEST = 'name the smallest size, such as {2: torch.export.Dim("height", min=16)}, or ' + _WITHOUT
 _STATE = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
@@ -58,10 +60,11 @@ def export(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_sh
         raise
     except Exception as error:
         text = re.split(r"\n\s*\n|\n *(?:Developer debug context|from user code)", str(error).strip())[0]
+        guards = re.findall("generated guard (.*)", text)
         kind = ShapeError if "onstraint" in text or "dynamic_shapes" in text else UnsupportedError
         raise kind(
             f"torch.export refuses this model with dynamic_shapes: {text}",
-            hint="compile it without dynamic_shapes: it is then compiled again for each new shape",
+            hint=_SMALLEST if guards and all("!=" in g or "IntInfinity" in g for g in guards) else _WITHOUT,
         ) from error
 
 

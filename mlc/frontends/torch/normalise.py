@@ -31,6 +31,8 @@ Rule = Callable[["Recorder", list[Any], list[torch.Tensor], LocationAttr], Seque
 
 NORMALISERS: dict[str, Rule] = {}
 
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+
 # name -> the arguments that switch its randomness on (all must be truthy)
 _RANDOM_WHEN: dict[str, tuple[str, ...]] = {
     "aten.dropout": ("p", "train"),
@@ -39,10 +41,7 @@ _RANDOM_WHEN: dict[str, tuple[str, ...]] = {
     "aten.feature_alpha_dropout": ("p", "train"),
     "aten.rrelu": ("training",),
     "aten.scaled_dot_product_attention": ("dropout_p",),
-    "aten.lstm.input": ("dropout", "train"),
-    "aten.gru.input": ("dropout", "train"),
-    "aten.rnn_tanh.input": ("dropout", "train"),
-    "aten.rnn_relu.input": ("dropout", "train"),
+    **{f"aten.{n}.{kind}": ("dropout", "train") for n in _RECURRENT for kind in ("input", "data")},
 }
 
 

@@ -21,8 +21,9 @@ from xdsl.dialects.func import FuncOp
 
 from mlc.dialects.torch.types import BaseTensorType
 from mlc.errors import InternalError, UnsupportedError
+from mlc.frontends.torch import captured as captures
 from mlc.frontends.torch.arrays import to_numpy
-from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, FromSizes, Symbol, TensorGuard
+from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, FromSizes, TensorGuard
 from mlc.frontends.torch.size_expressions import plain
 from mlc.runtime.artifact import plan as plans
 from mlc.runtime.artifact import values
@@ -63,7 +64,7 @@ def distinct(known: Sequence[Captured]) -> list[Captured]:
     return [c for c in known if any(c is k for k in kept)]
 
 
-def _served(symbol: Symbol) -> tuple[Any, ...]:
+def _served(symbol: captures.Symbol) -> tuple[Any, ...]:
     return symbol.name, symbol.places, symbol.low, symbol.high
 
 

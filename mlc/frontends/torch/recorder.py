@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import Any
 
 import torch
+from torch._dispatch.python import enable_python_dispatcher
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
@@ -238,7 +239,11 @@ class Recorder(TorchDispatchMode):
         return result
 
     def _called(self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return func(*args, **kwargs) if self.deferred is None else self.deferred.run(func, args, kwargs)
+        if self.deferred is not None:
+            return self.deferred.run(func, args, kwargs)
+        # PyTorch finds some open sizes by definitions in Python, whose ops need theirs
+        with enable_python_dispatcher() if self.symbolic else nullcontext():
+            return func(*args, **kwargs)
 
     def _taken_apart(
         self, func: torch._ops.OpOverload, definition: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -85,7 +85,7 @@ class TorchSource:
 
     @property
     def is_fixed(self) -> bool:
-        """One capture serves all calls: other shapes are wrong, not new."""
+        """Captures serve the sizes that were asked for: other shapes are wrong, not new."""
         return self.exported or self.dynamic_shapes is not None
 
     def example_call(self, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -214,11 +214,13 @@ class TorchSource:
         hints += [f"'{n}' varies: say so by dynamic_shapes" for n in many if n not in numbers]
         return "; ".join(hints) or "Compile each use by mlc.compile of its own."
 
-    def refuse(self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise the error that says why these arguments do not fit."""
+    def refuse(
+        self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any], *, for_good: bool = True
+    ) -> None:
+        """Raise the error that says why these arguments do not fit. Not `for_good`: where no other capture would."""
         if not self.exported:
             check_call(self.model, args, kwargs)
-        refuse(captured, args, kwargs)
+        refuse(captured, args, kwargs, but_conditions=not for_good and not self.exported)
 
     def describe(self, captured: Captured) -> str:
         """The inputs a capture serves, for `explain()`."""

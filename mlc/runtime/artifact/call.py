@@ -17,7 +17,7 @@ import numpy as np
 from mlc.errors import ArtifactError, DTypeError, ShapeError, UnsupportedError, UsageError
 from mlc.runtime.artifact import tensors
 from mlc.runtime.artifact.plan import Output, Plan, Shape, TensorGuard
-from mlc.runtime.artifact.sizes import evaluate, first_broken, sizes_of
+from mlc.runtime.artifact.sizes import evaluate, first_broken, sizes_of, test_of
 from mlc.runtime.artifact.trees import flatten, unflatten
 from mlc.runtime.artifact.values import same_value
 from mlc.runtime.executable import Executable
@@ -55,6 +55,7 @@ class Version:
             self._count = -1
         self._single = plan.results.kind == "leaf"
         self._names = [g.name for g in plan.guards]
+        self._decided_so = test_of(plan.conditions, [s.name for s in plan.symbols])
         self._lock = lock if any(kind == "state" for kind, *_ in (*plan.inputs, *plan.writes)) else None
 
     def leaves_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any] | None:
@@ -87,7 +88,9 @@ class Version:
         if plan.identities is not None and _identities(leaves) not in plan.identities:
             return "the arguments that are one tensor are others than when the model was compiled"
         found = sizes_of(plan.symbols, self._names, leaves) if plan.symbols else {}
-        return found if isinstance(found, str) else first_broken(plan.conditions, found)
+        if isinstance(found, str) or self._decided_so([found[s.name] for s in plan.symbols]):
+            return found if isinstance(found, str) else None
+        return first_broken(plan.conditions, found)
 
     def refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raise the error that says why these arguments do not fit; returns where they do."""

@@ -64,15 +64,15 @@ def sizes_of(symbols: Sequence[Symbol], names: Sequence[str], leaves: Sequence[A
     return sizes
 
 
-def test_of(conditions: Sequence[Any], names: Sequence[str]) -> Callable[[Mapping[str, int]], bool]:
-    """Whether all conditions hold of sizes, as one function of Python: many are asked at every call."""
+def test_of(conditions: Sequence[Any], names: Sequence[str]) -> Callable[[Sequence[int]], bool]:
+    """Whether all conditions hold of the sizes `names`, as one function of Python: they are asked at every call."""
     places = {name: f"n[{k}]" for k, name in enumerate(names)}
     source = " and ".join(_source(c, places) for c in conditions) or "True"
     holds = eval(f"lambda n: {source}", {"max": max, "min": min, "__builtins__": {}})
 
-    def test(sizes: Mapping[str, int]) -> bool:
+    def test(sizes: Sequence[int]) -> bool:
         try:
-            return bool(holds([sizes[name] for name in names]))
+            return bool(holds(sizes))
         except ZeroDivisionError:
             return False
 

@@ -78,8 +78,8 @@ def _whole(
     c: Conversion, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None, *, causal: bool
 ) -> Tensor | None:
     """As one op, where sequences are so long that scores of all rows would leave the caches."""
-    shapes = query.shape, key.shape, value.shape
-    if query.dtype is not F32 or not all(isinstance(n, int) for shape in shapes for n in shape):
+    shapes = [[n for n in x.shape if isinstance(n, int)] for x in (query, key, value)]
+    if query.dtype is not F32 or [len(shape) for shape in shapes] != [query.rank, key.rank, value.rank]:
         return None
     (*heads, rows, width), (*key_heads, keys, _), (*value_heads, _, columns) = shapes
     least = LONG_CAUSAL if causal else LONG
