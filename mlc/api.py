@@ -24,7 +24,7 @@ import numpy as np
 
 from mlc import driver
 from mlc.backends.registry import load_backend
-from mlc.errors import InternalError, MlcError, UnsupportedError, UsageError
+from mlc.errors import InternalError, MlcError, ShapeError, UnsupportedError, UsageError
 from mlc.ir.collector import collector_paused
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.parsing import print_text
@@ -207,7 +207,7 @@ class CompiledModel:
 
     def _new_variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
         if self._source.is_fixed and self._variants:
-            self._source.refuse(self._variants[0].captured, args, kwargs, for_good=False)
+            self._refuse_other_sizes(args, kwargs)
         keep = [v for v in self._variants if not v.captured.state.is_stale()]
         variant = self._build_open(keep, args, kwargs) if len(keep) >= MAX_VARIANTS else None
         if variant is not None:
@@ -223,6 +223,19 @@ class CompiledModel:
         self._last = variant
         self._calls = tuple((v.binding, v.binding.call) for v in self._variants)
         return variant
+
+    def _refuse_other_sizes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise what the first version says about these arguments, unless it or a later one is of their kind and only
+        decided otherwise."""
+        refused: list[MlcError] = []
+        for variant in reversed(self._variants):
+            try:
+                self._source.refuse(variant.captured, args, kwargs, for_good=False)
+            except MlcError as error:
+                refused.append(error)
+            else:
+                return
+        raise refused[0]
 
     def _least_used(self, known: list[_Variant]) -> _Variant:
         """The oldest version not called since the last look; the oldest of all when every one was."""
@@ -322,7 +335,10 @@ class CompiledModel:
         try:
             captured = self._source.capture_open([v.captured for v in known], args, kwargs, ctx)
             return self._build(captured, ctx) if captured is not None else None
-        except UnsupportedError:  # torch.export refuses the model, or an op is lowered for known sizes only
+        except (
+            UnsupportedError,
+            ShapeError,
+        ):  # torch.export refuses the model, or an op is lowered for known sizes only
             self._cannot_open = True
             return None
 

@@ -64,8 +64,15 @@ def tensor_type(tensor: torch.Tensor) -> VTensorType:
 
 
 def static(sizes: Sequence[int | torch.SymInt]) -> list[int | None]:
-    """Sizes of a type: None for symbolic ones."""
-    return [d if type(d) is int else None for d in sizes]
+    """Sizes of a type: None for symbolic ones, unless torch.export found that they can be one number only."""
+    return [_known(d) for d in sizes]
+
+
+def _known(size: int | torch.SymInt) -> int | None:
+    if isinstance(size, int):
+        return size
+    expr = size.node.expr
+    return int(expr) if expr.is_Integer else None
 
 
 def op_name(func: torch._ops.OpOverload) -> str:

@@ -269,7 +269,7 @@ class _Exported:
             if not isinstance(leaf, torch.Tensor):
                 continue
             for dim, size in enumerate(leaf.shape):
-                if isinstance(size, torch.SymInt):
+                if isinstance(size, torch.SymInt) and not size.node.expr.is_Integer:
                     found = linear_place(size.node.expr, i, dim)
                     if found is None:
                         self.problems.fail(

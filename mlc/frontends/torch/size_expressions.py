@@ -13,7 +13,7 @@ from typing import Any
 
 import sympy
 import torch
-from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod, PythonMod
+from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod, PythonMod, ToFloat, TruncToInt
 
 _OPERATORS: dict[type, str] = {
     sympy.Add: "+", sympy.Mul: "*", FloorDiv: "//", Mod: "%", PythonMod: "%",
@@ -31,12 +31,28 @@ def plain(expr: Any, names: Mapping[Any, str]) -> Any:
         return names[expr]
     if isinstance(expr, sympy.Pow) and isinstance(expr.args[1], sympy.Integer) and int(expr.args[1]) > 0:
         return ["*", *[plain(expr.args[0], names)] * int(expr.args[1])]
+    if isinstance(expr, TruncToInt) and (whole := whole_number(expr.args[0])) is not None:
+        return plain(whole, names)
     if isinstance(expr, sympy.Not):
         return ["==", plain(expr.args[0], names), 0]
     operator = _OPERATORS.get(type(expr))
     if operator is None:
         raise TypeError(f"{type(expr).__name__} ({expr})")
     return [operator, *(plain(e, names) for e in expr.args)]
+
+
+def whole_number(expr: Any) -> Any:
+    """A product of whole numbers written as floats, as a product of integers; None for others."""
+    match expr:
+        case ToFloat():
+            return expr.args[0]
+        case sympy.Float() if float(expr).is_integer():
+            return sympy.Integer(int(expr))
+        case sympy.Mul():
+            factors = [whole_number(a) for a in expr.args]
+            return None if None in factors else sympy.Mul(*factors)
+        case _:
+            return None
 
 
 def conditions(shape_env: Any, texts: Sequence[str], given: Mapping[str, Any], names: Mapping[Any, str]) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import sympy
 import torch
-from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod, PythonMod, ToFloat, TruncToInt
+from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod, PythonMod, TruncToInt
 from xdsl.dialects.builtin import UNKNOWN_LOC, AffineMapAttr, IntegerAttr, StringAttr
 from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineConstantExpr, AffineMap, AffineSymExpr
@@ -23,6 +23,7 @@ from mlc.dialects.torch.tensor_ops import BindSymbolicShapeOp, SymbolicIntOp
 from mlc.errors import UnsupportedError
 from mlc.frontends.torch.captured import Place, Symbol
 from mlc.frontends.torch.emit import Emitter
+from mlc.frontends.torch.size_expressions import whole_number
 
 
 class SymbolicSizes:
@@ -98,7 +99,7 @@ class SymbolicSizes:
                 return self._fold("prim.max.int", expr.args)
             case Min() | sympy.Min():
                 return self._fold("prim.min.int", expr.args)
-            case TruncToInt() if (whole := _whole(expr.args[0])) is not None:
+            case TruncToInt() if (whole := whole_number(expr.args[0])) is not None:
                 return self.build(whole)
             case _:
                 raise UnsupportedError(
@@ -148,17 +149,3 @@ def linear_place(expr: Any, leaf: int, dim: int) -> tuple[Any, Place] | None:
     if not (isinstance(scale, sympy.Integer) and isinstance(offset, sympy.Integer) and scale > 0):
         return None
     return symbol, Place(leaf, dim, int(scale), int(offset))
-
-
-def _whole(expr: Any) -> Any:
-    """A product of whole numbers written as floats, as a product of integers; None for others."""
-    match expr:
-        case ToFloat():
-            return expr.args[0]
-        case sympy.Float() if float(expr).is_integer():
-            return sympy.Integer(int(expr))
-        case sympy.Mul():
-            factors = [_whole(a) for a in expr.args]
-            return None if None in factors else sympy.Mul(*factors)
-        case _:
-            return None
