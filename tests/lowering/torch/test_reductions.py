@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+import mlc
 from tests.lowering.torch.single_op import EDGE, check
 
 torch.manual_seed(0)
@@ -211,3 +212,33 @@ def test_the_norm_of_one_element_is_its_magnitude(order: float) -> None:
 
 def test_cosine_similarity_of_one_element() -> None:
     check("aten.cosine_similarity", torch.tensor([[1e30], [-2.0]]), torch.tensor([[3e30], [3.0]]))
+
+
+EQUAL: dict[str, tuple[torch.nn.Module, torch.Tensor]] = {
+    "layer norm": (torch.nn.LayerNorm(200), torch.full((3, 200), 7.3)),
+    "layer norm, small eps": (torch.nn.LayerNorm(200, eps=1e-12), torch.full((3, 200), 1e4 / 3)),
+    "group norm": (torch.nn.GroupNorm(2, 4), torch.full((2, 4, 20, 10), 7.3)),
+    "instance norm": (torch.nn.InstanceNorm2d(3), torch.full((2, 3, 20, 10), -7.3)),
+}
+
+
+@pytest.mark.parametrize("name", EQUAL)
+@torch.no_grad()
+def test_equal_numbers_are_at_their_mean(name: str) -> None:
+    """Their mean is rounded, and what it is off by is as large as their deviation."""
+    model, x = EQUAL[name]
+    assert mlc.compile(model.eval())(x).abs().max() <= 1e-8
+
+
+def test_variance_beside_a_large_mean() -> None:
+    x = torch.randn(3, 200, generator=torch.Generator().manual_seed(0)) * 0.01 + 1e4
+    for function in (torch.var, torch.std):
+        torch.testing.assert_close(mlc.compile(lambda x, f=function: f(x, 1))(x), function(x, 1), rtol=1e-5, atol=0)
+    assert not mlc.compile(lambda x: x.std(1, unbiased=False))(torch.full((3, 200), 7.3)).any()
+
+
+def test_mean_of_infinities_is_theirs() -> None:
+    x = torch.tensor([[1.0, math.inf, 2.0], [1.0, -math.inf, 2.0], [math.nan, 1.0, 2.0]])
+    got, want = (f(x) for f in (mlc.compile(lambda x: torch.var_mean(x, 1)), lambda x: torch.var_mean(x, 1)))
+    torch.testing.assert_close(got[0], want[0], equal_nan=True)
+    torch.testing.assert_close(got[1][2], want[1][2], equal_nan=True)

@@ -257,26 +257,40 @@ def moments(
     keepdim: bool,
     sums: DType | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Variance and mean over `dims`, in `t`, in two passes; squares are summed and divided in `sums` (`t`)."""
-    average = mean_over(c, x, dims, t, keepdim=True)
+    """Variance and mean over `dims`, in `t`, in two passes; squares are summed and divided in `sums` (`t`).
+
+    A mean that was rounded leaves gaps whose sum is not zero: it is put right by that, so that equal numbers have no
+    gaps; where sums are wider than gaps, so are squares.
+    """
+    rough = mean_over(c, x, dims, t, keepdim=True)
     wide = sums or t
 
-    def squares(b: Body, v: SSAValue, m: SSAValue, acc: SSAValue) -> SSAValue:
+    def gaps_of(b: Body, v: SSAValue, m: SSAValue, squares: SSAValue, gaps: SSAValue) -> tuple[SSAValue, SSAValue]:
         gap = b.cast(b.sub(b.cast(v, x.dtype, t), m, t), t, wide)
-        return b.add(acc, b.mul(gap, gap, wide), wide)
+        return b.add(squares, b.mul(gap, gap, wide), wide), b.add(gaps, gap, wide)
 
-    (total,) = reduce(c, [x, average], dims, wide, 0, squares, keepdim=keepdim)
+    squares, gaps = reduce(c, [x, rough], dims, wide, (0, 0), gaps_of, keepdim=True, dtypes=[wide, wide])
     n = as_number(c, count_of(c, x, dims), wide)
 
-    def divided(b: Body, v: SSAValue) -> SSAValue:
+    def put_right(b: Body, m: SSAValue, shift: SSAValue) -> SSAValue:
+        is_finite = b.compare("lt", b.abs(shift, t), b.const(pymath.inf, t), t)
+        return b.select(is_finite, b.add(m, shift, t), m)
+
+    shift = cast(c, elementwise(c, [gaps], wide, lambda b, v: b.divf(v, body_number(b, n, wide))), t)
+    average = elementwise(c, [rough, shift], t, put_right)
+
+    def divided(b: Body, v: SSAValue, *gap: SSAValue) -> SSAValue:
         if isinstance(n, SSAValue):
             left = b.maximum(b.sub(n, b.const(correction, wide), wide), b.const(0, wide), wide)
         else:
             left = b.const(max(n - correction, 0), wide)
+        if gap:
+            excess = b.divf(b.mul(gap[0], gap[0], wide), body_number(b, n, wide))
+            v = b.maximum(b.sub(v, excess, wide), b.const(0, wide), wide)
         return b.divf(v, left)
 
-    variance = elementwise(c, [total], wide, divided)
-    return variance, average if keepdim else drop_dims(average, dims)
+    variance = elementwise(c, [squares, gaps] if wide.bits > t.bits else [squares], wide, divided)
+    return (variance, average) if keepdim else (drop_dims(variance, dims), drop_dims(average, dims))
 
 
 def _spread(
