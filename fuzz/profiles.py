@@ -100,7 +100,7 @@ PROFILES: dict[str, Generator] = {
     ),
     "kernels": mixed(
         *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (6, kernel_witnesses), (3, winograd_kernels)),
-        *((2, winograd_matmul_kernels), (1, winograd_pointwise_kernels), (1, attention_kernels)),
+        *((2, mixed((1, winograd_matmul_kernels), (1, attention_kernels))), (1, winograd_pointwise_kernels)),
     ),
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),

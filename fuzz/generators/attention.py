@@ -9,7 +9,7 @@ from fuzz.generators.text import tensor
 from fuzz.tape import Tape
 from mlc.testing.program import Program
 
-_STEPS = {"attention": 12, "elementwise": 2, "reduction": 1}
+_STEPS = {"attention": 24, "elementwise": 2, "reduction": 1}
 _ROWS = (5, 4, 8, 1, 7, 3, 9, 2, 13)
 _TERMS = (4, 3, 8, 1, 5, 17)
 _SCALES = ("0.5", "1.0", "0.125", "-0.25")
