@@ -74,6 +74,16 @@ def test_masks(name: str) -> None:
     check(Attention(), random(B, H, 256, 16), random(B, H, 300, 16), random(B, H, 300, 16), MASKS[name])
 
 
+@pytest.mark.parametrize("target", ["x86-64-avx512", "x86-64-avx2", "x86-64-sse2"])
+def test_other_machines(target: str) -> None:
+    q, k, v = random(1, 2, 300, 20), random(1, 2, 270, 20), random(1, 2, 270, 24)
+    mask = SEEN[:1, :2, :1, :270]
+    want = Attention()(q.double(), k.double(), v.double(), mask)
+    compiled = mlc.compile(Attention(), target=target)
+    torch.testing.assert_close(compiled(q, k, v, mask), want.float(), rtol=1e-5, atol=1e-6)
+    assert "linalg_ext.attention" in compiled.ir("kernels")
+
+
 @pytest.mark.parametrize("kind", ["seen", "added"])
 def test_rows_that_see_nothing_are_zero(kind: str) -> None:
     seen = SEEN[:, :1].clone()
