@@ -217,7 +217,8 @@ def link(
         dims = library.find("mlc_output_dims")
         code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
         pool = backend.thread_pool()
-    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool, same_words=same_words)
+        words = same_words()  # here, where the cache is at hand: later LLVM would be loaded for it
+    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool, same_words=words)
 
 
 def _constants(

@@ -106,7 +106,7 @@ class Executable:
     makes one) and puts it back; there are as many frames as calls ever ran at once.
 
     Without a `pool` it runs on the calling thread alone; `num_threads` is None for the process's own number.
-    `same_words` gives what asks natively whether memory is as it was (`mlc/backends/llvm/same_words.py`), for guards.
+    `same_words` asks natively whether memory is as it was (`mlc/backends/llvm/same_words.py`), for guards.
 
     `forward`, `free_frames`, `new_frame`, `constant_table`, `no_dims`, `team` and `failure` are for callers that have
     the addresses at hand and need none of what `run` checks.
@@ -119,7 +119,7 @@ class Executable:
     assertions: dict[int, str] = field(default_factory=dict)
     pool: ThreadPool | None = None
     num_threads: int | None = None
-    same_words: Callable[[], Callable[[int], int]] | None = None
+    same_words: Callable[[int], int] | None = None
     free_frames: list[Frame] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:

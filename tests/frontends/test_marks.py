@@ -140,7 +140,7 @@ CHANGES: dict[str, Callable[[nn.Sequential], Any]] = {
 
 
 def guard_of(model: nn.Module, *, natively: bool = False) -> Callable[[], bool]:
-    return StateGuard.of(model, [*model.parameters()]).quicker(same_words if natively else None)
+    return StateGuard.of(model, [*model.parameters()]).quicker(same_words() if natively else None)
 
 
 @torch.no_grad()

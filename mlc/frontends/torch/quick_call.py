@@ -52,7 +52,7 @@ class Native(Protocol):
     forward: Callable[..., int]
     no_dims: Any
     constant_table: Any
-    same_words: Callable[[], Callable[[int], int]] | None
+    same_words: Callable[[int], int] | None
 
     def new_frame(self) -> Any:
         """Argument table and arena of one call."""

@@ -152,10 +152,10 @@ class StateGuard:
         """Whether nothing changed."""
         return self.guard.holds
 
-    def quicker(self, same_words: Callable[[], Callable[[int], int]] | None) -> Callable[[], bool]:
+    def quicker(self, same_words: Callable[[int], int] | None) -> Callable[[], bool]:
         """The same, asked natively where that is of use and can be."""
         natively = self.guard.natively
-        return natively(same_words()) if natively is not None and same_words is not None else self.guard.holds
+        return natively(same_words) if natively is not None and same_words is not None else self.guard.holds
 
     @classmethod
     def of(
