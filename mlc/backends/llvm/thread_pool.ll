@@ -75,6 +75,8 @@ start:
   %begin = call i64 @now()
   br label %round
 round:
+  %rounds = phi i32 [ 1, %start ], [ %rounds.next, %time ]
+  %rounds.next = add i32 %rounds, 1
   br label %look
 look:
   %k = phi i32 [ 0, %round ], [ %more, %again ]
@@ -89,6 +91,13 @@ again:
   %enough = icmp eq i32 %more, 32
   br i1 %enough, label %clock, label %look
 clock:
+  %eighth = and i32 %rounds, 7
+  %polite = icmp eq i32 %eighth, 0
+  br i1 %polite, label %give.way, label %time
+give.way:                                          ; whoever waits for this core, the other side perhaps, goes first
+  call i32 @sched_yield()
+  br label %time
+time:
   %t = call i64 @now()
   %d = sub i64 %t, %begin
   %late = icmp sgt i64 %d, 50000
