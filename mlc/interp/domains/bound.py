@@ -104,7 +104,7 @@ class BoundDomain:
         if name == "cosh":
             spread = e * np.sinh(np.abs(x) + e)
         # the power of minus infinity is zero, of which nothing is rounded away
-        exact = (x == -np.inf) & (name in ("exp", "exp2"))
+        exact = x == -np.inf if name in ("exp", "exp2") else np.False_
         return self._rounded(out, np.where((e == 0) | exact, 0.0, spread), t, exact)
 
     def float2(self, name: str, a: Value, b: Value, t: Attribute) -> Value:
@@ -114,8 +114,9 @@ class BoundDomain:
         x, y = np.abs(np.asarray(v, dtype=np.float64)), np.abs(np.asarray(w, dtype=np.float64))
         match name:
             case "add" | "sub":
-                infinite = np.isinf(x) | np.isinf(y)  # and stays so, whatever else is a little off
-                exact = _exact_sum(v, w if name == "add" else np.negative(w), out) | infinite
+                exact = _exact_sum(v, w if name == "add" else np.negative(w), out)
+                if not np.isfinite(out).all():  # what is infinite stays so, whatever else is a little off
+                    exact = exact | np.isinf(x) | np.isinf(y)
                 return self._rounded(out, e + f, t, exact)
             case "mul":
                 product = np.asarray(v, dtype=np.float64) * np.asarray(w, dtype=np.float64)
