@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlc.backends.llvm.same_words import same_words
@@ -21,6 +21,7 @@ def asked(groups: Sequence[Sequence[tuple[int, int]]]) -> int:
     return same_words()(table.ctypes.data)
 
 
+@settings(deadline=None)  # the first example compiles
 @given(st.lists(st.lists(st.tuples(WORDS, st.none() | WORDS), max_size=9), max_size=4))
 def test_the_first_group_that_differs_is_named(groups: list[list[tuple[int, int | None]]]) -> None:
     memory = np.array([word for group in groups for word, _ in group], np.uint64)
