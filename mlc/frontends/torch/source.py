@@ -217,7 +217,8 @@ class TorchSource:
     def refuse(
         self, captured: Captured, args: tuple[Any, ...], kwargs: dict[str, Any], *, for_good: bool = True
     ) -> None:
-        """Raise the error that says why these arguments do not fit. Not `for_good`: where no other capture would."""
+        """Raise the error that says why these arguments do not fit. Not `for_good`: only where no other capture of
+        these open sizes could serve them."""
         if not self.exported:
             check_call(self.model, args, kwargs)
         refuse(captured, args, kwargs, but_conditions=not for_good and not self.exported)

@@ -68,7 +68,7 @@ def test_of(conditions: Sequence[Any], names: Sequence[str]) -> Callable[[Sequen
     """Whether all conditions hold of the sizes `names`, as one function of Python: they are asked at every call."""
     places = {name: f"n[{k}]" for k, name in enumerate(names)}
     source = " and ".join(_source(c, places) for c in conditions) or "True"
-    holds = eval(f"lambda n: {source}", {"max": max, "min": min, "__builtins__": {}})
+    holds = eval(f"lambda n: {source}", {"max": max, "min": min, "bool": bool, "__builtins__": {}})
 
     def test(sizes: Sequence[int]) -> bool:
         try:
@@ -86,7 +86,10 @@ def _source(expr: Any, places: Mapping[str, str]) -> str:
         if operator not in _OPERATORS:
             raise ValueError("an expression of sizes")
         inner = [_source(p, places) for p in parts]
-        return f"{operator}({', '.join(inner)})" if operator in ("max", "min") else f"({f' {operator} '.join(inner)})"
+        if operator in ("max", "min"):
+            return f"{operator}([{', '.join(inner)}])"
+        joined = f"({f' {operator} '.join(inner)})"
+        return f"bool{joined}" if operator in ("and", "or") and len(inner) > 1 else joined
     return places[expr] if isinstance(expr, str) else str(int(expr))
 
 

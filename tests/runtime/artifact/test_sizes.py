@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlc.errors import ExecutionError
-from mlc.runtime.artifact.sizes import Symbol, check_expression, evaluate, first_broken, sizes_of
+from mlc.runtime.artifact.sizes import (
+    Symbol,
+    check_expression,
+    evaluate,
+    first_broken,
+    sizes_of,
+)
+from mlc.runtime.artifact.sizes import (
+    test_of as function_of,
+)
 
 SYMBOL = Symbol.from_json(["n", [[0, 0, 1, 0], [1, 1, 2, 1]], 2, 9])
 EXPRESSIONS = st.recursive(
@@ -56,6 +65,12 @@ def test_conditions_are_told_by_what_they_say():
         "the model was compiled for sizes with (n < 4) or (max(m, 1) > 7), here n = 6, m = 3"
     )
     assert first_broken([["==", ["%", 5, "n"], 0]], {"n": 0}) is not None  # there is no remainder
+
+
+@given(EXPRESSIONS, st.integers(0, 100))
+def test_a_function_of_python_says_the_same(expr: Any, n: int):
+    for condition in ([expr] if isinstance(expr, list) else [["max", expr]], [["==", expr, 1], ["min", "n"]]):
+        assert function_of(condition, ["n"])([n]) == (first_broken(condition, {"n": n}) is None)
 
 
 @pytest.mark.parametrize("operator", ["//", "%"])
