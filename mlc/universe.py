@@ -36,6 +36,9 @@ PASSES: dict[str, str] = {
     "linalg-demote-contraction-inputs": (
         "mlc.lowering.linalg.linalg_demote_contraction_inputs:LinalgDemoteContractionInputs"
     ),
+    "linalg-demote-convolution-inputs": (
+        "mlc.lowering.linalg.linalg_demote_convolution_inputs:LinalgDemoteConvolutionInputs"
+    ),
     "linalg-quantize-contraction-inputs": (
         "mlc.lowering.linalg.linalg_quantize_contraction_inputs:LinalgQuantizeContractionInputs"
     ),

@@ -66,6 +66,11 @@ PRECISION_ROWS: dict[str, tuple[Row, ...]] = {
 }
 """Steps that `mlc.compile(precision=...)` adds, before the layouts are chosen."""
 
+LAID_OUT_ROWS: dict[str, tuple[Row, ...]] = {
+    "bfloat16": (Row("linalg-demote-convolution-inputs", "linalg"),),
+}
+"""Steps that it adds right after that."""
+
 KERNEL_ROWS: tuple[Row, ...] = (
     Row("expand-attention", "loops"),
     Row("expand-winograd", "loops"),
@@ -101,6 +106,10 @@ ORDER: tuple[Order, ...] = (
     Order("convert-tm-tensor-to-linalg", "linalg-demote-contraction-inputs", "products are known as linalg.matmul"),
     Order("linalg-demote-contraction-inputs", "linalg-block-layouts", "convolutions and products are known by name"),
     Order("linalg-demote-contraction-inputs", "linalg-pack-matmul", "panels hold the type that is multiplied"),
+    Order("linalg-block-layouts", "linalg-demote-convolution-inputs", "it is written for blocked channels"),
+    Order("linalg-demote-convolution-inputs", "linalg-winograd-conv2d", "it says which ones tiles compute faster"),
+    Order("linalg-demote-convolution-inputs", "linalg-winograd-pointwise", "what is rounded is not scaled"),
+    Order("linalg-demote-convolution-inputs", "linalg-hoist-constants", "rounded filters are constant expressions"),
     Order("convert-tm-tensor-to-linalg", "linalg-quantize-contraction-inputs", "products are known as linalg.matmul"),
     Order("linalg-quantize-contraction-inputs", "linalg-narrow-integral-contractions", "it makes the integers"),
     Order("linalg-narrow-integral-contractions", "linalg-block-layouts", "what made the integers is still whole"),
@@ -201,7 +210,8 @@ class Pipeline:
                 expected="a pipeline with the pass linalg-block-layouts, before which numbers are rounded",
                 hint="precision='float32'",
             )
-        return replace(self, module=(*self.module[: at[0]], *rows, *self.module[at[0] :]))
+        before, layouts, after = self.module[: at[0]], self.module[at[0]], self.module[at[0] + 1 :]
+        return replace(self, module=(*before, *rows, layouts, *LAID_OUT_ROWS.get(precision, ()), *after))
 
     def kernel_rows(self, *, bounds: bool = False) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         """The rows of a kernel up to the loops level and after it; with `bounds`, accesses are checked in between."""

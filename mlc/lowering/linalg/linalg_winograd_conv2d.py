@@ -42,9 +42,8 @@ from xdsl.dialects.builtin import (
     TensorType,
     f32,
 )
-from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
+from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Block, Operation, SSAValue
-from xdsl.ir.affine import AffineDimExpr, AffineMap
 
 from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.dialects.linalg_ext.winograd import POINTS, TAPS, filtering
@@ -53,6 +52,7 @@ from mlc.errors import UsageError
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
+from mlc.lowering.linalg.blocked_convolution import FILTERS, OUTPUT, STRIDE_1, is_blocked_convolution
 from mlc.lowering.linalg.build import At
 from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
 from mlc.lowering.linalg.structure import (
@@ -65,12 +65,7 @@ from mlc.lowering.linalg.structure import (
 from mlc.lowering.linalg.winograd_cost import DEPTH, GAIN, GROUP_ROWS, Choice, Layer, choose, depth_of, group_depth
 from mlc.lowering.linalg.winograd_memory import Ways, settle
 
-_D = [AffineDimExpr(i) for i in range(9)]  # n, f1, oh, ow, f0, c1, kh, kw, c0
-_MAPS = [
-    AffineMap(9, 0, (_D[0], _D[5], _D[2] + _D[6], _D[3] + _D[7], _D[8])),
-    AffineMap(9, 0, (_D[1], _D[5], _D[6], _D[7], _D[8], _D[4])),
-    AffineMap(9, 0, tuple(_D[:5])),
-]
+_MAPS = [STRIDE_1, FILTERS, OUTPUT]
 _LAYER_TILE = re.compile(r"(\d+(?:x\d+){4})=(-1|0|2|4)")
 _ANY_LAYER = ",".join(f"1x{n}x{n}x{rows}x{rows}={tile}" for n, rows, tile in ((4, 6, 0), (8, 6, 2), (8, 5, 4)))
 
@@ -105,25 +100,9 @@ class LinalgWinogradConv2D(MlcPass):
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for block in functions_to_lower(module.ops):
             rewriter = _Rewriter(ctx, self, _weight_bytes(block))
-            rewriter.convolutions([op for op in block.ops if isinstance(op, GenericOp) and _is_convolution(op)])
+            rewriter.convolutions([op for op in block.ops if isinstance(op, GenericOp) and is_blocked_convolution(op)])
             if rewriter.rewritten:
                 erase_dead(block)
-
-
-def _is_convolution(op: GenericOp) -> bool:
-    """Whether `op` is a convolution of any window in blocked layout, in the form that linalg-block-layouts gives it."""
-    if len(op.inputs) != 2 or len(op.results) != 1 or iterators_of(op) != "ppppprrrr":
-        return False
-    maps = maps_of(op)
-    body = list(op.body.block.ops)
-    return (
-        maps[1:] == _MAPS[1:]
-        and len(maps[0].results) == 5
-        and [type(inner) for inner in body] == [arith.MulfOp, arith.AddfOp, YieldOp]
-        and {*body[0].operands} == {*op.body.block.args[:2]}
-        and {*body[1].operands} == {body[0].results[0], op.body.block.args[2]}
-        and all(isinstance(v.type, TensorType) and v.type.element_type == f32 for v in op.operands)
-    )
 
 
 class _Rewriter:

@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from xdsl.dialects import arith, tensor
+from xdsl.dialects import tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType, f32
-from xdsl.dialects.linalg.ops import GenericOp, YieldOp
+from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import Operation, SSAValue
-from xdsl.ir.affine import AffineDimExpr, AffineMap
+from xdsl.ir.affine import AffineMap
 
 from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import (
@@ -45,12 +45,12 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
+from mlc.lowering.linalg.blocked_convolution import LOOPS, is_blocked_convolution
 from mlc.lowering.linalg.build import At
 from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
 from mlc.lowering.linalg.structure import (
     erase_dead,
     functions_to_lower,
-    iterators_of,
     maps_of,
     nested_blocks,
     shape_of,
@@ -75,8 +75,6 @@ LEAST_PIXELS = 12
 """Of an image: fewer do not hide the latency of two multiply-adds one after the other."""
 BUSY = 0.9
 """Of what the units can start in a cycle, what products of pairs do."""
-_D = [AffineDimExpr(i) for i in range(9)]  # n, f1, oh, ow, f0, c1, kh, kw, c0
-_MAPS = [AffineMap(9, 0, (_D[1], _D[5], _D[6], _D[7], _D[8], _D[4])), AffineMap(9, 0, tuple(_D[:5]))]
 
 
 @dataclass(frozen=True)
@@ -204,8 +202,8 @@ def stride_of(op: GenericOp) -> int | None:
     """The stride of a 1x1 convolution, one for rows and columns; None for others."""
     _, _, height, width, _ = shape_of(op.inputs[0])
     for stride in range(1, max(height, width, 1) + 1):
-        rows, columns = (_D[2 + d] if stride == 1 else _D[2 + d] * stride for d in (0, 1))
-        if maps_of(op)[0] == AffineMap(9, 0, (_D[0], _D[5], rows + _D[6], columns + _D[7], _D[8])):
+        rows, columns = (LOOPS[2 + d] if stride == 1 else LOOPS[2 + d] * stride for d in (0, 1))
+        if maps_of(op)[0] == AffineMap(9, 0, (LOOPS[0], LOOPS[5], rows + LOOPS[6], columns + LOOPS[7], LOOPS[8])):
             return stride
     return None
 
@@ -222,19 +220,6 @@ def _pixels(at: At, op: GenericOp) -> SSAValue:
     return at.add(tensor.ExtractSliceOp(x, [0] * 5, sizes, strides, TensorType(f32, sizes))).result
 
 
-def _is_pointwise(op: GenericOp) -> bool:
-    """Whether `op` is a convolution of 1x1 filters in blocked layout, in the form that linalg-block-layouts gives
-    it."""
-    if len(op.inputs) != 2 or len(op.results) != 1 or iterators_of(op) != "ppppprrrr":
-        return False
-    maps = maps_of(op)
-    body = list(op.body.block.ops)
-    return (
-        maps[1:] == _MAPS
-        and len(maps[0].results) == 5
-        and shape_of(op.inputs[1])[2:4] == (1, 1)
-        and [type(inner) for inner in body] == [arith.MulfOp, arith.AddfOp, YieldOp]
-        and {*body[0].operands} == {*op.body.block.args[:2]}
-        and {*body[1].operands} == {body[0].results[0], op.body.block.args[2]}
-        and all(isinstance(v.type, TensorType) and v.type.element_type == f32 for v in op.operands)
-    )
+def _is_pointwise(op: Operation) -> bool:
+    """Whether `op` is a convolution of 1x1 filters in blocked layout."""
+    return is_blocked_convolution(op) and shape_of(op.operands[1])[2:4] == (1, 1)
