@@ -28,6 +28,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     ModuleOp,
     TensorType,
+    UnitAttr,
     i64,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -40,6 +41,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
+from mlc.ir.scratch import SCRATCH
 from mlc.lowering.buffers.destination_style import SPELLED_OUT, to_destination_style
 from mlc.lowering.buffers.destinations import Destinations, is_tensor
 from mlc.lowering.buffers.extents import Extent, Materializer, dims_of, leaves
@@ -130,7 +132,19 @@ def _bufferize_kernel(state: ModuleBuffers, kernel: func.FuncOp, types: tuple[At
     b.take_arguments(types, _kernel_outs(kernel))
     b.run()
     _update_type(kernel)
+    _mark_scratch(kernel, b.extras)
     return b.extras
+
+
+def _mark_scratch(kernel: func.FuncOp, extras: Sequence[ExtraArgument]) -> None:
+    """Note which of the last arguments, `extras`, nobody reads after the kernel."""
+    if all(extra.value is not None for extra in extras):
+        return
+    empty, scratch = DictionaryAttr({}), DictionaryAttr({SCRATCH: UnitAttr()})
+    count = len(kernel.body.block.args)
+    given = kernel.arg_attrs.data if kernel.arg_attrs is not None else [empty] * count
+    marks = [scratch if extra.value is None else empty for extra in extras]
+    kernel.properties["arg_attrs"] = ArrayAttr([*given[: count - len(marks)], *marks])
 
 
 def _bufferize_entry(state: ModuleBuffers, function: func.FuncOp) -> None:

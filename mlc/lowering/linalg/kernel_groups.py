@@ -15,11 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from xdsl.dialects import arith, cf, func, tensor
+from xdsl.dialects.builtin import DYNAMIC_INDEX, bf16, f32
 from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Block, Operation, OpResult, SSAValue
 from xdsl.traits import IsTerminator
 
 from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
+from mlc.lowering.linalg.build import element_type
 from mlc.lowering.linalg.linalg_fuse_elementwise import is_contraction
 from mlc.lowering.linalg.structure import (
     inputs_of,
@@ -188,12 +190,25 @@ def _is_init(value: SSAValue, user: Operation) -> bool:
     return isinstance(user, PRODUCTS) and value in user.outputs and value not in user.inputs
 
 
-def _in_place(op: GenericOp, value: SSAValue) -> bool:
-    """Whether `op` can overwrite `value` with its (only) result: read once, in order, same type."""
+def _in_place(op: GenericOp, value: OpResult) -> bool:
+    """Whether `op` can overwrite `value` with its (only) result, or narrow it on its way from registers: read once, in
+    order, of the same type, or a sum or window of f32 that becomes bf16."""
     if len(op.results) == 1 and _is_init(value, op):
         return True
     reads = [m for v, m in zip(op.inputs, maps_of(op), strict=False) if v is value]
-    return len(op.results) == 1 and len(reads) == 1 and is_identity(reads[0]) and op.results[0].type == value.type
+    if len(op.results) != 1 or len(reads) != 1 or not is_identity(reads[0]):
+        return False
+    return op.results[0].type == value.type or (_narrows(value, op.results[0]) and _stays_in_registers(value.op))
+
+
+def _narrows(value: SSAValue, result: SSAValue) -> bool:
+    return (element_type(value), element_type(result)) == (f32, bf16)
+
+
+def _stays_in_registers(op: Operation) -> bool:
+    """Whether what `op` makes need not be stored for who reads it in order: sums of products and windows, of static
+    sizes (their memory is scratch, of a size known at the call)."""
+    return isinstance(op, GenericOp) and "r" in iterators_of(op) and DYNAMIC_INDEX not in shape_of(op.results[0])
 
 
 def is_plain_reduction(op: GenericOp) -> bool:

@@ -30,6 +30,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass, Span, option
+from mlc.ir.scratch import is_scratch
 from mlc.lowering.vector.bodies import check_body
 from mlc.lowering.vector.dot_products import take_dot
 from mlc.lowering.vector.emitter import Emitter
@@ -199,11 +200,12 @@ def _transparent(op: Operation) -> bool:
 
 
 def _outlives(nest: Nest) -> set[SSAValue]:
-    """Roots that something outside the nest may read: all but local buffers whose every use is in the nest."""
+    """Roots that something outside the nest may read: all but local buffers and scratch whose every use is in the
+    nest."""
     inside = {s.op for s in nest.stages}
     kept: set[SSAValue] = set()
     for root in nest.written():
-        todo, local = [root], isinstance(root.owner, memref.AllocaOp | memref.AllocOp)
+        todo, local = [root], isinstance(root.owner, memref.AllocaOp | memref.AllocOp) or is_scratch(root)
         while todo and local:
             for use in todo.pop().uses:
                 if isinstance(use.operation, VIEWS):
