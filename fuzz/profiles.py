@@ -6,6 +6,12 @@ from fuzz.generators.aliasing import aliasing_kernels
 from fuzz.generators.arith import scalar_function
 from fuzz.generators.attention import attention, attention_groups, attention_kernels
 from fuzz.generators.buffers import memref_kernel
+from fuzz.generators.demoted_convolutions import (
+    demoted_convolution_groups,
+    demoted_convolution_kernels,
+    demoted_convolutions,
+    linalg_demote_convolutions,
+)
 from fuzz.generators.dot_products import demoted_products, memref_dot_kernel, narrowed_products, quantised_products
 from fuzz.generators.functions import function_kernel
 from fuzz.generators.kernel_witnesses import kernel_witnesses, memref_copies
@@ -78,6 +84,7 @@ PROFILES: dict[str, Generator] = {
     "winograd": winograd,
     "linalg-winograd-matmul": linalg_winograd_matmul,
     "linalg-winograd-pointwise": linalg_winograd_pointwise,
+    "linalg-demote-convolutions": linalg_demote_convolutions,
     "attention": attention,
     "winograd-matmul": mixed((1, winograd_matmul), (1, winograd_pointwise)),
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
@@ -95,17 +102,25 @@ PROFILES: dict[str, Generator] = {
     "linalg-groups": mixed(
         (4, witnessed("linalg-form-kernels", ALL_STEPS)),
         (1, winograd_matmul_groups),
-        (1, winograd_pointwise_groups),
+        (1, mixed((1, winograd_pointwise_groups), (1, demoted_convolution_groups))),
         (1, attention_groups),
     ),
     "kernels": mixed(
         *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (6, kernel_witnesses), (3, winograd_kernels)),
-        *((2, mixed((1, winograd_matmul_kernels), (1, attention_kernels))), (1, winograd_pointwise_kernels)),
+        *(
+            (2, mixed((1, winograd_matmul_kernels), (1, attention_kernels))),
+            (1, mixed((1, winograd_pointwise_kernels), (1, demoted_convolution_kernels))),
+        ),
     ),
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),
     "allocations": mixed((1, buffers), (2, aliasing_buffers)),
-    "memref-structured": mixed((18, memref_kernel), (6, memref_rows_kernel), (1, planned), (10, memref_dot_kernel)),
+    "memref-structured": mixed(
+        (18, memref_kernel),
+        (6, memref_rows_kernel),
+        (1, planned),
+        (10, mixed((9, memref_dot_kernel), (1, demoted_convolutions))),
+    ),
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
     "loops": mixed((5, loop_kernel), (2, loops)),
     "parallel-loops": mixed((2, loop_kernel), (3, parallel_loops)),

@@ -22,7 +22,7 @@ from mlc.ir.extensions import EXTENSIONS
 from mlc.ir.parsing import parse_text
 from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import load_pass
-from mlc.ir.pipeline_table import KERNEL_ROWS, MODULE_ROWS, PRECISION_ROWS
+from mlc.ir.pipeline_table import KERNEL_ROWS, LAID_OUT_ROWS, MODULE_ROWS, PRECISION_ROWS
 from mlc.ir.semantics import has_semantics
 from mlc.testing.oracle import Finding, check
 from mlc.testing.program import Discard
@@ -65,7 +65,11 @@ def test_every_pass_has_a_contract_with_a_known_profile():
 
 
 def test_every_pass_of_the_pipeline_stands_under_a_property():
-    rows = (*MODULE_ROWS, *KERNEL_ROWS, *(row for added in PRECISION_ROWS.values() for row in added))
+    rows = (
+        *MODULE_ROWS,
+        *KERNEL_ROWS,
+        *(row for added in (*PRECISION_ROWS.values(), *LAID_OUT_ROWS.values()) for row in added),
+    )
     assert {row.pass_name for row in rows} <= set(targets())
 
 
