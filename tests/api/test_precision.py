@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import mlc
+from mlc.backends.llvm.target import host_machine
 from mlc.driver import Compiled
 from mlc.errors import UsageError
 from mlc.interp import run_module
@@ -19,7 +21,8 @@ from mlc.ir.pipeline import make_pass, run_pipeline
 from tests.models.zoo import ZOO
 
 TARGETS = ["native", "x86-64-avx2", "x86-64-sse2"]
-DEMOTE = "linalg-demote-contraction-inputs"
+DEMOTE, DEMOTE_CONVOLUTIONS = "linalg-demote-contraction-inputs", "linalg-demote-convolution-inputs"
+needs_bf16 = pytest.mark.skipif(not host_machine().dot_bf16, reason="this machine does not multiply pairs of bf16")
 
 
 class Block(nn.Module):
@@ -86,21 +89,82 @@ def test_one_product_within_the_closed_form(target: str, tmp_path: Path):
     assert torch.all(error <= terms * (2 * u + u * u + 302 * 2.0**-24 * (1 + u) ** 2))
 
 
-def test_convolutions_stay_float32(tmp_path: Path):
-    model, inputs = ZOO["resnet18"].build(batch=1, small=True)
-    exact, plain = model(*inputs), mlc.compile(model, inputs, cache_dir=tmp_path)(*inputs)
-    compiled = mlc.compile(model, inputs, precision="bfloat16", cache_dir=tmp_path)
-    missed = [r for r in compiled._latest().unit.remarks() if r.pass_name == DEMOTE and r.kind == "missed"]
-    assert any("conv_2d" in r.op for r in missed)
-    features: list[torch.Tensor] = []
-    head = model.get_submodule("fc")
-    assert isinstance(head, nn.Linear)
-    hook = head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
-    model(*inputs)
-    hook.remove()
-    u, terms = 2.0**-8, features[0].abs() @ head.weight.abs().T
-    slack = (plain - exact).abs() + 1e-5 * terms
-    assert torch.all((compiled(*inputs) - exact).abs() <= terms * (2 * u + u * u) + slack)
+class Residual(nn.Module):
+    """A block of a residual network: 1x1, 3x3 with a stride, 1x1, a strided 1x1 beside them, one on the sum."""
+
+    def __init__(self, activation: Callable[[torch.Tensor], torch.Tensor] = torch.relu) -> None:
+        super().__init__()
+        self.activation = activation
+        self.reduce, self.middle = nn.Conv2d(32, 16, 1), nn.Conv2d(16, 16, 3, stride=2, padding=1)
+        self.widen, self.beside = nn.Conv2d(16, 32, 1), nn.Conv2d(32, 32, 1, stride=2)
+        self.last = nn.Conv2d(64, 16, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self.activation(
+            self.widen(self.activation(self.middle(self.activation(self.reduce(x))))) + self.beside(x)
+        )
+        second = self.activation(self.widen(self.activation(self.reduce(first))) + first)
+        return self.last(torch.cat([first, second], dim=1)) + second[:, 16:]
+
+
+def convolution_bound(unit: Compiled, x: torch.Tensor) -> np.ndarray:
+    """The running error bound of the laid out program whose operands are rounded, against exact arithmetic."""
+    module, ctx = unit.source.clone(), unit.ctx.clone()
+    before = ("torch-canonicalize", "convert-torch-to-linalg", "linalg-block-layouts")
+    run_pipeline([*map(make_pass, before), make_pass(DEMOTE_CONVOLUTIONS, {"pairs": True})], ctx, module)
+    domain = BoundDomain()
+    domain.narrowest = 16
+    (y,) = run_module(module, "forward", [x.numpy()], resources=ctx.resources, domain=domain, raw=True)
+    assert not domain.ambiguous
+    return y["e"]
+
+
+@needs_bf16
+def test_convolutions_within_the_derived_bound(tmp_path: Path):
+    torch.manual_seed(3)
+    model, x = Residual(torch.tanh).eval().requires_grad_(False), torch.randn(1, 32, 9, 7)
+    for layer in (model.reduce, model.middle, model.widen, model.beside):
+        layer.weight.data *= 0.3  # worst-case bounds multiply
+    compiled = mlc.compile(model, (x,), precision="bfloat16", cache_dir=tmp_path)
+    y = compiled(x)
+    bound = convolution_bound(compiled._latest().unit, x)
+    exact = model.double()(x.double()).numpy()
+    error = np.abs(y.numpy() - exact)
+    assert np.all(error <= bound)
+    assert np.max(bound) < np.max(np.abs(exact)), "a bound that says something"
+    assert np.max(error) > 1e-4, "something was rounded to bf16"
+
+
+@needs_bf16
+def test_convolutions_read_pairs_and_store_bf16(tmp_path: Path):
+    model, x = Residual().eval().requires_grad_(False), torch.randn(1, 32, 9, 7)
+    unit = mlc.compile(model, (x,), precision="bfloat16", cache_dir=tmp_path)._latest().unit
+    applied = [r for r in unit.remarks() if r.pass_name == DEMOTE_CONVOLUTIONS and r.kind == "applied"]
+    assert sum(r.rule == "pairs" for r in applied) == 7
+    assert any(r.rule == "stored-narrow" for r in applied)
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2", "densenet121"])
+def test_networks_are_near_and_the_same_on_any_threads(name: str, tmp_path: Path):
+    model, inputs = ZOO[name].build(batch=1, small=True)
+    one = mlc.compile(model, inputs, precision="bfloat16", num_threads=1, cache_dir=tmp_path)(*inputs)
+    two = mlc.compile(model, inputs, precision="bfloat16", num_threads=2, cache_dir=tmp_path)(*inputs)
+    assert torch.equal(one, two)
+    exact = model.double()(*(x.double() for x in inputs))
+    narrow = model.bfloat16()(*(x.bfloat16() for x in inputs)).double()
+    assert (one - exact).abs().max() <= (narrow - exact).abs().max()
+
+
+@pytest.mark.parametrize("target", TARGETS[1:])
+def test_convolutions_stay_float32_where_pairs_are_not_multiplied(target: str, tmp_path: Path):
+    torch.manual_seed(4)
+    model, x = Residual().eval().requires_grad_(False), torch.randn(1, 32, 9, 7)
+    plain = mlc.compile(model, (x,), target=target, cache_dir=tmp_path)(x)
+    compiled = mlc.compile(model, (x,), precision="bfloat16", target=target, cache_dir=tmp_path)
+    assert torch.equal(compiled(x), plain)
+    missed = [r for r in compiled._latest().unit.remarks() if r.pass_name == DEMOTE_CONVOLUTIONS]
+    assert missed and all("does not multiply pairs" in str(r) for r in missed)
 
 
 def test_threads_and_versions_do_not_change_bits(tmp_path: Path):

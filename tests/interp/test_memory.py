@@ -126,6 +126,15 @@ def test_freed_constant_and_uninitialised_buffers(run):
     }"""
     with pytest.raises(ExecutionError, match="constant"):
         run(constant, np.float32(0))
+    narrow = """memref.global "private" constant @w : memref<2xbf16> = dense<[1.0, 2.5]>
+    func.func @f() -> f32 {
+      %c1 = arith.constant 1 : index
+      %m = memref.get_global @w : memref<2xbf16>
+      %x = memref.load %m[%c1] : memref<2xbf16>
+      %y = arith.extf %x : bf16 to f32
+      func.return %y : f32
+    }"""
+    assert run(narrow)[0] == 2.5, "bf16 lies in memory as its upper half"
     fresh = """func.func @f() -> f32 {
       %c0 = arith.constant 0 : index
       %m = memref.alloca() : memref<4xf32>

@@ -110,6 +110,7 @@ def _make_global(op: Operation, declaration: Operation, run: Runner) -> Buffer:
         and value.flags.c_contiguous
         and value.size
         and run.domain.dtype(e) == value.dtype
+        and not isinstance(e, BFloat16Type)  # values are float32, memory holds their upper halves
         and run.domain.name == "ieee"
     ):
         storage = Storage.over(value)  # a weight is read in place

@@ -100,9 +100,10 @@ class _Demotion:
                 self.ctx.remarks.missed(self.pass_name, op, "operands not rounded", reason=reason)
             else:
                 self._rewrite(op)
-        for value, narrow in self.rounded.items():
-            self._store_narrow(value, narrow, block)
         if self.rounded:
+            erase_dead(block)  # convolutions that were, and what only they read
+            for value, narrow in self.rounded.items():
+                self._store_narrow(value, narrow, block)
             erase_dead(block)
 
     def _obstacle(self, op: GenericOp) -> str:
@@ -203,6 +204,8 @@ class _Demotion:
     def _store_narrow(self, value: SSAValue, narrow: SSAValue, block: Block) -> None:
         """Let who reads `value` elementwise read the rounded one, if then nobody reads `value` itself any more."""
         rounding = narrow.owner
+        if isinstance(value, OpResult) and value.op.parent_block() is not block:
+            return
         if not isinstance(rounding, GenericOp) or list(rounding.inputs) != [value] or isinstance(value, BlockArgument):
             return
         readers = [op for op in users(value, block) if op is not rounding]
