@@ -238,7 +238,7 @@ def _pads_with_zeros(op: tensor.PadOp) -> bool:
     last = op.region.block.last_op
     if last is None or not isinstance(last.operands[0], OpResult):
         return False
-    constant = last.operands[0].op
+    constant = last.operands[0].owner
     return (
         isinstance(constant, arith.ConstantOp)
         and isinstance(constant.value, FloatAttr)
