@@ -141,6 +141,19 @@ def test_core_import_is_light():
     assert r.stderr == "", r.stderr
 
 
+def test_no_file_holds_what_a_merge_left():
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for kind in ("*.md", "*.py", "*.mlir", "*.toml", "Makefile")
+        for path in sorted(ROOT.rglob(kind))
+        if not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(ROOT).parts)
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if line.startswith(marks)
+    ]
+    assert not found, found
+
+
 def test_every_folder_says_what_it_is():
     missing = [
         str(path.relative_to(ROOT))
