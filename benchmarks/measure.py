@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks import plan
 from benchmarks.engines import LOADED, LOADED_ENGINE
 from benchmarks.plan import Unit
 from benchmarks.precisions import engines_of
@@ -110,12 +111,17 @@ def _quiet(
     for engine in engines:
         say(f"{engine}, first result")
         attempt(engine, lambda engine=engine: start(engine))
-    for i in range(runs):
-        say(f"round {i + 1} of {runs}")
+    done, rounds = 0, runs
+    while done < rounds:
+        say(f"round {done + 1} of {rounds}")
+        begun = time.perf_counter()
         for engine in list(children):
             if unit.threads > 1:
                 time.sleep(SETTLE_SECONDS)
             attempt(engine, lambda engine=engine: turn(engine))
+        done += 1
+        if done == 1 and time.perf_counter() - begun < plan.SHORT_ROUND:
+            rounds = max(runs, plan.SHORT_ROUNDS)
     for engine in list(children):
         attempt(engine, lambda engine=engine: finish(engine))
     for engine in list(children):

@@ -10,6 +10,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+SHORT_ROUND = 0.5
+"""Seconds: turns of rows whose round takes less are so short that a median on a shared machine needs many."""
+SHORT_ROUNDS = 25
+"""Rounds of such rows, at least."""
+
 
 @dataclass(frozen=True)
 class Unit:

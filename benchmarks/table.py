@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.plan import Unit
+from benchmarks.plan import SHORT_ROUND, SHORT_ROUNDS, Unit
 from benchmarks.ratios import Regression
 from benchmarks.summary import Record, Summary, geometric_mean, slowdown, summarise
 
@@ -66,7 +66,10 @@ def report(results: Mapping[str, Any], fallen: Sequence[Regression]) -> str:
     whole = [r for r in results["records"] if "engines" in r]
     quiet = [r for r in whole if not r["contended"]]
     red = {f.unit for f in fallen}
-    parts = [f"{results['about']}. Medians of {results['runs']} interleaved turns; x is the peer's time over mlc's."]
+    parts = [
+        f"{results['about']}. Medians of {results['runs']} interleaved turns ({SHORT_ROUNDS} at least of rows whose"
+        f" round takes less than {SHORT_ROUND} s); x is the peer's time over mlc's."
+    ]
     for threads in sorted({r["threads"] for r in quiet}):
         rows = [r for r in quiet if r["threads"] == threads]
         limits = results["limits"].get(str(threads))

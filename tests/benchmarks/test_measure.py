@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import plan
 from benchmarks.engines import ENGINES
 from benchmarks.limits import limits
 from benchmarks.measure import measure
@@ -14,7 +15,9 @@ from benchmarks.plan import Unit
 from benchmarks.summary import summarise
 
 
-def test_a_row():
+def test_a_row(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plan, "SHORT_ROUND", float("inf"))
+    monkeypatch.setattr(plan, "SHORT_ROUNDS", 3)
     said: list[str] = []
     record = measure(Unit("mlp_b1", 1), ["mlc", "eager"], 2, said.append)
     assert (record["row"], record["threads"], record["contended"]) == ("mlp_b1", 1, False)
@@ -22,7 +25,7 @@ def test_a_row():
     assert record["weight_bytes"] == 4 * (784 * 512 + 512 + 512 * 512 + 512 + 512 * 10 + 10)
     assert record["io_bytes"] == 4 * (784 + 10)
     for engine in record["engines"].values():
-        assert len(engine["turns"]) == 2 and min(engine["turns"]) > 0
+        assert len(engine["turns"]) == 3 and min(engine["turns"]) > 0
         assert 0 < engine["error"] < 1e-5
         assert engine["running_mb"] > 0 and engine["cached_s"] > 0
     ours = record["engines"]["mlc"]
@@ -37,6 +40,7 @@ def test_an_engine_that_fails_does_not_stop_the_others(monkeypatch: pytest.Monke
         files.write_text("")
         return {}
 
+    monkeypatch.setattr(plan, "SHORT_ROUND", 0.0)
     monkeypatch.setitem(ENGINES, "mlc", replace(ENGINES["mlc"], environment=a_file_for_a_directory))
     engines = measure(Unit("mlp_b1", 1), ["mlc", "eager"], 1, lambda text: None)["engines"]
     assert "a directory" in engines["mlc"]["failed"]
