@@ -6,7 +6,8 @@
 Whoever owns a block reads, changes, shares and frees it as before: a page that is touched is read from the file, and
 the system drops it again when it needs memory; a page that is written to becomes memory (copy on write). Replacing a
 mapping is one step for all threads. Only blocks of glibc are moved, of which it is known that it unmaps them as a whole
-or takes nothing for granted about what is in them when it gives them out again.
+or takes nothing for granted about what is in them when it gives them out again. (Freed memory of the heap stays a
+mapping of its file, copied on write, until another block that lies there is moved or brought back.)
 
     placed = place([Block(address, nbytes)], in_use=[(address, nbytes)], directory)
 
@@ -49,6 +50,10 @@ _HEADER = 16
 _MAPPED = 2
 _SLACK = (2 << 20) + 2 * PAGE
 """Bytes by which a block may be larger than what was asked for: alignment up to a large page."""
+_MAYMOVE, _FIXED = 1, 2
+"""Flags of mremap on Linux."""
+_PAGEOUT = 21
+"""MADV_PAGEOUT of Linux: these pages leave memory, and nothing is lost."""
 _IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 
 _NAME = f".mlc-{secrets.token_hex(8)}"
@@ -86,7 +91,7 @@ class Placed:
 
 
 def place(blocks: Sequence[Block], in_use: Sequence[tuple[int, int]], directory: Path) -> Placed:
-    """Move blocks to a file in `directory`, but for those that overlap memory `in_use` (addresses, bytes): these come
+    """Move blocks to files in `directory`, but for those that overlap memory `in_use` (addresses, bytes): these come
     back to memory where they were moved before. What cannot be moved stays as it is, and `Placed` says why.
 
     While it works, nobody else may write to the blocks.
@@ -128,9 +133,6 @@ def place(blocks: Sequence[Block], in_use: Sequence[tuple[int, int]], directory:
     placed.in_memory = Counter({why: size for why, size in placed.in_memory.items() if size})
     placed.failed = next((why for why in placed.in_memory if why.startswith("as ")), None)
     return placed
-
-
-_PAGEOUT = getattr(mmap, "MADV_PAGEOUT", 21)
 
 
 def _unable(directory: Path) -> str | None:
@@ -281,7 +283,3 @@ def _put(source: int, target: int, nbytes: int) -> None:
         number = ctypes.get_errno()
         libc().munmap(source, nbytes)
         raise OSError(number, os.strerror(number))
-
-
-_MAYMOVE, _FIXED = 1, 2
-"""Flags of mremap on Linux."""
