@@ -32,6 +32,7 @@ from mlc.ir.pipeline_table import checked_level
 from mlc.options import Options
 from mlc.runtime.executable import TensorSpec
 from mlc.runtime.files import write_whole
+from mlc.runtime.offload import Placed, place
 
 if TYPE_CHECKING:
     from mlc.frontends.torch import Binding, Captured, TorchSource
@@ -57,6 +58,7 @@ def compile(
     num_threads: int | None = None,
     tune: bool = False,
     winograd: bool = True,
+    offload_weights: bool = False,
     verbose: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
     debug: str = "",
@@ -68,7 +70,11 @@ def compile(
     `MAX_VARIANTS` versions, sizes that vary are left open; otherwise the version used least makes room. With
     `dynamic_shapes` (as for torch.export) one version serves all sizes it allows. 3x3 convolutions are computed by
     Winograd's filtering where that is faster, products with constant weights by his inner product;
-    `winograd=False` computes all of them directly. The other arguments are those of `mlc.options.Options`.
+    `winograd=False` computes all of them directly. With `offload_weights` the memory of weights of which compiled code
+    has packed copies, or only looks up rows, is mapped to files without names in the cache directory: it stays where
+    it is and what it is, so that the model can be called, changed, copied and saved as before, but is read from disk
+    when it is touched. No other thread may write to the weights while they are moved. The other arguments are those of
+    `mlc.options.Options`.
     """
     options = Options(
         target=target,
@@ -76,6 +82,7 @@ def compile(
         num_threads=num_threads,
         tune=tune,
         winograd=winograd,
+        offload_weights=offload_weights,
         verbose=verbose,
         cache_dir=cache_dir,
         debug=debug,
@@ -104,6 +111,8 @@ class _Variant:
 
     binding: Binding
     unit: driver.Compiled
+    placed: Placed | None = None
+    """Where its weights are, with `offload_weights`."""
 
     @property
     def captured(self) -> Captured:
@@ -222,7 +231,19 @@ class CompiledModel:
             self._variants = (variant, *keep)
         self._last = variant
         self._calls = tuple((v.binding, v.binding.call) for v in self._variants)
+        if self._options.offload_weights:
+            self._offload(variant)
         return variant
+
+    def _offload(self, new: _Variant) -> None:
+        """Move what a new version was made from to a file, and back what it reads where it lies."""
+        in_use = [memory for v in self._variants for memory in v.unit.memory_in_use()]
+        blocks = [*self._source.weight_blocks(new.captured), *new.unit.copies_of_weights()]
+        new.placed = place(blocks, in_use, new.unit.scratch_directory())
+        if new.placed.failed is not None:
+            warnings.warn(f"offload_weights: weights stay in memory, {new.placed.failed}", stacklevel=6)
+        if self._options.verbose:
+            print(f"  weights: {new.placed.describe()}", file=sys.stderr)
 
     def _refuse_other_sizes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raise what the first version says about these arguments, unless it or a later one is of their kind and only
@@ -291,6 +312,8 @@ class CompiledModel:
                 title += f"; measured on {', '.join('x'.join(map(str, array.shape)) for array in inputs)}"
             report = make_report(variant.unit, inputs)
             lines += [title, counts, *table(report).splitlines(), "compile time", variant.unit.phases.table()]
+            if variant.placed is not None:
+                lines.append(f"weights: {variant.placed.describe()}")
             pages.append(html_page(report, title))
         if html is not None:
             _write_page(Path(html), "\n".join(pages))

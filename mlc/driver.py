@@ -10,7 +10,9 @@ retrained model hits; a third kind of entry says the digest of that text), and e
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -29,12 +31,14 @@ from mlc.ir.parsing import print_text
 from mlc.ir.pipeline import make_pass, run_pipeline
 from mlc.ir.pipeline_table import Pipeline, Row
 from mlc.ir.remarks import Remark, RemarkLog
+from mlc.ir.resource_text import resource_attributes
 from mlc.ir.verifier import verify_module
 from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
 from mlc.options import Options
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache, cache_at, using
 from mlc.runtime.executable import Executable
+from mlc.runtime.offload import Block
 from mlc.tuning.choices import Choices
 
 
@@ -79,6 +83,22 @@ class Compiled:
             run_rows(self.choices.kernel_rows(self._kernel_rows, key), ctx, module, self.options)
         return list(ctx.remarks)
 
+    def memory_in_use(self) -> list[tuple[int, int]]:
+        """Addresses and bytes of the constants that calls read, but for tables that they only look up rows in."""
+        tables = {self.ctx.resources.get(n).ctypes.data for n in _only_looked_up(self.source)}
+        return [(c.ctypes.data, c.nbytes) for c in self.executable.constants if c.ctypes.data not in tables]
+
+    def copies_of_weights(self) -> list[Block]:
+        """Memory of the weights whose elements were brought into order before anything was made from them."""
+        arrays = [self.ctx.resources.get(n) for n in self.ctx.resources if self.ctx.resources.is_loaded(n)]
+        bases = [a if a.base is None else a.base for a in arrays]
+        return [Block(b.ctypes.data, b.nbytes) for b in bases if isinstance(b, np.ndarray) and b.flags.owndata]
+
+    def scratch_directory(self) -> Path:
+        """Where files may be made that go with this process."""
+        cache = cache_at(self.options.cache_dir)
+        return cache.directory if cache is not None else Path(tempfile.gettempdir())
+
     @property
     def _kernel_rows(self) -> tuple[Row, ...]:
         loops, rest = self.pipeline.kernel_rows(bounds=self.options.debug == "bounds")
@@ -121,6 +141,17 @@ class Compiled:
                     op.detach()
                     op.erase()
         return taken
+
+
+def _only_looked_up(module: ModuleOp) -> set[str]:
+    """Weights of a torch-level module that are nothing but tables of embeddings."""
+    tables: set[str] = set()
+    others: set[str] = set()
+    for op, attr in resource_attributes(module):
+        uses = [use for result in op.results for use in result.uses]
+        looked_up = all(use.operation.name == "torch.aten.embedding" and use.index == 0 for use in uses)
+        (tables if looked_up else others).add(attr.resource_handle.data)
+    return tables - others
 
 
 def _put_back(module: ModuleOp, name: str, lowered: ModuleOp) -> None:

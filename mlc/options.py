@@ -29,6 +29,8 @@ class Options:
     `tune`: measure other layouts, tiles and vector widths while building and keep the fastest; takes longer.
     `winograd`: 3x3 convolutions may use Winograd's minimal filtering, products with constant weights his inner product
     (pairs of terms for one multiplication); False computes all of them directly.
+    `offload_weights`: weights of which compiled code has packed copies leave memory for files without names in the
+    cache directory (mapped; the model stays as usable as before), where the system can do that (Linux with glibc).
     `verbose`: print a table of phases. `cache_dir`: where compiled kernels are kept, "" for no disk cache, None for
     the user's cache directory. `debug`: "bounds" checks every access, "verify" runs the verifier after each pass.
     """
@@ -38,6 +40,7 @@ class Options:
     num_threads: int | None = None
     tune: bool = False
     winograd: bool = True
+    offload_weights: bool = False
     verbose: bool = False
     cache_dir: str | os.PathLike[str] | None = None
     debug: str = ""
@@ -47,7 +50,7 @@ class Options:
             raise UsageError(f"target is {self.target!r}", expected='"native" or the name of a machine model')
         _choice("precision", self.precision, PRECISIONS)
         _choice("debug", self.debug, DEBUG_MODES)
-        for name in ("tune", "winograd", "verbose"):
+        for name in ("tune", "winograd", "offload_weights", "verbose"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is {getattr(self, name)!r}", expected="True or False")
         if self.tune and self.debug == "bounds":

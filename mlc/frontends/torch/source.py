@@ -34,6 +34,7 @@ from mlc.frontends.torch.record import capture
 from mlc.frontends.torch.stand_in import attribute, unwrapped
 from mlc.ir.context import MlcContext
 from mlc.runtime.artifact.plan import Plan
+from mlc.runtime.offload import Block
 
 __all__ = ["MISS", "Binding", "TorchSource"]
 
@@ -150,6 +151,12 @@ class TorchSource:
     def array_of(self, tensor: torch.Tensor) -> np.ndarray:
         """The present values of a buffer."""
         return to_numpy(tensor)
+
+    def weight_blocks(self, captured: Captured) -> list[Block]:
+        """The memory of the weights that a capture rests on."""
+        from mlc.frontends.torch.weight_memory import weight_blocks  # noqa: PLC0415 - not needed to run a model
+
+        return weight_blocks(captured)
 
     def saved(self, known: Sequence[Captured]) -> list[Captured]:
         """The captures that `compiled.save` keeps: those that hold for the model as it is now, one for each kind of
