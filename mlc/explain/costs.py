@@ -6,9 +6,10 @@
 
 A float op of a body counts once per point of the iteration space (a fused multiply-add twice, whatever `exp` costs
 once). Each argument's bytes count once per kernel where it is read and once where it is written, as if caches were
-perfect; a table read by index counts one element per access. Ops in an `scf.for` with known bounds count per trip. A
-Winograd convolution counts the operations of the direct one, which is what the model asks for, and products of bytes
-count like those of floats; `done` holds what the kernel really does, by the arithmetic that it does it in.
+perfect, scratch memory not at all; a table read by index counts one element per access. Ops in an `scf.for` with
+known bounds count per trip. A Winograd convolution counts the operations of the direct one, which is what the model
+asks for, and products of bytes count like those of floats; `done` holds what the kernel really does, by the
+arithmetic that it does it in.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from mlc.dialects.linalg_ext.attention_op import AttentionOp
 from mlc.dialects.linalg_ext.winograd import TAPS, Program
 from mlc.dialects.linalg_ext.winograd_matmul_ops import GROUP, WinogradMatmulOp, padded
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
+from mlc.ir.scratch import is_scratch
 from mlc.ir.values import byte_size
 
 Sizes = Mapping[SSAValue, tuple[int, ...]]
@@ -104,7 +106,7 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
         elif isinstance(op, memref.StoreOp) and isinstance(op.memref.type, MemRefType):
             points = min(trips(op), _size_of(op.memref, sizes))
             written[op.memref] = max(written.get(op.memref, 0), points * byte_size(op.memref.type.element_type))
-    arguments = set(kernel.body.block.args)
+    arguments = {arg for arg in kernel.body.block.args if not is_scratch(arg)}
     traffic = sum(n for side in (read, written) for v, n in side.items() if _root(v) in arguments)
     return Cost(flops, traffic, done)
 

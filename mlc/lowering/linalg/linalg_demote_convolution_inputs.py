@@ -10,7 +10,7 @@ What: `mlc.compile(precision="bfloat16")` runs it, on machines that multiply pai
 filters are read again for every few pixels, so halving their bytes gains nothing). Rounding goes up through padding
 with zeros and concatenations to where the value is made, and where all else that reads the value is elementwise (the
 sum of a residual block), that reads the rounded one: the value is stored once, as bf16.
-Convolutions whose filters are not constant or do not fill vectors stay as they are, with a remark, and so do 3x3 ones
+Convolutions whose filters are not constant or fill less than half a vector stay as they are, with a remark, and so do 3x3 ones
 that Winograd's tiles compute in less time in f32 (`winograd`: leave those to linalg-winograd-conv2d).
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-winograd-conv2d,
 linalg-winograd-pointwise and linalg-hoist-constants (which rounds the filters when the model is compiled).
@@ -88,7 +88,7 @@ class _Demotion:
         self.ctx, self.pass_name, self.winograd = ctx, options.name, options.winograd
         pairs = options.pairs
         self.pairs = pairs if pairs is not None else ctx.machine is not None and ctx.machine.dot_bf16
-        self.lanes = ctx.machine.lanes(32) if ctx.machine is not None and options.pairs is None else 1
+        self.lanes = ctx.machine.lanes(32) // 2 if ctx.machine is not None and options.pairs is None else 1
         self.rounded: dict[SSAValue, SSAValue] = {}
 
     def block(self, block: Block) -> None:
@@ -204,8 +204,8 @@ class _Demotion:
     def _store_narrow(self, value: SSAValue, narrow: SSAValue, block: Block) -> None:
         """Let who reads `value` elementwise read the rounded one, if then nobody reads `value` itself any more."""
         rounding = narrow.owner
-        if isinstance(value, OpResult) and value.op.parent_block() is not block:
-            return
+        if any(isinstance(v, OpResult) and v.op.parent_block() is not block for v in (value, narrow)):
+            return  # what nobody reads is gone
         if not isinstance(rounding, GenericOp) or list(rounding.inputs) != [value] or isinstance(value, BlockArgument):
             return
         readers = [op for op in users(value, block) if op is not rounding]

@@ -41,7 +41,7 @@ def take_dot(stage: Stage, space: Space, target: Target) -> None:
         for number, vector, scalar in ((1, right, left), (0, left, right)):
             for n in stage.parallel:
                 lanes = space.static(n)
-                if lanes is None or lanes % target.lanes(32) or vector.coeff(n) != Size(form.group):
+                if lanes is None or lanes % (target.lanes(32) // 2) or vector.coeff(n) != Size(form.group):
                     continue
                 if scalar.coeff(n) == ZERO and out.coeff(n) == ONE:
                     stage.reduction.remove(k)

@@ -89,7 +89,7 @@ def _dot_lanes(nest: Nest, width: int) -> int:
         wide = [s.ins[s.dot.vector] for s in nest.stages if s.dot is not None]
         if (
             extent is not None
-            and extent % width == 0
+            and (extent % width == 0 or 2 * extent == width)
             and all(isinstance(a, Access) and a.contiguous(dim) for a in wide)
         ):
             return dim
