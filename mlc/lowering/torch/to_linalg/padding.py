@@ -8,9 +8,9 @@ from xdsl.dialects import arith
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.convolution import cut, padded
 from mlc.lowering.torch.to_linalg.creation import gathered
 from mlc.lowering.torch.to_linalg.dims import Dim, static
+from mlc.lowering.torch.to_linalg.direct_convolution import cut, padded
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
 from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor
 
