@@ -129,8 +129,8 @@ def _alone_in_vectors(op: GenericOp, i: int, dims: tuple[int, ...]) -> bool:
 
 
 def _summed_for_few_rows(op: GenericOp, i: int, dims: tuple[int, ...]) -> bool:
-    """Whether operand `i`, read through `dims`, gives rows that are summed along, to results that lie side by side, with
-    few rows of the others."""
+    """Whether operand `i`, read through `dims`, gives rows that are summed along, to results that lie side by side,
+    with few rows of the others."""
     reads, kinds = [plain_dims(m) for m in maps_of(op)], iterators_of(op)
     others = [r for j, r in enumerate(reads[:-1]) if j != i]
     if kinds[dims[-1]] != "r" or any(r is None or not r or r[-1] != dims[-1] for r in others):

@@ -30,7 +30,12 @@ def forms(size: tuple[int, int], kernel: int, padding: tuple[int, int], dilation
 
 @pytest.mark.parametrize(
     ("size", "padding", "dilation", "batch"),
-    [((16, 16), (2, 2), (2, 2), 1), ((13, 14), (2, 2), (2, 2), 2), ((12, 20), (1, 3), (1, 3), 1), ((17, 17), (0, 1), (2, 2), 1)],
+    [
+        ((16, 16), (2, 2), (2, 2), 1),
+        ((13, 14), (2, 2), (2, 2), 2),
+        ((12, 20), (1, 3), (1, 3), 1),
+        ((17, 17), (0, 1), (2, 2), 1),
+    ],
     ids=["whole", "cut", "one axis", "less padding"],
 )
 def test_phases(size: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int], batch: int):
@@ -97,4 +102,6 @@ def test_transposed_in_other_ranks():
     x, weight = torch.randn(2, 4, 7), torch.randn(4, 3, 3)
     check("aten.conv_transpose1d", x, weight, None, [2], [1], [0], 1, [2], reassociates=True)
     x, weight = torch.randn(1, 2, 3, 4, 3), torch.randn(2, 3, 2, 2, 2)
-    check("aten.conv_transpose3d.input", x, weight, None, [2, 1, 2], [1, 0, 0], [0, 0, 1], 1, [2, 1, 3], reassociates=True)
+    check(
+        "aten.conv_transpose3d.input", x, weight, None, [2, 1, 2], [1, 0, 0], [0, 0, 1], 1, [2, 1, 3], reassociates=True
+    )

@@ -13,14 +13,14 @@ from itertools import product
 from math import prod
 
 from mlc.lowering.torch.to_linalg.binary import binary
-from mlc.lowering.torch.to_linalg.direct_convolution import convolve, padded
+from mlc.lowering.torch.to_linalg.direct_convolution import convolve, padded, window_of
 from mlc.lowering.torch.to_linalg.registry import Conversion
 from mlc.lowering.torch.to_linalg.scatter import inserted
 from mlc.lowering.torch.to_linalg.tensor import Tensor
 from mlc.lowering.torch.to_linalg.view import sliced
 
 LEAST_CHANNELS, LEAST_PHASE = 64, 6
-"""What pays: fewer channels do not outweigh adding up taps, phases of fewer pixels are no tiles of minimal filtering."""
+"""What pays: fewer channels do not outweigh adding up taps; smaller phases do not gain by minimal filtering."""
 
 _PHASES, _TAPS, _GAIN = 0.36, 0.95, 0.9
 """Time of either form as measured, a direct convolution's being 1: by products left, and of the pixels of whole 4x4
@@ -98,7 +98,7 @@ def by_taps(
 ) -> Tensor:
     """Sums of 1x1 convolutions: pixel i of `x` times tap k is added to element places[k] + i * stride of each axis,
     where there is one. `of_tap`: the kernel of one element, (out, in / groups, 1, …)."""
-    ones, image = [1] * len(out), [c.static_int(n, "a size of an image") for n in x.shape[2:]]
+    ones, image = [1] * len(out), [window_of(c, n) for n in x.shape[2:]]
     ways: list[tuple[int, tuple[int, ...], list[tuple[int, int]]]] = []
     for tap in product(*(range(len(of_axis)) for of_axis in places)):
         met = [_covered(n, o, p[k], s) for n, o, p, k, s in zip(image, out, places, tap, stride, strict=True)]

@@ -40,7 +40,7 @@ def grid_sampler(
     pixels = c.dims.product(size)
     kind = I32 if isinstance(pixels, int) and pixels < 1 << 31 else I64  # what is half as wide is gathered by faster
 
-    def taps_of(b: Body, *_: SSAValue) -> tuple[SSAValue, ...]:
+    def taps_of(b: Body, *_outs: SSAValue) -> tuple[SSAValue, ...]:
         """Of the taps of a point: where each is, then their weights."""
         at = [b.loop_index(0), b.loop_index(1)]
         place = [_source(b, b.extract(points, [*at, b.index(n - 1 - a)]), extent[a], t, align) for a in range(n)]
@@ -51,7 +51,8 @@ def grid_sampler(
             if mode == _NEAREST:
                 return (_offset(b, [b.op(math.RoundEvenOp, p) for p in place], extent, sizes, t, kind),)
             axes = [_linear_taps(b, p, t) for p in place]
-        offsets, weights = [], []
+        offsets: list[SSAValue] = []
+        weights: list[SSAValue] = []
         for taps in product(*axes):
             weight = taps[0][1]
             for _, part in taps[1:]:
