@@ -19,6 +19,7 @@ CHANNELS = 64
 def forms(size: tuple[int, int], kernel: int, padding: tuple[int, int], dilation: tuple[int, int], batch: int = 1):
     """The convolutions and the slices written of a layer, whose values are eager's."""
     layer = torch.nn.Conv2d(CHANNELS, CHANNELS, kernel, padding=padding, dilation=dilation).eval()
+    assert layer.bias is not None
     x = torch.randn(batch, CHANNELS, *size)
     captured, ctx = converted(layer, (x,))
     with torch.no_grad():
