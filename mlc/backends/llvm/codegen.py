@@ -36,6 +36,7 @@ DEFAULT = CodegenOptions()
 _FEW_BRANCHES = 15
 _VECTOR = re.compile(r"<\d+ x [a-z]")
 _FAILS = re.compile(r"^  ret i32 [1-9]", re.MULTILINE)
+_LABEL = re.compile(r"^(b\d+):", re.MULTILINE)
 
 
 def compile_ir(text: str, machine: MachineModel, options: CodegenOptions = DEFAULT) -> bytes:
@@ -75,6 +76,15 @@ def _is_plain_nest(text: str) -> bool:
     The whole pipeline takes a third of LLVM's time there and gains nothing. Blocks of Winograd tiles do gain.
     """
     return text.count("br i1") <= _FEW_BRANCHES and " alloca " not in text
+
+
+def _has_scalar_loop(text: str) -> bool:
+    """Whether an innermost loop of one block stores and has no vectors."""
+    parts = _LABEL.split(text)
+    return any(
+        f"label %{label}" in body[body.rfind(" br ") :] and " store " in body and "<" not in body
+        for label, body in zip(parts[1::2], parts[2::2], strict=True)
+    )
 
 
 class _Job:
@@ -118,7 +128,8 @@ class _Job:
         """LLVM's default pipeline for the level, less what the lowering has done already.
 
         Code that comes vectorised and unrolled gains nothing from LLVM's vectorisers and unroller (measured on the
-        kernels of five models: no change in speed, a quarter to a third of the time); scalar loops do. Loops that a
+        kernels of five models: no change in speed, a quarter to a third of the time); scalar loops do, also beside such
+        code. Loops that a
         failed `cf.assert` leaves early are not vectorised: LLVM would count their iterations by 128-bit divisions,
         which are calls of a library that nobody links. A vectorised nest of few branches needs no more than two passes.
         """
@@ -127,12 +138,13 @@ class _Job:
             return
         scalar = level >= 3 or (level == 2 and _VECTOR.search(self.text) is None)
         tuning = llvm.create_pipeline_tuning_options(level)
-        tuning.loop_vectorization = scalar and _FAILS.search(self.text) is None
+        loops = scalar or (level == 2 and _has_scalar_loop(self.text))
+        tuning.loop_vectorization = loops and _FAILS.search(self.text) is None
         tuning.loop_interleaving = tuning.loop_vectorization
         tuning.loop_unrolling = scalar
         tuning.slp_vectorization = level >= 3
         builder = llvm.create_pass_builder(self.target_machine, tuning)
-        if level == 2 and not scalar and _is_plain_nest(self.text):
+        if level == 2 and not loops and _is_plain_nest(self.text):
             passes = llvm.create_new_module_pass_manager()
             passes.add_instruction_combine_pass()
             passes.add_simplify_cfg_pass()

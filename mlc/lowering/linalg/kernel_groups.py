@@ -34,6 +34,7 @@ from mlc.lowering.linalg.structure import (
     maps_of,
     plain_dims,
     shape_of,
+    starts_loop,
     users,
 )
 
@@ -187,6 +188,8 @@ def _goes_on(first: Operation, then: GenericOp | WinogradMatmulOp) -> bool:
 
 
 def _is_init(value: SSAValue, user: Operation) -> bool:
+    if starts_loop(value, user):
+        return True
     return isinstance(user, PRODUCTS) and value in user.outputs and value not in user.inputs
 
 

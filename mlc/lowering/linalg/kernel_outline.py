@@ -37,6 +37,7 @@ from mlc.lowering.linalg.structure import (
     maps_of,
     reads_output,
     shape_of,
+    starts_loop,
 )
 
 _ONTO = (GenericOp, WinogradMatmulOp)  # ops that go on with what their destinations hold
@@ -156,7 +157,8 @@ def _helpers(members: Sequence[Operation]) -> list[Operation]:
             return
         op = value.op
         if isinstance(op, FillOp):
-            if not (isinstance(user, _ONTO) and value in user.outputs and value not in user.inputs):
+            onto = isinstance(user, _ONTO) and value in user.outputs and value not in user.inputs
+            if not onto and not starts_loop(value, user):
                 return
         elif not op.name.startswith(_CLONED) or (is_tensor(value) and not isinstance(op, tensor.EmptyOp)):
             return
@@ -188,6 +190,10 @@ class _Destinations:
             op = value.op
             if isinstance(op, (*_OVER, scf.ForOp)):
                 self.target[value] = arg
+            if isinstance(op, scf.ForOp):
+                init = op.iter_args[value.index]
+                if isinstance(init, OpResult) and isinstance(init.op, FillOp) and init.has_one_use():
+                    self.target[init] = arg
             if not isinstance(op, (*_ONTO, FillOp)):
                 return
             self.target[value] = arg
@@ -263,7 +269,8 @@ class _Destinations:
         copies: list[Operation] = []
         for i, (init, result) in enumerate(zip(op.iter_args, op.results, strict=True)):
             arg = self.target.get(result)
-            if arg is None:
+            filled = isinstance(init, OpResult) and isinstance(init.op, FillOp) and init.op.outputs[0] is arg
+            if arg is None or filled:
                 continue
             if not (isinstance(init, OpResult) and isinstance(init.op, tensor.EmptyOp)):
                 copy = identity_copy(init, arg, op.location)

@@ -6,7 +6,8 @@
 
 What: a transposing copy that a contraction reads is composed into the contraction's indexing map, and one that alone
 reads a contraction's result becomes the order in which the contraction writes. Not where it would take away the unit
-stride of the innermost loop, in the output or in the operand that varies with it: vector loads need it.
+stride of the innermost loop, in the output or in the operand that varies with it: vector loads need it. (But products
+of one to eight rows, as of a query and a cache of keys, sum along the rows as they lie: the copy would take longer.)
 Runs after: linalg-propagate-reshapes. Runs before: linalg-fuse-elementwise.
 Tests: tests/lowering/linalg/linalg_fold_transposes.mlir, tests/lowering/linalg/test_linalg_numerics.py
 """
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
-from xdsl.dialects.builtin import AffineMapAttr, ModuleOp
+from xdsl.dialects.builtin import DYNAMIC_INDEX, AffineMapAttr, ModuleOp
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp
 from xdsl.ir import OpResult, SSAValue
 
@@ -37,7 +39,11 @@ from mlc.lowering.linalg.structure import (
     maps_of,
     nested_blocks,
     plain_dims,
+    shape_of,
 )
+
+FEW_ROWS = 8
+"""Of so many rows each with all rows of the other operand, a product takes less time than turning that over."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,8 @@ class LinalgFoldTransposes(MlcPass):
                 dims = tuple(read[d] for d in order)
                 innermost = plain_dims(maps_of(op)[-1])
                 assert innermost is not None
-                if (innermost[-1] in dims and dims[-1] != innermost[-1]) or _alone_in_vectors(op, i, dims):
+                loses = (innermost[-1] in dims and dims[-1] != innermost[-1]) or _alone_in_vectors(op, i, dims)
+                if loses and not _summed_for_few_rows(op, i, dims):
                     reason = "the innermost loop would lose its unit stride"
                     ctx.remarks.missed(self.name, op, "transpose kept", reason=reason)
                     break
@@ -119,6 +126,21 @@ def _alone_in_vectors(op: GenericOp, i: int, dims: tuple[int, ...]) -> bool:
     panels = kinds[read[-1]] == "p" and any(kinds[d] == "r" for d in read)
     others = [r for j, r in enumerate(reads[:-1]) if j != i and r]
     return panels and kinds[dims[-1]] == "r" and all(kinds[r[-1]] == "r" for r in others)
+
+
+def _summed_for_few_rows(op: GenericOp, i: int, dims: tuple[int, ...]) -> bool:
+    """Whether operand `i`, read through `dims`, gives rows that are summed along, to results that lie side by side,
+    with few rows of the others."""
+    reads, kinds = [plain_dims(m) for m in maps_of(op)], iterators_of(op)
+    others = [r for j, r in enumerate(reads[:-1]) if j != i]
+    if kinds[dims[-1]] != "r" or any(r is None or not r or r[-1] != dims[-1] for r in others):
+        return False
+    written = reads[-1]
+    if not written or written[-1] not in dims:
+        return False
+    sizes = dict(zip(written, shape_of(op.outputs[0]), strict=True))
+    rows = [size for d, size in sizes.items() if d not in dims]
+    return DYNAMIC_INDEX not in rows and prod(rows) <= FEW_ROWS
 
 
 def _transposed(value: SSAValue) -> tuple[GenericOp, tuple[int, ...]] | None:

@@ -284,6 +284,13 @@ def is_scalar_loop(op: Operation) -> bool:
     )
 
 
+def starts_loop(value: SSAValue, op: Operation) -> bool:
+    """Whether a loop over single elements carries `value` on, once, and does not read it otherwise."""
+    if not isinstance(op, scf.ForOp) or list(op.iter_args).count(value) != 1 or not is_scalar_loop(op):
+        return False
+    return not any(op.is_ancestor(use.operation) and use.operation is not op for use in value.uses)
+
+
 def nested_blocks(block: Block) -> Iterator[Block]:
     """`block` and the blocks of `scf` ops in it, inner ones first."""
     for op in list(block.ops):

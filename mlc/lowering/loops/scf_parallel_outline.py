@@ -14,7 +14,8 @@ the cost of an iteration (`parallel.cost`): the pool wakes nobody for little. Lo
 assert, or are less work than `min_cost` (see `cost.py`; memory counts where it takes longer than arithmetic) stay for
 scf-parallel-to-for. A buffer that iterations have privately (`linalg_ext.private`) becomes an argument marked
 `mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range
-as far as that gives enough iterations, the others `scf.for` inside; reductions are never split, so that results do not
+as far as that gives enough iterations, the others `scf.for` inside (short iterations are not asked for their place one
+by one: rows of them are, and what the range has of each); reductions are never split, so that results do not
 depend on the number of threads.
 
 Runs after expand-math, before scf-parallel-to-for. Preserves values bit for bit.
@@ -202,6 +203,7 @@ class _Outlined:
         self.op, self.name = op, name
         trips = [reckoned for _, reckoned in _trips(op)]
         self.dims = _range_dims(trips, each)
+        self.by_rows = self.dims > 1 and each < SMALL and (_trips(op)[self.dims - 1][0] or 0) > 1
         self.cost = whole // max(1, prod(trips[: self.dims]))
         self.grain = max(1, -(-grain_cost // max(1, self.cost)))
         self.captured, self.repeated = _captured(op)
@@ -260,9 +262,21 @@ class _Outlined:
             positions = [position]
         else:
             extents = [at.trips(dim, mapping) for dim in range(1, self.dims)]
-            at, rest = at.loop(begin, end, at.constant(1))
-            opened.append(at)
             digits: list[SSAValue] = []
+            if self.by_rows:
+                extent = extents.pop()
+                first = at.add(arith.DivUIOp(begin, extent))
+                last = at.add(arith.CeilDivUIOp(end, extent))
+                at, rest = at.loop(first, last, at.constant(1))
+                opened.append(at)
+                before = at.add(arith.MuliOp(rest, extent))
+                low = at.add(arith.MaxSIOp(at.add(arith.SubiOp(begin, before)), at.constant(0)))
+                high = at.add(arith.MinSIOp(at.add(arith.SubiOp(end, before)), extent))
+                at, digit = at.loop(low, high, at.constant(1))
+                digits.append(digit)
+            else:
+                at, rest = at.loop(begin, end, at.constant(1))
+            opened.append(at)
             for extent in reversed(extents):
                 digits.insert(0, at.add(arith.RemUIOp(rest, extent)))
                 rest = at.add(arith.DivUIOp(rest, extent))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from mlc.backends.llvm import CPU_BACKEND, host_machine, load_objects
-from mlc.backends.llvm.codegen import compile_ir
+from mlc.backends.llvm.codegen import compile_ir, optimize_ir
 from mlc.backends.llvm.compile import (
     assembly,
     compile_llvm_module,
@@ -50,6 +51,36 @@ llvm.func @outer(%x: i32) -> i32 {
 
 def call(library, name: str, x: int) -> int:
     return ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32)(library.address(name))(x)
+
+
+def test_scalar_loops_are_vectorised_beside_vectors():
+    """A kernel that copies by vectors and then adds single elements, as a scatter does."""
+    text = """
+define void @k(ptr noalias %x, ptr noalias %y) {
+b0:
+  %v = load <16 x float>, ptr %x, align 4
+  store <16 x float> %v, ptr %y, align 4
+  br label %b1
+b1:
+  %i = phi i64 [ 0, %b0 ], [ %next, %b1 ]
+  %from = getelementptr inbounds float, ptr %x, i64 %i
+  %a = load float, ptr %from, align 4
+  %to = getelementptr inbounds float, ptr %y, i64 %i
+  %b = load float, ptr %to, align 4
+  %c = fadd float %a, %b
+  store float %c, ptr %to, align 4
+  %next = add nsw i64 %i, 1
+  %more = icmp slt i64 %next, 4096
+  br i1 %more, label %b1, label %b2
+b2:
+  ret void
+}"""
+    assert re.search(r"fadd <\d+ x float>", optimize_ir(text, preset("x86-64-avx512")))
+    # a loop with vectors in it is left as it is
+    whole = text.replace(
+        "  %c = fadd float %a, %b", "  %w = load <16 x float>, ptr %x, align 4\n  %c = fadd float %a, %b"
+    )
+    assert not re.search(r"fadd <\d+ x float>", optimize_ir(whole, preset("x86-64-avx512")))
 
 
 def test_many_modules_compile_in_parallel_as_one_by_one():

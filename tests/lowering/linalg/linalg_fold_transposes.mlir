@@ -36,12 +36,14 @@ func.func @values(%p: tensor<2x4x3xf32>, %v: tensor<3x2x8xf32>) -> tensor<4x2x8x
   return %r : tensor<4x2x8xf32>
 }
 
-// Keys are needed with the positions innermost: the copy stays, the innermost loop keeps its unit stride.
-// CHECK-LABEL: func.func @keys
-// CHECK: linalg.generic {{.*}} ins(%k : tensor<2x8x3xf32>)
-// CHECK: linalg.generic {{.*}} ins(%p, %{{.*}} : tensor<2x4x3xf32>, tensor<2x3x8xf32>)
+// Keys of few rows are summed along as they lie.
+
+// CHECK-LABEL: func.func @few
+// CHECK-NOT: ins(%k : tensor<2x8x3xf32>)
+// CHECK: affine_map<(d0, d1, d2, d3) -> (d0, d2, d3)>
+// CHECK-SAME: ins(%p, %k : tensor<2x4x3xf32>, tensor<2x8x3xf32>)
 // CHECK: return
-func.func @keys(%p: tensor<2x4x3xf32>, %k: tensor<2x8x3xf32>, %z: tensor<2x4x8xf32>) -> tensor<2x4x8xf32> {
+func.func @few(%p: tensor<2x4x3xf32>, %k: tensor<2x8x3xf32>, %z: tensor<2x4x8xf32>) -> tensor<2x4x8xf32> {
   %et = tensor.empty() : tensor<2x3x8xf32>
   %t = linalg.generic {indexing_maps = [#last, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%k : tensor<2x8x3xf32>) outs(%et : tensor<2x3x8xf32>) {
   ^bb0(%x: f32, %o: f32):
@@ -54,6 +56,26 @@ func.func @keys(%p: tensor<2x4x3xf32>, %k: tensor<2x8x3xf32>, %z: tensor<2x4x8xf
     linalg.yield %u : f32
   } -> tensor<2x4x8xf32>
   return %m : tensor<2x4x8xf32>
+}
+
+// Keys are needed with the positions innermost: the copy stays, the innermost loop keeps its unit stride.
+// CHECK-LABEL: func.func @keys
+// CHECK: linalg.generic {{.*}} ins(%k : tensor<2x8x3xf32>)
+// CHECK: linalg.generic {{.*}} ins(%p, %{{.*}} : tensor<2x9x3xf32>, tensor<2x3x8xf32>)
+// CHECK: return
+func.func @keys(%p: tensor<2x9x3xf32>, %k: tensor<2x8x3xf32>, %z: tensor<2x9x8xf32>) -> tensor<2x9x8xf32> {
+  %et = tensor.empty() : tensor<2x3x8xf32>
+  %t = linalg.generic {indexing_maps = [#last, #id], iterator_types = ["parallel", "parallel", "parallel"]} ins(%k : tensor<2x8x3xf32>) outs(%et : tensor<2x3x8xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    linalg.yield %x : f32
+  } -> tensor<2x3x8xf32>
+  %m = linalg.generic {indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "parallel", "reduction"]} ins(%p, %t : tensor<2x9x3xf32>, tensor<2x3x8xf32>) outs(%z : tensor<2x9x8xf32>) {
+  ^bb0(%x: f32, %y: f32, %o: f32):
+    %s = arith.mulf %x, %y : f32
+    %u = arith.addf %o, %s : f32
+    linalg.yield %u : f32
+  } -> tensor<2x9x8xf32>
+  return %m : tensor<2x9x8xf32>
 }
 
 // Panels of rows that meet weights read along their rows: without the copy no operand would have results side by side.

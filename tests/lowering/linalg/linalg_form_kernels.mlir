@@ -239,6 +239,35 @@ func.func @running(%x: tensor<4xf32>) -> tensor<4xf32> {
 
 // -----
 
+// A loop that starts from a fill has it in its kernel, in the destination.
+// CHECK-LABEL: func.func @counting
+// CHECK-NOT: linalg.generic
+// CHECK: func.return
+// CHECK: func.func private @for_4_0(%{{.*}}: tensor<3xi64>, %[[OUT:.*]]: tensor<4xf32>) -> tensor<4xf32>
+// CHECK: %[[ZERO:.*]] = linalg.fill {{.*}} outs(%[[OUT]] : tensor<4xf32>)
+// CHECK-NOT: linalg.generic
+// CHECK: scf.for {{.*}} iter_args(%{{.*}} = %[[ZERO]])
+func.func @counting(%at: tensor<3xi64>) -> tensor<4xf32> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c3 = arith.constant 3 : index
+  %zero = arith.constant 0.0 : f32
+  %one = arith.constant 1.0 : f32
+  %e = tensor.empty() : tensor<4xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+  %r = scf.for %i = %c0 to %c3 step %c1 iter_args(%t = %f) -> (tensor<4xf32>) {
+    %k = tensor.extract %at[%i] : tensor<3xi64>
+    %j = arith.index_cast %k : i64 to index
+    %v = tensor.extract %t[%j] : tensor<4xf32>
+    %s = arith.addf %v, %one : f32
+    %n = tensor.insert %s into %t[%j] : tensor<4xf32>
+    scf.yield %n : tensor<4xf32>
+  }
+  return %r : tensor<4xf32>
+}
+
+// -----
+
 // A recurrent cell: the new state is written over the old one, the row into the whole and where it is carried.
 // CHECK-LABEL: func.func @cell
 // CHECK: scf.for {{.*}} iter_args(%[[C:.*]] = %{{.*}}, %[[H:.*]] = %{{.*}}, %[[ALL:.*]] = %{{.*}})

@@ -1,13 +1,18 @@
 // RUN: mlc-opt --scf-parallel-outline='min-cost=0 grain-cost=200' %s | filecheck %s
 // RUN: mlc-opt --scf-parallel-outline %s | filecheck %s --check-prefix=SMALL
 
-// Two loops become one range; views are made again inside, so that whole buffers are passed.
+// Two loops become one range, the inner one of them from where it begins in a row; views are made again inside, so that whole buffers are passed.
 
 // CHECK: func.func private @k.parallel_0(%[[B:.*]]: index, %[[E:.*]]: index, %[[X:.*]]: memref<64x32xf32>) attributes {parallel = 3 : i64, parallel.cost = 97 : i64} {
 // CHECK: memref.cast %[[X]]
-// CHECK: scf.for %[[T:.*]] = %[[B]] to %[[E]] step
-// CHECK-NEXT: %[[R:.*]] = arith.remui %[[T]]
-// CHECK-NEXT: %[[Q:.*]] = arith.divui %[[T]]
+// CHECK: %[[FIRST:.*]] = arith.divui %[[B]], %[[N:.*]] : index
+// CHECK: %[[LAST:.*]] = arith.ceildivui %[[E]], %[[N]] : index
+// CHECK: scf.for %[[R:.*]] = %[[FIRST]] to %[[LAST]] step
+// CHECK-NEXT: %[[BEFORE:.*]] = arith.muli %[[R]], %[[N]]
+// CHECK-NEXT: arith.subi %[[B]], %[[BEFORE]]
+// CHECK: arith.subi %[[E]], %[[BEFORE]]
+// CHECK: scf.for
+// CHECK-NOT: arith.remui
 // CHECK-LABEL: func.func @k(
 // CHECK-NOT: scf.parallel
 // CHECK: %[[N:.*]] = arith.muli

@@ -14,6 +14,7 @@ from mlc.errors import UnsupportedError
 
 torch.manual_seed(0)
 X, Y, ANGLES = torch.randn(3, 8), torch.randn(5, 7), torch.randn(3, 4)
+LONG = torch.randn(3, 144)
 PAIRS, SIGNAL = torch.randn(3, 4, 2), torch.randn(2, 48)
 fft: Any = torch.fft
 
@@ -35,6 +36,14 @@ MODELS: dict[str, tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]] 
     "phase": (lambda x: fft.rfft(x).angle(), (X,)),
     "irfft": (lambda x: fft.irfft(fft.rfft(x), n=7), (Y,)),
     "hfft": (lambda x: fft.hfft(x), (X,)),
+    "two steps": (lambda x: torch.view_as_real(fft.fft(x)), (LONG,)),
+    "two steps back": (lambda x: torch.view_as_real(fft.ifft(fft.fft(x)).resolve_conj()), (LONG.double(),)),
+    "two steps, half": (lambda x: torch.view_as_real(fft.rfft(x, norm="ortho")), (LONG,)),
+    "two steps of other lengths": (lambda x: torch.view_as_real(fft.rfft(x[:, :90])), (LONG,)),
+    "two steps of a vector": (lambda x: torch.view_as_real(fft.rfft(x[0, :65])), (LONG.double(),)),
+    "a prime length": (lambda x: torch.view_as_real(fft.rfft(x[:, :67])), (LONG,)),
+    "two steps in two dimensions": (lambda x: torch.view_as_real(fft.fft2(x.view(3, 2, 72))), (LONG,)),
+    "two steps across": (lambda x: torch.view_as_real(fft.fft(x.T, dim=0)), (LONG,)),
     "fft2": (lambda x: fft.fft2(x).real, (X,)),
     "rfft2 double": (lambda x: torch.view_as_real(fft.rfft2(x)), (Y.double(),)),
     "mixing": (lambda x: fft.fft(fft.fft(x, dim=-1), dim=-2).real, (X,)),

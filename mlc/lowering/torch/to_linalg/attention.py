@@ -42,11 +42,14 @@ def scaled_dot_product_attention(
     stored = query.dtype
     t = stored.compute
     query, key, value = (cast(c, x, t) for x in (query, key, value))
-    if gqa:
+    shared = _rows_of_one_head(c, query, key, value) if gqa else None
+    if gqa and shared is None:
         key, value = (_repeated_heads(c, x, query) for x in (key, value))
     if (whole := _whole(c, query, key, value, mask, scale, causal=causal)) is not None:
         return cast(c, whole, stored)
-    scores = matmul(c, query, transpose(c, key, -2, -1))
+    scores = matmul(c, query if shared is None else shared, transpose(c, key, -2, -1))
+    if shared is not None:
+        scores = c.viewed(scores, (*query.shape[:-1], key.shape[-2]))
     width = query.shape[-1]
     factor = scale if scale is not None else 1.0 / pymath.sqrt(width) if isinstance(width, int) else None
     n = None if factor is not None else as_number(c, width, t)
@@ -71,7 +74,21 @@ def scaled_dot_product_attention(
     weights = softmax_of(c, scores, scores.rank - 1, t)
     if mask is not None and not causal:
         weights = without_masked_rows(c, scores, weights, scores.rank - 1)
-    return cast(c, matmul(c, weights, value), stored)
+    if shared is not None:
+        weights = c.viewed(weights, (*shared.shape[:-1], key.shape[-2]))
+    return cast(c, c.viewed(matmul(c, weights, value), (*query.shape[:-1], value.shape[-1])), stored)
+
+
+def _rows_of_one_head(c: Conversion, query: Tensor, key: Tensor, value: Tensor) -> Tensor | None:
+    """Queries of a single row each, those that share a head of keys and values as rows side by side, so that nothing is
+    repeated; None for other queries."""
+    if query.rank != key.rank or query.shape[-2] != 1:
+        return None
+    times = c.dims.exact_quotient(query.shape[-3], key.shape[-3])
+    alike = (*zip(query.shape[:-3], key.shape, strict=False), *zip(key.shape[:-2], value.shape, strict=False))
+    if not isinstance(times, int) or not all(c.dims.same(a, b) for a, b in alike):
+        return None
+    return c.viewed(query, (*key.shape[:-2], times, query.shape[-1]))
 
 
 def _whole(

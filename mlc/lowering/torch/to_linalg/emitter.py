@@ -359,8 +359,13 @@ class Emitter:
         order = [a for a in dict.fromkeys(t.axes) if a is not None]
         if order != sorted(order):
             order += [a for a in range(len(value_shape)) if a not in order]  # of size one, squeezed
-            value = self.transpose(value, value_shape, order, t.dtype)
-            value_shape = tuple(value_shape[a] for a in order)
+            runs = _runs(order, [[a for d in g if (a := t.axes[d]) is not None] for g in kept])
+            together = sorted(runs)
+            merged = [self.dims.product(value_shape[a] for a in run) for run in together]
+            value = self.reshape(value, value_shape, merged, t.dtype)
+            turned = [together.index(run) for run in runs]
+            value = self.transpose(value, merged, turned, t.dtype)
+            value_shape = tuple(merged[i] for i in turned)
         target = [self.dims.product(t.shape[d] for d in g) for g in kept]
         return self.reshape(value, value_shape, target, t.dtype)
 
@@ -400,3 +405,17 @@ class Emitter:
 
 def _reassociation(groups: Groups) -> ArrayAttr[ArrayAttr[IntegerAttr]]:
     return ArrayAttr(ArrayAttr(IntegerAttr(d, i64) for d in g) for g in groups)
+
+
+def _runs(order: Sequence[int], groups: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Axes in `order`, neighbours that stay neighbours and are merged by a group as one: they are not transposed but
+    merged before, so that a batch of matrices has one dimension of batches."""
+    of = {a: g for g, axes in enumerate(groups) for a in axes if sum(a in other for other in groups) == 1}
+    runs: list[tuple[int, ...]] = []
+    for a in order:
+        last = runs[-1][-1] if runs else None
+        if last is not None and a == last + 1 and last in of and of[last] == of.get(a):
+            runs[-1] = (*runs[-1], a)
+        else:
+            runs.append((a,))
+    return runs

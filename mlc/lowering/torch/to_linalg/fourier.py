@@ -2,7 +2,12 @@
 
     %z = torch.aten._fft_r2c %x, [1], 0, true   -->   linalg.matmul %x, cos     linalg.matmul %x, -sin
 
-Quadratic in the length, at the speed of a matrix product: right for windows of audio and short sequences.
+Lengths that have two factors, from 64 on, in two steps of short transforms (Cooley and Tukey): element j1 b + j2 meets
+frequency k1 + a k2 in
+
+    y[j2, k1] = sum over j1 of x[j1, j2] w^(j1 k1 b)      z = y w^(j2 k1)      sum over j2 of z[k1, j2] w^(j2 k2 a)
+
+Others are quadratic in the length, at the speed of a matrix product.
 """
 
 from __future__ import annotations
@@ -23,7 +28,12 @@ from mlc.lowering.torch.to_linalg.dtypes import I64, DType
 from mlc.lowering.torch.to_linalg.matmul import product
 from mlc.lowering.torch.to_linalg.registry import Conversion
 from mlc.lowering.torch.to_linalg.resampling import table
+from mlc.lowering.torch.to_linalg.structured import elementwise
 from mlc.lowering.torch.to_linalg.tensor import Tensor
+from mlc.lowering.torch.to_linalg.view import sliced
+
+LEAST, LEAST_FACTOR = 64, 4
+"""Shorter transforms, and those with a shorter first step, are one product."""
 
 Wave = Callable[[np.ndarray], np.ndarray]
 
@@ -70,16 +80,58 @@ def _rows(c: Conversion, x: Tensor, matrix: Tensor) -> Tensor:
     return product(c, x, matrix)
 
 
+def _factor(n: int) -> int:
+    """The largest factor of `n` up to its root; 1 where one product takes less time."""
+    factor = max(a for a in range(1, pymath.isqrt(n) + 1) if n % a == 0)
+    return factor if n >= LEAST and factor >= LEAST_FACTOR else 1
+
+
+def _transform(c: Conversion, x: Complex | Tensor, columns: int, scale: float, *, forward: bool) -> Complex:
+    """The first `columns` frequencies along the last dimension."""
+    parts = x if isinstance(x, Complex) else Complex(x, x)
+    t, (*lead, size) = parts.re.dtype, parts.re.shape
+    n, real, turn = _length(c, size), isinstance(x, Tensor), -1.0 if forward else 1.0
+
+    def times(z: Complex, rows: int, width: int, turns: int, factor: float, *, real: bool = False) -> Complex:
+        """z @ (cos + i sin), the imaginary part of `z` being nothing where it is real."""
+        cos, sin = (_waves(c, rows, width, turns, k, t, w) for k, w in ((factor, np.cos), (turn * factor, np.sin)))
+        re, im = _rows(c, z.re, cos), _rows(c, z.re, sin)
+        if real:
+            return Complex(re, im)
+        return Complex(binary(c, "sub", re, _rows(c, z.im, sin)), binary(c, "add", im, _rows(c, z.im, cos)))
+
+    a = _factor(n)
+    if a == 1:
+        return times(parts, n, columns, n, scale, real=real)
+    b, last = n // a, -(-columns // a)
+
+    def turned(part: Tensor, *sizes: int) -> Tensor:
+        """The last two dimensions, of these sizes, as (…, second, first)."""
+        split = c.viewed(part, (*lead, *sizes))
+        return c.permuted(split, (*range(len(lead)), len(lead) + 1, len(lead)))
+
+    steps = times(Complex(turned(parts.re, a, b), turned(parts.im, a, b)), a, a, a, 1.0, real=real)
+    moved = [turned(part, b, a) for part in (steps.re, steps.im)]
+    cos, sin = _waves(c, a, b, n, 1.0, t, np.cos), _waves(c, a, b, n, turn, t, np.sin)
+    between = Complex(
+        elementwise(c, [*moved, cos, sin], t, lambda o, p, q, u, v: o.sub(o.mul(p, u, t), o.mul(q, v, t), t)),
+        elementwise(c, [*moved, cos, sin], t, lambda o, p, q, u, v: o.add(o.mul(p, v, t), o.mul(q, u, t), t)),
+    )
+    found = times(between, b, last, b, scale)
+
+    def joined(part: Tensor) -> Tensor:
+        whole = c.viewed(turned(part, a, last), (*lead, last * a))
+        return sliced(c, whole, len(lead), 0, columns)
+
+    return Complex(joined(found.re), joined(found.im))
+
+
 def _along(c: Conversion, x: Complex, d: int, norm: int, forward: bool) -> Complex:
     """The transform along one dimension."""
-    n, t = _length(c, x.re.shape[d]), x.dtype
-    scale = _scale(norm, n)
-    cos = _waves(c, n, n, n, scale, t, np.cos)
-    sin = _waves(c, n, n, n, -scale if forward else scale, t, np.sin)
-    re, im = _last(c, x.re, d), _last(c, x.im, d)
-    new_re = binary(c, "sub", _rows(c, re, cos), _rows(c, im, sin))
-    new_im = binary(c, "add", _rows(c, re, sin), _rows(c, im, cos))
-    return Complex(_last(c, new_re, d), _last(c, new_im, d))
+    n = _length(c, x.re.shape[d])
+    last = Complex(_last(c, x.re, d), _last(c, x.im, d))
+    made = _transform(c, last, n, _scale(norm, n), forward=forward)
+    return Complex(_last(c, made.re, d), _last(c, made.im, d))
 
 
 @complex_lowers("aten._fft_c2c")
@@ -91,14 +143,11 @@ def fft_c2c(c: Conversion, x: Complex, dims: Sequence[int], norm: int, forward: 
 
 @complex_lowers("aten._fft_r2c")
 def fft_r2c(c: Conversion, x: Tensor, dims: Sequence[int], norm: int, onesided: bool) -> Complex:
-    """Real input: one product for each part along the last dimension, whose second half mirrors the first."""
+    """Real input along the last dimension, whose second half mirrors the first."""
     *others, last = [x.dim(d) for d in dims]
-    n, t = _length(c, x.shape[last]), x.dtype
-    scale, columns = _scale(norm, n), n // 2 + 1 if onesided else n
-    source = _last(c, x, last)
-    re = _rows(c, source, _waves(c, n, columns, n, scale, t, np.cos))
-    im = _rows(c, source, _waves(c, n, columns, n, -scale, t, np.sin))
-    return fft_c2c(c, Complex(_last(c, re, last), _last(c, im, last)), others, norm, True)
+    n = _length(c, x.shape[last])
+    made = _transform(c, _last(c, x, last), n // 2 + 1 if onesided else n, _scale(norm, n), forward=True)
+    return fft_c2c(c, Complex(_last(c, made.re, last), _last(c, made.im, last)), others, norm, True)
 
 
 @complex_lowers("aten._fft_c2r")

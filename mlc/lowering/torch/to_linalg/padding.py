@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from xdsl.dialects import arith
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.convolution import cut, padded
 from mlc.lowering.torch.to_linalg.creation import gathered
 from mlc.lowering.torch.to_linalg.dims import Dim, static
+from mlc.lowering.torch.to_linalg.direct_convolution import cut, padded
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
-from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor
+from mlc.lowering.torch.to_linalg.scatter import inserted
+from mlc.lowering.torch.to_linalg.tensor import Number, Scalar, Tensor, plain
 
 Int = int | Scalar
 
@@ -96,7 +97,38 @@ def _mirrored(c: Conversion, x: Tensor, pads: Sequence[Int], mode: str) -> Tenso
         beyond = b.op(arith.SubiOp, b.op(arith.AddiOp, ends[d], ends[d]), i)
         return b.op(arith.MinSIOp, i, beyond)
 
-    return gathered(c, x, shape, lambda b, at: [place(b, i, d) for d, i in enumerate(at)])
+    def region(first: Sequence[Dim], sizes: Sequence[Dim]) -> Tensor:
+        """The elements of the result from `first` on."""
+
+        def source(b: Body, at: list[SSAValue]) -> list[SSAValue]:
+            starts = [i if n == 0 else b.op(arith.AddiOp, i, c.dims.value(n)) for i, n in zip(at, first, strict=True)]
+            return [place(b, i, d) for d, i in enumerate(starts)]
+
+        return gathered(c, x, tuple(sizes), source)
+
+    if not static((*x.shape, *low, *high)) or any(n < 0 for n in (*low, *high)) or 0 in x.shape:  # pyright: ignore[reportOperatorIssue]
+        return region([0] * x.rank, shape)
+    return _framed(c, x, low, high, shape, region)
+
+
+def _framed(
+    c: Conversion,
+    x: Tensor,
+    low: Sequence[Dim],
+    high: Sequence[Dim],
+    shape: Sequence[Dim],
+    region: Callable[[Sequence[Dim], Sequence[Dim]], Tensor],
+) -> Tensor:
+    """`x`, which whoever makes it can write in place, between the strips around it, which alone are gathered."""
+    whole = plain(c.empty(shape, x.dtype), x.dtype, tuple(shape))
+    whole = inserted(c, whole, x, low, [1] * x.rank)
+    for d in range(x.rank):
+        for first, size in ((0, low[d]), (c.dims.add(low[d], x.shape[d]), high[d])):
+            if size != 0:
+                place = [*low[:d], first, *[0] * (x.rank - d - 1)]
+                piece = region(place, (*x.shape[:d], size, *shape[d + 1 :]))
+                whole = inserted(c, whole, piece, place, [1] * x.rank)
+    return whole
 
 
 def _named(mode: str) -> None:

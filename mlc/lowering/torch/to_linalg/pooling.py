@@ -11,9 +11,9 @@ from xdsl.ir.affine import AffineDimExpr
 
 from mlc.dialects.linalg.structured_ops import PoolingNchwMaxOp, PoolingNchwSumOp, pair
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.convolution import padded, spread, window_count
 from mlc.lowering.torch.to_linalg.creation import indexed
 from mlc.lowering.torch.to_linalg.dims import Dim, static
+from mlc.lowering.torch.to_linalg.direct_convolution import padded, spread, window_count
 from mlc.lowering.torch.to_linalg.dtypes import I64, DType
 from mlc.lowering.torch.to_linalg.elementwise import cast
 from mlc.lowering.torch.to_linalg.emitter import axes_map, expr_map

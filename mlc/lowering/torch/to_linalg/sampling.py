@@ -8,10 +8,10 @@ from xdsl.dialects import arith, math
 from xdsl.ir import SSAValue
 
 from mlc.lowering.torch.to_linalg.body import Body
-from mlc.lowering.torch.to_linalg.creation import indexed
-from mlc.lowering.torch.to_linalg.dtypes import I64, DType
+from mlc.lowering.torch.to_linalg.dtypes import I32, I64, DType
+from mlc.lowering.torch.to_linalg.emitter import axes_map
 from mlc.lowering.torch.to_linalg.registry import Conversion, lowers
-from mlc.lowering.torch.to_linalg.tensor import Tensor
+from mlc.lowering.torch.to_linalg.tensor import Tensor, plain
 
 _NEAREST, _CUBIC = 1, 2
 _BORDER, _REFLECTION = 1, 2
@@ -22,41 +22,66 @@ def grid_sampler(
     c: Conversion, x: Tensor, grid: Tensor, mode: int = 0, padding: int = 0, align: bool = False
 ) -> Tensor:
     """Linear (0), nearest (1) or, of images, cubic (2) samples of x at points in -1..1, last axis first; outside: zeros
-    (0), the border (1) or its mirror image (2). Pixels outside are not read, be they NaN."""
+    (0), the border (1) or its mirror image (2). Pixels outside are not read, be they NaN.
+
+    Places and weights of a point's taps are found once, for all channels."""
     t, n = x.dtype, x.rank - 2
     if mode not in (0, _NEAREST, _CUBIC) or padding not in (0, _BORDER, _REFLECTION) or (mode == _CUBIC and n != 2):
         raise c.refuse("only linear and nearest sampling has a lowering", hint="use mode='bilinear'")
     c.demand(x.shape[0], "eq", grid.shape[0], "there are other images than grids")
     c.demand(grid.shape[-1], "eq", n, "a point has other coordinates than an image")
-    whole, points = c.plain(x).value, c.plain(grid).value
-    sizes = [c.dims.value(s) for s in x.shape[2:]]
+    batch, channels, *size = x.shape
+    count = c.dims.product(grid.shape[1:-1])
+    whole = c.realize(x, ((0,), (1,), tuple(range(2, x.rank))))
+    points = c.realize(grid, ((0,), tuple(range(1, grid.rank - 1)), (grid.rank - 1,)))
+    sizes = [c.dims.value(s) for s in size]
     outer = Body(c.block, c.location)
     extent = [outer.from_index(s, t) for s in sizes]
-    shape = (*x.shape[:2], *grid.shape[1:-1])
+    pixels = c.dims.product(size)
+    kind = I32 if isinstance(pixels, int) and pixels < 1 << 31 else I64  # what is half as wide is gathered by faster
 
-    def fn(b: Body, at: list[SSAValue]) -> SSAValue:
-        batch, channel, *where = at
-        place = [
-            _source(b, b.extract(points, [batch, *where, b.index(n - 1 - a)]), extent[a], t, align) for a in range(n)
-        ]
+    def taps_of(b: Body, *_outs: SSAValue) -> tuple[SSAValue, ...]:
+        """Of the taps of a point: where each is, then their weights."""
+        at = [b.loop_index(0), b.loop_index(1)]
+        place = [_source(b, b.extract(points, [*at, b.index(n - 1 - a)]), extent[a], t, align) for a in range(n)]
         if mode == _CUBIC:
             axes = [_cubic_taps(b, p, e, t, align, padding) for p, e in zip(place, extent, strict=True)]
         else:
             place = [_padded(b, p, e, t, align, padding) for p, e in zip(place, extent, strict=True)]
             if mode == _NEAREST:
-                return _sample(b, whole, batch, channel, [b.op(math.RoundEvenOp, p) for p in place], extent, t)
+                return (_offset(b, [b.op(math.RoundEvenOp, p) for p in place], extent, sizes, t, kind),)
             axes = [_linear_taps(b, p, t) for p in place]
-        total: SSAValue | None = None
+        offsets: list[SSAValue] = []
+        weights: list[SSAValue] = []
         for taps in product(*axes):
             weight = taps[0][1]
             for _, part in taps[1:]:
                 weight = b.mul(weight, part, t)
-            term = b.mul(_sample(b, whole, batch, channel, [at for at, _ in taps], extent, t), weight, t)
+            weights.append(weight)
+            offsets.append(_offset(b, [at for at, _ in taps], extent, sizes, t, kind))
+        return (*offsets, *weights)
+
+    number = {_NEAREST: 1, _CUBIC: 4**n}.get(mode, 2**n)
+    kinds = [kind] * number + [t] * (0 if mode == _NEAREST else number)
+    made = c.generic([], [(c.empty((batch, count), k), axes_map(2, (0, 1))) for k in kinds], "pp", taps_of)
+
+    def sample(b: Body, *taps: SSAValue) -> SSAValue:
+        """The pixels of one channel at the taps, weighted."""
+        zero, low = b.const(0.0, t), b.const(0, kind)
+        total: SSAValue | None = None
+        for k, offset in enumerate(taps[:number]):
+            inside = b.compare("ge", offset, low, kind)
+            place = b.to_index(b.select(inside, offset, low))
+            pixel = b.select(inside, b.extract(whole, [b.loop_index(0), b.loop_index(1), place]), zero)
+            term = pixel if mode == _NEAREST else b.mul(pixel, taps[number + k], t)
             total = term if total is None else b.add(total, term, t)
         assert total is not None
         return total
 
-    return indexed(c, shape, t, fn)
+    shape = (batch, channels, count)
+    read = [(v, axes_map(3, (0, 2))) for v in made]
+    (value,) = c.generic(read, [(c.empty(shape, t), axes_map(3, (0, 1, 2)))], "ppp", sample)
+    return c.viewed(plain(value, t, shape), (batch, channels, *grid.shape[1:-1]))
 
 
 def _linear_taps(b: Body, place: SSAValue, t: DType) -> list[tuple[SSAValue, SSAValue]]:
@@ -129,23 +154,17 @@ def _mirrored(b: Body, place: SSAValue, extent: SSAValue, t: DType, align: bool)
     return b.select(flat, zero, folded)
 
 
-def _sample(
-    b: Body,
-    whole: SSAValue,
-    n: SSAValue,
-    channel: SSAValue,
-    place: list[SSAValue],
-    extent: list[SSAValue],
-    t: DType,
+def _offset(
+    b: Body, place: list[SSAValue], extent: list[SSAValue], sizes: list[SSAValue], t: DType, kind: DType
 ) -> SSAValue:
-    """The pixel at a whole position, zero outside."""
+    """The pixel at a whole position, counted row by row; -1 outside."""
     zero = b.const(0.0, t)
     inside: SSAValue | None = None
-    at: list[SSAValue] = []
-    for p, limit in zip(place, extent, strict=True):
+    at: SSAValue | None = None
+    for p, limit, size in zip(place, extent, sizes, strict=True):
         within = b.logical_and(b.compare("ge", p, zero, t), b.compare("lt", p, limit, t))
         inside = within if inside is None else b.logical_and(inside, within)
-        safe = b.select(within, p, zero)
-        at.append(b.to_index(b.op(arith.FPToSIOp, safe, I64.mlir)))
-    assert inside is not None
-    return b.select(inside, b.extract(whole, [n, channel, *at]), zero)
+        here = b.op(arith.FPToSIOp, b.select(within, p, zero), kind.mlir)
+        at = here if at is None else b.add(b.mul(at, b.from_index(size, kind), kind), here, kind)
+    assert inside is not None and at is not None
+    return b.select(inside, at, b.const(-1, kind))

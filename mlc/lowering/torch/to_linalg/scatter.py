@@ -137,12 +137,13 @@ def _scatter(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor |
             c.demand(x.shape[i], "ge", index.shape[i], f"the index is larger than the tensor in dimension {i}")
         if isinstance(source, Tensor):
             c.demand(source.shape[i], "ge", index.shape[i], f"the index is larger than the source in dimension {i}")
-    places = c.plain(checked(c, index, x.shape[d], wraps=False)).value
+    once, spread = _unexpanded(index)
+    places = c.plain(checked(c, once, x.shape[d], wraps=False)).value
     read = c.plain(cast(c, source, t)).value if isinstance(source, Tensor) else None
     combine = _combiner(name, t)
 
     def step(b: Body, at: list[SSAValue], whole: SSAValue) -> SSAValue:
-        place = b.to_index(b.extract(places, at))
+        place = b.to_index(b.extract(places, [b.index(0) if i in spread else v for i, v in enumerate(at)]))
         target = [place if i == d else v for i, v in enumerate(at)]
         new = b.extract(read, at) if read is not None else b.const(source, t)  # pyright: ignore[reportArgumentType]
         if combine is not None:
@@ -150,6 +151,16 @@ def _scatter(c: Conversion, x: Tensor, dim: int, index: Tensor, source: Tensor |
         return b.op(tensor.InsertOp, new, whole, target)
 
     return plain(looped(c, index.shape, c.plain(x).value, step), t, x.shape)
+
+
+def _unexpanded(index: Tensor) -> tuple[Tensor, list[int]]:
+    """`index` as it was before dimensions of it were expanded, with size one there, and which: a row of a source that
+    goes to one place is then known to be a row."""
+    if not all(isinstance(n, int) and n for n in index.shape) or index.splat is not None:
+        return index, []
+    spread = [i for i, (axis, n) in enumerate(zip(index.axes, index.shape, strict=True)) if axis is None and n != 1]
+    shape = tuple(1 if i in spread else n for i, n in enumerate(index.shape))
+    return index.with_view(shape, index.axes), spread
 
 
 def _at_least_1d(c: Conversion, t: Tensor) -> Tensor:
