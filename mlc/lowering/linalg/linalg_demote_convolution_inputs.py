@@ -10,8 +10,8 @@ What: `mlc.compile(precision="bfloat16")` runs it, on machines that multiply pai
 filters are read again for every few pixels, so halving their bytes gains nothing). Rounding goes up through padding
 with zeros and concatenations to where the value is made, and where all else that reads the value is elementwise (the
 sum of a residual block), that reads the rounded one: the value is stored once, as bf16.
-Convolutions whose filters are not constant or fill less than half a vector stay as they are, with a remark, and so do 3x3 ones
-that Winograd's tiles compute in less time in f32 (`winograd`: leave those to linalg-winograd-conv2d).
+Convolutions whose filters are not constant or fill less than half a vector stay as they are, with a remark, and so do
+3x3 ones that Winograd's tiles compute in less time in f32 (`winograd`: leave those to linalg-winograd-conv2d).
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-winograd-conv2d,
 linalg-winograd-pointwise and linalg-hoist-constants (which rounds the filters when the model is compiled).
 Preserves: |error| <= sum of |x w| (2u + u^2), u = 2^-8, and a rounding of what is added to a rounded value's reader.
