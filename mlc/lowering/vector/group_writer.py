@@ -16,10 +16,11 @@ from xdsl.dialects.builtin import AnyFloat, IntegerType, MemRefType, VectorType
 from xdsl.ir import SSAValue
 
 from mlc.lowering.vector.bodies import Combiner, combiners, evaluate
-from mlc.lowering.vector.emitter import Index
+from mlc.lowering.vector.emitter import Index, is_float
 from mlc.lowering.vector.schedule import COLD, Plan, reduction_order, unroll
 from mlc.lowering.vector.sizes import ZERO, Size
 from mlc.lowering.vector.space import Access, Stage
+from mlc.lowering.vector.sum_pieces import PieceLoops, additions, chain_limit, piece_combiners, piece_sizes
 from mlc.lowering.vector.tile import At, Point, Segment, Step
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class GroupWriter:
         self._hoist()
         accs = self._initial(reductions)
         self.keys = list(accs)
+        self.loops = self._in_pieces(reductions)
         results = self._loops(0, [accs[k] for k in self.keys])
         return dict(zip(self.keys, results, strict=True))
 
@@ -194,18 +196,32 @@ class GroupWriter:
 
     # Loops
 
+    def _in_pieces(self, reductions: list[int]) -> PieceLoops:
+        """Loops that are cut so that floats are not added up in long chains."""
+        outs = [(i, k, o) for i in reductions for k, o in enumerate(self.nest.stages[i].outs)]
+        joins = {i: piece_combiners(self.nest.stages[i]) for i in reductions}
+        floats = [additions(self.nest.stages[i], k) for i, k, o in outs if is_float(o.element_type)]
+        sizes: dict[int, list[int]] = {}
+        if all(joins.values()) and any(floats):
+            loops = [(d, self.space.static(d)) for d in reversed(self.dims) if d not in self.whole]
+            step = self.steps
+            if self.lanes_dim is not None:
+                loops.insert(0, (self.lanes_dim, self.space.static(self.lanes_dim)))
+                step *= self.plan.width
+            loops[:1] = [(dim, n if n is None else -(-n // step)) for dim, n in loops[:1]]
+            terms = -(-self.steps * prod(self.space.static(d) or 1 for d in self.whole) // self.slots)
+            chain = chain_limit([self.nest.stages[i] for i in reductions], self.writer.target)
+            sizes = piece_sizes(terms * max(floats), loops, chain)
+        return PieceLoops(self.em, self.memory, sizes, [(joins[i] or [])[k] for i, k, _, _ in self.keys if sizes])
+
     def _loops(self, i: int, accs: list[SSAValue]) -> list[SSAValue]:
         around = [d for d in self.dims if d not in self.whole]
         if self.lanes_dim is None and around:
             around = around[:-1]
         if i < len(around):
             dim = around[i]
-            high = self.em.size(self.space.extents[dim])
-            with self.em.loop(Index(), high, 1, accs) as (iv, carried, yields):
-                saved = self.memory.enter(dim, Index(iv))
-                yields.extend(self._loops(i + 1, carried))
-                self.memory.leave(saved)
-            return yields
+            segment = Segment(Index(), self.em.size(self.space.extents[dim]), 1, 1)
+            return self.loops.write(dim, segment, accs, lambda inner: self._loops(i + 1, inner))
         if self.lanes_dim is not None:
             return self._row(accs)
         return self._steps(accs)
@@ -281,11 +297,7 @@ class GroupWriter:
             accs = self._body(steps, accs)
             self.memory.leave(saved)
             return accs
-        with self.em.loop(segment.low, segment.high, segment.step, accs) as (iv, carried, yields):
-            saved = self.memory.enter(dim, Index(iv))
-            yields.extend(self._body(steps, carried))
-            self.memory.leave(saved)
-        return yields
+        return self.loops.write(dim, segment, accs, lambda inner: self._body(steps, inner))
 
     # The unrolled body
 

@@ -24,17 +24,21 @@ class Target:
     l2: int = 1 << 20
     row_tiles: int | None = None  # of products, in a block; None: as many as stay in the second-level cache
     l3: int = 16 << 20
+    chain: int = 640  # terms of a float sum one after the other: 3 times eager's error with as many
 
     def lanes(self, bits: int) -> int:
         """Elements of `bits` in one register."""
         return max(1, self.vector_bits // max(8, bits))
 
 
+_OURS = ("row_tiles", "chain")  # no figures of a machine
+
+
 def target_of(
     machine: Any, vector_bits: int | None, vector_registers: int | None, dot_products: bool | None = None
 ) -> Target:
     """The machine's figures, overridden by options; AVX-512 where neither says."""
-    known = {name: getattr(machine, name) for name in Target.__dataclass_fields__ if machine and name != "row_tiles"}
+    known = {name: getattr(machine, name) for name in Target.__dataclass_fields__ if machine and name not in _OURS}
     if vector_bits is not None:
         known["vector_bits"] = vector_bits
         known.setdefault("broadcast_load", vector_bits == 512)

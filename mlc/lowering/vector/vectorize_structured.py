@@ -39,6 +39,7 @@ from mlc.lowering.vector.nests import Nest, form_nests
 from mlc.lowering.vector.schedule import Plan, check_plan, make_plan
 from mlc.lowering.vector.space import Refusal, Space, Stage
 from mlc.lowering.vector.stages import stage_of, tie_sizes
+from mlc.lowering.vector.sum_pieces import LEAST_CHAIN
 from mlc.lowering.vector.target import Target, target_of
 
 VIEWS = (memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp, memref.CastOp)
@@ -47,7 +48,8 @@ VIEWS = (memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp, memref.
 @dataclass(frozen=True)
 class VectorizeStructured(MlcPass):
     """See the module. The options override the machine model of the context. `row_tiles`: in a block of a product whose
-    rows stay in a cache (`row_blocks.py`; 0: no blocks)."""
+    rows stay in a cache (`row_blocks.py`; 0: no blocks). `chain`: the most terms of a float sum one after the other
+    (`sum_pieces.py`)."""
 
     name = "vectorize-structured"
     contract = Contract(
@@ -60,6 +62,7 @@ class VectorizeStructured(MlcPass):
             {"vector_bits": 256, "vector_registers": 16, "dot_products": True},
             {"vector_bits": 128, "dot_products": True},
             {"vector_bits": 128, "vector_registers": 8, "row_tiles": 2},
+            {"chain": 5, "vector_bits": 128},
         ),
         establishes=("structured ops it took are scf loops over vector ops",),
         nests=True,
@@ -80,10 +83,13 @@ class VectorizeStructured(MlcPass):
     vector_registers: int | None = option(None, Span(8, 256))
     dot_products: bool | None = None
     row_tiles: int | None = option(None, Span(0, 1 << 20))
+    chain: int | None = option(None, Span(LEAST_CHAIN, 1 << 40))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         target = target_of(ctx.machine, self.vector_bits, self.vector_registers, self.dot_products)
         target = replace(target, row_tiles=self.row_tiles)
+        if self.chain is not None:
+            target = replace(target, chain=self.chain)
         functions = [op for op in module.walk() if isinstance(op, FuncOp) and "constant" not in op.attributes]
         blocks = [
             block
