@@ -60,9 +60,8 @@ class VectorizeStructured(MlcPass):
         options=(
             {"dot_products": True},
             {"vector_bits": 256, "vector_registers": 16, "dot_products": True},
-            {"vector_bits": 128, "dot_products": True},
+            {"vector_bits": 128, "dot_products": True, "chain": 5},
             {"vector_bits": 128, "vector_registers": 8, "row_tiles": 2},
-            {"chain": 5, "vector_bits": 128},
         ),
         establishes=("structured ops it took are scf loops over vector ops",),
         nests=True,
