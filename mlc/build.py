@@ -105,7 +105,10 @@ class Builder:
     @property
     def default(self) -> Choices:
         """What is settled before anything is measured."""
-        return Choices() if self.options.winograd else DIRECT
+        if self.options.winograd:
+            return Choices()
+        passes = {row.pass_name for row in self.pipeline.module}  # a saved model's choices name no others
+        return Choices(module={name: given for name, given in DIRECT.module.items() if name in passes})
 
     def build(self, choices: Choices, phases: Phases, *, keep_parts: bool = False) -> Built:
         """Every pass of the table; object code from the cache or made now. `keep_parts`: also as they were before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -27,6 +28,14 @@ def test_choices_travel(tmp_path: Path, cache_dir: Path):
     buffers = unit.lowered("buffers")
     assert tuned.local(version["choices"], buffers, unit.fingerprint) == unit.choices
     assert loaded.ir("loops") == compiled.ir("loops")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_tuned_models_without_winograd_load(precision: str, tmp_path: Path, cache_dir: Path):
+    model, x = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU()).eval(), torch.randn(1, 3, 4, 4)
+    compiled = mlc.compile(model, (x,), precision=precision, tune=True, winograd=False, cache_dir=cache_dir)
+    compiled.save(tmp_path / "m.mlc")
+    assert torch.equal(mlc.load(tmp_path / "m.mlc", cache_dir="")(x), compiled(x))
 
 
 def test_choices_name_the_kernels_whatever_the_compiler(tmp_path: Path, cache_dir: Path):
