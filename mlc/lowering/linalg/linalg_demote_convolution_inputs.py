@@ -15,6 +15,7 @@ Convolutions whose filters are not constant or fill less than half a vector stay
 Runs after linalg-block-layouts (it reads that layout). Runs before linalg-winograd-conv2d,
 linalg-winograd-pointwise and linalg-hoist-constants (which rounds the filters when the model is compiled).
 Preserves: |error| <= sum of |x w| (2u + u^2), u = 2^-8, and a rounding of what is added to a rounded value's reader.
+Machines take operands below 2^-126 for zero (eager in bf16 does so, too), those above bf16's largest become infinite.
 Tests: tests/lowering/linalg/linalg_demote_convolution_inputs.mlir, tests/api/test_precision.py
 """
 
