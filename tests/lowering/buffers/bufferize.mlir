@@ -71,7 +71,7 @@ func.func @forward(%x: tensor<4xf32>, %y: tensor<2xf32>) -> (tensor<4xf32>, tens
 // CHECK: func.func @forward
 // CHECK: %[[SCRATCH:.*]] = memref.alloc() {alignment = 64 : i64} : memref<4096xf32>
 // CHECK: func.call @k(%{{.*}}, %{{.*}}, %[[SCRATCH]])
-// CHECK: func.func private @k(%[[X:.*]]: memref<4094xf32>, %[[OUT:.*]]: memref<4096xf32>, %[[S:.*]]: memref<4096xf32>) attributes {kernel} {
+// CHECK: func.func private @k(%[[X:.*]]: memref<4094xf32>, %[[OUT:.*]]: memref<4096xf32>, %[[S:.*]]: memref<4096xf32> {mlc.scratch}) attributes {kernel} {
 // CHECK: linalg.fill ins({{.*}}) outs(%[[S]] :
 // CHECK: %[[MID:.*]] = memref.subview %[[S]]{{\[}}1{{\]}} [4094] [1]
 // CHECK: linalg.generic {{.*}} ins(%[[X]] : {{.*}}) outs(%[[MID]] :
