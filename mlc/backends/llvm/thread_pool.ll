@@ -12,7 +12,9 @@
 ; done takes from the parts of the others. A loop of little work is offered to workers that are awake; it wakes one only
 ; when such loops, close upon each other, come to much together. The caller waits for nobody but a worker in the middle
 ; of a piece, and when that takes longer than it can explain, because the worker lost its core to another process, the
-; pool rests for a while: a caller alone is slow once, a caller that waits is slow at every loop.
+; pool rests for a while: a caller alone is slow once, a caller that waits is slow at every loop. Workers leave the
+; caller's processor to it: a scheduler that finds the other ones halted (a virtual machine after a pause) wakes them there,
+; and the caller has done the loop alone before they run.
 
 %team = type { ptr, i64 }                          ; this parallel_for, number of threads
 
@@ -32,6 +34,8 @@
 @missed_at = internal global i64 0                 ; when the last of them ended
 @enough = internal global i64 600000               ; of that, to wake somebody: twice as much after it was of no use
 @shared = internal global i64 1200000              ; cost of the little loops offered since somebody was woken for such
+@allowed = internal global [16 x i64] zeroinitializer, align 64 ; processors of the thread that hired the workers, bits
+@avoided = internal global i32 -1                  ; the one of them that the workers may not run on
 @sleepers = internal global i32 0, align 128
 @waiting = internal global i32 0                   ; the caller sleeps until the last worker leaves
 @stopping = internal global i32 0
@@ -52,6 +56,11 @@ declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_signal(ptr)
 declare i32 @pthread_cond_broadcast(ptr)
 declare i32 @sched_yield()
+declare i32 @sched_getcpu()
+declare i64 @pthread_self()
+declare i32 @pthread_getaffinity_np(i64, i64, ptr)
+declare i32 @pthread_setaffinity_np(i64, i64, ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare i32 @clock_gettime(i32, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare i64 @llvm.smax.i64(i64, i64)
@@ -239,6 +248,17 @@ start:
   call i32 @pthread_attr_setstacksize(ptr %attributes, i64 8388608)
   call void @llvm.memset.p0.i64(ptr %all, i8 -1, i64 128, i1 false)
   call i32 @pthread_sigmask(i32 2, ptr %all, ptr %mine)
+  store i32 -1, ptr @avoided
+  %before = load i64, ptr @workers
+  %first = icmp eq i64 %before, 0
+  br i1 %first, label %ask, label %next
+ask:
+  %myself = call i64 @pthread_self()
+  %unknown = call i32 @pthread_getaffinity_np(i64 %myself, i64 128, ptr @allowed)
+  %failed = icmp ne i32 %unknown, 0
+  br i1 %failed, label %forget, label %next
+forget:                                            ; more than 1024 processors
+  call void @llvm.memset.p0.i64(ptr @allowed, i8 0, i64 128, i1 false)
   br label %next
 next:
   %have = load i64, ptr @workers
@@ -258,6 +278,54 @@ end:
   call i32 @pthread_sigmask(i32 2, ptr %mine, ptr null)
   call i32 @pthread_attr_destroy(ptr %attributes)
   ret i64 %have
+}
+
+; Keep the workers off a processor, where they have others and are few.
+define internal void @keep_off(i32 %processor) nounwind {
+start:
+  %mask = alloca [16 x i64], align 64
+  store i32 %processor, ptr @avoided
+  %workers = load i64, ptr @workers
+  %few = icmp ult i64 %workers, 17
+  %known = icmp ult i32 %processor, 1024
+  %able = and i1 %few, %known
+  br i1 %able, label %mark, label %end
+mark:
+  call void @llvm.memcpy.p0.p0.i64(ptr %mask, ptr @allowed, i64 128, i1 false)
+  %wide = zext i32 %processor to i64
+  %number = lshr i64 %wide, 6
+  %place = and i64 %wide, 63
+  %bit = shl i64 1, %place
+  %others = xor i64 %bit, -1
+  %word.at = getelementptr [16 x i64], ptr %mask, i64 0, i64 %number
+  %word = load i64, ptr %word.at
+  %without = and i64 %word, %others
+  store i64 %without, ptr %word.at
+  br label %any
+any:
+  %w = phi i64 [ 0, %mark ], [ %w1, %any ]
+  %seen = phi i64 [ 0, %mark ], [ %seen.now, %any ]
+  %each.at = getelementptr [16 x i64], ptr %mask, i64 0, i64 %w
+  %each = load i64, ptr %each.at
+  %seen.now = or i64 %seen, %each
+  %w1 = add i64 %w, 1
+  %all.words = icmp eq i64 %w1, 16
+  br i1 %all.words, label %judge, label %any
+judge:
+  %none = icmp eq i64 %seen.now, 0
+  br i1 %none, label %end, label %next
+next:
+  %k = phi i64 [ 0, %judge ], [ %k1, %set ]
+  %more = icmp slt i64 %k, %workers
+  br i1 %more, label %set, label %end
+set:
+  %slot = getelementptr [4096 x i64], ptr @threads, i64 0, i64 %k
+  %thread = load i64, ptr %slot
+  call i32 @pthread_setaffinity_np(i64 %thread, i64 128, ptr %mask)
+  %k1 = add i64 %k, 1
+  br label %next
+end:
+  ret void
 }
 
 define void @mlc_parallel_for(ptr %team, ptr %body, ptr %context, i64 %count, i64 %grain, i64 %cost) nounwind {
@@ -305,6 +373,13 @@ miss:
   %last.miss = load atomic i64, ptr @missed_at monotonic, align 8
   %since = sub i64 %at.miss, %last.miss
   %long.ago = icmp sgt i64 %since, 40000           ; a worker woken then would have gone to sleep by now
+  %another = icmp sgt i64 %since, 1000000          ; a new burst of calls: what was of use in the last one says little
+  br i1 %another, label %forget, label %add
+forget:
+  store i64 600000, ptr @enough
+  store i64 1200000, ptr @shared
+  br label %add
+add:
   %sum.old = load i64, ptr @missed
   %sum.kept = select i1 %long.ago, i64 0, i64 %sum.old
   %sum = add i64 %sum.kept, %work
@@ -348,6 +423,14 @@ open:
   %available = phi i64 [ %up, %help ], [ %have, %everybody ], [ %got, %employ ]
   %worth.waking = phi i1 [ false, %help ], [ true, %everybody ], [ true, %employ ]
   %helpers = call i64 @llvm.smin.i64(i64 %available, i64 %wanted)
+  %here = call i32 @sched_getcpu()
+  %avoided = load i32, ptr @avoided
+  %apart = icmp eq i32 %here, %avoided
+  br i1 %apart, label %offer.it, label %part
+part:
+  call void @keep_off(i32 %here)
+  br label %offer.it
+offer.it:
   store ptr %body, ptr @body
   store ptr %context, ptr @context
   store i64 %count, ptr @count
@@ -363,7 +446,7 @@ open:
   store i64 %mode, ptr @float_mode
   br label %share
 share:
-  %p = phi i64 [ 0, %open ], [ %p1, %share ]
+  %p = phi i64 [ 0, %offer.it ], [ %p1, %share ]
   %begin = call i64 @begin_of(i64 %p)
   %slot = getelementptr [64 x [16 x i64]], ptr @next, i64 0, i64 %p
   store atomic i64 %begin, ptr %slot monotonic, align 8
@@ -472,6 +555,7 @@ end:
 }
 
 define void @mlc_pool_reset() nounwind {
+  store i32 -1, ptr @avoided
   store i64 0, ptr @offer
   store i64 0, ptr @workers
   store i64 0, ptr @rest_until

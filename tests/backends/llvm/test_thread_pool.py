@@ -67,6 +67,44 @@ def test_workers_take_part():
     assert second.is_set() and len(seen) == 2
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is only one processor")
+def test_workers_leave_the_callers_processor_to_it():
+    """Wherever the caller runs, and nowhere else; a worker that had no other processor stays where it is."""
+    code = """
+        import os, time
+        from tests.backends.llvm.test_thread_pool import parallel_for
+
+        def workers_run_on(expected):
+            for _ in range(100):  # the pool may be resting after a run on a busy machine
+                parallel_for(2, lambda begin, end: None, 2)
+                workers = set(os.listdir("/proc/self/task")) - before
+                if workers and all(os.sched_getaffinity(int(w)) == expected for w in workers):
+                    return
+                time.sleep(0.1)
+            raise SystemExit(f"workers may run on {[os.sched_getaffinity(int(w)) for w in workers]}, not {expected}")
+
+        before = set(os.listdir("/proc/self/task"))
+        everywhere = os.sched_getaffinity(0)
+        parallel_for(2, lambda begin, end: None, 2)
+        for processor in (*sorted(everywhere)[:2], min(everywhere)):
+            os.sched_setaffinity(0, {processor})
+            workers_run_on(everywhere - {processor})
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    alone = """
+        import os
+        from tests.backends.llvm.test_thread_pool import parallel_for
+
+        before = set(os.listdir("/proc/self/task"))
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        parallel_for(2, lambda begin, end: None, 2)
+        assert {int(w) for w in os.listdir("/proc/self/task")} - {int(w) for w in before}
+        for w in set(os.listdir("/proc/self/task")) - before:
+            assert os.sched_getaffinity(int(w)) == os.sched_getaffinity(0)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(alone)], check=True)
+
+
 def test_workers_have_memory_of_their_own_and_the_caller_none():
     """As much as private buffers may take, to the last byte, in whole cache lines."""
     own: dict[int, int | None] = {}
