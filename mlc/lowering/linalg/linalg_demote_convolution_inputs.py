@@ -243,6 +243,5 @@ def _pads_with_zeros(op: tensor.PadOp) -> bool:
     return (
         isinstance(constant, arith.ConstantOp)
         and isinstance(constant.value, FloatAttr)
-        and constant.value.value.data == 0
-        and str(constant.value.value.data) == "0.0"
+        and str(constant.value.value.data) == "0.0"  # not -0.0
     )
