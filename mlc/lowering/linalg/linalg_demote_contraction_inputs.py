@@ -9,7 +9,7 @@
 What: `mlc.compile(precision="bfloat16")` runs it. Where the machine multiplies pairs of bf16 both operands are rounded;
 elsewhere only the weights are (half the bytes to read; the arithmetic is f32). `weights_only` decides instead of the
 machine. Products of computed matrices, f64, and products with fewer columns than a vector stay as they are, with a
-remark; so do convolutions (Winograd's transforms would magnify the rounding).
+remark; convolutions are left to linalg-demote-convolution-inputs, which knows their layout.
 Runs after convert-tm-tensor-to-linalg. Runs before linalg-block-layouts and linalg-pack-matmul (it packs pairs).
 Preserves: |error| <= sum over k of |x w| (2u + u^2), u = 2^-8, or of |x w| u for the weights alone.
 Tests: tests/lowering/linalg/linalg_demote_contraction_inputs.mlir, tests/api/test_precision.py

@@ -154,9 +154,7 @@ class _Demotion:
         assert isinstance(pack, OpResult)
         if pack in self.rounded:
             return self.rounded[pack]
-        behind = pack.op.next_op
-        assert behind is not None
-        before = At(behind, op.location)
+        before = _behind(pack)
         *sizes, in_block, out_block = shape_of(pack)
         groups = [(0,), (1,), (2,), (3,), (4, 5), (6,)]
         split = before.expand(pack, groups, [*sizes, in_block // 2, 2, out_block])
