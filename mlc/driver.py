@@ -18,7 +18,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 
-from mlc.backends.registry import Backend, load_backend
+from mlc.backends.registry import Backend, check_runs_here, load_backend
 from mlc.build import Builder, InputsFor, Phases, link, places_of
 from mlc.compile_parts import run_rows
 from mlc.errors import InternalError
@@ -182,6 +182,7 @@ def _compile(
 ) -> Compiled:
     phases = Phases()
     backend = load_backend(options.target)
+    check_runs_here(backend, options.target)
     ctx.machine = backend.machine(options.target)
     pipeline = backend.pipeline(options.target).at_precision(options.precision)
     fingerprint = fingerprint_of(backend, ctx.machine, pipeline)

@@ -19,7 +19,7 @@ from xdsl.dialects.builtin import LocationAttr, ModuleOp
 from xdsl.utils.exceptions import ParseError as XdslParseError
 
 from mlc.artifact import tuned
-from mlc.backends.registry import Backend, load_backend
+from mlc.backends.registry import Backend, check_runs_here, load_backend
 from mlc.build import Builder, Phases, link, run_rows
 from mlc.driver import Compiled, digest, model_key
 from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
@@ -55,6 +55,7 @@ class Loader:
 
     def compile(self) -> list[Made]:
         """All versions, compiled."""
+        check_runs_here(self.backend, self.options.target)
         made: list[Made] = []
         for saved in self.contents.versions:
             phases = Phases()

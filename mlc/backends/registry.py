@@ -16,6 +16,8 @@ from typing import Protocol
 from xdsl.dialects.builtin import ModuleOp
 
 from mlc.backends.foreign import ForeignBackend, target_names
+from mlc.backends.llvm.backend import CPUBackend
+from mlc.backends.llvm.target import missing_features
 from mlc.backends.machine import MachineModel
 from mlc.errors import PluginError, UsageError
 from mlc.ir import plugins
@@ -120,6 +122,20 @@ def _read(entries: Sequence[EntryPoint]) -> Registry:
     for entry in entries:
         found.add(entry)
     return found
+
+
+def check_runs_here(backend: Backend, target: str) -> None:
+    """UsageError where code of mlc's own backend for `target` would not run on this computer: it would end the process.
+    Other packages' targets are theirs to know."""
+    if not isinstance(backend, CPUBackend):
+        return
+    missing = missing_features(backend.machine(target))
+    if missing:
+        raise UsageError(
+            f"code for target '{target}' cannot run here: this machine lacks {', '.join(missing)}",
+            expected="target 'native', or one that this machine can run",
+            hint=f"mlc-opt FILE --target={target} --mlc-pipeline=cpu --emit=asm shows its code",
+        )
 
 
 def load_backend(target: str) -> Backend:

@@ -28,6 +28,7 @@ from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation
 
 from mlc.backends.llvm.testing import NativeKernel, failure_messages
+from mlc.backends.registry import check_runs_here
 from mlc.build import Phases, link
 from mlc.compile_parts import run_rows
 from mlc.driver import compile_module
@@ -48,6 +49,7 @@ def run_native(
 ) -> list[np.ndarray]:
     """Results of `@name`, then its memref arguments as they are after the call. `module` may be changed."""
     entry = next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
+    check_runs_here(target.backend, target.name)
     types = (*entry.function_type.inputs.data, *entry.function_type.outputs.data)
     options = Options(target=target.name, debug="verify" if target.verify else "")
     if "num_inputs" in entry.attributes:

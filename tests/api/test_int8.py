@@ -15,8 +15,9 @@ from mlc.interp import run_module
 from mlc.interp.domains.bound import BoundDomain
 from mlc.ir.pipeline import make_pass, run_pipeline
 from tests.models.zoo import ZOO
+from tests.targets import runnable
 
-TARGETS = ["native", "x86-64-avx512", "x86-64-avx2", "x86-64-sse2"]
+TARGETS = runnable("native", "x86-64-avx512", "x86-64-avx2", "x86-64-sse2")
 QUANTIZE = "linalg-quantize-contraction-inputs"
 
 

@@ -19,8 +19,9 @@ from mlc.interp import run_module
 from mlc.interp.domains.bound import BoundDomain
 from mlc.ir.pipeline import make_pass, run_pipeline
 from tests.models.zoo import ZOO
+from tests.targets import runnable
 
-TARGETS = ["native", "x86-64-avx2", "x86-64-sse2"]
+TARGETS = runnable("native", "x86-64-avx2", "x86-64-sse2")
 DEMOTE, DEMOTE_CONVOLUTIONS = "linalg-demote-contraction-inputs", "linalg-demote-convolution-inputs"
 needs_bf16 = pytest.mark.skipif(not host_machine().dot_bf16, reason="this machine does not multiply pairs of bf16")
 

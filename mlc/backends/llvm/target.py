@@ -67,6 +67,13 @@ def code_generator(machine: MachineModel) -> str:
     return f"{host().version} {triple(machine)} {tune_cpu(machine)} {feature_string(machine)}"
 
 
+def missing_features(machine: MachineModel) -> list[str]:
+    """What code for `machine` needs and this computer lacks: CPU features, or the architecture itself."""
+    if host().triple.split("-")[0] != machine.arch:
+        return [machine.arch]
+    return [f for f in machine.features if f not in host().features]
+
+
 @functools.cache
 def host_machine() -> MachineModel:
     """The machine model of this process: CPU name and features from LLVM, cache sizes from the system."""

@@ -15,6 +15,7 @@ from mlc.backends.llvm.half_support import TEXT
 from mlc.backends.llvm.jit import load_objects
 from mlc.backends.machine import preset
 from mlc.runtime.linker import Library
+from tests.targets import runnable
 
 EVERY = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 LOOP = """
@@ -81,7 +82,7 @@ def test_numbers_around_every_half_are_rounded_to_it(name: str, dtype: type[np.f
         assert same_bits(converted(name, values), values.astype(np.float16))
 
 
-@pytest.mark.parametrize("target", ["x86-64-sse2", "x86-64-avx2"])
+@pytest.mark.parametrize("target", runnable("x86-64-sse2", "x86-64-avx2"))
 def test_models_with_halves_run_on_older_processors(target: str):
     def fn(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return x.half().float() * 2, x.double().half() + 1

@@ -20,6 +20,7 @@ from mlc.ir.pipeline_table import MODULE_ROWS
 from mlc.lowering.linalg import linalg_winograd_conv2d
 from mlc.lowering.linalg.winograd_cost import GAIN, Layer, choose, depth_of
 from mlc.options import Options
+from tests.targets import runnable
 
 ID = "affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>"
 PARALLEL = 'iterator_types = ["parallel", "parallel", "parallel", "parallel"]'
@@ -195,7 +196,7 @@ def test_the_same_bits_on_two_threads(shape: tuple[int, ...], group: int):
         np.testing.assert_array_equal(y, results[0])
 
 
-@pytest.mark.parametrize("target", ["x86-64-avx2", "x86-64-sse2"])
+@pytest.mark.parametrize("target", runnable("x86-64-avx2", "x86-64-sse2"))
 def test_narrower_vectors(target: str):
     shape = (1, 32, 16, 9, 10)
     inputs, weights, bias, wanted = data(*shape)
@@ -251,7 +252,7 @@ def test_one_pixel_spoils_only_what_it_reaches_interpreted(tile: int, group: int
     assert_same(z, wanted, value)
 
 
-@pytest.mark.parametrize("target", ["native", "x86-64-avx2"])
+@pytest.mark.parametrize("target", runnable("native", "x86-64-avx2"))
 @pytest.mark.parametrize("shape", [(1, 64, 32, 14, 14), (1, 192, 64, 7, 9), (3, 64, 64, 6, 6)], ids=str)
 def test_one_pixel_spoils_only_what_it_reaches(shape: tuple[int, ...], target: str):
     _, weights, bias, _ = spoiled(shape, 1.0)

@@ -19,6 +19,7 @@ from mlc.ir.pipeline_table import MODULE_ROWS
 from mlc.lowering.linalg import linalg_winograd_pointwise
 from mlc.lowering.linalg.linalg_winograd_pointwise import GAIN, LinalgWinogradPointwise, cost
 from mlc.options import Options
+from tests.targets import runnable
 
 ID = "affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>"
 PARALLEL = 'iterator_types = ["parallel", "parallel", "parallel", "parallel"]'
@@ -184,7 +185,7 @@ def test_the_same_bits_on_two_threads(shape: Shape, monkeypatch: pytest.MonkeyPa
         np.testing.assert_array_equal(y, results[0])
 
 
-@pytest.mark.parametrize("target", ["x86-64-avx2", "x86-64-sse2"])
+@pytest.mark.parametrize("target", runnable("x86-64-avx2", "x86-64-sse2"))
 def test_other_machines_keep_them_direct(target: str):
     shape = (1, 128, 128, 14, 14, 1)
     given = data(*shape)
