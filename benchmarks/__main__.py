@@ -27,12 +27,13 @@ def open_log(settings: Settings, fresh: bool) -> RunLog:
     package = Path(str(mlc.__file__)).parent
     identity = {
         "settings": json.loads(json.dumps(asdict(settings))),
+        "machine": about.machine(),
         "versions": about.versions(),
         "mlc": about.source_hash(package),
     }
     log = RunLog(HERE / "progress" / f"{settings.name()}.jsonl", identity, fresh=fresh)
     if log.outdated:
-        print("mlc or its peers changed since the interrupted run: starting over", file=sys.stderr)
+        print("the machine, mlc or its peers changed since the interrupted run: starting over", file=sys.stderr)
     elif log.resumed:
         print(f"going on after {len(log.records)} of {len(settings.units())} (FRESH=1 starts over)", file=sys.stderr)
     for threads in settings.threads:
@@ -50,7 +51,7 @@ def limits_again(log: RunLog) -> None:
 
 def ratios_of(settings: Settings) -> dict[str, dict[str, float]]:
     """What regressions are seen against; only float32 has stored ratios."""
-    return ratios.load(STORED) if settings.precision == "float32" else {}
+    return ratios.load(STORED, about.machine()) if settings.precision == "float32" else {}
 
 
 def run(settings: Settings, log: RunLog) -> list[dict[str, Any]]:
@@ -84,12 +85,18 @@ def main() -> int:
     if args.accept:
         if not RESULTS.exists():
             p.error("there are no results yet; run make bench first")
-        count = ratios.accept(STORED, json.loads(RESULTS.read_text(encoding="utf-8")))
+        results = json.loads(RESULTS.read_text(encoding="utf-8"))
+        if "machine" not in results:
+            p.error("the results do not say on which machine they were measured; run make bench again")
+        count = ratios.accept(STORED, results)
         print(f"{count} rows stored in {STORED.relative_to(HERE.parent)}")
         return 0
     settings, left_out = arguments.settings(p, args, available_cores())
     for name, reason in left_out.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
+    other = ratios.other_machine(STORED, about.machine())
+    if other is not None and settings.precision == "float32":
+        print(f"{STORED.name} is of another machine ({other}): no row is compared with it", file=sys.stderr)
     try:
         log = open_log(settings, args.fresh)
         records = run(settings, log)
@@ -108,6 +115,7 @@ def report(settings: Settings, log: RunLog, records: list[dict[str, Any]]) -> No
     """Write the files, print the page, and drop the log."""
     results = {
         "about": about.sentence(str(datetime.date.today()), about.versions(), settings.precision),
+        "machine": about.machine(),
         "runs": settings.runs,
         "engines": list(settings.engines),
         "limits": log.extra,

@@ -24,7 +24,8 @@ def record(row: str = "resnet50", threads: int = 1, **engines: dict[str, Any]) -
 
 def results(*records: dict[str, Any]) -> dict[str, Any]:
     return {
-        "about": "a machine",
+        "about": "a day, this",
+        "machine": "this",
         "runs": 3,
         "engines": ["mlc", "eager", "ort"],
         "limits": {"1": {"gflops": 100.0, "read_gb": 20.0, "copy_gb": 10.0}},

@@ -16,11 +16,21 @@ def fallen(now: dict, then: dict[str, float]) -> list[tuple[str, float, float]]:
 
 def test_accepted_ratios_come_back_and_other_units_stay(tmp_path: Path):
     path = tmp_path / "ratios.json"
-    assert ratios.load(path) == {}
+    assert ratios.load(path, "this") == {}
     first = results(record(mlc=engine(100.0), ort=engine(90.0)), record("vgg16", mlc=engine(1.0), ort=engine(2.0)))
     assert ratios.accept(path, first) == 2
     assert ratios.accept(path, results(record(mlc=engine(100.0), ort=engine(110.0)))) == 1
-    assert ratios.load(path) == {"resnet50/1": {"ort": 1.1}, "vgg16/1": {"ort": 2.0}}
+    assert ratios.load(path, "this") == {"resnet50/1": {"ort": 1.1}, "vgg16/1": {"ort": 2.0}}
+    assert ratios.other_machine(path, "this") is None
+
+
+def test_ratios_of_another_machine_are_neither_compared_nor_kept(tmp_path: Path):
+    path = tmp_path / "ratios.json"
+    ratios.accept(path, results(record(mlc=engine(100.0), ort=engine(400.0))))
+    assert ratios.load(path, "another") == {} and ratios.other_machine(path, "another") == "this"
+    there = results(record("vgg16", mlc=engine(1.0), ort=engine(2.0))) | {"machine": "another"}
+    ratios.accept(path, there)
+    assert ratios.load(path, "another") == {"vgg16/1": {"ort": 2.0}} and ratios.load(path, "this") == {}
 
 
 @pytest.mark.parametrize(("ort_ms", "regressed"), [(95.5, False), (94.0, True), (120.0, False)])
