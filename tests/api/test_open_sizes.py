@@ -295,3 +295,40 @@ def test_a_smallest_size_is_asked_for_where_export_needs_one():
         mlc.compile(model, (x,), dynamic_shapes=({2: "height", 3: "width"},))
     sizes = {2: torch.export.Dim("height", min=5), 3: torch.export.Dim("width", min=5)}
     torch.testing.assert_close(mlc.compile(model, (x,), dynamic_shapes=(sizes,))(x), model(x))
+
+
+class KeysAndValues(nn.Module):
+    """Attention over a growing cache that is handed over as `*cache`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.projection = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor, *cache: torch.Tensor, scale: float = 1.0) -> tuple[torch.Tensor, ...]:
+        h = self.projection(x) * scale
+        keys, values = (torch.cat([old, h], 1) for old in cache)
+        return (h @ keys.transpose(1, 2)).softmax(2) @ values, keys, values
+
+
+@pytest.mark.parametrize("scale", [{}, {"scale": 0.5}])
+@pytest.mark.filterwarnings("error:more than 8 versions")
+@torch.no_grad()
+def test_sizes_are_left_open_in_starred_arguments(scale: dict[str, float]):
+    model = KeysAndValues()
+    compiled = mlc.compile(model)
+    cache = (torch.randn(1, 3, 8), torch.randn(1, 3, 8))
+    for _ in range(12):
+        x = torch.randn(1, 1, 8)
+        want, *grown = model(x, *cache, **scale)
+        torch.testing.assert_close(compiled(x, *cache, **scale), (want, *grown))
+        cache = tuple(grown)
+
+
+@pytest.mark.filterwarnings("ignore:more than 8 versions")
+def test_a_hook_that_makes_other_arguments_is_no_obstacle():
+    model = Function(torch.relu)
+    model.register_forward_pre_hook(lambda _, args: (args[0] + args[1],))
+    compiled = mlc.compile(model)
+    for n in range(2, 13):
+        x, y = torch.randn(n, 3), torch.randn(n, 3)
+        assert torch.equal(compiled(x, y), model(x, y))

@@ -124,7 +124,7 @@ class TorchSource:
         """
         from mlc.frontends.torch import exported, widen  # noqa: PLC0415 - torch.export takes 1.2 s to import
 
-        example = widen.open_sizes(known, args, kwargs, list(positional_names(self.model)))
+        example = widen.open_sizes(known, args, kwargs, signature_of(self.model))
         if example is None:
             return None
         try:

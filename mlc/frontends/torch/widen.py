@@ -5,6 +5,7 @@ captured for f32[1, 3], f32[2, 3], … and now called with f32[9, 3]   -->   exp
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,19 +27,19 @@ class Example:
 
 
 def open_sizes(
-    known: Sequence[Captured], args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str]
+    known: Sequence[Captured], args: tuple[Any, ...], kwargs: dict[str, Any], signature: inspect.Signature | None
 ) -> Example | None:
     """An example that opens every size in which these arguments and earlier captures differ; None without any.
 
-    `names` are the model's positional arguments. A call with a size of 0 or 1 is not served: torch.export's open sizes
-    begin at 2.
+    A call with a size of 0 or 1 is not served: torch.export's open sizes begin at 2. torch.export wants the marks by
+    the names of `signature`, those of `*args` in a tuple of their own; names in `**kwargs` it refuses.
     """
     leaves, spec = pytree.tree_flatten((args, kwargs))
     alike = [c for c in known if c.in_spec == spec and all(map(_same_but_size, c.guards, leaves))]
     calls: list[list[Any]] = [[tuple(leaf.shape) if isinstance(leaf, torch.Tensor) else () for leaf in leaves]]
     calls += [[g.shape if isinstance(g, TensorGuard) else () for g in c.guards] for c in alike]
     differ = [[len(set(sizes)) > 1 for sizes in zip(*shapes, strict=True)] for shapes in zip(*calls, strict=True)]
-    if not _fit_for_export(calls[0], differ) or not any(map(any, differ)) or (kwargs and len(args) > len(names)):
+    if not _fit_for_export(calls[0], differ) or not any(map(any, differ)) or signature is None:
         return None
     examples = [
         leaf.new_zeros(sizes) if isinstance(leaf, torch.Tensor) else leaf
@@ -50,7 +51,10 @@ def open_sizes(
     ]
     example_args, example_kwargs = pytree.tree_unflatten(examples, spec)
     positional, named = pytree.tree_unflatten(marks, spec)
-    shapes = dict(zip(names, positional, strict=False)) | named if kwargs else tuple(positional)
+    try:
+        shapes = signature.bind(*positional, **named).arguments
+    except TypeError:  # a hook or a `__call__` of the model's own makes other arguments of these
+        return None
     return Example(tuple(example_args), example_kwargs, shapes)
 
 
