@@ -43,6 +43,40 @@ def test_it_serves_plain_calls(cache_dir: Path, monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(got, want)
 
 
+class Beside(nn.Module):
+    """Returns beside what it computes what it was given, a view of it and what never changes."""
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[Any, ...]:
+        return y, x + y, None, y[1:, ::2], x * y, "two", x, {"sizes": (x.shape, 3)}
+
+
+def test_arguments_and_constants_come_back_by_it(cache_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    model = Beside()
+    compiled = mlc.compile(model, cache_dir=cache_dir)
+    compiled(V, V + 1)
+    monkeypatch.setattr(compiled._variants[0].binding, "_call", lambda leaves: pytest.fail("the long path ran"))
+    for x, y in ((V + 2, V + 3), (V + 4, V + 5)):
+        got, want = compiled(x, y), model(x, y)
+        assert got[0] is y and got[6] is x and got[2] is None and got[5] == "two" and got[7] == want[7]
+        for k in (1, 3, 4):
+            torch.testing.assert_close(got[k], want[k])
+        got[3].fill_(7.0)
+        assert (y[1:, ::2] == 7).all()
+    array = V.numpy()
+    monkeypatch.undo()
+    again = compiled(array, array + 1)
+    assert isinstance(again[0], np.ndarray) and again[3].shape == (3, 3)
+
+
+@pytest.mark.parametrize("returned", [lambda x: x, lambda x: x.t(), lambda x: (None, x), lambda x: 3], ids="xtp3")
+def test_models_that_compute_nothing(returned: Callable[[torch.Tensor], Any], cache_dir: Path):
+    compiled = mlc.compile(lambda x: returned(x), cache_dir=cache_dir)
+    for x in (V, V + 1, V.T.contiguous().T):
+        got, want = compiled(x), returned(x)
+        assert type(got) is type(want)
+        torch.testing.assert_close(got, want)
+
+
 def _wide(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([x, x], 1)[:, ::2].copy_(x)
 

@@ -32,7 +32,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils import _pytree as pytree
 
-from mlc.frontends.torch.captured import Captured, FromResult, TensorGuard
+from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, Output, TensorGuard
 from mlc.frontends.torch.captured_values import same_value
 from mlc.frontends.torch.guard_code import like
 from mlc.frontends.torch.identities import alike, identities
@@ -79,10 +79,10 @@ Call = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 def quick_call(captured: Captured, native: Native, long: Callable[[], Call | None]) -> Call | None:
     """The short path of calls of `captured`, in front of the one that `long` refers to (weakly: weights that nobody
     needs any more must not wait for the cycle collector). None where it cannot serve any: dynamic sizes, buffers
-    written back, outputs that are views or constants, nested arguments, captures under autocast.
+    written back, outputs that are weights or views of them or of each other, nested arguments, captures under autocast.
     """
     names = _argument_names(captured)
-    results = list(captured.outputs)
+    results = [r for r in captured.outputs if isinstance(r, FromResult)]
     if (
         names is None
         or captured.symbols
@@ -90,7 +90,7 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
         or (captured.context is not None and captured.context.autocast)
         or captured.layouts not in (None, contiguous_layouts(captured))
         or not native.is_static
-        or not all(isinstance(r, FromResult) for r in results)
+        or not all(map(_is_at_hand, captured.outputs))
         or len(results) != len(native.outputs)
     ):
         return None
@@ -123,6 +123,19 @@ def quick_call(captured: Captured, native: Native, long: Callable[[], Call | Non
     source = "def call(args, kwargs):\n" + "\n".join(f"    {line}" for line in lines)
     exec(compile(source, "<mlc call>", "exec"), space)
     return space.pop("call")
+
+
+def _is_at_hand(output: Output) -> bool:
+    """Whether the short path has it: a result, a value that is no tensor, an argument or a view of one."""
+    match output:
+        case FromResult():
+            return True
+        case Constant(value=value):
+            return not isinstance(value, torch.Tensor)
+        case Alias(base=base):
+            return isinstance(base, int)
+        case _:
+            return False
 
 
 def contiguous_layouts(captured: Captured) -> tuple[tuple[int, ...], ...]:
@@ -237,9 +250,29 @@ def _run(captured: Captured, results: Sequence[Any], native: Native, space: dict
     lines.append("status = forward(frame.table, dims, constants, frame.address, team())")
     lines.append("frames.append(frame)")
     lines += ["if status:", "    raise failure(status)"]
-    outputs = ", ".join(f"o{k}" for k in range(len(results)))
+    given = _given(captured, space)
     if captured.out_spec.is_leaf():
-        return [*lines, "return o0"]
+        return [*lines, f"return {given[0]}"]
+    outputs = ", ".join(given)
     if captured.out_spec.type is tuple and all(c.is_leaf() for c in captured.out_spec.children()):
         return [*lines, f"return ({outputs},)" if outputs else "return ()"]
     return [*lines, f"return unflatten([{outputs}], out_spec)"]
+
+
+def _given(captured: Captured, space: dict[str, Any]) -> list[str]:
+    """Each output as an expression."""
+    given: list[str] = []
+    for output in captured.outputs:
+        k = len(given)
+        match output:
+            case Alias(base=int() as leaf, views=()):
+                given.append(f"a{leaf}")
+            case Alias(base=int() as leaf):
+                space[f"view{k}"] = output.build
+                given.append(f"view{k}(a{leaf})")
+            case Constant():
+                space[f"constant{k}"] = output.value
+                given.append(f"constant{k}")
+            case _:
+                given.append(f"o{sum(isinstance(o, FromResult) for o in captured.outputs[:k])}")
+    return given
