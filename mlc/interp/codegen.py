@@ -20,6 +20,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.traits import IsTerminator
 
 from mlc.errors import LimitError
+from mlc.interp.checked import meaning_of
 from mlc.interp.runner import RegionRunner
 from mlc.ir.semantics import Domain, inline_of, semantics_of
 
@@ -111,7 +112,7 @@ class RegionCode:
             self.emit(depth, "return ()")
 
     def branch(self, op: Operation, depth: int, states: dict[Block, int]) -> None:
-        fn, this = self.bind("S", semantics_of(op)), self.bind("O", op)
+        fn, this = self.bind("S", meaning_of(op)), self.bind("O", op)
         self.emit(depth, f"taken, passed = {fn}({this}, {self.tuple_of(op.operands)}, run)", op)
         for k, successor in enumerate(op.successors):
             self.emit(depth, f"if taken == {k}:", op)
@@ -133,7 +134,7 @@ class RegionCode:
             target = f"{self.define(results[0])} = " if results else ""
             self.emit(depth, target + expression.format(*names), op)
             return
-        fn, this = self.bind("S", semantics_of(op)), self.bind("O", op)
+        fn, this = self.bind("S", meaning_of(op)), self.bind("O", op)
         args = self.tuple_of(op.operands)
         runner = "run"
         if op.regions:
