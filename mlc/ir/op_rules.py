@@ -4,6 +4,7 @@
     scf.if -> f32 whose yield gives i32                 a region must give what its op returns
     tensor<2x3xf32> into tensor<7xf32>                  reshapes keep the number of elements
     tensor.extract_slice %x[1, 0] [2, 3] of 2x3         slices stay inside, as far as sizes are known
+    tensor.empty() : tensor<?xf32>                      sizes that a type leaves open are given
     linalg.index 3 in two loops
 
 `problem(op)` says what is wrong, None where nothing is. Used by the verifier after every pass.
@@ -195,6 +196,14 @@ def _cast(op: Operation) -> str | None:
     return None
 
 
+def _empty(op: tensor.EmptyOp) -> str | None:
+    """Whether a fresh tensor is told each size that its type leaves open."""
+    t = op.tensor.type
+    open_sizes = list(t.get_shape()).count(DYNAMIC_INDEX) if isinstance(t, TensorType) else 0
+    given = len(op.dynamic_sizes)
+    return f"is given {given} sizes for the {open_sizes} that {t} leaves open" if given != open_sizes else None
+
+
 def _reduce(op: Any) -> str | None:
     rank = _rank(op.operands[0].type)
     dims = [int(d) for d in op.dimensions.get_values()]
@@ -210,6 +219,7 @@ _RULES: dict[str, Rule] = {
     "scf.index_switch": _index_switch,
     "linalg.generic": _structured,
     "linalg.reduce": _reduce,
+    "tensor.empty": _empty,
     "tensor.extract": lambda op: _indices(op.tensor, op.indices),
     "tensor.insert": lambda op: _indices(op.dest, op.indices),
     "tensor.collapse_shape": _collapse,

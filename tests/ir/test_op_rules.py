@@ -67,6 +67,12 @@ SHAPES = [
     ("%0 = memref.cast %m : memref<4xf32> to memref<5xf32>", "can never be"),
 ]
 
+MADE = [
+    ("%0 = tensor.empty() : tensor<?x3xf32>", "given 0 sizes for the 1 that tensor<?x3xf32> leaves open"),
+    ("%0 = tensor.empty(%i) : tensor<?x3xf32>", None),
+    ("%0 = tensor.empty(%i) : tensor<2x3xf32>", "given 1 sizes for the 0"),
+]
+
 PADS = [
     ("[1, 1]", "[1, 1]", "4x5", None),
     ("[1, 1]", "[1, 1]", "9x9", "not 9"),
@@ -92,7 +98,7 @@ def check(body: str, message: str | None) -> None:
     assert message in str(told.value) and "f.mlir:" in str(told.value)
 
 
-@pytest.mark.parametrize(("body", "message"), [*BRANCHES, *REGIONS, *SHAPES])
+@pytest.mark.parametrize(("body", "message"), [*BRANCHES, *REGIONS, *SHAPES, *MADE])
 def test_ops(body: str, message: str | None):
     check(body, message)
 

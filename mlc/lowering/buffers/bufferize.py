@@ -31,6 +31,7 @@ from xdsl.dialects.builtin import (
     UnitAttr,
     i64,
 )
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 import mlc.lowering.buffers.bufferize_calls
@@ -79,6 +80,8 @@ class Bufferize(MlcPass):
             _check(function)
             for rule, times in to_destination_style(function, kernel="kernel" in function.attributes).items():
                 ctx.remarks.count(self.name, f"spell-out-{rule}", times)
+        for function in (*kernels, *entries):
+            _check_ops(function.body.block)
         for kernel in kernels:
             Placement(kernel, _kernel_outs(kernel), destinations).run()
         state = ModuleBuffers(ctx, module, destinations, _bufferize_kernel)
@@ -109,6 +112,24 @@ def _check(function: func.FuncOp) -> None:
             where=format_location(function.location) or None,
             expected="one: control flow as scf.if, scf.for, scf.while",
         )
+
+
+def _check_ops(block: Block) -> None:
+    """Refuse ops on tensors that nothing here knows, before anything is asked about their sizes."""
+    for op in block.ops:
+        if isinstance(op, LinalgStructuredOperation):  # its body is made of scalars
+            continue
+        if op.name not in RULES and any(is_tensor(v) for v in (*op.operands, *op.results)):
+            raise UnsupportedError(
+                f"op '{op.name}' has no form on buffers",
+                where=format_location(op.location) or None,
+                expected="ops of linalg and tensor from linalg-form-kernels on",
+                hint="a pass that turns it into these stands in the pipeline of a target: compile for that one, "
+                "or put one in with Pipeline.insert",
+            )
+        for region in op.regions:
+            for inner in region.blocks:
+                _check_ops(inner)
 
 
 def _buffer_or_scalar(t: Attribute) -> Attribute:

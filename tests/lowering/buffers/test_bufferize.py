@@ -380,6 +380,20 @@ REFUSED = {
           return %r : tensor<?xf32> }""",
         "size may change",
     ),
+    "an op that nothing lowered, whose sizes are asked for": (
+        """func.func private @k(%x: tensor<?xf32>, %out: tensor<?xf32>) -> tensor<?xf32> attributes {kernel} {
+          %0 = "test.op"(%x) : (tensor<?xf32>) -> tensor<?xf32>
+          %e = linalg.copy ins(%0 : tensor<?xf32>) outs(%out : tensor<?xf32>) -> tensor<?xf32>
+          return %e : tensor<?xf32> }
+        func.func @forward(%x: tensor<?xf32>) -> tensor<?xf32> {
+          %c0 = arith.constant 0 : index
+          %0 = "test.op"(%x) : (tensor<?xf32>) -> tensor<?xf32>
+          %n = tensor.dim %0, %c0 : tensor<?xf32>
+          %e = tensor.empty(%n) : tensor<?xf32>
+          %1 = func.call @k(%0, %e) : (tensor<?xf32>, tensor<?xf32>) -> tensor<?xf32>
+          return %1 : tensor<?xf32> }""",
+        "op 'test.op' has no form on buffers",
+    ),
     "blocks": (
         """func.func @forward(%x: tensor<4xf32>) -> tensor<4xf32> {
           cf.br ^bb1
