@@ -26,6 +26,7 @@ from mlc.fingerprint import fingerprint_of
 from mlc.ir.compact import to_compact
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Level
+from mlc.ir.custom_ops import custom_names
 from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import print_text
 from mlc.ir.pipeline import make_pass, run_pipeline
@@ -185,7 +186,7 @@ def _compile(
     check_runs_here(backend, options.target)
     ctx.machine = backend.machine(options.target)
     pipeline = backend.pipeline(options.target).at_precision(options.precision)
-    fingerprint = fingerprint_of(backend, ctx.machine, pipeline)
+    fingerprint = fingerprint_of(backend, ctx.machine, pipeline, custom_names(module))
     with phases.phase("hash"):
         tuned = f"tuned for {options.num_threads} threads" if inputs else ""
         key = model_key(_text_digest(module, fingerprint, cache), fingerprint, options, tuned) if cache else ""

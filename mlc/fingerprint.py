@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Collection
 from importlib.metadata import Distribution, distribution, files, packages_distributions
 from pathlib import Path
 from urllib.parse import urlparse
@@ -18,19 +19,30 @@ import mlc
 from mlc.backends.foreign import ForeignBackend
 from mlc.backends.machine import MachineModel
 from mlc.backends.registry import Backend
-from mlc.ir import plugins
+from mlc.ir import custom_ops, plugins
 from mlc.ir.pipeline import load_pass
 from mlc.ir.pipeline_table import CPU_PIPELINE, PRECISION_ROWS, Pipeline
 from mlc.sources import CODE
 from mlc.sources import digest as _digest
 
-GROUPS = ("mlc.backends", "xdsl.universe", "mlc.semantics")
+GROUPS = ("mlc.backends", "xdsl.universe", "mlc.semantics", custom_ops.GROUP)
 
 
-def fingerprint_of(backend: Backend, machine: MachineModel, pipeline: Pipeline) -> str:
-    """One line that is part of every cache key."""
+def fingerprint_of(
+    backend: Backend, machine: MachineModel, pipeline: Pipeline, custom_names: Collection[str] = ()
+) -> str:
+    """One line that is part of every cache key. `custom_names`: namespaces, or ops, of `torch.library` in the model."""
     own = f"mlc {mlc.__version__} {_digest(Path(__file__).parent)} {backend.fingerprint(machine)}"
-    return f"{own}{_additions(backend, pipeline)}"
+    return f"{own}{_additions(backend, pipeline)}{_custom(custom_names)}"
+
+
+def _custom(names: Collection[str]) -> str:
+    """The sources of the packages that say what ops of these names are."""
+    text: list[str] = []
+    for entry in custom_ops.packages(names) if names else ():
+        plugins.load(entry)
+        text += [f"{entry.name} {entry.value}", *(_digest(path) for path in _sources(plugins.owner(entry)))]
+    return " and " + hashlib.blake2b("\n".join(text).encode(), digest_size=16).hexdigest() if text else ""
 
 
 def _additions(backend: Backend, pipeline: Pipeline) -> str:

@@ -25,6 +25,7 @@ from mlc.driver import Compiled, digest, model_key
 from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
 from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext, make_context
+from mlc.ir.custom_ops import names_in
 from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import Limits, LocatingParser, check_text, parse_text, print_text
 from mlc.ir.pipeline_table import Pipeline, checked_level
@@ -50,7 +51,8 @@ class Loader:
         self.backend: Backend = load_backend(given.target)
         self.machine = self.backend.machine(given.target)
         self.pipeline: Pipeline = self.backend.pipeline(given.target).at_precision(self.options.precision)
-        self.fingerprint = fingerprint_of(self.backend, self.machine, self.pipeline)
+        named = {name for saved in contents.versions for name in names_in(saved.text)}
+        self.fingerprint = fingerprint_of(self.backend, self.machine, self.pipeline, named)
         self.cache = cache_at(self.options.cache_dir)
 
     def compile(self) -> list[Made]:

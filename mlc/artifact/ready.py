@@ -36,6 +36,7 @@ from mlc.runtime.threads import ThreadPool
 from mlc.sources import digest
 
 Found = list[tuple[Bundle, Executable]]
+_BY_NAME = 'torch.operator "'
 _LENGTH = struct.Struct("<Q")
 
 
@@ -80,8 +81,8 @@ def read(contents: Contents, options: Options) -> Found | None:
 def write(contents: Contents, options: Options, found: Found) -> None:
     """Keep what was compiled for the next time. A full or read-only disk is no error."""
     cache = cache_for(options)
-    if cache is None:
-        return
+    if cache is None or any(_BY_NAME in version.text for version in contents.versions):
+        return  # what ops of another package are is for that package to say, each time
     code, arrays = _keys(contents)
     parts: list[np.ndarray] = []
     rows: list[list[Any]] = []

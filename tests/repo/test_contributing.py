@@ -39,7 +39,7 @@ SQUARED = """func.func @forward(%x: tensor<2x8xf32>) -> tensor<2x8xf32> {
 
 
 def test_examples_run():
-    assert len(ALL) == 11 and len(DEFINITIONS) == 7
+    assert len(ALL) == 12 and len(DEFINITIONS) == 8
     r = subprocess.run([sys.executable, "-c", "\n".join([*ALL, PROPERTY])], capture_output=True, text=True)
     assert r.returncode == 0, r.stderr[-3000:]
 

@@ -60,10 +60,12 @@ from mlc.dialects.torch.types import (
     VTensorType,
 )
 from mlc.errors import ShapeError, UnsupportedError
+from mlc.ir import custom_ops
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
+from mlc.lowering.torch.custom_op import lower_custom
 from mlc.lowering.torch.to_linalg import dtypes
 from mlc.lowering.torch.to_linalg.all_lowerings import COMPARED_WITH_PYTORCH, FAMILIES, LOWERINGS
 from mlc.lowering.torch.to_linalg.complex_numbers import COMPLEX_LOWERINGS, Complex, is_complex, lower_complex
@@ -104,14 +106,14 @@ class ConvertTorchToLinalg(MlcPass):
             raise UnsupportedError(
                 f"{len(problems)} op{'s have' if len(problems) > 1 else ' has'} no lowering:\n"
                 + "\n".join(f"  {p}" for p in problems),
-                hint="replace these ops in the model, or decompose them before compiling",
+                hint=_way_around(functions),
             )
         for function in functions:
             converted = _FunctionConversion(function)
             converted.run()
             for family, times in sorted(converted.families.items()):
                 ctx.remarks.count(self.name, family, times)
-            count = converted.families.total()
+            count = converted.families.total() + converted.custom
             ctx.remarks.analysis(self.name, function, f"converted {count} ops")
         for name in [name for name in module.attributes if name.startswith("torch.")]:
             del module.attributes[name]
@@ -131,13 +133,25 @@ def _unsupported(function: func.FuncOp) -> list[str]:
         if op is function or op.name in LOWERINGS or op.name in COMPLEX_LOWERINGS or _is_structural(op):
             continue
         name = op.operator_name if isinstance(op, prim.OperatorOp) else op.name
-        if isinstance(op, prim.OperatorOp) and op.known_name in LOWERINGS:
+        if isinstance(op, prim.OperatorOp) and (op.known_name in LOWERINGS or custom_ops.find(_short(op))):
             continue
         where = format_location(op.location)
         line = f"{name} at {where}" if where else name
         if line not in out:
             out.append(line)
     return out
+
+
+def _short(op: prim.OperatorOp) -> str:
+    """`tacc.bias_relu`, also where torch-mlir wrote `torch.tacc.bias_relu`."""
+    return op.known_name.removeprefix("torch.")
+
+
+def _way_around(functions: Sequence[func.FuncOp]) -> str:
+    """What to do about ops without a lowering."""
+    foreign = any(isinstance(op, prim.OperatorOp) for f in functions for op in f.walk())
+    hint = "replace these ops in the model, or decompose them before compiling"
+    return f"{hint}; for ops of torch.library see the entry point group {custom_ops.GROUP}" if foreign else hint
 
 
 def _is_structural(op: Operation) -> bool:
@@ -195,6 +209,7 @@ class _FunctionConversion:
     def __init__(self, function: func.FuncOp) -> None:
         self.function = function
         self.families: Counter[str] = Counter()
+        self.custom = 0
         self.env: dict[SSAValue, Any] = {}
 
     def run(self) -> None:
@@ -275,16 +290,18 @@ class _FunctionConversion:
         name = op.known_name if isinstance(op, prim.OperatorOp) else op.name
         c.operation, c.result_types = op, op.result_types
         operands = [self.env[v] for v in op.operands]
-        if is_complex(operands, op.result_types):
+        custom = custom_ops.find(_short(op)) if isinstance(op, prim.OperatorOp) and name not in LOWERINGS else None
+        if custom is not None:
+            out = lower_custom(c, custom, operands)
+            self.custom += 1
+        elif is_complex(operands, op.result_types):
             out = lower_complex(c, name, operands)
             self.families[_family(lower_complex.__module__)] += 1
         else:
             lowering = LOWERINGS[name]
             out = lowering(c, *operands)
             self.families[_family(lowering.__module__)] += 1
-        if len(op.results) == 1:
-            out = (out,)
-        self._bind(c, op, out)
+        self._bind(c, op, (out,) if len(op.results) == 1 and custom is None else out)
 
     def _bind(self, c: Conversion, op: Operation, results: Any) -> None:
         if not isinstance(results, tuple | list):
