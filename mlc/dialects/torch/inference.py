@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from xdsl.ir import Attribute, Operation, OpResult, SSAValue
+from xdsl.utils.exceptions import VerifyException
 
 from mlc.dialects.torch.aten import AtenOp
 from mlc.dialects.torch.prim import PrimListUnpackOp
 from mlc.dialects.torch.promotion import CannotInfer
 from mlc.dialects.torch.schema import Schema, SchemaType, has_schema, schema
 from mlc.dialects.torch.second_names import SECOND_NAMES
+from mlc.dialects.torch.shapes import wrap_dim
 from mlc.dialects.torch.types import (
     ANY,
     BOOL,
@@ -38,6 +40,7 @@ from mlc.dialects.torch.types import (
     VTensorType,
 )
 from mlc.dialects.torch.values import NOT_CONSTANT, constant_value, list_elements, strip_casts
+from mlc.errors import ShapeError
 from mlc.ir.registering import is_made_again
 
 Rule = Callable[..., Any]
@@ -117,11 +120,34 @@ def infer_raw(name: str, arguments: Sequence[Any]) -> tuple[Any, ...]:
         return _written(described, arguments, unknown)
     if rule is None:
         return unknown
+    _check_dimensions(described, arguments)
     try:
         out = rule(*arguments)
     except CannotInfer:
         return unknown
+    except VerifyException as e:  # from a type: a size below 0
+        raise ShapeError(f"the result would be impossible: {e}") from None
     return out if isinstance(out, tuple) else (out,)
+
+
+_OTHER_DIMENSIONS = frozenset(
+    f"aten.{name}" for name in ("unsqueeze", "unsqueeze_copy", "tile", "cross", "linalg_cross")
+)
+"""Ops whose `dim` counts the result's dimensions, and `tile`, whose `dims` are repeats."""
+
+
+def _check_dimensions(described: Schema, arguments: Sequence[Any]) -> None:
+    """ShapeError where `dim` or `dims` names dimensions that `self` lacks."""
+    if not arguments or described.arguments[0].name != "self" or described.name in _OTHER_DIMENSIONS:
+        return
+    tensor = arguments[0]
+    if not isinstance(tensor, BaseTensorType) or tensor.shape is None:
+        return
+    for argument, value in zip(described.arguments, arguments, strict=False):
+        if argument.name in ("dim", "dims"):
+            for dim in value if isinstance(value, list) else [value]:
+                if isinstance(dim, int):
+                    wrap_dim(dim, len(tensor.shape))
 
 
 def _written(described: Schema, arguments: Sequence[Any], unknown: tuple[Attribute, ...]) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from mlc.dialects.torch.promotion import (
 )
 from mlc.dialects.torch.shapes import broadcast, dims, known, like, tensor
 from mlc.dialects.torch.types import f32, i1, si32
+from mlc.errors import ShapeError
 
 
 @infers(
@@ -24,13 +25,21 @@ from mlc.dialects.torch.types import f32, i1, si32
         """
         relu relu6 neg positive ceil floor round round.decimals trunc frac sign sgn square bitwise_not
         hardtanh hardswish hardsigmoid silu gelu leaky_relu elu selu celu mish dropout threshold
-        fill.Scalar fill.Tensor masked_fill.Scalar masked_fill.Tensor zero rrelu tril triu
+        fill.Scalar fill.Tensor masked_fill.Scalar masked_fill.Tensor zero rrelu
         alpha_dropout feature_dropout
         """
     )
 )
 def same(x: Any, *_: Any) -> Any:
     """Shape and dtype of the first operand."""
+    return like(x)
+
+
+@infers(*aten("tril triu"))
+def triangle(x: Any, *_: Any) -> Any:
+    """The type of a matrix, or of a batch of these."""
+    if len(dims(x)) < 2:
+        raise ShapeError(f"a tensor of rank {len(dims(x))}", expected="matrices")
     return like(x)
 
 

@@ -18,11 +18,22 @@ from mlc.dialects.torch.shapes import (
     tensor,
 )
 from mlc.dialects.torch.types import BaseTensorType, f32
+from mlc.errors import ShapeError
 
 
-@infers(*aten("batch_norm instance_norm layer_norm group_norm rms_norm"))
+@infers(*aten("batch_norm instance_norm group_norm"))
 def norm(x: Any, *_: Any) -> Any:
     """The input's type."""
+    return like(x)
+
+
+@infers(*aten("layer_norm rms_norm"))
+def norm_of_last(x: Any, normalized: Any, *_: Any) -> Any:
+    """The input's type; the last sizes are those to be normalized."""
+    sizes, shape = sizes_of(normalized), dims(x)
+    last = shape[len(shape) - len(sizes) :] if len(sizes) <= len(shape) else ()
+    if len(last) != len(sizes) or any(a != b and None not in (a, b) for a, b in zip(last, sizes, strict=True)):
+        raise ShapeError(f"normalized_shape {list(sizes)} for sizes {list(shape)}", expected="the last sizes")
     return like(x)
 
 

@@ -18,36 +18,49 @@ from mlc.dialects.torch.shapes import (
     reduced,
     tensor,
 )
+from mlc.errors import ShapeError
+
+
+def _ranks(a: Any, b: Any, *, wanted: tuple[int, int]) -> None:
+    """ShapeError where the factors are no vectors, matrices or batches as the op takes them."""
+    given = len(dims(a)), len(dims(b))
+    if given != wanted:
+        raise ShapeError(f"factors of rank {given[0]} and {given[1]}", expected=f"rank {wanted[0]} and {wanted[1]}")
 
 
 @infers(*aten("mm"))
 def mm(a: Any, b: Any) -> Any:
     """[n,k] x [k,m] = [n,m]."""
+    _ranks(a, b, wanted=(2, 2))
     return like(a, (dims(a)[0], dims(b)[1]))
 
 
 @infers(*aten("bmm"))
 def bmm(a: Any, b: Any) -> Any:
     """[b,n,k] x [b,k,m] = [b,n,m]."""
+    _ranks(a, b, wanted=(3, 3))
     batch = dims(a)[0] if dims(a)[0] is not None else dims(b)[0]
     return like(a, (batch, dims(a)[1], dims(b)[2]))
 
 
 @infers(*aten("mv"))
-def mv(a: Any, _b: Any) -> Any:
+def mv(a: Any, b: Any) -> Any:
     """[n,k] x [k] = [n]."""
+    _ranks(a, b, wanted=(2, 1))
     return like(a, (dims(a)[0],))
 
 
 @infers(*aten("dot vdot"))
-def dot(a: Any, _b: Any) -> Any:
+def dot(a: Any, b: Any) -> Any:
     """A number."""
+    _ranks(a, b, wanted=(1, 1))
     return like(a, ())
 
 
 @infers(*aten("outer ger"))
 def outer(a: Any, b: Any) -> Any:
     """[n] x [m] = [n,m]."""
+    _ranks(a, b, wanted=(1, 1))
     return tensor((dims(a)[0], dims(b)[0]), result_type((a, b)))
 
 
@@ -55,6 +68,10 @@ def outer(a: Any, b: Any) -> Any:
 def matmul(a: Any, b: Any) -> Any:
     """Vectors, matrices, and batches of these that broadcast."""
     left, right = dims(a), dims(b)
+    if not left or not right:
+        raise ShapeError(
+            f"factors of rank {len(left)} and {len(right)}", expected="vectors, matrices or batches of these"
+        )
     if len(left) == 1 and len(right) == 1:
         return like(a, ())
     if len(left) == 1:
@@ -79,6 +96,7 @@ def addmv(_bias: Any, a: Any, b: Any, *_: Any) -> Any:
 @infers(*aten("addbmm"))
 def addbmm(_bias: Any, a: Any, b: Any, *_: Any) -> Any:
     """bias + the sum of all products."""
+    _ranks(a, b, wanted=(3, 3))
     return like(a, (dims(a)[1], dims(b)[2]))
 
 
@@ -92,6 +110,9 @@ def baddbmm(_bias: Any, a: Any, b: Any, *_: Any) -> Any:
 def linear(x: Any, weight: Any, _bias: Any = None) -> Any:
     """The last size becomes the weight's first."""
     out = dims(weight)
+    if not dims(x) or len(out) not in (1, 2):
+        given = f"an input of rank {len(dims(x))}, a weight of rank {len(out)}"
+        raise ShapeError(given, expected="rank 1 or more, rank 2 (or 1)")
     return like(x, (*dims(x)[:-1], *out[:-1]))
 
 

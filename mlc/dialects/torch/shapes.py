@@ -79,7 +79,7 @@ def _broadcast_size(x: Size, y: Size) -> Size:
         return y
     if y is None:
         return x
-    raise ShapeError(f"sizes {x} and {y} do not broadcast")
+    raise ShapeError(f"sizes {x} and {y} of broadcast operands do not match")
 
 
 def broadcast(*operands: Any) -> tuple[Size, ...]:

@@ -51,6 +51,7 @@ from mlc.dialects.torch import prim
 from mlc.dialects.torch.constants import ScalarConstant, VTensorLiteralOp
 from mlc.dialects.torch.control_flow import PrimLoopConditionOp, PrimLoopOp
 from mlc.dialects.torch.inference import infer
+from mlc.dialects.torch.promotion import FLOATING, SCALAR_TYPE_OF, category
 from mlc.dialects.torch.tensor_ops import BindSymbolicShapeOp, SymbolicIntOp
 from mlc.dialects.torch.types import (
     TorchBoolType,
@@ -59,7 +60,7 @@ from mlc.dialects.torch.types import (
     TorchType,
     VTensorType,
 )
-from mlc.errors import ShapeError, UnsupportedError
+from mlc.errors import DTypeError, ShapeError, UnsupportedError
 from mlc.ir import custom_ops
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
@@ -177,12 +178,59 @@ def _is_structural(op: Operation) -> bool:
     )
 
 
-def _check_operands(op: Operation) -> None:
-    """ShapeError where the operands of `op` do not fit: a capture has none such, a text may."""
+_RAISED_BY_MISTAKE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What lowerings and rules of inference raise on operands that they did not expect."""
+
+
+def _check_types(op: Operation) -> None:
+    """ShapeError or DTypeError where the operands of `op` do not fit, or its results have other types than they
+    state: a capture has none such, a text may."""
+    try:
+        inferred = infer(op)
+    except _RAISED_BY_MISTAKE:
+        return  # the lowering may know better
+    for result, known in zip(op.results, inferred, strict=False):
+        stated = result.type
+        if result.first_use is None or not isinstance(stated, VTensorType) or not isinstance(known, VTensorType):
+            continue
+        if not _same_sizes(known.shape, stated.shape):
+            raise ShapeError(f"the result has sizes {_sizes(known.shape)}, its type is {stated}")
+        if not _same_dtype(op, known.element_type, stated.element_type):
+            raise DTypeError(f"the result has elements of {known.element_type}, its type is {stated}")
+
+
+def _same_sizes(known: Sequence[int | None] | None, stated: Sequence[int | None] | None) -> bool:
+    """Whether two shapes may be the same."""
+    if known is None or stated is None:
+        return True
+    return len(known) == len(stated) and all(a == b or None in (a, b) for a, b in zip(known, stated, strict=True))
+
+
+def _sizes(shape: Sequence[int | None] | None) -> str:
+    return f"[{','.join('?' if n is None else str(n) for n in shape or ())}]"
+
+
+def _same_dtype(op: Operation, known: Attribute | None, stated: Attribute | None) -> bool:
+    """Whether two element types may be the same. Floats made of no float are of the default dtype, which the program
+    was captured with."""
+    if known == stated or known not in SCALAR_TYPE_OF or stated not in SCALAR_TYPE_OF:
+        return True
+    if category(known) != category(stated) or category(known) < FLOATING:
+        return False
+    return not any(
+        isinstance(t, VTensorType) and t.element_type is not None and category(t.element_type) >= FLOATING
+        for t in op.operand_types
+    )
+
+
+def _operands_do_not_fit(op: Operation) -> ShapeError | None:
+    """The error for a lowering that failed, where inference fails on the operands as well."""
     try:
         infer(op)
-    except ShapeError as e:
-        raise _of(op, e) from None
+    except _RAISED_BY_MISTAKE:
+        types = ", ".join(str(t) for t in op.operand_types)
+        return ShapeError(f"it does not take operands ({types})", hint="compare the ranks with PyTorch's documentation")
+    return None
 
 
 def _check_stated(value: Tensor, stated: VTensorType) -> None:
@@ -190,17 +238,15 @@ def _check_stated(value: Tensor, stated: VTensorType) -> None:
     function runs are checked there."""
     shape = stated.shape or ()
     given = [size if isinstance(size, int) else None for size in value.shape]
-    fits = len(given) == len(shape) and all(a is None or b is None or a == b for a, b in zip(given, shape, strict=True))
-    if not fits:
-        sizes = ",".join("?" if size is None else str(size) for size in given)
-        raise ShapeError(f"the result has sizes [{sizes}], its type is {stated}")
+    if not _same_sizes(given, shape):
+        raise ShapeError(f"the result has sizes {_sizes(given)}, its type is {stated}")
 
 
-def _of(op: Operation, error: ShapeError) -> ShapeError:
+def _of(op: Operation, error: ShapeError | DTypeError) -> ShapeError | DTypeError:
     """`error` with the name and the place of its op."""
     if error.where is not None:
         return error
-    return ShapeError(f"{op.name}: {error.message}", format_location(op.location) or None, error.expected, error.hint)
+    return type(error)(f"{op.name}: {error.message}", format_location(op.location) or None, error.expected, error.hint)
 
 
 class _FunctionConversion:
@@ -238,13 +284,14 @@ class _FunctionConversion:
         outer, c.location = c.location, op.location
         try:
             self._convert(c, op)
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-            _check_operands(op)
+        except _RAISED_BY_MISTAKE as error:
             if isinstance(error, AttributeError | TypeError) and self._is_open(op):
                 text = "a number among its arguments is known only at run time"
                 raise c.refuse(text, hint="make it a constant of the model") from error
+            if (wrong := _operands_do_not_fit(op)) is not None:
+                raise _of(op, wrong) from error
             raise
-        except ShapeError as e:
+        except (ShapeError, DTypeError) as e:
             raise _of(op, e) from None
         c.location = outer
 
@@ -288,6 +335,7 @@ class _FunctionConversion:
 
     def _lower(self, c: Conversion, op: Operation) -> None:
         name = op.known_name if isinstance(op, prim.OperatorOp) else op.name
+        _check_types(op)
         c.operation, c.result_types = op, op.result_types
         operands = [self.env[v] for v in op.operands]
         custom = custom_ops.find(_short(op)) if isinstance(op, prim.OperatorOp) and name not in LOWERINGS else None
