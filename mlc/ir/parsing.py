@@ -28,12 +28,14 @@ from xdsl.dialects.builtin import (
     StringAttr,
     UnknownLoc,
 )
-from xdsl.ir import Attribute, Block, Operation
-from xdsl.parser import AttrParser, Parser
+from xdsl.ir import Attribute, AttributeInvT, Block, Operation, SSAValue
+from xdsl.irdl import IRDLOperation
+from xdsl.parser import AttrParser, Parser, UnresolvedOperand
 from xdsl.printer import Printer
 from xdsl.traits import IsTerminator
+from xdsl.utils.exceptions import MultipleSpansParseError, VerifyException
 from xdsl.utils.exceptions import ParseError as XdslParseError
-from xdsl.utils.exceptions import VerifyException
+from xdsl.utils.lexer import Span
 from xdsl.utils.mlir_lexer import MLIRLexer, MLIRTokenKind
 
 from mlc.errors import LimitError, MlcError, ParseError, VerifyError
@@ -95,6 +97,7 @@ class LocatingParser(Parser):
         self._file = StringAttr(name)
         self._op_start, self._op_class = 0, None
         self._starts = [0, *(m.end() for m in re.finditer("\n", text))]
+        self._first_uses: dict[str, Span] = {}
 
     @property
     def position(self) -> int:
@@ -104,6 +107,28 @@ class LocatingParser(Parser):
     def at_end(self) -> bool:
         """Whether nothing but space and comments is left."""
         return self._current_token.kind == MLIRTokenKind.EOF
+
+    def parse_module(self, allow_implicit_module: bool = True) -> ModuleOp:
+        """As xDSL's, but a value without a definition is reported where it is used, not at the end."""
+        try:
+            return super().parse_module(allow_implicit_module)
+        except XdslParseError as e:
+            if self.at_end() and "values used but not defined" in str(e):
+                names = ", ".join(f"%{name}" for name in self.forward_ssa_references)
+                self.raise_error(f"values used but not defined: {names}", at_position=self._first_use())
+            raise
+
+    def _first_use(self) -> Span | None:
+        """The first use of a value that is not defined (yet)."""
+        spans = (s for name, s in self._first_uses.items() if name in self.forward_ssa_references)
+        return min(spans, key=lambda s: s.start, default=None)
+
+    def resolve_operand(self, operand: UnresolvedOperand, type: AttributeInvT) -> SSAValue[AttributeInvT]:
+        """As xDSL's; keeps where values are used that are not defined yet."""
+        name = operand.operand_name
+        if name not in self.ssa_values and name not in self.forward_ssa_references:
+            self._first_uses[name] = operand.span
+        return super().resolve_operand(operand, type)
 
     def parse_operation(self) -> Operation:
         """As xDSL's, plus the location."""
@@ -124,6 +149,8 @@ class LocatingParser(Parser):
         for region in op.regions:
             for block in region.blocks:
                 self._locate_unwritten(op, block)
+        if op.name == "llvm.func" and op.attributes:
+            _separate_properties(op)
         return op
 
     @staticmethod
@@ -155,6 +182,8 @@ class LocatingParser(Parser):
     def _parse_block(self) -> Block:
         """As xDSL's, which takes the second of two blocks of one name for the block that branches before both mean."""
         token = self._current_token
+        if token.kind == MLIRTokenKind.EOF:
+            self.raise_error("the text ends inside a region, expected '}'", at_position=token.span)
         if token.kind == MLIRTokenKind.CARET_IDENT:
             name = token.text[1:]
             if name in self.blocks and name not in self.forward_block_references:
@@ -237,6 +266,14 @@ class LocatingParser(Parser):
         return FusedLoc(tuple(self.parse_comma_separated_list(self.Delimiter.SQUARE, self._parse_location)), metadata)
 
 
+def _separate_properties(op: Operation) -> None:
+    """Make properties of what xDSL's custom form of `llvm.func` leaves among the attributes (`attributes
+    {no_inline}`), as the generic form does."""
+    for name in op.get_irdl_definition().properties if isinstance(op, IRDLOperation) else ():
+        if name in op.attributes and name not in op.properties:
+            op.properties[name] = op.attributes.pop(name)
+
+
 class _Bits(AttrParser._TensorLiteralElement):
     """An element written in hexadecimal: an integer, or the bits of a float."""
 
@@ -287,6 +324,8 @@ def parse_text(
         raise
     except XdslParseError as e:
         span = e.span
+        if isinstance(e, MultipleSpansParseError) and e.refs:  # branches to a block that is not there
+            span = min((s for s, _ in e.refs), key=lambda s: s.start)
         line, column = _line_of(text, span.start)
         reason = str(e.args[1] if len(e.args) > 1 else e).strip().splitlines()
         message = reason[-1].strip() if reason else "syntax error"

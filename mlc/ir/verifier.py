@@ -15,11 +15,12 @@ from xdsl.dialects.builtin import (
     MemRefType,
     ModuleOp,
     ShapedType,
+    StringAttr,
     SymbolRefAttr,
     TensorType,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
-from xdsl.traits import IsolatedFromAbove, IsTerminator
+from xdsl.traits import IsolatedFromAbove, IsTerminator, SymbolTable
 from xdsl.utils.exceptions import VerifyException
 
 from mlc.errors import VerifyError
@@ -63,10 +64,24 @@ def _located(module: Operation, message: str) -> VerifyError:
         try:
             op.verify(verify_nested_ops=False)
         except VerifyException as e:
-            return _fail(op, str(e).strip())
+            return _redefinition(op) or _fail(op, str(e).strip())
         except Exception:
             return _fail(op, message)
     return VerifyError(message)
+
+
+def _redefinition(table: Operation) -> VerifyError | None:
+    """The error at the second definition of a symbol, where xDSL names the op that holds both."""
+    first: dict[Attribute, Operation] = {}
+    for op in table.walk() if table.has_trait(SymbolTable, value_if_unregistered=False) else ():
+        name = op.get_attr_or_prop("sym_name")
+        if op.parent_op() is not table or not isinstance(name, StringAttr):
+            continue
+        if name in first:
+            before = format_location(first[name].location)
+            return _fail(op, f"a second @{name.data}" + (f", the first is at {before}" if before else ""))
+        first[name] = op
+    return None
 
 
 def _fail(op: Operation, message: str, expected: str | None = None) -> VerifyError:

@@ -7,6 +7,7 @@ import pytest
 from mlc.errors import MlcError
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
+from mlc.ir.verifier import verify_module
 from mlc.lowering.buffers.bufferize import Bufferize
 from mlc.lowering.buffers.plan_memory import PlanMemory
 from mlc.lowering.llvm.convert_to_llvm import ConvertToLLVM
@@ -46,6 +47,26 @@ PLACED = {
 def test_op_and_place(body: str) -> None:
     arguments = "%x: f32, %i: i32, %b: i1, %n: index, %e: tensor<4xindex>, %s: tensor<4x!torch.int>"
     assert message(f"func.func @f({arguments}) {{\n{body}\n  return\n}}").startswith(PLACED[body])
+
+
+# a text: where what it lacks is asked for
+ELSEWHERE = {
+    "func.func @f(%x: f32) {\n  %0 = arith.addf %x, %y : f32\n}\n": "2:23: parse: values used but not defined: %y",
+    "func.func @f() {\n  cf.br ^a\n}\n": "2:9: parse: region ends with missing block declarations for block(s) a",
+    "func.func @f() {\n  cf.br ^a\n^a:\n": "4:1: parse: the text ends inside a region, expected '}'",
+}
+
+
+@pytest.mark.parametrize("text", ELSEWHERE)
+def test_what_is_missing_is_reported_where_it_is_used(text: str) -> None:
+    assert message(text) == f"f.mlir:{ELSEWHERE[text]}"
+
+
+def test_a_second_symbol_is_reported_where_it_stands() -> None:
+    ctx = make_context()
+    module = parse_text("func.func @g() {\n  return\n}\n\nfunc.func @g() {\n  return\n}\n", ctx, name="f.mlir")
+    with pytest.raises(MlcError, match=r"f.mlir:5: verify: 'func.func': a second @g, the first is at f.mlir:1"):
+        verify_module(module, ctx)
 
 
 # a text: the name that is meant

@@ -149,6 +149,8 @@ def test_printing(tmp_path: Path):
     assert code == 1 and "builtin.module operation expected" in err
     assert good(tmp_path, f"builtin.module {{ {TWO} }}", "--no-implicit-module")[0] == good(tmp_path, TWO)[0]
     assert good(tmp_path, TWO, "--verify-roundtrip") == good(tmp_path, TWO)
+    kept = "llvm.func internal @f() attributes {no_inline} {\n  llvm.return\n}\n"
+    assert "attributes {no_inline}" in good(tmp_path, kept, "--verify-roundtrip")[0]
 
 
 def test_resources_of_the_text_stay_with_it(tmp_path: Path):

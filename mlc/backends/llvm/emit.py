@@ -206,8 +206,7 @@ class Emitter:
 
     def _attributes(self, op: llvm.FuncOp) -> str:
         words = ["nounwind"]
-        # Parsed from text, these are plain attributes; built in code, properties.
-        given = op.attributes | op.properties
+        given = op.properties
         if "no_inline" in given:
             words.append("noinline")
         if "optimize_none" in given:
