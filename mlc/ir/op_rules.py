@@ -4,6 +4,7 @@
     scf.if -> f32 whose yield gives i32                 a region must give what its op returns
     tensor<2x3xf32> into tensor<7xf32>                  reshapes keep the number of elements
     tensor.extract_slice %x[1, 0] [2, 3] of 2x3         slices stay inside, as far as sizes are known
+    tensor.extract_slice %x[0, 0] [2, 2] to 2x3         and have the sizes that their type says
     tensor.empty() : tensor<?xf32>                      sizes that a type leaves open are given
     linalg.index 3 in two loops
 
@@ -179,12 +180,26 @@ def _inside(shape: Sequence[int], op: Any) -> str | None:
     return None
 
 
+def _has_sizes(t: Any, op: Any) -> str | None:
+    """The type of a slice has the sizes that the op names, maybe without some that are 1."""
+    if not isinstance(t, TensorType | MemRefType):
+        return None
+    sizes, shape = list(op.static_sizes.get_values()), list(t.get_shape())
+    if len(sizes) == len(shape):
+        fits = all(a == b or DYNAMIC_INDEX in (a, b) for a, b in zip(sizes, shape, strict=True))
+    elif DYNAMIC_INDEX in (*sizes, *shape):
+        fits = len(shape) < len(sizes)
+    else:
+        fits = len(shape) < len(sizes) and [n for n in sizes if n != 1] == [n for n in shape if n != 1]
+    return None if fits else f"sizes {sizes} do not fit {t}".replace(str(DYNAMIC_INDEX), "?")
+
+
 def _slice(op: Any) -> str | None:
-    return _inside(op.source.type.get_shape(), op)
+    return _inside(op.source.type.get_shape(), op) or _has_sizes(op.results[0].type, op)
 
 
 def _insert_slice(op: Any) -> str | None:
-    return _inside(op.dest.type.get_shape(), op)
+    return _inside(op.dest.type.get_shape(), op) or _has_sizes(op.source.type, op)
 
 
 def _cast(op: Operation) -> str | None:

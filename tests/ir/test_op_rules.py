@@ -44,6 +44,13 @@ SHAPES = [
     ("%0 = tensor.collapse_shape %t [[0, 1]] : tensor<2x3xf32> into tensor<6xf32>", None),
     ("%0 = tensor.collapse_shape %t [[0, 1]] : tensor<2x3xf32> into tensor<7xf32>", "different numbers of elements"),
     ("%0 = tensor.collapse_shape %t [[0]] : tensor<2x3xf32> into tensor<6xf32>", "groups"),
+    ("%0 = tensor.extract_slice %t[0, 0] [2, 1] [1, 1] : tensor<2x3xf32> to tensor<2xf32>", None),
+    ("%0 = tensor.extract_slice %t[0, 0] [1, 1] [1, 1] : tensor<2x3xf32> to tensor<f32>", None),
+    (
+        "%0 = tensor.extract_slice %t[0, 0] [2, 2] [1, 1] : tensor<2x3xf32> to tensor<2x3xf32>",
+        "sizes [2, 2] do not fit",
+    ),
+    ("%0 = tensor.extract_slice %t[0, 0] [2, 2] [1, 1] : tensor<2x3xf32> to tensor<2xf32>", "sizes [2, 2] do not fit"),
     (
         "%0 = tensor.expand_shape %t [[0, 1], [2]] output_shape [2, 2, 3] : tensor<2x3xf32> into tensor<2x2x3xf32>",
         "dimension 0",
