@@ -16,6 +16,8 @@ from mlc.lowering.vector.space import Access
 from mlc.lowering.vector.target import Target
 
 DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
+MANY_COLUMNS = 16  # blocks of columns: an odd one left over costs less than tiles of one column
+LOADS_WITH_SCALARS = 0.8  # of the machine's loads per cycle, where each scalar is loaded to a register (Zen 3)
 
 
 def extent_of(nest: Nest, dim: int) -> int:
@@ -47,6 +49,8 @@ def contraction_tile(
     narrow = 2 * extent_of(nest, lanes) <= width
     per_cycle = target.narrow_per_cycle if narrow else target.fma_per_cycle
     loads_per_cycle = 0.75 * target.narrow_per_cycle if narrow else target.loads_per_cycle
+    if not target.broadcast_load and not dot:
+        loads_per_cycle *= LOADS_WITH_SCALARS
     row_options = _two_level([(d, extent_of(nest, d)) for d in reversed(rows[-2:])], target.vector_registers)
     if within is not None:
         row_options = [row for row in row_options if within % _points(row) == 0]
@@ -56,11 +60,7 @@ def contraction_tile(
     best: tuple[float, int, dict[int, int]] | None = None
     for row, col in product(row_options, col_options):
         tr, tc = _points(row), _points(col)
-        # scalars loaded ahead of their use
-        hoisted = min(tr, 8) + 1 if dot or (narrow and tc > 1) else 3 if target.broadcast_load else min(tr, 4) + 2
-        spare = 2 if tc == 1 and target.broadcast_load else tc + hoisted
-        if per_step > 1:
-            spare = 2 * per_step
+        spare = _spare(tr, tc, dot, narrow, per_step, target)
         if tr * tc > 1 and (tr * tc + spare > target.vector_registers or collide(row, scalars, target)):
             continue
         cycles = 0.0
@@ -72,7 +72,7 @@ def contraction_tile(
                 shared = 0.04 * work if tc > 1 and tr > 1 else 0
                 stream = pc * (0.5 if col[lanes] == vectors or not cols else 1)  # part of a panel: lines in vain
                 cycles += nr * nc * (max(work, loads, wait) + 0.25 + shared + stream)
-        if (dot or narrow) and rows:  # columns that the tile does not name come one after the other
+        if (dot or narrow or not target.broadcast_load) and rows:  # columns not in the tile come one after the other
             cycles *= prod(extent_of(nest, d) for d in cols[-1:] if d not in col)
         key = (cycles, -tr * tc)
         if best is None or key < best[:2]:
@@ -81,6 +81,19 @@ def contraction_tile(
             best = (*key, tile)
     assert best is not None
     return best[2]
+
+
+def _spare(tr: int, tc: int, dot: bool, narrow: bool, per_step: int, target: Target) -> int:
+    """Registers that `tr` rows of `tc` columns need beside their accumulators: vectors, and scalars loaded ahead."""
+    if per_step > 1:
+        return 2 * per_step
+    if tc == 1 and target.broadcast_load:
+        return 2
+    if tc > 1 and target.scalars_in_turn and not dot and not narrow:
+        return tc + (1 if target.fma else 2)
+    if dot or (narrow and tc > 1):
+        return tc + min(tr, 8) + 1
+    return tc + (3 if target.broadcast_load else min(tr, 4) + 2)
 
 
 def _two_level(dims: list[tuple[int, int]], limit: int, even: list[int] | None = None) -> list[dict[int, int]]:
@@ -92,7 +105,11 @@ def _two_level(dims: list[tuple[int, int]], limit: int, even: list[int] | None =
     if len(dims) > 1 and n <= limit:
         e, m = dims[1]
         exact = even is not None and e in even
-        options += [{d: n, e: t} for t in range(2, min(m, limit // n) + 1) if not exact or m % t == 0]
+        options += [
+            {d: n, e: t}
+            for t in range(2, min(m, limit // n) + 1)
+            if not exact or m % t == 0 or (t == 2 and m >= MANY_COLUMNS)
+        ]
     return options
 
 

@@ -17,6 +17,7 @@ from xdsl.ir import SSAValue
 
 from mlc.lowering.vector.bodies import Combiner, combiners, evaluate
 from mlc.lowering.vector.emitter import Index, is_float
+from mlc.lowering.vector.row_blocks import LINE, bits, in_short_pieces, next_rows
 from mlc.lowering.vector.schedule import COLD, Plan, reduction_order, unroll
 from mlc.lowering.vector.sizes import ZERO, Size
 from mlc.lowering.vector.space import Access, Stage
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlc.lowering.vector.nest_writer import NestWriter
 
 AccKey = tuple[int, int, Point, int | None]  # stage number, output, point, slot
+FEW_TILES = 3  # of rows: the next tile of columns comes near meanwhile
 AHEAD = 8 << 10
 """Bytes that weights are prefetched ahead: prefetchers of the hardware stop at pages of 4096 bytes."""
 
@@ -50,6 +52,7 @@ class GroupWriter:
         self.hoisted: dict[tuple[Access, Point], SSAValue] = {}
         self.here: dict[tuple[Access, Point], SSAValue] = {}
         self.streamed = self._streamed()
+        self.next_tile = self._of_next_tile()
 
     def write(self) -> list[tuple[Access, Point]]:
         """Write the loops; returns what the points now hold in registers."""
@@ -228,10 +231,27 @@ class GroupWriter:
         if i < len(around):
             dim = around[i]
             segment = Segment(Index(), self.em.size(self.space.extents[dim]), 1, 1)
-            return self.loops.write(dim, segment, accs, lambda inner: self._loops(i + 1, inner))
+
+            def body(inner: list[SSAValue]) -> list[SSAValue]:
+                if i == len(around) - 1:
+                    self._prefetch_rows()
+                return self._loops(i + 1, inner)
+
+            return self.loops.write(dim, segment, accs, body)
         if self.lanes_dim is not None:
             return self._row(accs)
         return self._steps(accs)
+
+    def _prefetch_rows(self) -> None:
+        """The next tile's rows, where they are too many short pieces for the hardware to follow."""
+        if not self.plan.contraction or self.plan.lanes_dim is None or not self.plan.order:
+            return
+        row, sizes = self.plan.order[-1], {d: self.space.static(d) or 1 for d in self.dims}
+        tile = self.plan.tile[row]
+        for operand in dict.fromkeys(o for s in self.stages for o in s.ins if isinstance(o, Access)):
+            if operand.coeff(self.plan.lanes_dim) == ZERO and in_short_pieces(operand, row, tile, sizes):
+                for j in next_rows(operand, row, tile):
+                    self.em.prefetch(operand, self.memory.index(operand, ((row, j),)))
 
     def _steps(self, accs: list[SSAValue]) -> list[SSAValue]:
         """The innermost loop when lanes run along an outer dim."""
@@ -329,20 +349,76 @@ class GroupWriter:
                         found[operand] = AHEAD // size
         return found
 
+    def _of_next_tile(self) -> dict[Access, int]:
+        """Of what is streamed, how many elements of the next tile of columns are prefetched per step: all tiles of
+        rows together go through it once: memory would not give all of it to the first tile of rows in time."""
+        plan, target = self.plan, self.writer.target
+        if not self.streamed or not target.scalars_in_turn or len(self.dims) != 1 or plan.block is not None:
+            return {}
+        row, depth = plan.order[-1], self.space.static(self.dims[0])
+        rows = self.space.static(row)
+        if depth is None or rows is None:
+            return {}
+        tiles = -(-rows // plan.tile[row])
+        found: dict[Access, int] = {}
+        for operand in self.streamed:
+            columns = [d for d in plan.order if d != plan.lanes_dim and operand.coeff(d) != ZERO]
+            panel = plan.width * depth
+            if tiles < FEW_TILES or operand.coeff(row) != ZERO or [operand.coeff(d) for d in columns] != [Size(panel)]:
+                continue
+            elements = panel * plan.tile[columns[0]]
+            if 4 * elements * max(1, bits(operand.element_type) // 8) <= target.l2:
+                found[operand] = -(-elements // (tiles * depth))
+        return found
+
+    def _prefetch_next_tile(self, steps: int) -> None:
+        for operand, each in self.next_tile.items():
+            row, depth = self.plan.order[-1], self.dims[0]
+            panel = self.plan.width * (self.space.static(depth) or 0)
+            columns = next(d for d in self.plan.order if operand.coeff(d) == Size(panel))
+            at = self.memory.base[operand]
+            at = Index(at.value, at.const + panel * self.plan.tile[columns])
+            per_row = each * (self.space.static(depth) or 0) // self.plan.tile[row]
+            at = self.em.plus(at, self.em.times(self.memory.at_dim.get(row, Index()), Size(per_row)))
+            at = self.em.plus(at, self.em.times(self.memory.at_dim.get(depth, Index()), Size(each - self.plan.width)))
+            for ahead in range(0, each * steps, LINE * 8 // bits(operand.element_type)):
+                self.em.prefetch(operand, Index(at.value, at.const + ahead))
+
+    def _line(self) -> int:
+        """Elements of a cache line, of the smallest of what is streamed."""
+        return min(
+            (LINE * 8 // o.element_type.bitwidth for o in self.streamed if isinstance(o.element_type, AnyFloat)),
+            default=1,
+        )
+
     def _body(self, steps: list[Step], accs: list[SSAValue]) -> list[SSAValue]:
         current = dict(zip(self.keys, accs, strict=True))
         self.memory.loads = {}
-        self.memory.streamed = self.streamed
+        self._prefetch_next_tile(len(steps))
+        self.memory.streamed = {o: ahead for o, ahead in self.streamed.items() if o not in self.next_tile}
+        self.memory.streamed_line = self._line() if len(steps) > 1 else 1
         for step in steps:
             if self.plan.contraction:
                 self.memory.loads = {}
             self.here = {}
             for i, stage in zip(self.numbers, self.stages, strict=True):
-                for point in self.points:
+                for point in self._in_turn(stage):
                     self._one(i, stage, point, step, current)
         self.memory.loads = {}
         self.memory.streamed = {}
         return [current[k] for k in self.keys]
+
+    def _in_turn(self, stage: Stage) -> list[Point]:
+        """The points; where scalars take registers, those that share one follow each other, so that it takes one."""
+        lanes = self.plan.lanes_dim
+        if not self.plan.contraction or lanes is None or not self.writer.target.scalars_in_turn:
+            return self.points
+        scalars = [o for o in stage.ins if isinstance(o, Access) and o.coeff(lanes) == ZERO]
+        groups: dict[tuple[tuple[int, int], ...], list[Point]] = {}
+        for point in self.points:
+            place = tuple(o for o in point.offsets if any(a.coeff(o[0]) != ZERO for a in scalars))
+            groups.setdefault(place, []).append(point)
+        return [point for group in groups.values() for point in group]
 
     def _one(self, i: int, stage: Stage, point: Point, step: Step, accs: dict[AccKey, SSAValue]) -> None:
         if self.lanes_dim is None:

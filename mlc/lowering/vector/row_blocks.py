@@ -2,6 +2,8 @@
 
 %x: 800 rows of 256 f32, 28 rows per register tile
   first-level cache    rows of one tile are not to evict each other           `collide`
+  prefetchers          many short pieces of rows, blocks of channels: the next
+                       tile's are asked for                          `next_rows`
   second-level cache   all panels of columns read blocks of 196 rows that
                        stay there, instead of all 800 rows from further away  `row_block`
 """
@@ -18,6 +20,7 @@ from mlc.lowering.vector.space import Access
 from mlc.lowering.vector.target import Target
 
 LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache
+PAGE, STREAMS, SHORT = 4096, 8, 512  # bytes; streams that prefetchers follow, about; bytes of what is soon at its end
 LEAST_TILES = 4  # of rows in a block: columns come from far away once per block
 
 
@@ -37,7 +40,8 @@ def _bytes(access: Access) -> int:
 def row_block(nest: Nest, row: int, tile: int, scalars: list[Access], target: Target) -> tuple[int, int] | None:
     """(`row`, its elements in a block): rows that every panel of columns reads again, as many as stay near meanwhile.
 
-    Only where rows lie apart, each a stream of its own: too many and too short ones for prefetchers of the hardware.
+    Only where rows lie apart, each a stream of its own, or where a tile reads many short pieces, of blocks of channels:
+    too many and too short ones for prefetchers of the hardware.
     """
     extent, inner = nest.space.static(row), {d for a in scalars for d, _ in a.coeffs if d not in nest.outer}
     sizes = {d: n for d in inner if (n := nest.space.static(d)) is not None}
@@ -47,12 +51,28 @@ def row_block(nest: Nest, row: int, tile: int, scalars: list[Access], target: Ta
     if fit is None:
         near = target.l2 // 2
         one = sum(_bytes(a) * prod(sizes[d] for d, _ in a.coeffs if d in inner) for a in scalars)
-        apart = all((a.coeff(row).static or 0) * _bytes(a) > LINE for a in scalars)
-        if not apart or extent * one <= near or LEAST_TILES * tile * one > near:
+        apart = all(_row_bytes(a, row) > LINE for a in scalars)
+        scattered = any(in_short_pieces(a, row, tile, sizes) for a in scalars)
+        if not (apart or scattered) or extent * one <= near or LEAST_TILES * tile * one > near:
             return None
         fit = max(LEAST_TILES, near // (2 * tile * one))
     blocks = -(-tiles // fit) if fit else 1
     return (row, -(-tiles // blocks) * tile) if blocks > 1 else None
+
+
+def in_short_pieces(access: Access, row: int, tile: int, sizes: dict[int, int]) -> bool:
+    """Whether a tile's rows are many pieces, each in a page of its own, too short for prefetchers to get going."""
+    apart = {d for d, stride in access.coeffs if d in sizes and (stride.static or 0) * _bytes(access) >= PAGE}
+    return prod(sizes[d] for d in apart) > STREAMS and 0 < _row_bytes(access, row) * tile < SHORT
+
+
+def next_rows(access: Access, row: int, tile: int) -> list[int]:
+    """Rows of the next tile, one per cache line of a piece."""
+    return list(range(tile, 2 * tile, max(1, LINE // max(1, _row_bytes(access, row)))))
+
+
+def _row_bytes(access: Access, row: int) -> int:
+    return (access.coeff(row).static or 0) * _bytes(access)
 
 
 def collide(row: dict[int, int], scalars: list[Access], target: Target) -> bool:

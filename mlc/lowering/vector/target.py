@@ -18,6 +18,7 @@ class Target:
     loads_per_cycle: float = 1
     narrow_per_cycle: float = 2
     broadcast_load: bool = True
+    lane_operand: bool = False
     dot_bf16: bool = False
     dot_int8: bool = False
     l1: int = 32 << 10
@@ -25,6 +26,11 @@ class Target:
     row_tiles: int | None = None  # of products, in a block; None: as many as stay in the second-level cache
     l3: int = 16 << 20
     chain: int = 640  # terms of a float sum one after the other: 3 times eager's error with as many
+
+    @property
+    def scalars_in_turn(self) -> bool:
+        """Whether each scalar of a tile is to go through one register, for all columns before the next is loaded."""
+        return not self.broadcast_load and not self.lane_operand
 
     def lanes(self, bits: int) -> int:
         """Elements of `bits` in one register."""

@@ -77,6 +77,7 @@ class TileMemory:
         self.held: dict[tuple[Access, Point], SSAValue] = {}
         self.loads: dict[tuple[SSAValue, Index, int | None, int], SSAValue] = {}
         self.streamed: dict[Access, int] = {}  # what is read once from end to end: how many elements ahead to prefetch
+        self.streamed_line = 1  # elements of it in a cache line, where vectors are smaller and several lie side by side
         for access in nest.accesses():
             base = em.root_base(access.root)
             self.base[access] = Index(base.value, base.const + access.const)
@@ -137,7 +138,8 @@ class TileMemory:
                 self.loads[key] = self.em.gather(operand, self._spots(position, coeff, lanes or 0))
             else:
                 self.loads[key] = self.em.load(operand, position, lanes)
-                if lanes is not None and (ahead := self.streamed.get(operand)):
+                ahead = self.streamed.get(operand, 0)
+                if lanes is not None and ahead and position.const % self.streamed_line == 0:
                     self.em.prefetch(operand, Index(position.value, position.const + ahead))
         return self.loads[key]
 

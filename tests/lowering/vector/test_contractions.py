@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from xdsl.dialects import scf
+from xdsl.dialects.builtin import ModuleOp
 
 from mlc.backends.machine import PRESETS, preset
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
 from mlc.ir.pipeline import make_pass
+from mlc.lowering.loops.cost import constant_of
 from tests.lowering.vector.programs import Kernel, check, lowered, structured_left
 
 ADD = ["%r = arith.addf %acc, %a0 : f32"]
@@ -192,3 +194,47 @@ def test_narrow_columns_share_the_scalars_that_one_wide_column_takes_from_memory
     repeated = {len([v for v in op.body.block.ops if v.name == "vector.broadcast"]) for op in loops}
     per_step = max(vectors) / max(repeated)
     assert per_step == columns / (7 if columns == 3 else 4) if narrow else per_step < 1 / 14
+
+
+def test_scalars_that_take_a_register_are_used_for_all_columns_before_the_next_is_loaded():
+    """Six rows, two columns, two vectors, one scalar: all 16 registers of AVX2 but one."""
+    kernel = Kernel("x=12x64 w=4x64x8 out=12x4x8").fill("out").contract("m,k|n,k,o->m,n,o", "x", "w", "out")
+    check(kernel, domain="field", vector_bits=256, vector_registers=16)
+    loop = max(_reductions(kernel, "x86-64-avx2"), key=lambda op: len(op.iter_args))
+    assert len(loop.iter_args) == 12
+    uses = [op.operands[0] for op in loop.body.block.ops if op.name == "vector.fma"]
+    repeated = [op.results[0] for op in loop.body.block.ops if op.name == "vector.broadcast"]
+    assert uses == [v for v in repeated for _ in range(2)]
+
+
+def test_rows_in_many_short_pieces_stay_near_and_are_prefetched():
+    """A 1x1 convolution of 32 blocks of channels on an image that does not fit the second-level cache."""
+
+    def text(pixels: int, blocks: int) -> Kernel:
+        kernel = Kernel(f"x={blocks}x{pixels}x8 w=4x{blocks}x8x8 out=4x{pixels}x8").fill("out")
+        return kernel.contract("c,m,k|n,c,k,o->n,m,o", "x", "w", "out")
+
+    check(text(134, 12), domain="integers", vector_bits=256, vector_registers=16, row_tiles=2)
+    many, few = (_lowered_for(text(3000, blocks), "x86-64-avx2") for blocks in (32, 4))
+    ahead = [op.operands[1] for op in many.walk() if op.name == "memref.prefetch"]
+    # rows 6 to 11 begin on three cache lines
+    assert [constant_of(o) for o in ahead] == [48, 64, 80]
+    assert not any(op.name == "memref.prefetch" for op in few.walk())
+    assert _blocked(many) and not _blocked(few)
+
+
+def _blocked(module: ModuleOp) -> bool:
+    """Whether loops over rows end at the end of a block, not of all rows."""
+    return any(op.name == "arith.minui" for op in module.walk())
+
+
+def _lowered_for(kernel: Kernel, machine: str) -> ModuleOp:
+    ctx = make_context()
+    ctx.machine = preset(machine)
+    module = parse_text(kernel.text(), ctx)
+    make_pass("vectorize-structured").apply(ctx, module)
+    return module
+
+
+def _reductions(kernel: Kernel, machine: str) -> list[scf.ForOp]:
+    return [op for op in _lowered_for(kernel, machine).walk() if isinstance(op, scf.ForOp) and op.iter_args]
