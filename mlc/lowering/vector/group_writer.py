@@ -11,15 +11,14 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
-from xdsl.dialects import memref
-from xdsl.dialects.builtin import AnyFloat, IntegerType, MemRefType, VectorType
+from xdsl.dialects.builtin import VectorType
 from xdsl.ir import SSAValue
 
 from mlc.lowering.vector.bodies import Combiner, combiners, evaluate
 from mlc.lowering.vector.emitter import Index, is_float
-from mlc.lowering.vector.row_blocks import LINE, bits, in_short_pieces, next_rows
+from mlc.lowering.vector.prefetches import Prefetches, streamed_panels
 from mlc.lowering.vector.schedule import COLD, Plan, reduction_order, unroll
-from mlc.lowering.vector.sizes import ZERO, Size
+from mlc.lowering.vector.sizes import ZERO
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.sum_pieces import PieceLoops, additions, chain_limit, piece_combiners, piece_sizes
 from mlc.lowering.vector.tile import At, Point, Segment, Step
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from mlc.lowering.vector.nest_writer import NestWriter
 
 AccKey = tuple[int, int, Point, int | None]  # stage number, output, point, slot
-FEW_TILES = 3  # of rows: the next tile of columns comes near meanwhile
-AHEAD = 8 << 10
-"""Bytes that weights are prefetched ahead: prefetchers of the hardware stop at pages of 4096 bytes."""
 
 
 class GroupWriter:
@@ -51,8 +47,7 @@ class GroupWriter:
         self.slots = 1
         self.hoisted: dict[tuple[Access, Point], SSAValue] = {}
         self.here: dict[tuple[Access, Point], SSAValue] = {}
-        self.streamed = self._streamed()
-        self.next_tile = self._of_next_tile()
+        self.prefetches = Prefetches(self, self._streamed())
 
     def write(self) -> list[tuple[Access, Point]]:
         """Write the loops; returns what the points now hold in registers."""
@@ -234,24 +229,13 @@ class GroupWriter:
 
             def body(inner: list[SSAValue]) -> list[SSAValue]:
                 if i == len(around) - 1:
-                    self._prefetch_rows()
+                    self.prefetches.rows()
                 return self._loops(i + 1, inner)
 
             return self.loops.write(dim, segment, accs, body)
         if self.lanes_dim is not None:
             return self._row(accs)
         return self._steps(accs)
-
-    def _prefetch_rows(self) -> None:
-        """The next tile's rows, where they are too many short pieces for the hardware to follow."""
-        if not self.plan.contraction or self.plan.lanes_dim is None or not self.plan.order:
-            return
-        row, sizes = self.plan.order[-1], {d: self.space.static(d) or 1 for d in self.dims}
-        tile = self.plan.tile[row]
-        for operand in dict.fromkeys(o for s in self.stages for o in s.ins if isinstance(o, Access)):
-            if operand.coeff(self.plan.lanes_dim) == ZERO and in_short_pieces(operand, row, tile, sizes):
-                for j in next_rows(operand, row, tile):
-                    self.em.prefetch(operand, self.memory.index(operand, ((row, j),)))
 
     def _steps(self, accs: list[SSAValue]) -> list[SSAValue]:
         """The innermost loop when lanes run along an outer dim."""
@@ -329,74 +313,13 @@ class GroupWriter:
     # The unrolled body
 
     def _streamed(self) -> dict[Access, int]:
-        """Panels of weights that come through the caches while they are multiplied, a line per step."""
-        if not self.plan.contraction or self.lanes_dim is not None or self.plan.lanes_dim is None or not self.dims:
-            return {}
-        found: dict[Access, int] = {}
-        for stage in self.stages:
-            for operand in stage.ins:
-                if (
-                    isinstance(operand, Access)
-                    and operand.contiguous(self.plan.lanes_dim)
-                    and operand.coeff(self.dims[-1]) == Size(self.plan.width * operand.group * _rows(stage, operand))
-                    and isinstance(operand.element_type, AnyFloat | IntegerType)
-                    and (elements := _elements(operand.root)) is not None
-                ):
-                    size = max(1, operand.element_type.bitwidth // 8)
-                    uses = {tuple(o for o in p.offsets if operand.coeff(o[0]) == ZERO) for p in self.points}
-                    # read for one row alone, weights come as fast as memory gives them: there is nothing to hide
-                    if len(uses) > 1 and size * elements > self.writer.target.l1:
-                        found[operand] = AHEAD // size
-        return found
-
-    def _of_next_tile(self) -> dict[Access, int]:
-        """Of what is streamed, how many elements of the next tile of columns are prefetched per step: all tiles of
-        rows together go through it once: memory would not give all of it to the first tile of rows in time."""
-        plan, target = self.plan, self.writer.target
-        if not self.streamed or not target.scalars_in_turn or len(self.dims) != 1 or plan.block is not None:
-            return {}
-        row, depth = plan.order[-1], self.space.static(self.dims[0])
-        rows = self.space.static(row)
-        if depth is None or rows is None:
-            return {}
-        tiles = -(-rows // plan.tile[row])
-        found: dict[Access, int] = {}
-        for operand in self.streamed:
-            columns = [d for d in plan.order if d != plan.lanes_dim and operand.coeff(d) != ZERO]
-            panel = plan.width * depth
-            if tiles < FEW_TILES or operand.coeff(row) != ZERO or [operand.coeff(d) for d in columns] != [Size(panel)]:
-                continue
-            elements = panel * plan.tile[columns[0]]
-            if 4 * elements * max(1, bits(operand.element_type) // 8) <= target.l2:
-                found[operand] = -(-elements // (tiles * depth))
-        return found
-
-    def _prefetch_next_tile(self, steps: int) -> None:
-        for operand, each in self.next_tile.items():
-            row, depth = self.plan.order[-1], self.dims[0]
-            panel = self.plan.width * (self.space.static(depth) or 0)
-            columns = next(d for d in self.plan.order if operand.coeff(d) == Size(panel))
-            at = self.memory.base[operand]
-            at = Index(at.value, at.const + panel * self.plan.tile[columns])
-            per_row = each * (self.space.static(depth) or 0) // self.plan.tile[row]
-            at = self.em.plus(at, self.em.times(self.memory.at_dim.get(row, Index()), Size(per_row)))
-            at = self.em.plus(at, self.em.times(self.memory.at_dim.get(depth, Index()), Size(each - self.plan.width)))
-            for ahead in range(0, each * steps, LINE * 8 // bits(operand.element_type)):
-                self.em.prefetch(operand, Index(at.value, at.const + ahead))
-
-    def _line(self) -> int:
-        """Elements of a cache line, of the smallest of what is streamed."""
-        return min(
-            (LINE * 8 // o.element_type.bitwidth for o in self.streamed if isinstance(o.element_type, AnyFloat)),
-            default=1,
-        )
+        """What is prefetched as it is loaded, and how many elements ahead."""
+        return streamed_panels(self)
 
     def _body(self, steps: list[Step], accs: list[SSAValue]) -> list[SSAValue]:
         current = dict(zip(self.keys, accs, strict=True))
         self.memory.loads = {}
-        self._prefetch_next_tile(len(steps))
-        self.memory.streamed = {o: ahead for o, ahead in self.streamed.items() if o not in self.next_tile}
-        self.memory.streamed_line = self._line() if len(steps) > 1 else 1
+        self.prefetches.begin(len(steps))
         for step in steps:
             if self.plan.contraction:
                 self.memory.loads = {}
@@ -405,7 +328,7 @@ class GroupWriter:
                 for point in self._in_turn(stage):
                     self._one(i, stage, point, step, current)
         self.memory.loads = {}
-        self.memory.streamed = {}
+        self.prefetches.end()
         return [current[k] for k in self.keys]
 
     def _in_turn(self, stage: Stage) -> list[Point]:
@@ -470,17 +393,3 @@ class GroupWriter:
             return True
         later = self.nest.stages[max(self.numbers) + 1 :]
         return any(out.root in s.roots() for s in later)
-
-
-def _elements(buffer: SSAValue) -> int | None:
-    """Of the whole that `buffer` is a part of, where that is known."""
-    while isinstance(buffer.owner, memref.SubviewOp):
-        buffer = buffer.owner.source
-    if not isinstance(buffer.type, MemRefType) or not buffer.type.has_static_shape():
-        return None
-    return prod(buffer.type.get_shape())
-
-
-def _rows(stage: Stage, operand: Access) -> int:
-    """How many vectors one step of `stage` reads of what `operand` reads, side by side."""
-    return sum(isinstance(o, Access) and o.root is operand.root and o.coeffs == operand.coeffs for o in stage.ins)
