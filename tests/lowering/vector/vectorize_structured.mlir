@@ -1,4 +1,4 @@
-// RUN: mlc-opt --vectorize-structured %s | filecheck %s
+// RUN: mlc-opt --target=x86-64-avx512 --vectorize-structured %s | filecheck %s
 // RUN: mlc-opt --vectorize-structured='vector_bits=256 vector_registers=16' %s | filecheck %s --check-prefix=AVX2
 // RUN: mlc-opt --vectorize-structured --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
 
