@@ -1,7 +1,7 @@
-// RUN: mlc-opt --linalg-demote-contraction-inputs %s | filecheck %s
-// RUN: mlc-opt --linalg-demote-contraction-inputs='weights-only=true' %s | filecheck %s --check-prefix=WEIGHTS
-// RUN: mlc-opt --linalg-demote-contraction-inputs --linalg-pack-matmul='block=16 interleave=true' %s | filecheck %s --check-prefix=PAIRS
-// RUN: mlc-opt --linalg-demote-contraction-inputs --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --linalg-demote-contraction-inputs %s | filecheck %s
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --linalg-demote-contraction-inputs='weights-only=true' %s | filecheck %s --check-prefix=WEIGHTS
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --linalg-demote-contraction-inputs --linalg-pack-matmul='block=16 interleave=true' %s | filecheck %s --check-prefix=PAIRS
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --linalg-demote-contraction-inputs --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
 
 // REMARK-DAG: [linalg-demote-contraction-inputs] applied: linalg.matmul: both operands in bf16, sums in f32
 // REMARK-DAG: [linalg-demote-contraction-inputs] missed: linalg.matmul: operands not rounded (the right-hand side is computed at run time)

@@ -1,7 +1,7 @@
-// RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d)' %s | filecheck %s
-// RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=2})' %s | filecheck %s --check-prefix=TWO
-// RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=0})' %s | filecheck %s --check-prefix=NONE
-// RUN: mlc-opt --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=4 group=1})' %s | filecheck %s --check-prefix=GROUP
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d)' %s | filecheck %s
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=2})' %s | filecheck %s --check-prefix=TWO
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=0})' %s | filecheck %s --check-prefix=NONE
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --pass-pipeline='builtin.module(linalg-block-layouts{block=16},linalg-winograd-conv2d{tile=4 group=1})' %s | filecheck %s --check-prefix=GROUP
 
 // NONE-NOT: winograd
 

@@ -1,8 +1,8 @@
-// RUN: mlc-opt --vectorize-structured='dot-products=true' %s | filecheck %s
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --vectorize-structured='dot-products=true' %s | filecheck %s
 // RUN: mlc-opt --vectorize-structured='dot-products=true vector-bits=256 vector-registers=16' %s | filecheck %s --check-prefix=YMM
 // RUN: mlc-opt --vectorize-structured='dot-products=false' %s | filecheck %s --check-prefix=NONE
-// RUN: mlc-opt --vectorize-structured='dot-products=true' --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
-// RUN: mlc-opt --pass-pipeline='builtin.module(vectorize-structured{dot-products=true},scf-parallel-to-for,convert-to-llvm)' %s | filecheck %s --check-prefix=LLVM
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --vectorize-structured='dot-products=true' --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
+// RUN: mlc-opt --target=x86-64-avx512-bf16 --pass-pipeline='builtin.module(vectorize-structured{dot-products=true},scf-parallel-to-for,convert-to-llvm)' %s | filecheck %s --check-prefix=LLVM
 
 // REMARK: [vectorize-structured] applied: {{.*}}vectorised 3 ops
 
