@@ -153,10 +153,10 @@ func.func @forward(%x: !torch.vtensor<[1,2,9,9],f32>) -> !torch.vtensor<[1,2,4,4
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "message"),
     [
-        (-9, 2, 1, r"a tensor of sizes \[-9, -9\]"),
-        (12, 2, 0, r"a tensor of sizes \[1, 2, -1, -1\]"),
+        (-9, 2, 1, "windows of -9, 2 apart"),
+        (12, 2, 0, "the result would be"),
         (3, 0, 1, "windows of 3, 0 apart"),
-        (3, 1, 1 << 40, "a tensor of sizes .*288230376151711744 elements"),
+        (3, 1, 1 << 40, r"the result has sizes \[1,2,2199023255559,2199023255559\]"),
     ],
 )
 def test_windows_that_are_none(kernel: int, stride: int, padding: int, message: str, tmp_path: Path):

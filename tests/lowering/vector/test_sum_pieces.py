@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xdsl.dialects import arith, scf, vector
 from xdsl.dialects.builtin import Float32Type, VectorType
@@ -33,6 +33,7 @@ def longest(terms: int, loops: list[tuple[int, int | None]], sizes: dict[int, li
     return most
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # beside other programs
 @given(
     st.integers(1, 640),
     st.lists(st.integers(1, 5000) | st.none(), min_size=1, max_size=4),
