@@ -50,8 +50,6 @@ from xdsl.ir.affine import AffineSymExpr
 from mlc.dialects.torch import prim
 from mlc.dialects.torch.constants import ScalarConstant, VTensorLiteralOp
 from mlc.dialects.torch.control_flow import PrimLoopConditionOp, PrimLoopOp
-from mlc.dialects.torch.inference import infer
-from mlc.dialects.torch.promotion import FLOATING, SCALAR_TYPE_OF, category
 from mlc.dialects.torch.tensor_ops import BindSymbolicShapeOp, SymbolicIntOp
 from mlc.dialects.torch.types import (
     TorchBoolType,
@@ -67,6 +65,7 @@ from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import format_location
 from mlc.ir.passes import MlcPass
 from mlc.lowering.torch.custom_op import lower_custom
+from mlc.lowering.torch.stated_types import RAISED_BY_MISTAKE, check_stated, check_types, operands_do_not_fit
 from mlc.lowering.torch.to_linalg import dtypes
 from mlc.lowering.torch.to_linalg.all_lowerings import COMPARED_WITH_PYTORCH, FAMILIES, LOWERINGS
 from mlc.lowering.torch.to_linalg.complex_numbers import COMPLEX_LOWERINGS, Complex, is_complex, lower_complex
@@ -178,72 +177,6 @@ def _is_structural(op: Operation) -> bool:
     )
 
 
-_RAISED_BY_MISTAKE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What lowerings and rules of inference raise on operands that they did not expect."""
-
-
-def _check_types(op: Operation) -> None:
-    """ShapeError or DTypeError where the operands of `op` do not fit, or its results have other types than they
-    state: a capture has none such, a text may."""
-    try:
-        inferred = infer(op)
-    except _RAISED_BY_MISTAKE:
-        return  # the lowering may know better
-    for result, known in zip(op.results, inferred, strict=False):
-        stated = result.type
-        if result.first_use is None or not isinstance(stated, VTensorType) or not isinstance(known, VTensorType):
-            continue
-        if 0 in (stated.shape or ()):
-            continue  # PyTorch computes some of these where it refuses others of the same dtype
-        if not _same_sizes(known.shape, stated.shape):
-            raise ShapeError(f"the result has sizes {_sizes(known.shape)}, its type is {stated}")
-        if not _same_dtype(op, known.element_type, stated.element_type):
-            raise DTypeError(f"the result has elements of {known.element_type}, its type is {stated}")
-
-
-def _same_sizes(known: Sequence[int | None] | None, stated: Sequence[int | None] | None) -> bool:
-    """Whether two shapes may be the same."""
-    if known is None or stated is None:
-        return True
-    return len(known) == len(stated) and all(a == b or None in (a, b) for a, b in zip(known, stated, strict=True))
-
-
-def _sizes(shape: Sequence[int | None] | None) -> str:
-    return f"[{','.join('?' if n is None else str(n) for n in shape or ())}]"
-
-
-def _same_dtype(op: Operation, known: Attribute | None, stated: Attribute | None) -> bool:
-    """Whether two element types may be the same. Floats made of no float are of the default dtype, which the program
-    was captured with."""
-    if known == stated or known not in SCALAR_TYPE_OF or stated not in SCALAR_TYPE_OF:
-        return True
-    if category(known) != category(stated) or category(known) < FLOATING:
-        return False
-    return not any(
-        isinstance(t, VTensorType) and t.element_type is not None and category(t.element_type) >= FLOATING
-        for t in op.operand_types
-    )
-
-
-def _operands_do_not_fit(op: Operation) -> ShapeError | None:
-    """The error for a lowering that failed, where inference fails on the operands as well."""
-    try:
-        infer(op)
-    except _RAISED_BY_MISTAKE:
-        types = ", ".join(str(t) for t in op.operand_types)
-        return ShapeError(f"it does not take operands ({types})", hint="compare the ranks with PyTorch's documentation")
-    return None
-
-
-def _check_stated(value: Tensor, stated: VTensorType) -> None:
-    """ShapeError where a result is known to have other sizes than its type states; sizes that are not known until the
-    function runs are checked there."""
-    shape = stated.shape or ()
-    given = [size if isinstance(size, int) else None for size in value.shape]
-    if not _same_sizes(given, shape):
-        raise ShapeError(f"the result has sizes {_sizes(given)}, its type is {stated}")
-
-
 def _of(op: Operation, error: ShapeError | DTypeError) -> ShapeError | DTypeError:
     """`error` with the name and the place of its op."""
     if error.where is not None:
@@ -286,11 +219,11 @@ class _FunctionConversion:
         outer, c.location = c.location, op.location
         try:
             self._convert(c, op)
-        except _RAISED_BY_MISTAKE as error:
+        except RAISED_BY_MISTAKE as error:
             if isinstance(error, AttributeError | TypeError) and self._is_open(op):
                 text = "a number among its arguments is known only at run time"
                 raise c.refuse(text, hint="make it a constant of the model") from error
-            if (wrong := _operands_do_not_fit(op)) is not None:
+            if (wrong := operands_do_not_fit(op)) is not None:
                 raise _of(op, wrong) from error
             raise
         except (ShapeError, DTypeError) as e:
@@ -337,7 +270,7 @@ class _FunctionConversion:
 
     def _lower(self, c: Conversion, op: Operation) -> None:
         name = op.known_name if isinstance(op, prim.OperatorOp) else op.name
-        _check_types(op)
+        check_types(op)
         c.operation, c.result_types = op, op.result_types
         operands = [self.env[v] for v in op.operands]
         custom = custom_ops.find(_short(op)) if isinstance(op, prim.OperatorOp) and name not in LOWERINGS else None
@@ -359,7 +292,7 @@ class _FunctionConversion:
         for result, value in zip(op.results, results, strict=True):
             if isinstance(value, Tensor) and isinstance(result.type, VTensorType) and result.type.shape is not None:
                 if result.first_use is not None:  # some lowerings give empty tensors for what nothing reads
-                    _check_stated(value, result.type)
+                    check_stated(value, result.type)
                 value = c.refine(value, [-1 if n is None else n for n in result.type.shape])
             self.env[result] = value
 
