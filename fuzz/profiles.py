@@ -14,6 +14,7 @@ from fuzz.generators.demoted_convolutions import (
 )
 from fuzz.generators.dot_products import demoted_products, memref_dot_kernel, narrowed_products, quantised_products
 from fuzz.generators.functions import function_kernel
+from fuzz.generators.kernel_families import kernel_families
 from fuzz.generators.kernel_witnesses import kernel_witnesses, memref_copies
 from fuzz.generators.linalg import ALL_STEPS, CONSTANT_STEPS, ELEMENTWISE_STEPS, NAMED_STEPS, linalg, linalg_elementwise
 from fuzz.generators.linalg_witnesses import witnessed
@@ -115,6 +116,7 @@ PROFILES: dict[str, Generator] = {
     "memref-kernels": memref_kernel,
     "buffers": mixed((3, memref_kernel), (2, buffers), (4, rare_buffers), (1, memref_copies)),
     "allocations": mixed((1, buffers), (2, aliasing_buffers)),
+    "kernel-families": kernel_families,
     "memref-structured": mixed(
         (18, memref_kernel),
         (6, memref_rows_kernel),

@@ -60,6 +60,7 @@ PASSES: dict[str, str] = {
     "check-bounds": "mlc.lowering.loops.check_bounds:CheckBounds",
     "scf-parallel-to-for": "mlc.lowering.loops.scf_parallel_to_for:ScfParallelToFor",
     "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",
+    "share-kernels": "mlc.lowering.buffers.share_kernels:ShareKernels",
     "expand-attention": "mlc.lowering.vector.expand_attention:ExpandAttention",
     "expand-winograd-matmul": "mlc.lowering.vector.expand_winograd_matmul:ExpandWinogradMatmul",
     "expand-winograd": "mlc.lowering.vector.expand_winograd:ExpandWinograd",

@@ -14,7 +14,8 @@ import numpy as np
 from xdsl.dialects.arith import ConstantOp
 from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.func import CallOp, FuncOp
-from xdsl.ir import Operation
+from xdsl.dialects.memref import CastOp
+from xdsl.ir import Operation, SSAValue
 
 from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.driver import Compiled
@@ -98,7 +99,7 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
     if inputs is None:
         for call in calls:
             symbol = call.callee.root_reference.data
-            row_of[symbol].add(kernel_cost(kernels[symbol], {}), trips(call))
+            row_of[symbol].add(kernel_cost(kernels[symbol], _passed_sizes(call, kernels[symbol])), trips(call))
     else:
         limits = measure_limits(compiled.ctx.machine)
         for m in profile_calls(parts.main, compiled.executable, parts.constants, inputs, runs):
@@ -114,6 +115,16 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
 
 def _entry(module: ModuleOp) -> FuncOp:
     return next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == ENTRY)
+
+
+def _passed_sizes(call: CallOp, kernel: FuncOp) -> dict[SSAValue, tuple[int, ...]]:
+    """Sizes of the arguments that the kernel leaves open and that `call` passes through a cast."""
+    sizes: dict[SSAValue, tuple[int, ...]] = {}
+    for value, arg in zip(call.operands, kernel.body.block.args, strict=True):
+        source = value.owner.operands[0].type if isinstance(value.owner, CastOp) else None
+        if isinstance(source, MemRefType) and source.has_static_shape():
+            sizes[arg] = tuple(source.get_shape())
+    return sizes
 
 
 def _places(op: Operation) -> list[str]:

@@ -54,6 +54,7 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("linalg-form-kernels", "kernels"),
     Row("bufferize", "buffers"),
     Row("plan-memory", "buffers"),
+    Row("share-kernels", "buffers"),
 )
 
 PRECISION_ROWS: dict[str, tuple[Row, ...]] = {
@@ -140,6 +141,7 @@ ORDER: tuple[Order, ...] = (
     Order("linalg-propagate-reshapes", "linalg-fold-transposes", "reshapes hide a transpose from its contraction"),
     Order("linalg-fold-transposes", "linalg-fuse-elementwise", "a copy fused elsewhere can no longer be folded"),
     Order("linalg-fuse-elementwise", "linalg-form-kernels", "an epilogue is one elementwise op after its root"),
+    Order("plan-memory", "share-kernels", "the casts it puts before calls would stand between buffers and their users"),
     Order("vectorize-structured", "linalg-to-loops", "scalar loops are for what could not be vectorised"),
     Order("vectorize-structured", "expand-math", "polynomials are built on whole vectors"),
     Order("linalg-to-loops", "expand-math", "scalar math ops are expanded too"),

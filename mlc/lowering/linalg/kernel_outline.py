@@ -25,8 +25,8 @@ from mlc.dialects.linalg_ext.attention_op import AttentionOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.locations import fuse_locations
+from mlc.ir.structural_key import Numbering, sequence_key
 from mlc.lowering.linalg.kernel_names import kernel_name
-from mlc.lowering.linalg.structural_key import Numbering, sequence_key
 from mlc.lowering.linalg.structure import (
     identity_map,
     inputs_of,

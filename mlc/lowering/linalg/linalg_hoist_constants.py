@@ -43,7 +43,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass
-from mlc.lowering.linalg.structural_key import Numbering, sequence_key
+from mlc.ir.structural_key import Numbering, sequence_key
 from mlc.lowering.linalg.structure import (
     captured,
     erase_dead,

@@ -21,8 +21,8 @@ LOADS_WITH_SCALARS = 0.8  # of the machine's loads per cycle, where each scalar 
 
 
 def extent_of(nest: Nest, dim: int) -> int:
-    """Iterations of `dim`, assumed where they are not known."""
-    n = nest.space.static(dim)
+    """Iterations of `dim`, the most there can be where they are not known, assumed where nothing is."""
+    n = nest.space.at_most(dim)
     return DYNAMIC_TRIP if n is None else n
 
 

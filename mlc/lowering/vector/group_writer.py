@@ -200,11 +200,11 @@ class GroupWriter:
         joins = {i: piece_combiners(self.nest.stages[i]) for i in reductions}
         floats = [additions(self.nest.stages[i], k) for i, k, o in outs if is_float(o.element_type)]
         sizes: dict[int, list[int]] = {}
-        loops = [(d, self.space.static(d)) for d in reversed(self.dims) if d not in self.whole]
+        loops = [(d, self.space.at_most(d)) for d in reversed(self.dims) if d not in self.whole]
         if all(joins.values()) and any(floats) and self._room_for_pieces(len(loops)):
             step = self.steps
             if self.lanes_dim is not None:
-                loops.insert(0, (self.lanes_dim, self.space.static(self.lanes_dim)))
+                loops.insert(0, (self.lanes_dim, self.space.at_most(self.lanes_dim)))
                 step *= self.plan.width
             loops[:1] = [(dim, n if n is None else -(-n // step)) for dim, n in loops[:1]]
             terms = -(-self.steps * prod(self.space.static(d) or 1 for d in self.whole) // self.slots)

@@ -11,9 +11,10 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from xdsl.dialects import memref
-from xdsl.dialects.builtin import AnyFloat, IntegerType, MemRefType
+from xdsl.dialects.builtin import DYNAMIC_INDEX, AnyFloat, IntegerType, MemRefType
 from xdsl.ir import SSAValue
 
+from mlc.ir.size_bounds import size_bound
 from mlc.lowering.vector.emitter import Index
 from mlc.lowering.vector.row_blocks import LINE, in_short_pieces, next_rows
 from mlc.lowering.vector.sizes import ZERO, Size
@@ -78,7 +79,7 @@ class Prefetches:
         """The next tile's rows, where they are too many short pieces for the hardware to follow."""
         if not self.plan.contraction or self.plan.lanes_dim is None or not self.plan.order:
             return
-        row, sizes = self.plan.order[-1], {d: self.space.static(d) or 1 for d in self.group.dims}
+        row, sizes = self.plan.order[-1], {d: self.space.at_most(d) or 1 for d in self.group.dims}
         tile = self.plan.tile[row]
         for operand in dict.fromkeys(o for s in self.group.stages for o in s.ins if isinstance(o, Access)):
             if operand.coeff(self.plan.lanes_dim) == ZERO and in_short_pieces(operand, row, tile, sizes):
@@ -129,12 +130,14 @@ def _bytes(access: Access) -> int:
 
 
 def _elements(buffer: SSAValue) -> int | None:
-    """Of the whole that `buffer` is a part of, where that is known."""
+    """Of the whole that `buffer` is a part of, at most, where that is known."""
     while isinstance(buffer.owner, memref.SubviewOp):
         buffer = buffer.owner.source
-    if not isinstance(buffer.type, MemRefType) or not buffer.type.has_static_shape():
+    if not isinstance(buffer.type, MemRefType):
         return None
-    return prod(buffer.type.get_shape())
+    shape = buffer.type.get_shape()
+    sizes = [n if n != DYNAMIC_INDEX else size_bound(buffer, d) for d, n in enumerate(shape)]
+    return None if None in sizes else prod(n for n in sizes if n is not None)
 
 
 def _rows(stage: Stage, operand: Access) -> int:

@@ -44,7 +44,7 @@ def row_block(nest: Nest, row: int, tile: int, scalars: list[Access], target: Ta
     too many and too short ones for prefetchers of the hardware.
     """
     extent, inner = nest.space.static(row), {d for a in scalars for d, _ in a.coeffs if d not in nest.outer}
-    sizes = {d: n for d in inner if (n := nest.space.static(d)) is not None}
+    sizes = {d: n for d in inner if (n := nest.space.at_most(d)) is not None}
     if extent is None or len(sizes) < len(inner):
         return None
     tiles, fit = extent // tile, target.row_tiles

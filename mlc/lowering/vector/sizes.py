@@ -56,14 +56,27 @@ class Symbols:
     def __init__(self) -> None:
         self.entries: list[Symbol] = []
         self._numbers: dict[Symbol, int] = {}
+        self._most: dict[int, int] = {}
         self._parent: dict[int, int | Size] = {}
 
-    def size(self, symbol: Symbol) -> Size:
-        """The size that `symbol` stands for."""
+    def size(self, symbol: Symbol, most: int | None = None) -> Size:
+        """The size that `symbol` stands for. `most`: it is never larger."""
         number = self._numbers.setdefault(symbol, len(self.entries))
         if number == len(self.entries):
             self.entries.append(symbol)
+        if most is not None:
+            self._most[number] = most
         return self._find(number)
+
+    def at_most(self, size: Size) -> int | None:
+        """A number that `size` never goes beyond, where one is known."""
+        size, most = self.canonical(size), 1
+        for symbol in size.symbols:
+            bounds = [n for number, n in self._most.items() if self._find(number) == Size(1, (symbol,))]
+            if not bounds:
+                return None
+            most *= min(bounds)
+        return size.factor * most
 
     def _find(self, number: int) -> Size:
         while number in self._parent:

@@ -17,6 +17,7 @@ from xdsl.dialects import memref
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, NoneAttr, StridedLayoutAttr
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
+from mlc.ir.size_bounds import size_bound
 from mlc.lowering.vector.sizes import ONE, ZERO, Size, Symbol, Symbols
 
 
@@ -148,6 +149,10 @@ class Space:
     def static(self, dim: int) -> int | None:
         return self.extents[dim].static
 
+    def at_most(self, dim: int) -> int | None:
+        """The extent of `dim`, or a number that it never goes beyond, where one is known."""
+        return self.symbols.at_most(self.extents[dim])
+
     def view(self, value: SSAValue) -> View:
         """Sizes and strides of `value` over its root, following views inside the kernel."""
         found = self._views.get(value)
@@ -172,7 +177,7 @@ class Space:
     def _sizes(self, value: SSAValue) -> list[Size]:
         assert isinstance(value.type, MemRefType)
         return [
-            Size(n) if n != DYNAMIC_INDEX else self.symbols.size(Symbol("dim", value, i))
+            Size(n) if n != DYNAMIC_INDEX else self.symbols.size(Symbol("dim", value, i), size_bound(value, i))
             for i, n in enumerate(value.type.get_shape())
         ]
 
