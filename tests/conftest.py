@@ -36,6 +36,11 @@ def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Fil
     return None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest first: at the end one process would be left alone with it."""
+    items.sort(key=lambda item: "tests/properties/" not in item.nodeid)
+
+
 class MlirFile(pytest.File):
     def collect(self):
         lines = self.path.read_text().splitlines()

@@ -13,11 +13,6 @@ from mlc.runtime.artifact.trees import Record
 from tests.models.zoo import ENTRIES, Entry
 
 
-@pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("saved")
-
-
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
 def test_a_saved_model_gives_the_same(entry: Entry, tmp_path: Path, cache_dir: Path):
     model, inputs = entry.build(batch=2, small=True)

@@ -1,7 +1,7 @@
 """Every registered pass keeps its contract on random programs of its profile.
 
 One property for all passes: the contract says what to draw and how to compare. `MLC_PROPERTY_EXAMPLES` sets the number
-of programs per pass (200; campaigns run through `make fuzz`).
+of programs per pass (100; campaigns run through `make fuzz`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mlc.testing.oracle import Outcome
 from mlc.testing.program import Discard, Program
 from mlc.testing.upstream import UPSTREAM
 
-EXAMPLES = int(os.environ.get("MLC_PROPERTY_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("MLC_PROPERTY_EXAMPLES", "100"))
 CONTRACTS = targets()
 MAX_DISCARDS = 0.15
 MIN_FIRED = 10

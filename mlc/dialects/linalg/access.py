@@ -96,6 +96,7 @@ class Access:
         self.ranges = tuple(ranges)
         forms = [linear_form(e, len(ranges)) for e in m.results]
         self.forms: list[Linear] | None = None if None in forms else [f for f in forms if f is not None]
+        self._layouts: dict[tuple[Any, ...], tuple[list[int], list[int], tuple[slice, ...], list[bool]]] = {}
         if all(n > 0 for n in ranges):
             self._check(op, forms)
 
@@ -128,20 +129,14 @@ class Access:
         """Reader of the operand: given the sequential indices, an array over the parallel dims (1 where unused)."""
         if self.forms is None:
             return self._gather(value, sequential, parallel)
-        offset = 0
-        strides = [0] * len(self.ranges)
-        for (coefficients, constant), stride in zip(self.forms, value.strides, strict=True):
-            offset += constant * stride
-            for d, c in enumerate(coefficients):
-                strides[d] += c * stride
-        order = [*sequential, *parallel]
-        used = [strides[d] != 0 or any(f[0][d] for f in self.forms) for d in range(len(self.ranges))]
-        shape = [self.ranges[d] if used[d] else 1 for d in order]
-        corner = tuple(slice(f[1], None) if f[1] >= 0 else slice(None) for f in self.forms)
+        key = (value.strides, *sequential, None, *parallel)
+        layout = self._layouts.get(key)
+        if layout is None:
+            layout = self._layouts[key] = self._layout(self.forms, value.strides, sequential, parallel)
+        shape, strides, corner, live = layout
         base = value[corner] if corner else value
-        full = np.lib.stride_tricks.as_strided(base, shape, [strides[d] for d in order], writeable=False)
+        full = np.lib.stride_tricks.as_strided(base, shape, strides, writeable=False)
         n = len(sequential)
-        live = [used[d] for d in sequential]
 
         def read(point: Sequence[Any] = ()) -> Any:
             if n == 0:
@@ -150,6 +145,20 @@ class Access:
 
         read.full = full  # pyright: ignore[reportFunctionMemberAccess]
         return read
+
+    def _layout(
+        self, forms: Sequence[Linear], steps: Sequence[int], sequential: Sequence[int], parallel: Sequence[int]
+    ) -> tuple[list[int], list[int], tuple[slice, ...], list[bool]]:
+        """Shape and strides of the operand over the loops, where it begins, and which sequential loops move it."""
+        strides = [0] * len(self.ranges)
+        for (coefficients, _), stride in zip(forms, steps, strict=True):
+            for d, c in enumerate(coefficients):
+                strides[d] += c * stride
+        order = [*sequential, *parallel]
+        used = [strides[d] != 0 or any(f[0][d] for f in forms) for d in range(len(self.ranges))]
+        shape = [self.ranges[d] if used[d] else 1 for d in order]
+        corner = tuple(slice(f[1], None) if f[1] >= 0 else slice(None) for f in forms)
+        return shape, [strides[d] for d in order], corner, [used[d] for d in sequential]
 
     def _gather(self, value: np.ndarray, sequential: Sequence[int], parallel: Sequence[int]) -> Callable[..., Any]:
         grid: list[Any] = [None] * len(self.ranges)

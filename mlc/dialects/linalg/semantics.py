@@ -73,9 +73,34 @@ def index(op: Operation, args: Args, run: Runner) -> Results:
 
 @semantics("linalg.generic", *NAMED)
 def structured(op: Operation, args: Args, run: Runner) -> Results:
-    assert isinstance(op, LinalgStructuredOperation)
-    maps = [m.data for m in op.get_indexing_maps().data]
-    return run_structured(op, maps, args, len(op.inputs), op.body.block, run)
+    forms = run.state.setdefault("linalg.forms", {})
+    form = forms.get(op)
+    if form is None:
+        assert isinstance(op, LinalgStructuredOperation)
+        form = forms[op] = [m.data for m in op.get_indexing_maps().data], len(op.inputs), op.body.block
+    maps, n_inputs, body = form
+    return run_structured(op, maps, args, n_inputs, body, run)
+
+
+class _Nest:
+    """The loops of an op on operands of known shapes: extents, accesses, and which loops place the results."""
+
+    def __init__(
+        self, op: Operation, maps: Sequence[AffineMap], shapes: Sequence[tuple[int, ...]], n_inputs: int, body: Block
+    ) -> None:
+        self.ranges = loop_ranges(op, maps, shapes)
+        self.accesses = [Access(op, m, shape, self.ranges) for m, shape in zip(maps, shapes, strict=True)]
+        outputs, loops = self.accesses[n_inputs:], range(len(self.ranges))
+        placed = set(loops).intersection(*(acc.placing_dims() for acc in outputs))
+        self.parallel = [d for d in loops if d in placed]
+        self.sequential = [d for d in loops if d not in placed]
+        self.by_arrays = _is_elementwise_code(body) and all(acc.is_projection(placed) for acc in outputs)
+        self.indices = [
+            np.arange(self.ranges[d], dtype=np.int64).reshape([-1 if e == d else 1 for e in self.parallel])
+            if d in placed
+            else None
+            for d in loops
+        ]
 
 
 def run_structured(
@@ -83,16 +108,20 @@ def run_structured(
 ) -> Results:
     """Run a structured op given by maps and body; writes buffers in place, returns new tensors."""
     values = [a.array if isinstance(a, Buffer) else np.asarray(a) for a in args]
-    ranges = loop_ranges(op, maps, [v.shape for v in values])
-    accesses = [Access(op, m, v.shape, ranges) for m, v in zip(maps, values, strict=True)]
+    shapes = tuple(v.shape for v in values)
+    nests = run.state.setdefault("linalg.nests", {})
+    nest: _Nest | None = nests.get((op, shapes))
+    if nest is None:
+        nest = nests[op, shapes] = _Nest(op, maps, shapes, n_inputs, body)
+    ranges = nest.ranges
     outs = [_output_array(a, v) for a, v in zip(args[n_inputs:], values[n_inputs:], strict=True)]
     values[n_inputs:] = outs
     values = [_detach(v, k, args, n_inputs) for k, v in enumerate(values)]
     if all(n > 0 for n in ranges):
-        if _is_elementwise_code(body):
-            _run_arrays(op, accesses, values, ranges, n_inputs, body, run)
+        if nest.by_arrays:
+            _run_arrays(op, nest, values, n_inputs, body, run)
         else:
-            _run_points(accesses, values, ranges, n_inputs, body, run)
+            _run_points(nest.accesses, values, ranges, n_inputs, body, run)
     for a, o in zip(args[n_inputs:], outs, strict=True):
         if isinstance(a, Buffer):
             a.write(o)
@@ -132,31 +161,12 @@ def _run_points(
             v[i] = r
 
 
-def _run_arrays(
-    op: Operation,
-    accesses: Sequence[Access],
-    values: list[np.ndarray],
-    ranges: Sequence[int],
-    n_inputs: int,
-    body: Block,
-    run: Runner,
-) -> None:
-    outputs = accesses[n_inputs:]
-    placed = set(range(len(ranges)))
-    for acc in outputs:
-        placed &= acc.placing_dims()
-    if any(not acc.is_projection(placed) for acc in outputs):
-        _run_points(accesses, values, ranges, n_inputs, body, run)
-        return
-    parallel = [d for d in range(len(ranges)) if d in placed]
-    sequential = [d for d in range(len(ranges)) if d not in placed]
+def _run_arrays(op: Operation, nest: _Nest, values: list[np.ndarray], n_inputs: int, body: Block, run: Runner) -> None:
+    ranges, parallel, sequential, indices = nest.ranges, nest.parallel, nest.sequential, nest.indices
     shape = [ranges[d] for d in parallel]
-    reads = [acc.view(v, sequential, parallel) for acc, v in zip(accesses[:n_inputs], values, strict=False)]
+    inputs, outputs = nest.accesses[:n_inputs], nest.accesses[n_inputs:]
+    reads = [acc.view(v, sequential, parallel) for acc, v in zip(inputs, values, strict=False)]
     writes = [acc.writable(v, parallel) for acc, v in zip(outputs, values[n_inputs:], strict=True)]
-    indices = [
-        np.arange(ranges[d], dtype=np.int64).reshape([-1 if e == d else 1 for e in parallel]) if d in placed else None
-        for d in range(len(ranges))
-    ]
 
     def evaluate(point: Sequence[Any], inputs: Sequence[Any], state: Sequence[Any]) -> Results:
         run.iteration.append([point[sequential.index(d)] if i is None else i for d, i in enumerate(indices)])
@@ -166,11 +176,11 @@ def _run_arrays(
             run.iteration.pop()
 
     if not sequential:
-        inputs = [r() for r in reads]
+        read = [r() for r in reads]
         whole = indices
         for part in _parts(shape) if run.domain.name == "ieee" else [()]:
             indices = [None if i is None else _part(i, part) for i in whole]
-            results = evaluate((), [_part(v, part) for v in inputs], [_part(w, part) for w in writes])
+            results = evaluate((), [_part(v, part) for v in read], [_part(w, part) for w in writes])
             for w, r in zip(writes, results, strict=True):
                 w[part] = r
         return

@@ -83,16 +83,21 @@ def _ints(attr: Attribute) -> tuple[int, ...]:
 
 @semantics("memref.subview")
 def subview(op: Operation, args: Args, run: Runner) -> Results:
-    assert isinstance(op, SubviewOp)
     source = _buffer(args[0])
-    a, b = 1 + len(op.offsets), 1 + len(op.offsets) + len(op.sizes)
-    offsets = mixed(_ints(op.static_offsets), args[1:a])
-    sizes = mixed(_ints(op.static_sizes), args[a:b])
-    steps = mixed(_ints(op.static_strides), args[b:])
+    forms = run.state.setdefault("memref.subviews", {})
+    form = forms.get(op)
+    if form is None:
+        assert isinstance(op, SubviewOp)
+        a, b = 1 + len(op.offsets), 1 + len(op.offsets) + len(op.sizes)
+        form = forms[op] = a, b, _ints(op.static_offsets), _ints(op.static_sizes), _ints(op.static_strides)
+    a, b, static_offsets, static_sizes, static_strides = form
+    offsets, sizes = mixed(static_offsets, args[1:a]), mixed(static_sizes, args[a:b])
+    steps = mixed(static_strides, args[b:])
     slice_of(op, source.sizes, offsets, sizes, steps)
     offset = source.offset + sum(o * s for o, s in zip(offsets, source.strides, strict=True))
     strides = [k * s for k, s in zip(steps, source.strides, strict=True)]
-    dropped = reduced_dims(sizes, op.result.type)
+    result = op.results[0].type
+    dropped = reduced_dims(sizes, result) if len(static_shape(result)) < len(sizes) else ()
     keep = [d for d in range(len(sizes)) if d not in dropped]
     return _finish(op, source.with_layout(offset, [sizes[d] for d in keep], [strides[d] for d in keep]))
 
