@@ -14,14 +14,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from xdsl.dialects.builtin import UNKNOWN_LOC, DenseArrayBase, LocationAttr
-from xdsl.ir import Attribute, Block, BlockArgument, Operation, OpResult, Region, SSAValue, SSAValues, Use
+from xdsl.dialects.builtin import UNKNOWN_LOC, DenseArrayBase, LocationAttr, i32
+from xdsl.ir import (
+    Attribute,
+    Block,
+    BlockArgument,
+    Operation,
+    OpResult,
+    ParametrizedAttribute,
+    Region,
+    SSAValue,
+    SSAValues,
+    Use,
+)
 from xdsl.ir.core import OpOperands
-from xdsl.irdl import IRDLOperation, OptionalDef
+from xdsl.irdl import IRDLOperation, OpDef, OptionalDef, VariadicDef
 from xdsl.irdl import operations as irdl
 
 _walk_op, _walk_block, _walk_region = Operation.walk, Block.walk, Region.walk
 _build_arg_list, _build_operand = irdl.irdl_build_arg_list, irdl.irdl_build_operations_arg
+_init_irdl_op, _attach_op, _op_constructs = irdl.irdl_op_init, Block._attach_op, irdl.get_op_constructs
+_OPERAND, _RESULT = irdl.VarIRConstruct.OPERAND, irdl.VarIRConstruct.RESULT
 _get_values: Any = DenseArrayBase.get_values  # pyright: ignore[reportAttributeAccessIssue]
 _NONE: Mapping[str, Attribute] = {}
 
@@ -156,6 +169,119 @@ def build_operand(operand: Any) -> Any:
     return operand if cls is OpResult or cls is BlockArgument else _build_operand(operand)
 
 
+class _Shape:
+    """What the constructor of an op class has to know: which arguments are single ones, where segments are noted."""
+
+    def __init__(self, definition: OpDef) -> None:
+        groups = (definition.operands, definition.results, definition.regions)
+        self.operands, self.results, self.regions = ([not isinstance(d, VariadicDef) for _, d in g] for g in groups)
+        self.plain = not definition.successors
+        self.segments: list[tuple[bool, str, int]] = []
+        for option in definition.options:
+            kind = next((k for k, cls in enumerate(_SEGMENTS) if isinstance(option, cls)), None)
+            if kind is not None and isinstance(option, irdl.AttrSizedSegments):
+                self.segments.append((option.as_property, option.attribute_name, kind))
+            elif not isinstance(option, irdl.ParsePropInAttrDict):
+                self.plain = False
+
+
+_SEGMENTS = (irdl.AttrSizedOperandSegments, irdl.AttrSizedResultSegments, irdl.AttrSizedRegionSegments)
+
+
+@cache
+def _shape_of(definition: type[IRDLOperation]) -> _Shape:
+    return _Shape(definition.get_irdl_definition())
+
+
+@cache
+def _segment_sizes(sizes: tuple[int, ...]) -> DenseArrayBase:
+    return DenseArrayBase.from_list(i32, sizes)
+
+
+def _flat(args: Sequence[Any], single: Sequence[bool], kinds: tuple[type, ...]) -> tuple[list[Any], list[int]] | None:
+    """The arguments one after the other and how many each stands for; None where that takes a longer look."""
+    if len(args) != len(single):
+        return None
+    found: list[Any] = []
+    sizes: list[int] = []
+    for arg, alone in zip(args, single, strict=True):
+        if isinstance(arg, kinds):
+            found.append(arg)
+            sizes.append(1)
+        elif alone or not isinstance(arg, list | tuple) or not all(isinstance(a, kinds) for a in arg):
+            return None
+        else:
+            found += arg
+            sizes.append(len(arg))
+    return found, sizes
+
+
+def init_irdl_op(
+    self: IRDLOperation,
+    op_def: OpDef,
+    *,
+    operands: Sequence[Any],
+    result_types: Sequence[Any],
+    properties: Mapping[str, Attribute | None],
+    attributes: Mapping[str, Attribute | None],
+    successors: Sequence[Any],
+    regions: Sequence[Any],
+) -> None:
+    """`irdl_op_init`, for values, types and regions, and lists of them for what is variadic."""
+    shape = _shape_of(type(self))
+    parts = [
+        _flat(operands, shape.operands, (OpResult, BlockArgument)),
+        _flat(result_types, shape.results, (Attribute,)),
+        _flat(regions, shape.regions, (Region,)),
+    ]
+    if not shape.plain or successors or None in parts:
+        _init_irdl_op(
+            self,
+            op_def,
+            operands=operands,
+            result_types=result_types,
+            properties=properties,
+            attributes=attributes,
+            successors=successors,
+            regions=regions,
+        )
+        return
+    values, types, bodies = (part for part in parts if part is not None)
+    held = {name: value for name, value in properties.items() if value is not None}
+    noted = {name: value for name, value in attributes.items() if value is not None}
+    for as_property, name, kind in shape.segments:
+        sizes = (values, types, bodies)[kind][1]
+        (held if as_property else noted)[name] = _segment_sizes(tuple(sizes))
+    init_op(self, operands=values[0], result_types=types[0], properties=held, attributes=noted, regions=bodies[0])
+
+
+def attach_op(self: Block, operation: Operation) -> None:
+    """`Block._attach_op`."""
+    if operation.parent is not None or (operation.regions and operation.is_ancestor(self)):
+        _attach_op(self, operation)
+    operation.parent = self
+
+
+def op_constructs(op: Operation, construct: irdl.VarIRConstruct) -> Any:
+    """`get_op_constructs`, what named operands and results are looked up in."""
+    if construct is _OPERAND:
+        return op._operands
+    return op.results if construct is _RESULT else _op_constructs(op, construct)
+
+
+@cache
+def _parameters(cls: type[ParametrizedAttribute]) -> list[tuple[str, Any]]:
+    return [(name, definition.converter) for name, definition in cls.get_irdl_definition().parameters]
+
+
+def init_attribute(self: ParametrizedAttribute, *parameters: Any) -> None:
+    """`ParametrizedAttribute.__init__`."""
+    values: Any = self.__dict__
+    for (name, converter), value in zip(_parameters(type(self)), parameters, strict=True):
+        values[name] = value if converter is None else converter(value)
+    self.__post_init__()
+
+
 def operand_at(self: OpOperands, idx: Any) -> Any:
     """`op.operands[idx]`."""
     values = self._op._operands
@@ -186,6 +312,10 @@ REPLACED: tuple[tuple[Any, str, Any], ...] = (
     (IRDLOperation, "__post_init__", post_init_op),
     (irdl, "irdl_build_arg_list", build_arg_list),
     (irdl, "irdl_build_operations_arg", build_operand),
+    (irdl, "irdl_op_init", init_irdl_op),
+    (irdl, "get_op_constructs", op_constructs),
+    (ParametrizedAttribute, "__init__", init_attribute),
+    (Block, "_attach_op", attach_op),
     (OpOperands, "__getitem__", operand_at),
     (SSAValues, "__getitem__", result_at),
     (DenseArrayBase, "get_values", get_values),

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
-from xdsl.dialects import arith, func, scf
-from xdsl.dialects.builtin import DenseArrayBase, ModuleOp, f32, i64
-from xdsl.ir import Operation
+from xdsl.dialects import arith, func, memref, scf, test
+from xdsl.dialects.builtin import DenseArrayBase, IndexType, IntegerAttr, MemRefType, ModuleOp, f32, i32, i64
+from xdsl.dialects.linalg.ops import FillOp
+from xdsl.ir import Attribute, Block, Operation, OpResult, Region
 
 from mlc.ir.context import make_context
 from mlc.ir.fast_build import fast_build
@@ -132,3 +133,64 @@ def test_operands_results_and_segments_are_found() -> None:
         segments = DenseArrayBase.from_list(i64, [1, 2])
         assert segments.get_values() == segments.get_values() == (1, 2)
     assert segments == DenseArrayBase.from_list(i64, [1, 2])
+
+
+def value(kind: Attribute) -> OpResult:
+    return test.TestOp(result_types=[kind]).results[0]
+
+
+INDEX, BUFFER = IndexType(), MemRefType(f32, [4, -1])
+MADE: dict[str, Callable[[], Operation]] = {
+    "segments": lambda: memref.AllocOp([value(INDEX)], [], BUFFER),
+    "an op for a value": lambda: memref.LoadOp.get(test.TestOp(result_types=[BUFFER]), [value(INDEX)] * 2),
+    "lists": lambda: FillOp([value(f32)], [value(BUFFER)], []),
+    "regions": lambda: scf.IfOp(value(i64), [f32], Region(Block()), Region()),
+    "ops for a region": lambda: scf.IfOp(value(i64), [], [scf.YieldOp()], []),
+    "no value": lambda: scf.IfOp(value(i64), [], [scf.YieldOp()]),
+    "a property that is None": lambda: memref.AllocOp([value(INDEX)], [], BUFFER, None),
+    "results": lambda: test.TestOp([value(f32)], [f32, i64], {"a": i32}, {"b": i64}, regions=[Region(), Region()]),
+    "a wrong number": lambda: arith.AddiOp.build(operands=[value(i64)], result_types=[i64]),
+    "many for one": lambda: arith.AddiOp.build(operands=[[value(i64)] * 2, value(i64)], result_types=[i64]),
+    "one in a list": lambda: arith.AddiOp.build(operands=[[value(i64)], value(i64)], result_types=[i64]),
+    "nothing for one": lambda: arith.AddiOp.build(operands=[None, value(i64)], result_types=[i64]),
+    "no results": lambda: arith.AddiOp.build(operands=[value(i64), value(i64)]),
+    "an unknown type": lambda: arith.AddiOp.build(
+        operands=[value(i64), value(i64)],
+        result_types=["i64"],  # pyright: ignore[reportArgumentType]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_constructors_take_the_same(name: str) -> None:
+    def made() -> object:
+        try:
+            op = MADE[name]()
+        except Exception as e:
+            return type(e), str(e)
+        sizes = [(r.blocks.__len__(), [o.name for b in r.blocks for o in b.ops]) for r in op.regions]
+        return op.name, op.operand_types, op.result_types, op.properties, op.attributes, sizes
+
+    with fast_build():
+        fast = made()
+    assert fast == made()
+
+
+def test_an_op_belongs_to_one_block_and_not_into_itself() -> None:
+    with fast_build():
+        block = Block([op := test.TestOp(regions=[Region(inner := Block())])])
+        for place in (block, inner, Block()):
+            with pytest.raises(ValueError, match="already attached"):
+                place.add_op(op)
+        op.detach()
+        with pytest.raises(ValueError, match="contained in the operation"):
+            inner.add_op(op)
+
+
+def test_attributes_are_made_alike() -> None:
+    with fast_build():
+        fast = [MemRefType(f32, [2, -1]), IntegerAttr(3, i64), IntegerAttr(-1, 8)]
+    plain = [MemRefType(f32, [2, -1]), IntegerAttr(3, i64), IntegerAttr(-1, 8)]
+    assert fast == plain
+    assert [hash(a) for a in fast] == [hash(a) for a in plain]
+    assert [str(a) for a in fast] == [str(a) for a in plain]

@@ -115,10 +115,12 @@ def _periods(keys: Sequence[int], min_steps: int) -> list[int]:
             gaps[i - seen[key]] += 1
         seen[key] = i
     # An op that occurs several times in a step comes back at distances that add up to the period.
+    places: dict[int, list[int]] = {}
+    for i, key in enumerate(keys):
+        places.setdefault(key, []).append(i)
     for length in (2, 3, 4, 6, 8):
         for key in set(keys):
-            places = [i for i, k in enumerate(keys) if k == key]
-            for a, b in zip(places, places[length:], strict=False):
+            for a, b in zip(places[key], places[key][length:], strict=False):
                 gaps[b - a] += 1
     enough = [g for g, n in gaps.most_common() if 2 <= g <= MAX_PERIOD and n >= min_steps - 1]
     return enough[:MAX_PERIODS]
