@@ -18,7 +18,7 @@ WORTH_SAVING = 16 << 20
 """Bytes of transformed filters in a model from which time is given for them."""
 SHARE, ALWAYS = 0.045, 2 << 20
 """Of the bytes of all weights, what transformed filters may take, and how many bytes more."""
-MOST_FOR_MEMORY = 1.35
+MOST_FOR_MEMORY = 1.65
 """How much longer a layer may take, at most, to do without them."""
 
 
