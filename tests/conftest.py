@@ -28,6 +28,8 @@ from mlc.tools.mlc_opt import main
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 # Tests fork and look at their own threads: workers of numpy or PyTorch, which do not survive forks, are in the way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests run beside each other already; tests of compiling in further processes ask for some.
+os.environ.setdefault("MLC_COMPILE_WORKERS", "0")
 
 
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.File | None:
