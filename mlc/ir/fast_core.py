@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from math import inf
 from typing import Any
 
 from xdsl.dialects.builtin import UNKNOWN_LOC, DenseArrayBase, LocationAttr, i32
@@ -170,11 +171,12 @@ def build_operand(operand: Any) -> Any:
 
 
 class _Shape:
-    """What the constructor of an op class has to know: which arguments are single ones, where segments are noted."""
+    """What the constructor of an op class has to know: how many values each argument may be in a list (0: it is none),
+    where segments are noted."""
 
     def __init__(self, definition: OpDef) -> None:
         groups = (definition.operands, definition.results, definition.regions)
-        self.operands, self.results, self.regions = ([not isinstance(d, VariadicDef) for _, d in g] for g in groups)
+        self.operands, self.results, self.regions = ([_most(d) for _, d in g] for g in groups)
         self.plain = not definition.successors
         self.segments: list[tuple[bool, str, int]] = []
         for option in definition.options:
@@ -183,6 +185,12 @@ class _Shape:
                 self.segments.append((option.as_property, option.attribute_name, kind))
             elif not isinstance(option, irdl.ParsePropInAttrDict):
                 self.plain = False
+
+
+def _most(definition: object) -> float:
+    if isinstance(definition, OptionalDef):
+        return 1
+    return inf if isinstance(definition, VariadicDef) else 0
 
 
 _SEGMENTS = (irdl.AttrSizedOperandSegments, irdl.AttrSizedResultSegments, irdl.AttrSizedRegionSegments)
@@ -198,21 +206,22 @@ def _segment_sizes(sizes: tuple[int, ...]) -> DenseArrayBase:
     return DenseArrayBase.from_list(i32, sizes)
 
 
-def _flat(args: Sequence[Any], single: Sequence[bool], kinds: tuple[type, ...]) -> tuple[list[Any], list[int]] | None:
+def _flat(args: Sequence[Any], most: Sequence[float], kinds: tuple[type, ...]) -> tuple[list[Any], list[int]] | None:
     """The arguments one after the other and how many each stands for; None where that takes a longer look."""
-    if len(args) != len(single):
+    if len(args) != len(most):
         return None
     found: list[Any] = []
     sizes: list[int] = []
-    for arg, alone in zip(args, single, strict=True):
+    for arg, limit in zip(args, most, strict=True):
         if isinstance(arg, kinds):
             found.append(arg)
             sizes.append(1)
-        elif alone or not isinstance(arg, list | tuple) or not all(isinstance(a, kinds) for a in arg):
+            continue
+        fits = isinstance(arg, list | tuple) and len(arg) <= limit
+        if not limit or not fits or not all(isinstance(a, kinds) for a in arg):
             return None
-        else:
-            found += arg
-            sizes.append(len(arg))
+        found += arg
+        sizes.append(len(arg))
     return found, sizes
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
-from xdsl.dialects import arith, func, memref, scf, test
+from xdsl.dialects import arith, func, llvm, memref, scf, test
 from xdsl.dialects.builtin import DenseArrayBase, IndexType, IntegerAttr, MemRefType, ModuleOp, f32, i32, i64
 from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Attribute, Block, Operation, OpResult, Region
@@ -151,6 +151,8 @@ MADE: dict[str, Callable[[], Operation]] = {
     "results": lambda: test.TestOp([value(f32)], [f32, i64], {"a": i32}, {"b": i64}, regions=[Region(), Region()]),
     "a wrong number": lambda: arith.AddiOp.build(operands=[value(i64)], result_types=[i64]),
     "many for one": lambda: arith.AddiOp.build(operands=[[value(i64)] * 2, value(i64)], result_types=[i64]),
+    "two for an optional one": lambda: llvm.ReturnOp.build(operands=[[value(i64)] * 2]),
+    "one for an optional one": lambda: llvm.ReturnOp.build(operands=[[value(i64)]]),
     "one in a list": lambda: arith.AddiOp.build(operands=[[value(i64)], value(i64)], result_types=[i64]),
     "nothing for one": lambda: arith.AddiOp.build(operands=[None, value(i64)], result_types=[i64]),
     "no results": lambda: arith.AddiOp.build(operands=[value(i64), value(i64)]),
