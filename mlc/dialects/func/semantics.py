@@ -39,7 +39,7 @@ def _check_promises(op: Operation, target: FuncOp, args: Args) -> None:
         bounds = about.data.get(AT_MOST)
         if isinstance(value, Buffer) and isinstance(bounds, DenseArrayBase):
             most = bounds.get_values()
-            if any(n > limit for n, limit in zip(value.sizes, most, strict=True)):
+            if len(most) != len(value.sizes) or any(n > limit for n, limit in zip(value.sizes, most, strict=True)):
                 fail(op, f"argument {k} has sizes {list(value.sizes)}, promised are at most {list(most)}")
 
 

@@ -162,7 +162,7 @@ def check(data: bytes) -> None:
             np.testing.assert_array_equal(outputs[index], want.numpy())
 
 
-@settings(derandomize=True, max_examples=80, deadline=None)
+@settings(derandomize=True, max_examples=150, deadline=None)
 @given(st.binary(min_size=4, max_size=60))
 def test_random_programs(data: bytes) -> None:
     check(data)
