@@ -17,6 +17,7 @@ from fuzz.reduce import reduce_tape, reproducer
 from fuzz.tape import Tape
 from mlc.errors import UsageError
 from mlc.ir.contract import Contract
+from mlc.ir.fast_build import fast_build
 from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import load_pass, make_pass
 from mlc.testing.oracle import Finding, Outcome, check
@@ -53,10 +54,11 @@ def contract_of(name: str) -> Contract:
 
 def run_tape(name: str, contract: Contract, data: bytes, *, thorough: bool) -> tuple[Program, Outcome, dict[str, Any]]:
     """One execution: program and options from the tape, then the check."""
-    tape = Tape(data)
-    options = tape.pick(contract.options) if contract.options else {}
-    program = PROFILES[contract.profile](tape)
-    outcome = check(lambda: make_pass(name, dict(options)), contract, program, thorough=thorough)
+    with fast_build(verify_attributes=True):
+        tape = Tape(data)
+        options = tape.pick(contract.options) if contract.options else {}
+        program = PROFILES[contract.profile](tape)
+        outcome = check(lambda: make_pass(name, dict(options)), contract, program, thorough=thorough)
     return program, outcome, dict(options)
 
 

@@ -3,7 +3,7 @@
 xDSL re-verifies every attribute whenever one is made and Python's cycle collector walks the growing IR again and again;
 together that is about a third of compile time. Inside `fast_build()` both are off, and ops are made and walked by
 `fast_core.py`. What passes build is verified as a whole instead: after every pass in the tests and under
-`--verify-each`. `mlc-opt` does not use this.
+`--verify-each`. `mlc-opt` and the properties of passes keep the attributes' own checks (`verify_attributes`).
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ def _put(functions: tuple[tuple[Any, str, Any], ...]) -> None:
 
 
 @contextmanager
-def fast_build() -> Iterator[None]:
-    """Switch attribute verification and the cycle collector off; nests, and may be entered by several threads."""
+def fast_build(*, verify_attributes: bool = False) -> Iterator[None]:
+    """Switch the cycle collector off, and attribute verification unless `verify_attributes`; nests (the outermost one
+    decides about attributes), and may be entered by several threads."""
     global _depth
     with _lock:
         _depth += 1
         if _depth == 1:
-            _put(_inside)
+            _put(REPLACED if verify_attributes else _inside)
     try:
         with collector_paused():
             yield

@@ -15,6 +15,7 @@ import mlc
 from mlc.backends.registry import load_backend, registry
 from mlc.errors import MlcError, PluginError, UsageError, VerifyError
 from mlc.ir.context import MlcContext, environment, make_context, universe
+from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import Item, OpPipeline, load_pass, pass_names, pass_options, pass_summary, run_pipeline
@@ -58,7 +59,8 @@ def run_session(args: OptArgs, out: TextIO, err: TextIO) -> int:
     for line, part in chunks(text, marker):
         chunk = Chunk(part, line, items, args, target, err)
         try:
-            results.append(chunk.run())
+            with fast_build(verify_attributes=True):
+                results.append(chunk.run())
         except MlcError as e:
             if not v.verify_diagnostics:
                 failures.append(e)

@@ -7,6 +7,7 @@ Numbers: no further from float64 than four times eager, with a floor of a few st
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from mlc.backends.registry import load_backend
 from mlc.ir.context import make_context
@@ -38,10 +40,13 @@ NOT_LOWERED = {
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Each program: torch-mlir's texts, and calls as (inputs, eager's outputs, float64's outputs)."""
-    stored = tmp_path_factory.mktemp("export") / "export.pt"
+    base = tmp_path_factory.getbasetemp()
+    stored = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "export.pt"
     command = [sys.executable, "-m", "tests.upstream.export", str(stored)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
-    assert done.returncode == 0, done.stderr[-3000:]
+    with FileLock(f"{stored}.lock"):  # made once for all test processes
+        if not stored.exists():
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+            assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(stored)
 
 

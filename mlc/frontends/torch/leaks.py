@@ -117,8 +117,9 @@ class Leaks:
 
     def _check_others(self, expected: set[int], own: list[Any], recorder: Recorder, problems: Problems) -> None:
         """Lists and dicts that `owned` does not know of."""
-        if self._held(expected, own):
-            gc.collect()
+        for generation in (0, 2):  # a cycle made meanwhile is young; a full collection walks all of PyTorch
+            if self._held(expected, own):
+                gc.collect(generation)
         for tensor in self._held(expected, own):
             for holder in [h for h in gc.get_referrers(tensor) if isinstance(h, dict | list) and h is not own]:
                 if not any(map(is_wrapped, _values(holder))):
