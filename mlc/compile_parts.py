@@ -1,4 +1,4 @@
-"""Lower and compile the parts of a model: here, and in processes beside this one from the other end.
+"""Lower and compile the parts of a model, here and in processes beside this one: those that take long first.
 
 main, kernels -> object code by key ("" is main's); remarks of the passes in the order of the parts
 """
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
+from xdsl.ir import Operation
 
 from mlc.backends.llvm.backend import CPUBackend
 from mlc.backends.registry import Backend
@@ -23,6 +25,9 @@ from mlc.workers.pool import Queue, Workers, count_for
 from mlc.workers.wire import Setup
 
 MAIN = ""
+
+_LONG = {"linalg_ext.winograd_conv_2d": 12.0, "linalg_ext.winograd_matmul": 6.0, "linalg_ext.attention": 8.0}
+"""Ops that become many nests, by how many products compile in the time of one of them, about."""
 
 
 def run_rows(rows: tuple[Row, ...], ctx: MlcContext, module: ModuleOp, options: Options) -> None:
@@ -69,9 +74,9 @@ def compile_parts(
             ctx.remarks = whole
         objects.update(zip(own, codes, strict=True))
 
-    queue: Queue = deque((k.key, k.module) for k in kernels)
+    queue: Queue = deque((k.key, k.module) for k in sorted(kernels, key=_effort, reverse=True))
     workers.serve(queue, rows_for)
-    compile_here(chain([(MAIN, main)], _from_front(queue)))
+    compile_here(chain([(MAIN, main)], _taken(queue)))
     for key, done in workers.finish().items():
         assert done.code is not None
         objects[key], remarks[key] = done.code, done.remarks
@@ -81,8 +86,18 @@ def compile_parts(
     return objects
 
 
-def _from_front(queue: Queue) -> Iterator[tuple[str, ModuleOp]]:
-    """What is left, one by one, while others take from the back."""
+def _effort(kernel: KernelPart) -> float:
+    """How long a kernel takes to compile, about. What is left for the end is short, so that nobody waits for long."""
+    return sum(_LONG.get(op.name, _of_loops(op)) for op in kernel.module.walk())
+
+
+def _of_loops(op: Operation) -> float:
+    """The same of a structured op, by its loops: a product has three or more."""
+    return len(op.get_iterator_types()) / 4 if isinstance(op, LinalgStructuredOperation) else 0.0
+
+
+def _taken(queue: Queue) -> Iterator[tuple[str, ModuleOp]]:
+    """One by one, while others take from the same queue."""
     while True:
         try:
             yield queue.popleft()

@@ -1,4 +1,4 @@
-"""Processes beside this one that take kernels from the back of a queue whose front this process works on.
+"""Processes beside this one that take kernels from a queue that this process works on, too.
 
     with Workers(2, setup) as workers:              # they start while this process goes on
         workers.serve(queue, rows)                  # queue: deque of (key, module)
@@ -78,7 +78,7 @@ class Workers:
             worker.end()
 
     def serve(self, queue: Queue, rows: Callable[[str], tuple[Row, ...]]) -> None:
-        """Let all of them take kernels from the back of `queue`, each to be lowered by the rows for its key."""
+        """Let all of them take kernels from the front of `queue`, each to be lowered by the rows for its key."""
         for worker in self._workers:
             worker.serve(queue, rows)
 
@@ -104,7 +104,7 @@ class _Worker:
         self._thread: threading.Thread | None = None
 
     def serve(self, queue: Queue, rows: Callable[[str], tuple[Row, ...]]) -> None:
-        """Start to take kernels from the back of `queue`."""
+        """Start to take kernels from the front of `queue`."""
         self._thread = threading.Thread(target=self._talk, args=(queue, rows), daemon=True, name="mlc-compile")
         self._thread.start()
 
@@ -117,7 +117,7 @@ class _Worker:
             while True:
                 while len(self._waiting) < AHEAD and queue:
                     try:
-                        key, module = queue.pop()
+                        key, module = queue.popleft()
                     except IndexError:  # others were faster
                         break
                     self._waiting.append(key)
