@@ -33,7 +33,7 @@ class CodegenOptions:
 
 DEFAULT = CodegenOptions()
 
-_FEW_BRANCHES = 15
+_FEW_BRANCHES, _FEW_REGISTERS = 15, 16
 _VECTOR = re.compile(r"<\d+ x [a-z]")
 _FAILS = re.compile(r"^  ret i32 [1-9]", re.MULTILINE)
 _LABEL = re.compile(r"^(b\d+):", re.MULTILINE)
@@ -69,13 +69,15 @@ def _unlocked(name: str) -> Any:
     return getattr(ffi.lib, name)._cfn
 
 
-def _is_plain_nest(text: str) -> bool:
+def _is_plain_nest(text: str, machine: MachineModel) -> bool:
     """Whether little is left to do: no memory on the stack, and no more branches than loops of one nest and their
-    rests.
+    rests; anything vectorised where there are few registers.
 
-    The whole pipeline takes a third of LLVM's time there and gains nothing. Blocks of Winograd tiles do gain.
+    The whole pipeline takes a third to two thirds of LLVM's time there and gains nothing. Blocks of Winograd tiles do
+    gain where there are 32 registers (some of them: 6 %).
     """
-    return text.count("br i1") <= _FEW_BRANCHES and " alloca " not in text
+    few = machine.vector_registers <= _FEW_REGISTERS
+    return few or (text.count("br i1") <= _FEW_BRANCHES and " alloca " not in text)
 
 
 def _has_scalar_loop(text: str) -> bool:
@@ -93,6 +95,7 @@ class _Job:
     def __init__(self, text: str, machine: MachineModel, options: CodegenOptions) -> None:
         self.options = options
         self.text = text
+        self.machine = machine
         self.context = llvm.create_context()
         self.target_machine = llvm.Target.from_triple(triple(machine)).create_target_machine(
             cpu=generic_cpu(machine),
@@ -129,9 +132,9 @@ class _Job:
 
         Code that comes vectorised and unrolled gains nothing from LLVM's vectorisers and unroller (measured on the
         kernels of five models: no change in speed, a quarter to a third of the time); scalar loops do, also beside such
-        code. Loops that a
-        failed `cf.assert` leaves early are not vectorised: LLVM would count their iterations by 128-bit divisions,
-        which are calls of a library that nobody links. A vectorised nest of few branches needs no more than two passes.
+        code. Loops that a failed `cf.assert` leaves early are not vectorised: LLVM would count their iterations by
+        128-bit divisions, which are calls of a library that nobody links. Vectorised nests, of few branches where there
+        are many registers, need no more than two passes.
         """
         level = self.options.opt_level
         if level == 0:
@@ -144,7 +147,7 @@ class _Job:
         tuning.loop_unrolling = scalar
         tuning.slp_vectorization = level >= 3
         builder = llvm.create_pass_builder(self.target_machine, tuning)
-        if level == 2 and not loops and _is_plain_nest(self.text):
+        if level == 2 and not loops and _is_plain_nest(self.text, self.machine):
             passes = llvm.create_new_module_pass_manager()
             passes.add_instruction_combine_pass()
             passes.add_simplify_cfg_pass()
