@@ -77,6 +77,7 @@ def _row_bytes(access: Access, row: int) -> int:
 
 def collide(row: dict[int, int], scalars: list[Access], target: Target) -> bool:
     """Whether the rows of a tile fall on so few cache sets (strides of 4096 bytes, say) that they evict each other."""
+    all_sets = max(1, target.l1 // (LINE * WAYS))
     for access in scalars:
         size = _bytes(access)
         starts = [0]
@@ -86,7 +87,7 @@ def collide(row: dict[int, int], scalars: list[Access], target: Target) -> bool:
         lines = {s // LINE for s in starts}
         sets: dict[int, int] = {}
         for line in lines:
-            at = line % (target.l1 // (LINE * WAYS))
+            at = line % all_sets
             sets[at] = sets.get(at, 0) + 1
         if max(sets.values()) > WAYS:
             return True

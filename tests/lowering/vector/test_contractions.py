@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from xdsl.dialects import scf
 from xdsl.dialects.builtin import ModuleOp
@@ -34,6 +36,15 @@ def test_matmul(m: int, k: int, n: int):
 def test_matmul_on_other_targets(bits: int, registers: int):
     kernel = Kernel("x=13x9 w=9x27 out=13x27").fill("out").contract("m,k|k,n->m,n", "x", "w", "out")
     check(kernel, domain="field", vector_bits=bits, vector_registers=registers)
+
+
+def test_matmul_for_a_machine_of_tiny_caches():
+    ctx = make_context()
+    ctx.machine = replace(preset("x86-64-avx2"), l1=64, l2=128)
+    kernel = Kernel("x=13x9 w=9x27 out=13x27").fill("out").contract("m,k|k,n->m,n", "x", "w", "out")
+    module = parse_text(kernel.text(), ctx)
+    make_pass("vectorize-structured", {}).apply(ctx, module)
+    assert not structured_left(module)
 
 
 @pytest.mark.parametrize("m", [24, 30, 33, 13, 6])
