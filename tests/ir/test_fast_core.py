@@ -7,9 +7,20 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 from xdsl.dialects import arith, func, llvm, memref, scf, test
-from xdsl.dialects.builtin import DenseArrayBase, IndexType, IntegerAttr, MemRefType, ModuleOp, f32, i32, i64
+from xdsl.dialects.builtin import (
+    DenseArrayBase,
+    IndexType,
+    IntegerAttr,
+    IntegerType,
+    MemRefType,
+    ModuleOp,
+    f32,
+    i32,
+    i64,
+)
 from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Attribute, Block, Operation, OpResult, Region
+from xdsl.utils.exceptions import VerifyException
 
 from mlc.ir.context import make_context
 from mlc.ir.fast_build import fast_build
@@ -196,3 +207,12 @@ def test_attributes_are_made_alike() -> None:
     assert fast == plain
     assert [hash(a) for a in fast] == [hash(a) for a in plain]
     assert [str(a) for a in fast] == [str(a) for a in plain]
+
+
+def test_attributes_are_verified_where_that_is_asked_for() -> None:
+    with fast_build():
+        IntegerAttr(300, IntegerType(8))
+    with fast_build(verify_attributes=True):
+        assert Operation.walk is REPLACED[0][2]
+        with pytest.raises(VerifyException):
+            IntegerAttr(300, IntegerType(8))

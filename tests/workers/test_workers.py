@@ -226,3 +226,21 @@ def test_a_saved_model_has_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mo
         compiled.save(tmp_path / f"{count}.mlc")
         saved.append((tmp_path / f"{count}.mlc").read_bytes())
     assert saved[0] == saved[1]
+
+
+def test_kernels_that_take_long_come_first(setup: Setup) -> None:
+    class Noting(Workers):
+        """Notes the queue instead of working on it."""
+
+        def serve(self, queue: Queue, rows: object) -> None:
+            self.keys = [key for key, _ in queue]
+            queue.clear()
+
+    ctx, parts = parts_of(*network())
+    workers = Noting(0, setup)
+    rows = {kernel.key: [op.name for op in kernel.module.walk()] for kernel in parts.kernels}
+    compiled_by(workers, ctx, parts)
+    assert sorted(workers.keys) == sorted(rows)
+    assert workers.keys != [kernel.key for kernel in parts.kernels]
+    winograd = [any("winograd" in name for name in rows[key]) for key in workers.keys]
+    assert winograd == sorted(winograd, reverse=True) and any(winograd)
