@@ -18,6 +18,7 @@ from mlc.backends.registry import Backend
 from mlc.ir.context import MlcContext
 from mlc.ir.pipeline import Instruments, passes_of, run_pipeline
 from mlc.ir.pipeline_table import CPU_PIPELINE, Pipeline, Row
+from mlc.ir.release import release
 from mlc.ir.remarks import RemarkLog
 from mlc.module_parts import KernelPart
 from mlc.options import Options
@@ -53,7 +54,7 @@ def compile_parts(
     options: Options,
     workers: Workers,
 ) -> dict[str, bytes]:
-    """Object code of `main` and the kernels. `rows_for`: the passes for a key."""
+    """Object code of `main` and the kernels, which nobody can read afterwards. `rows_for`: the passes for a key."""
     whole = ctx.remarks
     remarks: dict[str, RemarkLog] = {}
     objects: dict[str, bytes] = {}
@@ -83,6 +84,8 @@ def compile_parts(
     compile_here([(k.key, k.module) for k in kernels if k.key not in objects])
     for key in (MAIN, *(k.key for k in kernels)):
         whole.extend(remarks[key])
+    for part in (main, *(k.module for k in kernels)):
+        release(part)
     return objects
 
 

@@ -37,8 +37,8 @@ AHEAD = 2
 PATIENCE = 60.0
 """Seconds that a process may take for its last jobs."""
 
-CODE = "import sys; sys.path[:] = sys.argv[1:]; from mlc.workers.worker import main; main()"
-"""What a process runs; its arguments are where this one finds modules."""
+CODE = "import gc, sys; gc.disable(); sys.path[:] = sys.argv[1:]; from mlc.workers.worker import main; main()"
+"""What a process runs; its arguments are where this one finds modules. It ends before there is much to collect."""
 
 Queue = deque[tuple[str, ModuleOp]]
 
@@ -64,7 +64,6 @@ class Workers:
     """Some processes, and what they have compiled."""
 
     def __init__(self, count: int, setup: Setup) -> None:
-        self._setup = setup
         self._workers: list[_Worker] = []
         for _ in range(count):
             with contextlib.suppress(OSError):  # no more processes: fewer do it
@@ -98,10 +97,11 @@ class _Worker:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # an interrupt from the terminal is for this process
         )
-        self._setup = setup
         self._done: dict[str, Done] = {}
         self._waiting: deque[str] = deque()
         self._thread: threading.Thread | None = None
+        with contextlib.suppress(OSError):  # it has ended already: that is noticed when it is to answer
+            self._say(setup)  # a few KB, which the pipe holds: it gets ready while this process goes on
 
     def serve(self, queue: Queue, rows: Callable[[str], tuple[Row, ...]]) -> None:
         """Start to take kernels from the front of `queue`."""
@@ -111,7 +111,6 @@ class _Worker:
     def _talk(self, queue: Queue, rows: Callable[[str], tuple[Row, ...]]) -> None:
         # A process that has ended, or says something odd, gets no more: what it was at is compiled elsewhere.
         with contextlib.suppress(OSError, EOFError, pickle.PickleError, ValueError):
-            self._say(self._setup)
             if self._hear() != READY:
                 return
             while True:

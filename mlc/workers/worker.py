@@ -1,6 +1,6 @@
 """The process that compiles kernels for another: reads jobs from its standard input, writes object code to its output.
 
-    python -c "import sys; sys.path[:] = sys.argv[1:]; from mlc.workers.worker import main; main()" <search path…>
+    python -c "…; sys.path[:] = sys.argv[1:]; from mlc.workers.worker import main; main()" <search path…>
 
 It ends with its input. What a kernel fails with is not told: the other process compiles that one itself, and says so.
 """
@@ -15,6 +15,7 @@ from typing import BinaryIO
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.fast_build import fast_build
 from mlc.ir.pipeline import Instruments, passes_of, run_pipeline
+from mlc.ir.release import release
 from mlc.ir.remarks import RemarkLog
 from mlc.workers.wire import READY, Done, Job, Setup, to_module
 
@@ -48,6 +49,7 @@ def _compiled(job: Job, setup: Setup, ctx: MlcContext) -> Done:
         module = to_module(job, ctx)
         run_pipeline(passes_of(job.rows), ctx, module, Instruments(verify_each=False))
         (code,) = setup.backend.compile_many([module], setup.machine)
+        release(module)
     except Exception:
         return Done(job.key, None, RemarkLog())
     return Done(job.key, code, ctx.remarks)

@@ -45,6 +45,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.locations import with_location
 from mlc.ir.passes import MlcPass
+from mlc.ir.release import release
 from mlc.lowering.llvm import (
     arith_casts,
     arith_ops,
@@ -97,8 +98,11 @@ class ConvertToLLVM(MlcPass):
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         state = _survey(module)
         converted = [made for op in list(module.ops) for made in _convert(op, state)]
+        kept = set(converted)
         for op in list(module.ops):
             op.detach()
+            if op not in kept:
+                release(op)
         defined = {op.sym_name.data for op in converted if isinstance(op, llvm.FuncOp)}
         externals = [declare(name, ty) for name, ty in state.externals.items() if name not in defined]
         module.body.block.add_ops([*externals, *converted])
