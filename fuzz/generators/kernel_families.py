@@ -1,4 +1,5 @@
 """Kernels that differ in one size, and kernels that nearly do: another constant, op, order, stride or second size.
+Some do nothing but fill: those may differ in sizes and strides.
 
 @forward calls @k_0 on 1x3x5x8, @k_1 on 1x7x5x8, @k_2 on 1x3x5x4, …
 """
@@ -43,6 +44,8 @@ class Families:
         """A kernel of the family, or one beside it."""
         tape = self.tape
         other = replace(base, pieces=tape.pick((2, 1, 3, 5, 7, base.lanes, base.points)))
+        if base.kind == "filled":
+            other = replace(other, points=tape.pick((base.points, 1, 2, 5)), apart=tape.pick((base.apart, 0, 2, 5)))
         if not tape.chance(25):
             return other
         changes: tuple[dict[str, object], ...] = (
@@ -61,7 +64,7 @@ class Families:
     def base(self) -> Shape:
         tape = self.tape
         return Shape(
-            kind=tape.pick(("scaled", "product", "summed")),
+            kind=tape.pick(("scaled", "product", "summed", "filled")),
             points=tape.pick((3, 1, 2, 5)),
             lanes=tape.pick((4, 1, 2, 8)),
             results=tape.pick((2, 1, 3)),
@@ -105,6 +108,13 @@ class Families:
         ]
         self._generic(lines, maps, "pppp", ["%0", "%1"], [whole, each], "%2", whole, body)
         return [whole, each, whole], lines.text()
+
+    def _filled(self, shape: Shape) -> tuple[list[str], str]:
+        whole = self.pieces_type(replace(shape, window=1))
+        lines = Lines()
+        value = lines.value(f"arith.constant {float_literal(shape.constant, 'f32')} : f32")
+        lines.emit(f"linalg.fill ins({value} : f32) outs(%0 : {whole})")
+        return [whole], lines.text()
 
     def _product(self, shape: Shape) -> tuple[list[str], str]:
         pieces = self.pieces_type(shape)

@@ -1,4 +1,5 @@
-"""One kernel for several that differ in a single size: the size is left open, their calls pass it.
+"""One kernel for several that differ in a single size, or fill memory of any size: what differs is left open, their
+calls pass it.
 
     call @conv_0(%a, %w, %o) : memref<1x8x56x56x16xf32>, …     %x = memref.cast %a : … to memref<1x?x56x56x16xf32>
     call @conv_1(%b, %v, %o) : memref<1x12x56x56x16xf32>, … -> call @conv_0(%x, %y, %o)
@@ -7,8 +8,9 @@
 Each kernel costs compile time, each size that is not known costs speed. So a size is opened only where at least `least`
 kernels need it for nothing else, and only one that seldom matters to the code: the number of whole pieces that a
 product adds up (blocks of channels, say), or that an elementwise kernel goes through. Loops over what lies side by side
-in memory, windows, and loops that become register tiles keep their numbers. Arguments of the shared kernel say how
-large the size is at most (`mlc.at_most`).
+in memory, windows, and loops that become register tiles keep their numbers. Kernels that only fill (borders of padded
+images, say) may differ in all sizes and distances but for what lies side by side (`share_fills.py`). Arguments of the
+shared kernel say how large they are at most (`mlc.at_most`).
 
 What: fewer kernel functions; calls of others, through casts. Runs after bufferize, before kernels are split off.
 Tests: tests/lowering/buffers/share_kernels.mlir, tests/lowering/buffers/test_share_kernels.py
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 
 from xdsl.dialects import arith, func, memref
@@ -47,6 +50,7 @@ from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.ir.size_bounds import AT_MOST
 from mlc.ir.structural_key import Numbering, sequence_key
+from mlc.lowering.buffers.share_fills import Family, fill_families, is_fill
 
 MAY_ALIAS = "mlc.may_alias"
 Place = tuple[int, int]  # argument, dimension
@@ -63,10 +67,11 @@ class ShareKernels(MlcPass):
         preserves=Bitwise(),
         profile="kernel-families",
         options=({"least": 2}, {"least": 3}),
-        establishes=("no `least` kernels differ only in one size that can be left open",),
+        establishes=("no `least` kernels differ only in one size that can be left open, or only in what they fill",),
         rules={
             "reduction": "products that add up other numbers of pieces -> one with that number open",
             "elementwise": "elementwise kernels over other numbers of pieces -> one with that number open",
+            "fill": "kernels that fill memory of other sizes or strides -> one with these open",
         },
     )
 
@@ -80,23 +85,13 @@ class ShareKernels(MlcPass):
         for op in module.walk():
             if isinstance(op, func.CallOp) and (name := op.callee.root_reference.data) in calls:
                 calls[name].append(op)
-        for family in _families(kernels.values(), self.least):
+        fills = [kernel for kernel in kernels.values() if is_fill(kernel)]
+        others = [kernel for kernel in kernels.values() if not is_fill(kernel)]
+        for family in chain(_families(others, self.least), fill_families(fills, self.least)):
             _share(family, calls)
-            first = family.members[0]
-            rule = "reduction" if family.reduction else "elementwise"
             sizes = sorted(family.sizes)
             text = f"{len(family.members)} kernels of sizes {sizes[0]} to {sizes[-1]} became one"
-            ctx.remarks.applied(self.name, first, text, rule=rule, sizes=sizes)
-
-
-@dataclass(frozen=True)
-class Family:
-    """Kernels that are equal but for the size at `places`."""
-
-    members: list[func.FuncOp]
-    places: tuple[Place, ...]
-    sizes: list[int]  # of each member
-    reduction: bool
+            ctx.remarks.applied(self.name, family.members[0], text, rule=family.rule, sizes=sizes)
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,8 @@ def _families(kernels: Iterable[func.FuncOp], least: int) -> list[Family]:
         if len(left) >= least:
             members, loops = [k for k, _ in left], [loop for _, loop in left]
             taken.update(members)
-            families.append(Family(members, loops[0].places, [loop.size for loop in loops], loops[0].reduction))
+            rule = "reduction" if loops[0].reduction else "elementwise"
+            families.append(_family(members, loops[0].places, [loop.size for loop in loops], rule))
     return families
 
 
@@ -223,19 +219,29 @@ def _opened(type_: Attribute, dims: Sequence[int]) -> Attribute:
     return MemRefType(type_.element_type, shape, type_.layout, type_.memory_space)
 
 
+def _family(members: list[func.FuncOp], places: Sequence[Place], sizes: list[int], rule: str) -> Family:
+    """Kernels that are equal but for the size at `places`."""
+    first = members[0]
+    types: list[Attribute] = []
+    most: list[list[int] | None] = []
+    for i, arg in enumerate(first.body.block.args):
+        dims = [d for a, d in places if a == i]
+        types.append(_opened(arg.type, dims))
+        most.append([max(sizes) if d in dims else n for d, n in enumerate(_shape(first, i))] if dims else None)
+    return Family(members, types, most, sizes, rule)
+
+
 def _share(family: Family, calls: Mapping[str, Sequence[func.CallOp]]) -> None:
     """Make the first member serve all."""
     shared, others = family.members[0], family.members[1:]
     for ops in zip(*(list(m.walk()) for m in family.members), strict=True):
         ops[0].location = fuse_locations(op.location for op in ops)
     about: list[DictionaryAttr] = []
-    types: list[Attribute] = []
-    for i, arg in enumerate(shared.body.block.args):
+    types = family.types
+    for i, most in enumerate(family.at_most):
         given = dict(shared.arg_attrs.data[i].data) if shared.arg_attrs is not None else {}
-        if dims := [d for a, d in family.places if a == i]:
-            most = [max(family.sizes) if d in dims else n for d, n in enumerate(_shape(shared, i))]
+        if most is not None:
             given[AT_MOST] = DenseArrayBase.from_list(i64, most)
-        types.append(_opened(arg.type, dims))
         about.append(DictionaryAttr(given))
     for arg, type_ in zip(list(shared.body.block.args), types, strict=True):
         if type_ != arg.type:

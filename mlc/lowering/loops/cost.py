@@ -7,9 +7,13 @@ which is what the question "is it worth a second thread?" needs.
 
 from __future__ import annotations
 
-from xdsl.dialects import arith, scf
+from math import prod
+
+from xdsl.dialects import arith, memref, scf
 from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Block, Operation, SSAValue
+
+from mlc.ir.size_bounds import size_bound
 
 DYNAMIC_TRIP = 64  # assumed extent of a loop whose bounds are not known
 SLOW = {"arith.divf": 8, "arith.remf": 40, "arith.divsi": 8, "arith.divui": 8, "math.sqrt": 8, "math.rsqrt": 8}
@@ -54,11 +58,52 @@ def trip_count(low: SSAValue, high: SSAValue, step: SSAValue) -> tuple[int | Non
     """Iterations of a counted loop when they are known, and a figure to reckon with in any case."""
     known = [constant_of(v) for v in (low, high, step)]
     if None in known or known[2] == 0:
-        most = _most_beyond(low, high)
-        return None, DYNAMIC_TRIP if most is None or not known[2] else max(0, -(-most // known[2]))
+        most = most_trips(low, high, step)
+        return None, DYNAMIC_TRIP if most is None else most
     a, b, s = (k or 0 for k in known)
     trips = max(0, -(-(b - a) // s))
     return trips, trips
+
+
+def most_trips(low: SSAValue, high: SSAValue, step: SSAValue) -> int | None:
+    """Iterations of a counted loop at most, where something says so: constants, or what is promised of sizes."""
+    each = constant_of(step)
+    if not each:
+        return None
+    most = _most_beyond(low, high)
+    if most is None and (rounded := _rounded_down(low)) is not None and _rounded_down(high, rounded[0]) is not None:
+        most = rounded[1] - 1
+    elif most is None and (least := constant_of(low)) is not None and (end := _most(high)) is not None:
+        most = end - least
+    return None if most is None else max(0, -(-most // each))
+
+
+def _most(value: SSAValue) -> int | None:
+    """The most that an index can be that is made of sizes and numbers that are not negative."""
+    if (known := constant_of(value)) is not None:
+        return known if known >= 0 else None
+    match value.owner:
+        case memref.DimOp():
+            dim = constant_of(value.owner.index)
+            return None if dim is None else size_bound(value.owner.source, dim)
+        case arith.MuliOp():
+            sides = _most(value.owner.lhs), _most(value.owner.rhs)
+            return None if None in sides else prod(s for s in sides if s is not None)
+        case arith.SubiOp() if (rounded := _rounded_down(value)) is not None:
+            return _most(rounded[0])
+        case _:
+            return None
+
+
+def _rounded_down(value: SSAValue, whole: SSAValue | None = None) -> tuple[SSAValue, int] | None:
+    """What `value` is less a remainder of a division by a constant, and that constant; `whole` itself is that, too."""
+    if value is whole:
+        return value, 1
+    op = value.owner
+    if not isinstance(op, arith.SubiOp) or not isinstance(op.rhs.owner, arith.RemUIOp):
+        return None
+    by = constant_of(op.rhs.owner.rhs)
+    return None if by is None or whole not in (None, op.lhs) else (op.lhs, by)
 
 
 def _most_beyond(low: SSAValue, high: SSAValue) -> int | None:

@@ -49,7 +49,7 @@ from mlc.dialects.linalg_ext.private_op import MOST_BYTES, private_bytes
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass, Span, option
-from mlc.lowering.loops.cost import block_cost, constant_of, trip_count
+from mlc.lowering.loops.cost import block_cost, constant_of, most_trips, trip_count
 
 PARALLEL, COST, MAY_ALIAS, PRIVATE = "parallel", "parallel.cost", "mlc.may_alias", "mlc.private"
 ENOUGH, FEW = 64, 8  # iterations that keep many threads evenly busy, and a few
@@ -111,7 +111,9 @@ class ScfParallelOutline(MlcPass):
     def _too_little(self, op: scf.ParallelOp, cost: int) -> str:
         trips = _trips(op)
         nested = isinstance(op.parent_op(), scf.ForOp)
-        if all(known is not None for known, _ in trips) and cost < self.min_cost * (NESTED if nested else 1):
+        bounds = zip(op.lowerBound, op.upperBound, op.step, strict=True)
+        counted = all(k is not None or most_trips(*at) is not None for (k, _), at in zip(trips, bounds, strict=True))
+        if counted and cost < self.min_cost * (NESTED if nested else 1):
             return f"about {cost} cycles are not worth waking a thread"
         if all(known == 1 for known, _ in trips):
             return "it is a single iteration"

@@ -34,6 +34,31 @@ func.func private @scale_1(%0: memref<1x5x3x8xf32>, %1: memref<5x8xf32>, %2: mem
 
 // -----
 
+// Borders of two sizes, filled with the same value: all sizes and strides are open but for what lies side by side.
+
+// CHECK: func.call @border_0(%{{.*}}) : (memref<1x?x1x?x8xf32, strided<[?, ?, ?, 8, 1], offset: ?>>) -> ()
+// CHECK-NEXT: "memref.cast"
+// CHECK-NEXT: func.call @border_0(%{{.*}}) : (memref<1x?x1x?x8xf32, strided<[?, ?, ?, 8, 1], offset: ?>>) -> ()
+// CHECK: func.func private @border_0(%{{.*}}: memref<1x?x1x?x8xf32, strided<[?, ?, ?, 8, 1], offset: ?>> {mlc.at_most = array<i64: 1, 4, 1, 5, 8>}) attributes {kernel} {
+// CHECK-NOT: @border_1
+func.func @forward(%x: memref<1x2x1x5x8xf32, strided<[400, 200, 40, 8, 1], offset: ?>>, %y: memref<1x4x1x3x8xf32, strided<[288, 72, 24, 8, 1], offset: ?>>) {
+  func.call @border_0(%x) : (memref<1x2x1x5x8xf32, strided<[400, 200, 40, 8, 1], offset: ?>>) -> ()
+  func.call @border_1(%y) : (memref<1x4x1x3x8xf32, strided<[288, 72, 24, 8, 1], offset: ?>>) -> ()
+  func.return
+}
+func.func private @border_0(%0: memref<1x2x1x5x8xf32, strided<[400, 200, 40, 8, 1], offset: ?>>) attributes {kernel} {
+  %z = arith.constant 0.000000e+00 : f32
+  linalg.fill ins(%z : f32) outs(%0 : memref<1x2x1x5x8xf32, strided<[400, 200, 40, 8, 1], offset: ?>>)
+  func.return
+}
+func.func private @border_1(%0: memref<1x4x1x3x8xf32, strided<[288, 72, 24, 8, 1], offset: ?>>) attributes {kernel} {
+  %z = arith.constant 0.000000e+00 : f32
+  linalg.fill ins(%z : f32) outs(%0 : memref<1x4x1x3x8xf32, strided<[288, 72, 24, 8, 1], offset: ?>>)
+  func.return
+}
+
+// -----
+
 // What lies side by side in memory keeps its size: the code for it would be slower.
 
 // CHECK: func.call @copy_0

@@ -57,6 +57,23 @@ def test_kernels_that_differ_in_more_stay(change: dict[str, Any]) -> None:
     assert len(shared(*of_pieces(2), *of_pieces(5, **change))[1]) == 2
 
 
+def test_kernels_that_fill_memory_become_one() -> None:
+    shapes = [
+        Shape(kind="filled", pieces=n, points=p, lanes=8, apart=a) for n, p, a in ((2, 3, 0), (5, 4, 3), (3, 9, 1))
+    ]
+    program, (kernel,) = shared(*shapes)
+    type_ = "memref<1x?x?x8xf32, strided<[?, ?, 8, 1]>>"
+    assert str(kernel.function_type.inputs.data[0]) == type_
+    (remark,) = program.ctx.remarks
+    assert (remark.data["sizes"], remark.rule) == ([48, 160, 216], "fill")
+
+
+@pytest.mark.parametrize("change", [{"constant": -0.0}, {"lanes": 4}, {"pieces": 1}, {"points": 1}], ids=str)
+def test_kernels_that_fill_otherwise_stay(change: dict[str, Any]) -> None:
+    fill = Shape(kind="filled", pieces=2, points=3, lanes=8)
+    assert len(shared(fill, replace(fill, pieces=5), replace(fill, **change))[1]) == 2
+
+
 def test_few_kernels_stay() -> None:
     assert len(shared(*of_pieces(2, 3, 5), least=4)[1]) == 3
     assert len(shared(*of_pieces(2, 3, 5, 7), least=4)[1]) == 1
