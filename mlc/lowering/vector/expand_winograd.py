@@ -157,15 +157,17 @@ class _Expansion(LoopWriter):
                 start = stack.enter_context(self.loop(0, filters, group))
             if pieces > 1:
                 self.clear(self.products)
-            with self.loop(0, pieces) as piece:
-                some = shape_of(self.filters)[1]
-                for position in range(0, self.op.positions(), some):
-                    with self.loop(0, group) as block:
-                        self.transform_filters(self.plus(start, block), piece, block, position)
-                    with self.loop(0, some) as within:
-                        at = self.plus(within, position)
-                        self.prefetch_taps(start, piece, at)
-                        self.add_product(at, piece, (0, within))
+            some = shape_of(self.filters)[1]
+            slices = range(0, self.op.positions(), some)
+            # Only the transforms of the slices differ: their products, which are most of the code, are written once.
+            with self.loop(0, pieces) as piece, self.loop(0, self.op.positions(), some) as position:
+                for which in slices:
+                    with self.only_where(position, which), self.loop(0, group) as block:
+                        self.transform_filters(self.plus(start, block), piece, block, which)
+                with self.loop(0, some) as within:
+                    at = self.plus(within, position)
+                    self.prefetch_taps(start, piece, at)
+                    self.add_product(at, piece, (0, within))
             self.transform_outputs(first, start)
 
     def transform_inputs(self, first: Sequence[Offset]) -> None:

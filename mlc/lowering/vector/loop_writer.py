@@ -143,6 +143,20 @@ class LoopWriter:
         self.into.pop()
         self.put(scf.ForOp(*bounds, [], Region(body)))
 
+    @contextmanager
+    def only_where(self, iv: Offset, value: int) -> Iterator[None]:
+        """What runs only where `iv` is `value`; no condition where it is known to be."""
+        if isinstance(iv, int):
+            assert iv == value
+            yield
+            return
+        here = self.put(arith.CmpiOp(iv, self.index(value), "eq")).result
+        self.into.append(Block())
+        yield
+        self.put(scf.YieldOp())
+        then = Region(self.into.pop())
+        self.put(scf.IfOp(here, [], then))
+
     def times(self, value: Offset, factor: int) -> Offset:
         """A product, computed here where both are known."""
         if isinstance(value, int):

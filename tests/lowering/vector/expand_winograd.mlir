@@ -99,7 +99,8 @@ func.func private @many_blocks(%x: memref<2x1x26x13x4xf32>, %w: memref<1x1x3x3x4
 }
 
 // Groups of filters in parallel, each with transformed filters and products of its own: two rows of positions of one piece
-// of the channels at a time, three times. The taps of the next piece are brought near meanwhile.
+// of the channels at a time, three times: each has transforms of its own, all the same products. The taps of the next piece
+// are brought near meanwhile.
 
 // CHECK-LABEL: func.func private @groups
 // CHECK: scf.parallel
@@ -109,17 +110,25 @@ func.func private @many_blocks(%x: memref<2x1x26x13x4xf32>, %w: memref<1x1x3x3x4
 // CHECK: %[[U:.*]] = "linalg_ext.private"(%u)
 // CHECK: linalg.fill ins({{.*}}) outs(%[[M]]
 // CHECK: scf.for
+// CHECK: scf.for %[[P:[0-9]+]] = %[[ZERO:[0-9]+]] to
+// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[P]], %[[ZERO]]
+// CHECK: scf.if %[[FIRST]]
 // CHECK: memref.subview %w
 // CHECK: memref.subview %[[U]]
 // CHECK: linalg.generic
-// CHECK: scf.for
+// CHECK: arith.cmpi eq, %[[P]]
+// CHECK: memref.subview %w
+// CHECK: linalg.generic
+// CHECK: arith.cmpi eq, %[[P]]
+// CHECK: memref.subview %w
+// CHECK: linalg.generic
+// CHECK: scf.for %[[I:[0-9]+]] =
+// CHECK: arith.addi %[[I]], %[[P]]
 // CHECK: memref.prefetch
+// CHECK-NOT: memref.prefetch
 // CHECK: memref.subview %[[M]]
 // CHECK: linalg.generic
-// CHECK: memref.subview %w
-// CHECK: memref.prefetch
-// CHECK: memref.subview %w
-// CHECK: memref.prefetch
+// CHECK-NOT: memref.prefetch
 // CHECK: arith.divf
 // CHECK: func.return
 func.func private @groups(%x: memref<1x2x8x10x4xf32>, %w: memref<3x2x3x3x4x4xf32>, %y: memref<1x3x6x8x4xf32>, %v: memref<2x36x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>, %u: memref<1x12x1x5x4xf32>) attributes {kernel} {
