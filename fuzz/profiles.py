@@ -31,6 +31,7 @@ from fuzz.generators.staged import (
     recurrent_kernels,
     torch_loops,
 )
+from fuzz.generators.tiled_rows import tiled_rows
 from fuzz.generators.tm_tensor import tm_tensor_op
 from fuzz.generators.torch_steps import torch_steps
 from fuzz.generators.torch_witnesses import torch_witnessed
@@ -118,10 +119,11 @@ PROFILES: dict[str, Generator] = {
     "allocations": mixed((1, buffers), (2, aliasing_buffers)),
     "kernel-families": kernel_families,
     "memref-structured": mixed(
-        (18, memref_kernel),
-        (6, memref_rows_kernel),
+        (22, memref_kernel),
+        (7, memref_rows_kernel),
         (1, planned),
-        (10, mixed((9, memref_dot_kernel), (1, demoted_convolutions))),
+        (14, mixed((9, memref_dot_kernel), (1, demoted_convolutions))),
+        (8, tiled_rows),
     ),
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
     "loops": mixed((5, loop_kernel), (2, loops)),

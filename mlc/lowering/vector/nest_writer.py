@@ -11,17 +11,20 @@ for outer tiles:                     scf.parallel, scf.for; one base index per o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import product
 from math import prod
 
+from xdsl.dialects import arith
 from xdsl.ir import SSAValue
 
 from mlc.lowering.vector.bodies import evaluate_in_step
 from mlc.lowering.vector.contraction_tile import DYNAMIC_TRIP
 from mlc.lowering.vector.emitter import Emitter, Index
 from mlc.lowering.vector.group_writer import GroupWriter
+from mlc.lowering.vector.last_tiles import may_repeat, moves_back
 from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.panel_writer import PanelWriter
 from mlc.lowering.vector.schedule import Plan, body_weight
@@ -45,6 +48,8 @@ class NestWriter:
         self.space = nest.space
         self.memory = TileMemory(em, nest)
         self.variants = 1
+        self.repeats = may_repeat(nest, plan)
+        self.moved_back: set[int] = set()  # dims whose last tile is
         self.within: dict[int, Segment] = {}  # the part of a dim that loops in a block of it cover
 
     def write(self) -> None:
@@ -61,7 +66,7 @@ class NestWriter:
                 continue
             saved = self.memory.enter(dim, segment.low)
             extent = Index(const=segment.high.const - segment.low.const)
-            self.within = {dim: Segment(Index(), extent, segment.step, segment.size)}
+            self.within = {dim: replace(segment, low=Index(), high=extent)}
             self._outer(0, {}, parallel=True)
             self.memory.leave(saved)
         self.within = {}
@@ -81,16 +86,19 @@ class NestWriter:
             high = Index(iv, size)
             if (segment.high.const - segment.low.const) % size:
                 high = self.em.least(high, segment.high)
-            self.within = {dim: Segment(Index(iv), high, segment.step, segment.size)}
+            self.within = {dim: replace(segment, low=Index(iv), high=high)}
             self._outer(0, {}, parallel=not here)
 
     def _segments(self, dim: int, tile: int) -> list[Segment]:
-        """Cover `dim` with tiles: whole ones, then what is left (dynamic: ever smaller tiles)."""
+        """Cover `dim` with tiles: whole ones, then what is left (dynamic: ever smaller tiles; `last_tiles.py`)."""
         if dim in self.within:
             return [self.within[dim]]
         n = self.space.static(dim)
         if n is not None:
             full = n // tile * tile
+            if self.repeats and dim != self.plan.lanes_dim and moves_back(n, tile, self.target.twice):
+                self.moved_back.add(dim)
+                return [Segment(Index(), Index(const=full), tile, tile, n - tile)]
             parts = [Segment(Index(), Index(const=full), tile, tile)] if full else []
             if full < n:
                 parts.append(Segment(Index(const=full), Index(const=n), n - full, n - full))
@@ -144,14 +152,28 @@ class NestWriter:
         with ExitStack() as stack:
             if here:
                 ivs = stack.enter_context(self.em.parallel([(s.low, s.high, s.step) for _, s in run]))
-                for (dim, _), iv in zip(run, ivs, strict=True):
-                    self.memory.enter(dim, Index(iv))
+                for (dim, s), iv in zip(run, ivs, strict=True):
+                    self.memory.enter(dim, stack.enter_context(self._tiles_at(iv, s)))
             else:
                 for dim, s in run:
                     iv, _, _ = stack.enter_context(self.em.loop(s.low, s.high, s.step))
-                    self.memory.enter(dim, Index(iv))
+                    self.memory.enter(dim, stack.enter_context(self._tiles_at(iv, s)))
             self._outer(then, sizes, parallel=parallel and not here)
         self.memory.leave(saved)
+
+    @contextmanager
+    def _tiles_at(self, iv: SSAValue, segment: Segment) -> Iterator[Index]:
+        """The tile at `iv`; with the last that is not moved back goes the one that is, in order: no two threads write
+        the same rows."""
+        if segment.last is None:
+            yield Index(iv)
+            return
+        step, before = segment.step, segment.last // segment.step * segment.step
+        is_before = self.em.add(arith.CmpiOp(iv, self.em.index(before), "eq"))
+        both = self.em.add(arith.SelectOp(is_before, self.em.index(2 * step), self.em.index(step)))
+        high = Index(self.em.add(arith.AddiOp(iv, both)))
+        with self.em.loop(Index(iv), high, step) as (at, _, _):
+            yield self.em.least(Index(at), Index(const=segment.last))
 
     def _more_inside(self, run: Sequence[tuple[int, Segment]], then: int) -> bool:
         """Whether `run` keeps too few threads busy and the loops inside of it would keep more."""

@@ -25,6 +25,7 @@ class Target:
     l2: int = 1 << 20
     row_tiles: int | None = None  # of products, in a block; None: as many as stay in the second-level cache
     l3: int = 16 << 20
+    twice: int = 32  # rows of which one may be computed twice, by a last tile that moves back
     chain: int = 640  # terms of a float sum one after the other: 3 times eager's error with as many
 
     @property
@@ -37,7 +38,7 @@ class Target:
         return max(1, self.vector_bits // max(8, bits))
 
 
-_OURS = ("row_tiles", "chain")  # no figures of a machine
+_OURS = ("row_tiles", "twice", "chain")  # no figures of a machine
 
 
 def target_of(

@@ -47,12 +47,14 @@ class At:
 
 @dataclass(frozen=True)
 class Segment:
-    """Part of a loop: from `low` to `high` by `step`, constant sizes inside."""
+    """Part of a loop: from `low` to `high` by `step`, constant sizes inside. `last`: one more tile follows, which
+    begins there, over the end of the one before."""
 
     low: Index
     high: Index
     step: int
     size: int
+    last: int | None = None
 
     @property
     def trips(self) -> int | None:

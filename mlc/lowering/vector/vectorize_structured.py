@@ -49,7 +49,7 @@ VIEWS = (memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp, memref.
 class VectorizeStructured(MlcPass):
     """See the module. The options override the machine model of the context. `row_tiles`: in a block of a product whose
     rows stay in a cache (`row_blocks.py`; 0: no blocks). `chain`: the most terms of a float sum one after the other
-    (`sum_pieces.py`)."""
+    (`sum_pieces.py`). `twice`: rows of which one may be computed twice (`last_tiles.py`)."""
 
     name = "vectorize-structured"
     contract = Contract(
@@ -58,10 +58,10 @@ class VectorizeStructured(MlcPass):
         preserves=Reassociates("sums run in vector lanes and unrolled accumulators; products and sums contract to fma"),
         profile="memref-structured",
         options=(
-            {"dot_products": True},
-            {"vector_bits": 256, "vector_registers": 16, "dot_products": True},
-            {"vector_bits": 128, "dot_products": True, "chain": 5},
-            {"vector_bits": 128, "vector_registers": 8, "row_tiles": 2},
+            {"dot_products": True, "twice": 1},
+            {"vector_bits": 256, "vector_registers": 16, "dot_products": True, "twice": 1},
+            {"vector_bits": 128, "dot_products": True, "chain": 5, "twice": 1},
+            {"vector_bits": 128, "vector_registers": 8, "row_tiles": 2, "twice": 1},
         ),
         establishes=("structured ops it took are scf loops over vector ops",),
         nests=True,
@@ -74,6 +74,7 @@ class VectorizeStructured(MlcPass):
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
             "turned-rows": "products of rows -> lanes along the row, the sums of several rows reduced into one vector",
+            "last-tile": "a few rows left over -> the last tile moves back over the one before",
             "scalar": "nests without a loop for lanes -> one element at a time",
         },
     )
@@ -83,12 +84,15 @@ class VectorizeStructured(MlcPass):
     dot_products: bool | None = None
     row_tiles: int | None = option(None, Span(0, 1 << 20))
     chain: int | None = option(None, Span(LEAST_CHAIN, 1 << 40))
+    twice: int | None = option(None, Span(1, 1 << 40))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         target = target_of(ctx.machine, self.vector_bits, self.vector_registers, self.dot_products)
         target = replace(target, row_tiles=self.row_tiles)
         if self.chain is not None:
             target = replace(target, chain=self.chain)
+        if self.twice is not None:
+            target = replace(target, twice=self.twice)
         functions = [op for op in module.walk() if isinstance(op, FuncOp) and "constant" not in op.attributes]
         blocks = [
             block
@@ -152,7 +156,8 @@ class VectorizeStructured(MlcPass):
         try:
             plan = make_plan(nest, target)
             check_plan(nest, plan)
-            NestWriter(em, nest, plan, target, _outlives(nest)).write()
+            writer = NestWriter(em, nest, plan, target, _outlives(nest))
+            writer.write()
         except Refusal as refusal:
             ctx.remarks.missed(self.name, last, "left to scalar loops", reason=str(refusal))
             return
@@ -172,6 +177,8 @@ class VectorizeStructured(MlcPass):
             width=plan.width,
             ops=len(em.prologue) + sum(1 for op in body for _ in op.walk()),
         )
+        if writer.moved_back:
+            ctx.remarks.count(self.name, "last-tile", len(writer.moved_back))
         for op in reversed(ops):
             op.detach()
             op.erase()
