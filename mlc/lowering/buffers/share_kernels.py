@@ -47,12 +47,12 @@ from xdsl.rewriter import Rewriter
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.locations import fuse_locations
+from mlc.ir.own_memory import MAY_ALIAS
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.ir.size_bounds import AT_MOST
 from mlc.ir.structural_key import Numbering, sequence_key
 from mlc.lowering.buffers.share_fills import Family, fill_families, is_fill
 
-MAY_ALIAS = "mlc.may_alias"
 Place = tuple[int, int]  # argument, dimension
 
 

@@ -31,6 +31,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from mlc.errors import UnsupportedError
+from mlc.ir.own_memory import MAY_ALIAS
 from mlc.lowering.llvm.builder import FunctionBuilder, ModuleState
 from mlc.lowering.llvm.control import convert_terminator
 from mlc.lowering.llvm.parallel import call_parallel, grain_and_cost
@@ -70,7 +71,7 @@ def _argument_attributes(op: func.FuncOp) -> ArrayAttr[DictionaryAttr] | None:
     out: list[DictionaryAttr] = []
     for ty, attributes in zip(op.function_type.inputs, given, strict=True):
         flags: dict[str, Attribute] = {k: v for k, v in attributes.data.items() if k.startswith("llvm.")}
-        if isinstance(ty, MemRefType) and distinct and "mlc.may_alias" not in attributes.data:
+        if isinstance(ty, MemRefType) and distinct and MAY_ALIAS not in attributes.data:
             flags["llvm.noalias"] = UnitAttr()
         out += [DictionaryAttr(flags)] + [DictionaryAttr({})] * (len(parts(ty)) - 1)
     out += [DictionaryAttr({})] * kernel

@@ -42,16 +42,17 @@ from xdsl.dialects.builtin import (
     UnitAttr,
     i64,
 )
-from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
+from xdsl.ir import Block, Operation, Region, SSAValue
 
 from mlc.dialects.linalg_ext import PrivateOp
 from mlc.dialects.linalg_ext.private_op import MOST_BYTES, private_bytes
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
+from mlc.ir.own_memory import MAY_ALIAS, is_own
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.loops.cost import block_cost, constant_of, most_trips, trip_count
 
-PARALLEL, COST, MAY_ALIAS, PRIVATE = "parallel", "parallel.cost", "mlc.may_alias", "mlc.private"
+PARALLEL, COST, PRIVATE = "parallel", "parallel.cost", "mlc.private"
 ENOUGH, FEW = 64, 8  # iterations that keep many threads evenly busy, and a few
 SMALL = 400  # cycles: below, finding out which iteration it is costs too much
 BYTES_PER_CYCLE = 3  # of what a loop reads or writes, at the scale of `cost.py`
@@ -320,14 +321,8 @@ def _range_dims(trips: list[int], each: int) -> int:
 
 def _aliasing(value: SSAValue) -> DictionaryAttr:
     """`mlc.may_alias` unless the memory of `value` is known to be its own: an argument of a kernel, or a new buffer."""
-    if not isinstance(value.type, MemRefType) or isinstance(value.owner, memref.AllocaOp | memref.AllocOp):
-        return DictionaryAttr({})
-    if isinstance(value, BlockArgument):
-        function = value.owner.parent_op()
-        if isinstance(function, func.FuncOp) and ("kernel" in function.attributes):
-            given = function.arg_attrs.data[value.index].data if function.arg_attrs is not None else {}
-            return DictionaryAttr({k: v for k, v in given.items() if k == MAY_ALIAS})
-    return DictionaryAttr({MAY_ALIAS: UnitAttr()})
+    own = not isinstance(value.type, MemRefType) or is_own(value)
+    return DictionaryAttr({} if own else {MAY_ALIAS: UnitAttr()})
 
 
 def _captured(op: scf.ParallelOp) -> tuple[list[SSAValue], list[Operation]]:

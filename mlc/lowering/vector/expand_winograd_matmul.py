@@ -29,7 +29,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 
-from xdsl.dialects import arith, memref, scf
+from xdsl.dialects import arith, memref
 from xdsl.dialects.builtin import (
     FloatAttr,
     MemRefType,
@@ -37,7 +37,7 @@ from xdsl.dialects.builtin import (
     f32,
 )
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.dialects.linalg_ext.winograd_matmul_ops import (
@@ -261,28 +261,19 @@ class _Expansion(WinogradMatmulRows):
     def if_any(self, total: SSAValue, first: Sequence[Offset], block: Offset, rows: Sequence[int]) -> None:
         """Multiply plainly what is not to be scaled."""
         any_row = self.nonzero(self.put(memref.LoadOp.get(total, [])).res)
-        self.into.append(Block())
-        with ExitStack() as stack:
+        with self.only_if(any_row), ExitStack() as stack:
             at = [self.plus(n, stack.enter_context(self.loop(0, k))) for n, k in zip(first, rows, strict=True)]
             places = [n if isinstance(n, SSAValue) else self.index(n) for n in (PLAIN, *at)]
             odd = self.nonzero(self.put(memref.LoadOp.get(self.op.rows, places)).res)
-            self.into.append(Block())
-            self.plain_row(at, block)
-            if self.fill is not None:
-                one = [1] * len(rows)
-                self.write_epilogue(at, block, one, self.output(at, block, one))
-            self.end_if(odd)
-        self.end_if(any_row)
+            with self.only_if(odd):
+                self.plain_row(at, block)
+                if self.fill is not None:
+                    one = [1] * len(rows)
+                    self.write_epilogue(at, block, one, self.output(at, block, one))
 
     def nonzero(self, value: SSAValue) -> SSAValue:
         zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result
         return self.put(arith.CmpfOp(value, zero, "une")).result
-
-    def end_if(self, condition: SSAValue) -> None:
-        """Close the branch that is being written."""
-        self.put(scf.YieldOp())
-        then = Region(self.into.pop())
-        self.put(scf.IfOp(condition, [], then))
 
     def plain_row(self, row: Sequence[Offset], block: Offset) -> None:
         """y[row, block] += the plain product."""

@@ -11,18 +11,17 @@ Tests: tests/lowering/vector/last_tiles.mlir
 from __future__ import annotations
 
 from xdsl.dialects import memref
-from xdsl.dialects.func import FuncOp
-from xdsl.ir import BlockArgument, SSAValue
+from xdsl.ir import SSAValue
 
+from mlc.ir.own_memory import is_own
 from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.schedule import Plan
 from mlc.lowering.vector.space import Access
 
-MAY_ALIAS = "mlc.may_alias"
-
 
 def moves_back(extent: int, tile: int, twice: int) -> bool:
-    """Whether the last of the tiles that cover `extent` is to move back: at most one row in `twice` is in two."""
+    """Whether the last of the tiles that cover `extent` is to move back: at most one row in `twice` is in two, and
+    there is a loop over tiles, which it can join."""
     left = extent % tile
     return left > 0 and extent >= 2 * tile and (tile - left) * twice <= extent
 
@@ -50,10 +49,4 @@ def _begins_anew(nest: Nest, root: SSAValue) -> bool:
 def _is_apart(nest: Nest, root: SSAValue) -> bool:
     """Whether nothing else names the memory of `root`."""
     memory = nest.space.window_of(root)
-    if not isinstance(memory, BlockArgument):
-        return isinstance(memory.owner, memref.AllocaOp | memref.AllocOp | memref.GetGlobalOp)
-    function = memory.owner.parent_op()
-    if not isinstance(function, FuncOp) or "kernel" not in function.attributes:
-        return False
-    about = function.arg_attrs.data[memory.index].data if function.arg_attrs is not None else {}
-    return memory.owner is function.body.block and MAY_ALIAS not in about
+    return is_own(memory) or isinstance(memory.owner, memref.GetGlobalOp)

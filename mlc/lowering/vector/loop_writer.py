@@ -150,12 +150,17 @@ class LoopWriter:
             assert iv == value
             yield
             return
-        here = self.put(arith.CmpiOp(iv, self.index(value), "eq")).result
+        with self.only_if(self.put(arith.CmpiOp(iv, self.index(value), "eq")).result):
+            yield
+
+    @contextmanager
+    def only_if(self, condition: SSAValue) -> Iterator[None]:
+        """What runs only where `condition` holds."""
         self.into.append(Block())
         yield
         self.put(scf.YieldOp())
         then = Region(self.into.pop())
-        self.put(scf.IfOp(here, [], then))
+        self.put(scf.IfOp(condition, [], then))
 
     def times(self, value: Offset, factor: int) -> Offset:
         """A product, computed here where both are known."""

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from xdsl.dialects import arith, memref, scf
+from xdsl.dialects import arith, memref
 from xdsl.dialects.builtin import FloatAttr, MemRefType, f32
 from xdsl.dialects.linalg.ops import GenericOp
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.dialects.linalg_ext.winograd import LIMIT, TAPS
@@ -42,11 +42,8 @@ def beyond_limit(on: LoopWriter, products: SSAValue) -> Iterator[None]:
     scaled = on.put(arith.MulfOp(found, scale)).result
     infinity = on.put(arith.ConstantOp(FloatAttr(float("inf"), f32))).result
     beyond = on.put(arith.CmpfOp(scaled, infinity, "ueq")).result
-    on.into.append(Block())
-    yield
-    on.put(scf.YieldOp())
-    then = Region(on.into.pop())
-    on.put(scf.IfOp(beyond, [], then))
+    with on.only_if(beyond):
+        yield
 
 
 def convolve_row(

@@ -180,3 +180,44 @@ func.func @once_or_twice(%x: memref<65xf32>) attributes {kernel} {
   }) : (index, index, index) -> ()
   func.return
 }
+
+// How long a loop of open bounds takes at most is known where sizes are promised, also rounded down and the rest: too little
+// to wake a thread for. Without a promise it may be much.
+
+// CHECK-LABEL: func.func private @promised.parallel_0
+// CHECK-LABEL: func.func private @unknown.parallel_0
+// SMALL-NOT: @promised.parallel_0
+// SMALL: func.func private @unknown.parallel_0
+func.func @promised(%x: memref<?x?xf32> {mlc.at_most = array<i64: 20, 30>}) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c8 = arith.constant 8 : index
+  %z = arith.constant 0.0 : f32
+  %n = memref.dim %x, %c0 : memref<?x?xf32>
+  %m = memref.dim %x, %c1 : memref<?x?xf32>
+  %rest = arith.remui %m, %c8 : index
+  %whole = arith.subi %m, %rest : index
+  "scf.parallel"(%c0, %n, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    scf.for %j = %c0 to %whole step %c8 {
+      memref.store %z, %x[%i, %j] : memref<?x?xf32>
+    }
+    scf.for %j = %whole to %m step %c1 {
+      memref.store %z, %x[%i, %j] : memref<?x?xf32>
+    }
+    "scf.reduce"() : () -> ()
+  }) : (index, index, index) -> ()
+  func.return
+}
+func.func @unknown(%x: memref<?x?xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %z = arith.constant 0.0 : f32
+  %n = memref.dim %x, %c0 : memref<?x?xf32>
+  "scf.parallel"(%c0, %n, %c1) <{operandSegmentSizes = array<i32: 1, 1, 1, 0>}> ({
+  ^bb0(%i: index):
+    memref.store %z, %x[%i, %c0] : memref<?x?xf32>
+    "scf.reduce"() : () -> ()
+  }) : (index, index, index) -> ()
+  func.return
+}
