@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
 from xdsl.dialects import arith, memref
@@ -41,15 +40,16 @@ from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
 from mlc.dialects.linalg_ext.private_op import MOST_BYTES, PrivateOp, private_bytes
-from mlc.dialects.linalg_ext.winograd import TAPS, run_both_ways, some_outputs
+from mlc.dialects.linalg_ext.winograd import TAPS
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.dialects.memref.prefetch import PrefetchOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.locations import fuse_locations
-from mlc.ir.passes import MlcPass
-from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, element_type, shape_of
+from mlc.ir.passes import MlcPass, Span, option
+from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, shape_of
 from mlc.lowering.vector.winograd_fallback import beyond_limit, convolve_row
+from mlc.lowering.vector.winograd_transforms import WinogradTransforms
 
 _VIEWS = (memref.CastOp, memref.CollapseShapeOp, memref.ExpandShapeOp, memref.SubviewOp)
 LINE = 16
@@ -68,15 +68,19 @@ class ExpandWinograd(MlcPass):
         level_out="buffers",
         preserves=Reassociates("the convolution's own arithmetic; products and sums contract to fma"),
         profile="winograd",
+        options=({}, {"vector_registers": 16}),
         establishes=("no linalg_ext.winograd_conv_2d is left",),
         nests=True,
     )
 
+    vector_registers: int | None = option(None, Span(1, 1 << 10))
+
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
+        registers = self.vector_registers or getattr(ctx.machine, "vector_registers", 32)
         for op in list(module.walk()):
             if isinstance(op, WinogradConv2DOp) and not op.res:
                 epilogue = _epilogue(op)
-                _Expansion(op, epilogue).write()
+                _Expansion(op, epilogue, registers).write()
                 ctx.remarks.applied(
                     self.name,
                     op,
@@ -113,12 +117,14 @@ def _epilogue(op: WinogradConv2DOp) -> GenericOp | None:
 class _Expansion(LoopWriter):
     """One convolution with its epilogue."""
 
-    def __init__(self, op: WinogradConv2DOp, epilogue: GenericOp | None) -> None:
+    def __init__(self, op: WinogradConv2DOp, epilogue: GenericOp | None, registers: int) -> None:
         location = op.location if epilogue is None else fuse_locations([op.location, epilogue.location])
         super().__init__(op, epilogue or op, location)
         self.op, self.epilogue = op, epilogue
         self.rows, self.columns = op.filterings()
         self.grid = op.grid()
+        in_turn = op.positions() > 2 * registers
+        self.transforms = WinogradTransforms(self, op, epilogue, in_turn=in_turn)
         self.block_size = tuple(op.block.get_values())
         self.tiles, self.products, self.filters = op.tiles, op.products, op.filters
 
@@ -158,12 +164,9 @@ class _Expansion(LoopWriter):
             if pieces > 1:
                 self.clear(self.products)
             some = shape_of(self.filters)[1]
-            slices = range(0, self.op.positions(), some)
-            # Only the transforms of the slices differ: their products, which are most of the code, are written once.
             with self.loop(0, pieces) as piece, self.loop(0, self.op.positions(), some) as position:
-                for which in slices:
-                    with self.only_where(position, which), self.loop(0, group) as block:
-                        self.transform_filters(self.plus(start, block), piece, block, which)
+                with self.loop(0, group) as block:
+                    self.transform_filters(self.plus(start, block), piece, block, position)
                 with self.loop(0, some) as within:
                     at = self.plus(within, position)
                     self.prefetch_taps(start, piece, at)
@@ -178,16 +181,15 @@ class _Expansion(LoopWriter):
             self.loop(0, per_piece, parallel=True) as rest,
             self.tile(first) as (within, at),
         ):
-            self.transform_input(
-                [at[0], self.plus(self.times(piece, per_piece), rest), *at[1:], 0], [piece, 0, *within, rest, 0]
-            )
+            source = [at[0], self.plus(self.times(piece, per_piece), rest), *at[1:], 0]
+            self.transforms.input(self.tiles, source, [piece, 0, *within, rest, 0])
 
     def transform_outputs(self, first: Sequence[Offset], start: Offset, *, parallel: bool = False) -> None:
         """Transform the products of the block of tiles at `first` and the group of filters at `start`, and check
         them."""
         with self.loop(0, self.op.group(), parallel=parallel) as block, self.tile(first) as (within, at):
             filters = self.plus(start, block)
-            self.transform_output([0, block, *within, 0], [at[0], filters, *at[1:], 0])
+            self.transforms.output(self.products, [0, block, *within, 0], [at[0], filters, *at[1:], 0])
         with (
             beyond_limit(self, self.products),
             self.loop(0, self.op.group()) as block,
@@ -248,47 +250,17 @@ class _Expansion(LoopWriter):
             place = [at[0], self.start(at[1], self.rows.tile, height), self.start(at[2], self.columns.tile, width)]
             yield [image, row, column], place
 
-    def transform_input(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
-        """tiles[every position] = B x B^T for one tile of one block of channels."""
-        lanes = shape_of(self.op.input)[4]
-        positions = self.op.positions()
-        x = self.view(self.op.input, source, [1, 1, self.rows.size, self.columns.size, lanes], (2, 3, 4))
-        v = self.view(self.tiles, dest, [1, positions, *[1] * 4, lanes], (1, 6))
-        outs = [self.view(v, [p, 0], [1, lanes], (1,)) for p in range(positions)]
-        maps = [
-            AffineMap(1, 0, (AffineExpr.constant(i), AffineExpr.constant(j), AffineDimExpr(0)))
-            for i, j in product(range(self.rows.size), range(self.columns.size))
-        ]
-        on = Arithmetic([f32] * 2 * positions, self.location)
-        on.end(_flat(run_both_ways(self.rows.input, self.columns.input, self._grid(on), on)))
-        self.generic([x] * positions, outs, [*maps, *[AffineMap.identity(1)] * positions], 1, on.block)
-
-    def _grid(self, on: Arithmetic) -> list[Sequence[SSAValue]]:
-        """The first arguments of a body as the positions of a tile."""
-        width = self.columns.size
-        return [on.block.args[i * width : (i + 1) * width] for i in range(self.rows.size)]
-
-    def transform_filters(self, source: Offset, piece: Offset, block: Offset, position: int) -> None:
+    def transform_filters(self, source: Offset, piece: Offset, block: Offset, position: Offset) -> None:
         """filters[block] = G w G^T for the channels of one piece and block `source` of filters, from `position` on."""
         *_, in_lanes, lanes = shape_of(self.op.filter)
-        some, width = shape_of(self.filters)[1], self.columns.size
-        rows = some_outputs(self.rows.filter, range(position // width, (position + some) // width))
+        some = shape_of(self.filters)[1]
         per_piece = self.op.depth() // in_lanes
         with self.loop(0, per_piece) as rest:
             taps_at = [source, self.plus(self.times(piece, per_piece), rest), 0, 0, 0, 0]
             w = self.view(self.op.filter, taps_at, [1, 1, TAPS, TAPS, in_lanes, lanes], (2, 3, 4, 5))
             offsets = [0, 0, block, self.times(rest, in_lanes), 0]
             u = self.view(self.filters, offsets, [1, some, 1, in_lanes, lanes], (1, 3, 4))
-            outs = [self.view(u, [p, 0, 0], [1, in_lanes, lanes], (1, 2)) for p in range(some)]
-            taps = list(product(range(TAPS), range(TAPS)))
-            maps = [
-                AffineMap(2, 0, (AffineExpr.constant(i), AffineExpr.constant(j), AffineDimExpr(0), AffineDimExpr(1)))
-                for i, j in taps
-            ]
-            on = Arithmetic([f32] * (len(taps) + some), self.location)
-            grid = [on.block.args[i * TAPS : (i + 1) * TAPS] for i in range(TAPS)]
-            on.end(_flat(run_both_ways(rows, self.columns.filter, grid, on)))
-            self.generic([w] * len(taps), outs, [*maps, *[AffineMap.identity(2)] * some], 2, on.block)
+            self.transforms.filter(w, u, position)
 
     def prefetch_taps(self, start: Offset, piece: Offset, position: Offset) -> None:
         """Bring a share of the filters near that are transformed after this piece, while it is multiplied.
@@ -362,65 +334,8 @@ class _Expansion(LoopWriter):
         on.end([on.add(on.block.args[2], term)])
         self.generic([tiles, weights], [out], maps, 5, on.block)
 
-    def transform_output(self, source: Sequence[Offset], dest: Sequence[Offset]) -> None:
-        """output = A products A^T / scale and the epilogue, for one tile of one block of filters."""
-        lanes = shape_of(self.op.output)[4]
-        positions = self.op.positions()
-        sizes = [1, 1, self.rows.tile, self.columns.tile, lanes]
-        m = self.view(self.products, source, [positions, *[1] * 4, lanes], (0, 5))
-        y = self.view(self.op.output, dest, sizes, (2, 3, 4))
-        operands: dict[tuple[SSAValue, AffineMap], int] = {}
-
-        def operand(value: SSAValue, *results: AffineExpr) -> int:
-            return operands.setdefault((value, AffineMap(1, 0, results)), len(operands))
-
-        lane = AffineDimExpr(0)
-        for p in range(positions):
-            operand(m, AffineExpr.constant(p), lane)
-        boxes: list[tuple[SSAValue, list[int]]] = []
-        if self.epilogue is not None:
-            for value, attr in zip(self.epilogue.inputs, self.epilogue.indexing_maps.data, strict=False):
-                dims = [e.position for e in attr.data.results if isinstance(e, AffineDimExpr)]
-                if isinstance(value.type, MemRefType):
-                    value = self.view(value, [dest[d] for d in dims], [sizes[d] for d in dims], range(len(dims)))
-                boxes.append((value, dims))
-        places = list(product(range(self.rows.tile), range(self.columns.tile)))
-        outs: list[SSAValue] = []
-        arguments: list[list[int]] = []
-        for i, j in places:
-            outs.append(self.view(y, [i, j, 0], [1, 1, lanes], (2,)))
-            here = [*(AffineExpr.constant(k) for k in (0, 0, i, j)), lane]
-            arguments.append([operand(value, *(here[d] for d in dims)) for value, dims in boxes])
-        inputs = [v for v, _ in operands]
-        outs.append(self.view(m, [0, 0], [1, lanes], (1,)))  # the squares: the products are read for the last time here
-        on = Arithmetic([element_type(v) for v in (*inputs, *outs)], self.location)
-        results = self.unscaled(_flat(run_both_ways(self.rows.output, self.columns.output, self._grid(on), on)), on)
-        squares = on.constant(1.0)
-        for value in results:
-            squares = on.square_and_add(value, squares)
-        if self.epilogue is not None:
-            body = self.epilogue.body.block
-            for k, numbers in enumerate(arguments):
-                results[k] = on.inline(body, [*(on.block.args[n] for n in numbers), results[k]])
-        on.end([*results, squares])
-        self.generic(inputs, outs, [*(m for _, m in operands), *[AffineMap.identity(1)] * len(outs)], 1, on.block)
-
-    def unscaled(self, values: list[SSAValue], on: Arithmetic) -> list[SSAValue]:
-        """`values` without the scale of the filtering, which filters transformed at run time have."""
-        scales = [] if self.op.transformed else [f.scale for f in (self.rows, self.columns) if f.scale != 1]
-        if not scales:
-            return values
-        factor = on.constant(1.0)
-        for scale in scales:
-            factor = on.put(arith.DivfOp(factor, on.constant(float(scale))))
-        return [on.put(arith.MulfOp(factor, value)) for value in values]
-
 
 def _fit_a_thread(buffers: Sequence[SSAValue]) -> bool:
     """Whether every thread can have these buffers privately."""
     types = [v.type for v in buffers if isinstance(v.type, MemRefType)]
     return all(isinstance(t.layout, NoneAttr) for t in types) and sum(map(private_bytes, types)) <= MOST_BYTES
-
-
-def _flat(grid: Sequence[Sequence[SSAValue]]) -> list[SSAValue]:
-    return [value for row in grid for value in row]

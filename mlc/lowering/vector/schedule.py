@@ -204,6 +204,8 @@ def _tile_elementwise(nest: Nest, plan: Plan, target: Target) -> None:
     plan.order = [d for d in order if d != lanes] + [lanes]
     ops = sum(len(list(s.block.ops)) for s in nest.stages)
     vectors = 4 if ops <= 16 else 2 if ops <= 48 else 1
+    while vectors > 1 and vectors * len(set(nest.accesses())) > target.vector_registers:
+        vectors //= 2
     if vectors == 4 and sum(op.name in _EXPANDED for s in nest.stages for op in s.block.ops) >= CHAINED:
         vectors = plan.in_step = 8
     have = -(-extent_of(nest, lanes) // plan.width)

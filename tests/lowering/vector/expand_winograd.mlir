@@ -1,4 +1,5 @@
-// RUN: mlc-opt --expand-winograd %s | filecheck %s
+// RUN: mlc-opt --expand-winograd='vector_registers=32' %s | filecheck %s
+// RUN: mlc-opt --expand-winograd='vector_registers=16' %s | filecheck %s --check-prefix=FEW
 
 #id = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2, d3, d4)>
 
@@ -40,6 +41,30 @@
 // CHECK: arith.maximumf
 // CHECK-NOT: linalg.generic
 // CHECK: func.return
+// Few registers: one way after the other, by way of the stack.
+// FEW-LABEL: func.func private @whole_tiles
+// FEW: scf.parallel
+// FEW: %[[X:.*]] = memref.subview %{{.*}} [1, 1, 6, 6, 4] {{.*}} to memref<6x6x4xf32
+// FEW: %[[HALF:.*]] = memref.alloca() {alignment = 64 : i64} : memref<6x6x4xf32>
+// FEW: scf.for
+// FEW: memref.subview %[[X]]
+// FEW: memref.subview %[[HALF]]
+// FEW: linalg.generic
+// FEW-SAME: affine_map<(d0) -> (5, d0)>
+// FEW: scf.for
+// FEW: memref.subview %[[HALF]]
+// FEW: linalg.generic
+// FEW: scf.parallel
+// FEW: memref.alloca() {alignment = 64 : i64} : memref<4x6x4xf32>
+// FEW: scf.for
+// FEW: linalg.generic
+// FEW: linalg.fill
+// FEW: scf.for
+// FEW: linalg.generic
+// FEW-COUNT-4: math.fma %[[Y:.*]], %[[Y]],
+// FEW-NOT: math.fma
+// FEW-COUNT-4: arith.maximumf
+// FEW: func.return
 func.func private @whole_tiles(%x: memref<1x3x10x10x4xf32>, %w: memref<1x3x3x3x4x4xf32>, %u: memref<3x36x1x4x4xf32>, %b: memref<1x4xf32>, %y: memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>, %v: memref<3x36x1x1x2x1x4xf32>, %m: memref<36x1x1x1x2x4xf32>) attributes {kernel} {
   "linalg_ext.winograd_conv_2d"(%x, %w, %y, %v, %m, %u) {tile = array<i64: 4, 4>, block = array<i64: 1, 1, 2>, transformed} : (memref<1x3x10x10x4xf32>, memref<1x3x3x3x4x4xf32>, memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>, memref<3x36x1x1x2x1x4xf32>, memref<36x1x1x1x2x4xf32>, memref<3x36x1x4x4xf32>) -> ()
   linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3, d4) -> (d1, d4)>, #id], iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel"]} ins(%b : memref<1x4xf32>) outs(%y : memref<1x1x8x8x4xf32, strided<[400, 400, 40, 4, 1], offset: ?>>) {
@@ -100,7 +125,7 @@ func.func private @many_blocks(%x: memref<2x1x26x13x4xf32>, %w: memref<1x1x3x3x4
 
 // Groups of filters in parallel, each with transformed filters and products of its own: two rows of positions of one piece
 // of the channels at a time, three times: each has transforms of its own, all the same products. The taps of the next piece
-// are brought near meanwhile.
+// are brought near meanwhile. With few registers only the first way of the transforms differs.
 
 // CHECK-LABEL: func.func private @groups
 // CHECK: scf.parallel
@@ -111,16 +136,14 @@ func.func private @many_blocks(%x: memref<2x1x26x13x4xf32>, %w: memref<1x1x3x3x4
 // CHECK: linalg.fill ins({{.*}}) outs(%[[M]]
 // CHECK: scf.for
 // CHECK: scf.for %[[P:[0-9]+]] = %[[ZERO:[0-9]+]] to
-// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[P]], %[[ZERO]]
-// CHECK: scf.if %[[FIRST]]
 // CHECK: memref.subview %w
 // CHECK: memref.subview %[[U]]
+// CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[P]], %[[ZERO]]
+// CHECK: scf.if %[[FIRST]]
 // CHECK: linalg.generic
 // CHECK: arith.cmpi eq, %[[P]]
-// CHECK: memref.subview %w
 // CHECK: linalg.generic
 // CHECK: arith.cmpi eq, %[[P]]
-// CHECK: memref.subview %w
 // CHECK: linalg.generic
 // CHECK: scf.for %[[I:[0-9]+]] =
 // CHECK: arith.addi %[[I]], %[[P]]
@@ -131,6 +154,21 @@ func.func private @many_blocks(%x: memref<2x1x26x13x4xf32>, %w: memref<1x1x3x3x4
 // CHECK-NOT: memref.prefetch
 // CHECK: arith.divf
 // CHECK: func.return
+// FEW-LABEL: func.func private @groups
+// FEW: scf.parallel
+// FEW: scf.parallel
+// FEW: %[[M:.*]] = "linalg_ext.private"(%m)
+// FEW: %[[U:.*]] = "linalg_ext.private"(%u)
+// FEW: scf.for %[[P:[0-9]+]] = %[[ZERO:[0-9]+]] to
+// FEW: memref.subview %[[U]]
+// FEW: %[[HALF:.*]] = memref.alloca() {alignment = 64 : i64} : memref<2x3x4x4xf32>
+// FEW-COUNT-3: arith.cmpi eq
+// FEW: scf.for
+// FEW: memref.subview %[[HALF]]
+// FEW: linalg.generic
+// FEW-NOT: arith.cmpi eq
+// FEW: arith.divf
+// FEW: func.return
 func.func private @groups(%x: memref<1x2x8x10x4xf32>, %w: memref<3x2x3x3x4x4xf32>, %y: memref<1x3x6x8x4xf32>, %v: memref<2x36x1x2x2x1x4xf32>, %m: memref<36x1x1x2x2x4xf32>, %u: memref<1x12x1x5x4xf32>) attributes {kernel} {
   "linalg_ext.winograd_conv_2d"(%x, %w, %y, %v, %m, %u) {tile = array<i64: 4, 4>, block = array<i64: 1, 2, 2>} : (memref<1x2x8x10x4xf32>, memref<3x2x3x3x4x4xf32>, memref<1x3x6x8x4xf32>, memref<2x36x1x2x2x1x4xf32>, memref<36x1x1x2x2x4xf32>, memref<1x12x1x5x4xf32>) -> ()
   func.return
