@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +22,7 @@ from xdsl.dialects.func import FuncOp
 from mlc.backends.llvm.same_words import same_words
 from mlc.backends.registry import Backend
 from mlc.compile_parts import MAIN, compile_parts, run_rows, workers_for
+from mlc.derived import SETTLED_BY, DerivedConstants
 from mlc.interp import constants_of
 from mlc.ir.compact import from_compact, to_compact
 from mlc.ir.context import MlcContext
@@ -79,12 +80,14 @@ class _Memory:
 
 @dataclass
 class Built:
-    """A bundle, the functions of its derived constants, and its parts as they were at the buffers level."""
+    """A bundle, the functions of its derived constants, what computes them already, and its parts as they were at the
+    buffers level."""
 
     bundle: Bundle
     functions: ModuleOp
     main: ModuleOp
     kernels: list[KernelPart]
+    derived: DerivedConstants | None
 
 
 @dataclass
@@ -113,14 +116,24 @@ class Builder:
     def build(self, choices: Choices, phases: Phases, *, keep_parts: bool = False) -> Built:
         """Every pass of the table; object code from the cache or made now. `keep_parts`: also as they were before."""
         source = None if keep_parts else self.source  # who builds many times over does not wait for processes
-        with workers_for(source, self.backend, self.pipeline, self.ctx, self.options) as workers:
-            return self._build(choices, phases, workers, keep_parts=keep_parts)
+        with (
+            workers_for(source, self.backend, self.pipeline, self.ctx, self.options) as workers,
+            DerivedConstants(self.ctx.resources) as derived,
+        ):
+            return self._build(choices, phases, workers, None if keep_parts else derived, keep_parts=keep_parts)
 
-    def _build(self, choices: Choices, phases: Phases, workers: Workers, *, keep_parts: bool) -> Built:
+    def _build(
+        self, choices: Choices, phases: Phases, workers: Workers, derived: DerivedConstants | None, *, keep_parts: bool
+    ) -> Built:
         options, ctx = self.options, self.ctx
         with phases.phase("lower to buffers"):
             module = self.source.clone()
-            run_rows(choices.module_rows(self.pipeline.module), ctx, module, options)
+            rows = choices.module_rows(self.pipeline.module)
+            settled = next((n for n, row in enumerate(rows, 1) if row.pass_name == SETTLED_BY), len(rows))
+            run_rows(rows[:settled], ctx, module, options)
+            if derived is not None:
+                derived.start(module)
+            run_rows(rows[settled:], ctx, module, options)
         with phases.phase("split"):
             signature = signature_of(module)
             parts = split_module(module, self.fingerprint)
@@ -148,21 +161,21 @@ class Builder:
         if cache:
             for kernel in missing:
                 cache.put(choices.object_key(kernel.key), compiled[kernel.key])
-        derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
+        names = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
         bundle = Bundle(
             objects=[compiled[MAIN], *(objects[k.key] for k in parts.kernels)],
             inputs=signature.inputs,
             outputs=signature.outputs,
             constants=parts.constants,
-            derived=sorted(derived),
+            derived=sorted(names),
             constant_functions=to_compact(parts.constant_functions),
-            literals={n: ctx.resources.get(n) for n in parts.constants if n not in self.weights and n not in derived},
+            literals={n: ctx.resources.get(n) for n in parts.constants if n not in self.weights and n not in names},
             weights=self._weights_of_source(),
             assertions=messages,
             places=places_of(self.source) if messages else "",
             choices=choices.to_json(),
         )
-        return Built(bundle, parts.constant_functions, main, kernels)
+        return Built(bundle, parts.constant_functions, main, kernels, derived)
 
     def _weights_of_source(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Dtype and shape of every weight that the module names."""
@@ -207,14 +220,17 @@ def link(
     backend: Backend,
     phases: Phases,
     made: Callable[[], None] = lambda: None,
+    derived: DerivedConstants | None = None,
 ) -> Executable:
-    """Constants and object code to an executable. `made` is called after each derived constant is there.
+    """Constants and object code to an executable. `made` is called after each derived constant is there; `derived`:
+    what has begun to compute them.
 
     ArtifactError where the weights in `ctx` are others than those the bundle was made for, by dtype or shape.
     """
     with phases.phase("constants"):
         bundle.check_weights(lambda n: ctx.resources.get(n) if n in ctx.resources else None)
-        arrays = on_large_pages(_constants(bundle, functions, ctx, made))
+        ready = derived.take(functions) if derived is not None and functions is not None else {}
+        arrays = on_large_pages(_constants(bundle, functions, ctx, made, ready))
     with phases.phase("link"):
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")
@@ -225,7 +241,11 @@ def link(
 
 
 def _constants(
-    bundle: Bundle, functions: ModuleOp | None, ctx: MlcContext, made: Callable[[], None]
+    bundle: Bundle,
+    functions: ModuleOp | None,
+    ctx: MlcContext,
+    made: Callable[[], None],
+    ready: Mapping[str, np.ndarray],
 ) -> Iterator[np.ndarray]:
     """The constants of a bundle, one by one, in any memory layout."""
     derived = set(bundle.derived)
@@ -233,6 +253,8 @@ def _constants(
     for name in bundle.constants:
         if name in bundle.literals:
             yield bundle.literals[name]
+        elif name in ready:
+            yield ready[name]
         elif name not in derived:
             yield ctx.resources.get(name)
         else:

@@ -203,7 +203,8 @@ def _compile(
             bundle, executable = builder.tuned(inputs, phases)
         else:
             built = builder.build(builder.default, phases)
-            bundle, executable = built.bundle, link(built.bundle, built.functions, ctx, backend, phases)
+            bundle = built.bundle
+            executable = link(bundle, built.functions, ctx, backend, phases, derived=built.derived)
         if cache:
             cache.put(key, bundle.to_bytes())
     executable.num_threads = options.num_threads

@@ -1,0 +1,90 @@
+"""Derived constants, computed by a thread beside the passes that come after those that say what they are.
+
+    … linalg-hoist-constants ──▶ fusion, kernels, buffers ──▶ code of the kernels ──▶ link
+                 └──▶ @const.w.packed, @const.w.winograd, … in memory of large pages ──┘
+
+Computing them is mostly copying, and numpy lets other threads run meanwhile: while a model is lowered the other cores
+have little to do. Constants that are not there when they are asked for, or whose functions have changed since, are
+computed then, which also tells what is wrong with them.
+Tests: tests/api/test_derived.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from itertools import takewhile
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+
+from mlc.interp import constants_of
+from mlc.ir.resources import ResourceStore
+from mlc.ir.structural_key import Numbering, sequence_key
+from mlc.runtime.large_pages import on_large_pages
+from mlc.runtime.threads import available_cores
+
+SETTLED_BY = "linalg-hoist-constants"
+"""The last pass that makes many of them."""
+
+
+class DerivedConstants:
+    """The constants of the functions that a module has when this is told to start.
+
+    with DerivedConstants(resources) as derived:    # an exception stops it
+        derived.start(module)
+        …
+    derived.take(functions)
+    """
+
+    def __init__(self, resources: ResourceStore) -> None:
+        self._resources = resources
+        self._keys: dict[str, Hashable] = {}
+        self._arrays: dict[str, np.ndarray] = {}
+        self._stopped = False
+        self._evaluate: Callable[[str], np.ndarray]
+        self._thread = threading.Thread(target=self._compute, daemon=True, name="mlc-constants")
+
+    def __enter__(self) -> DerivedConstants:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._stopped = True
+            self._wait()
+
+    def start(self, module: ModuleOp) -> None:
+        """Compute what `module` has functions for, where another core can."""
+        if available_cores() > 1 and (functions := _functions(module)):
+            self._keys = {name: _key(function) for name, function in functions.items()}
+            self._evaluate = constants_of(module, self._resources)
+            self._thread.start()
+
+    def take(self, functions: ModuleOp) -> Mapping[str, np.ndarray]:
+        """All that there are, by name; waits for them. Only those whose functions are still the same."""
+        self._wait()
+        now = _functions(functions) if self._arrays else {}
+        return {n: a for n, a in self._arrays.items() if n in now and _key(now[n]) == self._keys[n]}
+
+    def _wait(self) -> None:
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _compute(self) -> None:
+        names = list(self._keys)
+        with contextlib.suppress(Exception):  # whoever asks for them is told
+            arrays = on_large_pages(self._evaluate(n) for n in takewhile(lambda _: not self._stopped, names))
+            self._arrays = dict(zip(names, arrays, strict=False))
+
+
+def _functions(module: ModuleOp) -> dict[str, FuncOp]:
+    """The functions of derived constants, by name. They stay as they are, wherever they are moved."""
+    found = (op for op in module.ops if isinstance(op, FuncOp) and "constant" in op.attributes)
+    return {function.sym_name.data: function for function in found}
+
+
+def _key(function: FuncOp) -> Hashable:
+    """The same for functions that compute the same."""
+    return sequence_key(list(function.body.block.ops), Numbering())
