@@ -12,6 +12,8 @@ Tests: tests/api/test_derived.py
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from itertools import takewhile
@@ -28,6 +30,8 @@ from mlc.runtime.threads import available_cores
 
 SETTLED_BY = "linalg-hoist-constants"
 """The last pass that makes many of them."""
+NICE = 19
+"""Priority of the thread: kernels are compiled first, there are cores enough for both or not."""
 
 
 class DerivedConstants:
@@ -73,6 +77,8 @@ class DerivedConstants:
             self._thread.join()
 
     def _compute(self) -> None:
+        if sys.platform == "linux":  # there a thread has a priority of its own: what waits for it comes last
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         names = list(self._keys)
         with contextlib.suppress(Exception):  # whoever asks for them is told
             arrays = on_large_pages(self._evaluate(n) for n in takewhile(lambda _: not self._stopped, names))
