@@ -15,7 +15,16 @@ from functools import cache
 from math import inf
 from typing import Any
 
-from xdsl.dialects.builtin import UNKNOWN_LOC, DenseArrayBase, LocationAttr, i32
+from xdsl.dialects.builtin import (
+    UNKNOWN_LOC,
+    ArrayAttr,
+    DenseArrayBase,
+    IntAttr,
+    LocationAttr,
+    MemRefType,
+    NoneAttr,
+    i32,
+)
 from xdsl.ir import (
     Attribute,
     Block,
@@ -38,6 +47,7 @@ _init_irdl_op, _attach_op, _op_constructs = irdl.irdl_op_init, Block._attach_op,
 _OPERAND, _RESULT = irdl.VarIRConstruct.OPERAND, irdl.VarIRConstruct.RESULT
 _get_values: Any = DenseArrayBase.get_values  # pyright: ignore[reportAttributeAccessIssue]
 _NONE: Mapping[str, Attribute] = {}
+_NO_ATTR = NoneAttr()
 
 
 def _ops_below(block: Block) -> Iterator[Operation]:
@@ -291,6 +301,19 @@ def init_attribute(self: ParametrizedAttribute, *parameters: Any) -> None:
     self.__post_init__()
 
 
+def init_memref_type(
+    self: MemRefType,
+    element_type: Attribute,
+    shape: Any,
+    layout: Any = _NO_ATTR,
+    memory_space: Attribute = _NO_ATTR,
+) -> None:
+    """`MemRefType.__init__`."""
+    if not isinstance(shape, ArrayAttr) or not all(isinstance(dim, IntAttr) for dim in shape.data):
+        shape = ArrayAttr([IntAttr(dim) if isinstance(dim, int) else dim for dim in shape])
+    super(MemRefType, self).__init__(shape, element_type, layout, memory_space)  # pyright: ignore[reportArgumentType]
+
+
 def operand_at(self: OpOperands, idx: Any) -> Any:
     """`op.operands[idx]`."""
     values = self._op._operands
@@ -324,6 +347,7 @@ REPLACED: tuple[tuple[Any, str, Any], ...] = (
     (irdl, "irdl_op_init", init_irdl_op),
     (irdl, "get_op_constructs", op_constructs),
     (ParametrizedAttribute, "__init__", init_attribute),
+    (MemRefType, "__init__", init_memref_type),
     (Block, "_attach_op", attach_op),
     (OpOperands, "__getitem__", operand_at),
     (SSAValues, "__getitem__", result_at),

@@ -8,12 +8,15 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 from xdsl.dialects import arith, func, llvm, memref, scf, test
 from xdsl.dialects.builtin import (
+    ArrayAttr,
     DenseArrayBase,
     IndexType,
+    IntAttr,
     IntegerAttr,
     IntegerType,
     MemRefType,
     ModuleOp,
+    StridedLayoutAttr,
     f32,
     i32,
     i64,
@@ -201,9 +204,15 @@ def test_an_op_belongs_to_one_block_and_not_into_itself() -> None:
 
 
 def test_attributes_are_made_alike() -> None:
+    def make() -> list[Attribute]:
+        shapes = ([2, -1], (IntAttr(2), 3), ArrayAttr([IntAttr(4)]), ArrayAttr([]), iter([5]))
+        layout = StridedLayoutAttr([1], None)
+        types = [MemRefType(f32, shape) for shape in shapes]
+        return [*types, MemRefType(i32, [4], layout, IntegerAttr(1, i64)), IntegerAttr(3, i64), IntegerAttr(-1, 8)]
+
     with fast_build():
-        fast = [MemRefType(f32, [2, -1]), IntegerAttr(3, i64), IntegerAttr(-1, 8)]
-    plain = [MemRefType(f32, [2, -1]), IntegerAttr(3, i64), IntegerAttr(-1, 8)]
+        fast = make()
+    plain = make()
     assert fast == plain
     assert [hash(a) for a in fast] == [hash(a) for a in plain]
     assert [str(a) for a in fast] == [str(a) for a in plain]

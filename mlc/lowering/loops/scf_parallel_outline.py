@@ -96,12 +96,13 @@ class ScfParallelOutline(MlcPass):
         made = 0
         for op in loops:
             each = block_cost(op.body.block)
-            whole = _cost(op, each)
+            captured = _captured(op)
+            whole = _cost(op, each, captured[0])
             why_not = _refusal(op) or self._too_little(op, whole)
             if why_not:
                 ctx.remarks.missed(self.name, op, "stays on one thread", reason=why_not)
                 continue
-            body = _Outlined(op, f"{function.sym_name.data}.{PARALLEL}_{made}", self.grain_cost, each, whole)
+            body = _Outlined(op, f"{function.sym_name.data}.{PARALLEL}_{made}", self.grain_cost, each, whole, captured)
             made += 1
             data = {"function": body.name, "cycles": body.cost, "grain": body.grain}
             ctx.remarks.applied(self.name, op, "runs on several threads", **data)
@@ -145,12 +146,12 @@ def _refusal(op: scf.ParallelOp) -> str:
     return ""
 
 
-def _cost(op: scf.ParallelOp, each: int) -> int:
-    """Cycles of the whole loop: what it computes (`each` iteration), or what it reads and writes if that takes
-    longer."""
+def _cost(op: scf.ParallelOp, each: int, captured: list[SSAValue]) -> int:
+    """Cycles of the whole loop: what it computes (`each` iteration), or what it reads and writes (of what it has
+    `captured`) if that takes longer."""
     computed = each * prod(reckoned for _, reckoned in _trips(op))
     private = {inner.source for inner in _private_ops(op)}
-    buffers = [v.type for v in _captured(op)[0] if v not in private and isinstance(v.type, MemRefType)]
+    buffers = [v.type for v in captured if v not in private and isinstance(v.type, MemRefType)]
     moved = sum(private_bytes(t) for t in buffers if DYNAMIC_INDEX not in t.get_shape())
     return max(computed, moved // BYTES_PER_CYCLE)
 
@@ -161,6 +162,10 @@ def _private_ops(op: scf.ParallelOp) -> list[PrivateOp]:
 
 def _trips(op: scf.ParallelOp) -> list[tuple[int | None, int]]:
     return [trip_count(*bounds) for bounds in zip(op.lowerBound, op.upperBound, op.step, strict=True)]
+
+
+Captured = tuple[list[SSAValue], list[Operation]]
+"""Values to pass to the body of a loop, and ops to repeat inside."""
 
 
 class _Writer:
@@ -201,7 +206,9 @@ class _Writer:
 class _Outlined:
     """The function made of a loop; a call of it is put before the loop."""
 
-    def __init__(self, op: scf.ParallelOp, name: str, grain_cost: int, each: int, whole: int) -> None:
+    def __init__(
+        self, op: scf.ParallelOp, name: str, grain_cost: int, each: int, whole: int, captured: Captured
+    ) -> None:
         """`each`, `whole`: cycles of an iteration and of the loop."""
         self.op, self.name = op, name
         trips = [reckoned for _, reckoned in _trips(op)]
@@ -209,7 +216,7 @@ class _Outlined:
         self.by_rows = self.dims > 1 and each < SMALL and (_trips(op)[self.dims - 1][0] or 0) > 1
         self.cost = whole // max(1, prod(trips[: self.dims]))
         self.grain = max(1, -(-grain_cost // max(1, self.cost)))
-        self.captured, self.repeated = _captured(op)
+        self.captured, self.repeated = captured
         self.private = {inner.source: inner for inner in _private_ops(op)}
         self._call()
         self.function = self._function()
@@ -325,7 +332,7 @@ def _aliasing(value: SSAValue) -> DictionaryAttr:
     return DictionaryAttr({} if own else {MAY_ALIAS: UnitAttr()})
 
 
-def _captured(op: scf.ParallelOp) -> tuple[list[SSAValue], list[Operation]]:
+def _captured(op: scf.ParallelOp) -> Captured:
     """What the body needs from outside: values to pass, and ops to repeat inside (constants, views, index sums).
 
     Views are repeated so that what is passed are whole buffers: two views of one buffer would no longer be known to be
@@ -335,12 +342,13 @@ def _captured(op: scf.ParallelOp) -> tuple[list[SSAValue], list[Operation]]:
     inside: set[SSAValue] = set()
     used: dict[SSAValue, None] = {}
     for inner in op.walk():
+        for value in inner.operands:  # what is made inside was met before
+            if value not in inside:
+                used[value] = None
+        inside.update(inner.results)
         for region in inner.regions:
             for block in region.blocks:
                 inside.update(block.args)
-        inside.update(inner.results)
-    for inner in op.walk():
-        used.update((v, None) for v in inner.operands if v not in inside)
     passed: dict[SSAValue, None] = {}
     repeated: dict[Operation, None] = {}
 

@@ -41,9 +41,7 @@ class ScfParallelToFor(MlcPass):
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
-        loops = [
-            op for top in module.ops for op in top.walk(reverse=True) if op.regions and isinstance(op, scf.ParallelOp)
-        ]
+        loops = [op for op in module.walk() if op.regions and isinstance(op, scf.ParallelOp)]
         for op in loops:
             _serialise(op)
             ctx.remarks.applied(self.name, op, f"{len(op.lowerBound)} parallel loops run one after the other")
