@@ -11,6 +11,7 @@
                                               linalg.generic #convolution ins(%x, %w) outs(%y) } }      directly
 Filters that are not transformed yet are so for one group of filters and one piece of the channels at a time, as they
 are multiplied; then groups run in parallel, and outputs are divided by the scale of the filtering.
+`winograd_transforms.py` writes the transforms: at once, as above, or, with few registers, one way after the other.
 The elementwise op that follows in place is taken into the output transform, once per output of a tile.
 One NaN, infinity or huge input spoils outputs of its tile that it has nothing to do with: a block with such outputs is
 computed again, directly. The output transform adds up squares (from one: no subnormal sums) before the elementwise op.
