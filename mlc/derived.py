@@ -5,7 +5,7 @@
 
 Computing them is mostly copying, and numpy lets other threads run meanwhile: while a model is lowered the other cores
 have little to do. Constants that are not there when they are asked for, or whose functions have changed since, are
-computed then, which also tells what is wrong with them.
+computed then, by who asks, who also is told what is wrong with them.
 Tests: tests/api/test_derived.py
 """
 
@@ -30,8 +30,8 @@ from mlc.runtime.threads import available_cores
 
 SETTLED_BY = "linalg-hoist-constants"
 """The last pass that makes many of them."""
-NICE = 19
-"""Priority of the thread: kernels are compiled first, there are cores enough for both or not."""
+NICE = 10
+"""Of the thread: where there are not cores enough, kernels are compiled first."""
 
 
 class DerivedConstants:
@@ -56,29 +56,35 @@ class DerivedConstants:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            self._stopped = True
-            self._wait()
+            self._stop()
 
     def start(self, module: ModuleOp) -> None:
         """Compute what `module` has functions for, where another core can."""
         if available_cores() > 1 and (functions := _functions(module)):
             self._keys = {name: _key(function) for name, function in functions.items()}
             self._evaluate = constants_of(module, self._resources)
-            self._thread.start()
+            with contextlib.suppress(RuntimeError):  # no more threads, or Python is about to end
+                self._thread.start()
 
     def take(self, functions: ModuleOp) -> Mapping[str, np.ndarray]:
-        """All that there are, by name; waits for them. Only those whose functions are still the same."""
-        self._wait()
+        """Those that there are by now, by name, of functions that are still the same.
+
+        It waits for the one that is being computed, not for the rest: on a machine that is busy otherwise, that would
+        take a thread of low priority long.
+        """
+        self._stop()
         now = _functions(functions) if self._arrays else {}
         return {n: a for n, a in self._arrays.items() if n in now and _key(now[n]) == self._keys[n]}
 
-    def _wait(self) -> None:
+    def _stop(self) -> None:
+        self._stopped = True
         if self._thread.is_alive():
             self._thread.join()
 
     def _compute(self) -> None:
-        if sys.platform == "linux":  # there a thread has a priority of its own: what waits for it comes last
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        if sys.platform == "linux":  # there it is a thread's own
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         names = list(self._keys)
         with contextlib.suppress(Exception):  # whoever asks for them is told
             arrays = on_large_pages(self._evaluate(n) for n in takewhile(lambda _: not self._stopped, names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mlc.errors import InternalError
 from mlc.interp import evaluate_constant
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.parsing import parse_text
+from mlc.ir.resources import ResourceStore
 from mlc.lowering.linalg.linalg_form_kernels import LinalgFormKernels
 from mlc.options import Options
 
@@ -66,6 +68,13 @@ def some_constants(second: str = "w") -> tuple[ModuleOp, MlcContext]:
     return parse_text(CONSTANTS.replace("NAME", second), ctx), ctx
 
 
+def finish(derived: DerivedConstants) -> None:
+    """Let it compute all of them."""
+    thread = derived._thread  # pyright: ignore[reportPrivateUsage]
+    if thread.is_alive():
+        thread.join()
+
+
 def threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name == "mlc-constants"]
 
@@ -75,6 +84,7 @@ def test_all_constants_of_a_model_come_from_the_thread(monkeypatch: pytest.Monke
     take = DerivedConstants.take
 
     def spy(self: DerivedConstants, functions: ModuleOp) -> dict[str, np.ndarray]:
+        finish(self)
         taken.append(dict(take(self, functions)))
         return taken[-1]
 
@@ -95,6 +105,7 @@ def test_only_what_is_still_the_same_is_taken():
     module, ctx = some_constants()
     with DerivedConstants(ctx.resources) as derived:
         derived.start(module)
+    finish(derived)
     assert list(derived.take(module)) == ["first", "second"]
     (two,) = (op for op in module.walk() if isinstance(op, arith.ConstantOp) and isinstance(op.value, FloatAttr))
     two.properties["value"] = FloatAttr(3.0, f32)
@@ -103,10 +114,48 @@ def test_only_what_is_still_the_same_is_taken():
     np.testing.assert_array_equal(taken["second"], evaluate_constant(module, "second", ctx.resources))
 
 
+def test_what_is_not_there_yet_is_left_to_who_asks(monkeypatch: pytest.MonkeyPatch):
+    asked, go = threading.Event(), threading.Event()
+
+    def slow(module: ModuleOp, resources: ResourceStore) -> Callable[[str], np.ndarray]:
+        def evaluate(name: str) -> np.ndarray:
+            asked.set()
+            go.wait()
+            return evaluate_constant(module, name, resources)
+
+        return evaluate
+
+    monkeypatch.setattr(derived_constants, "constants_of", slow)
+    module, ctx = some_constants()
+    with DerivedConstants(ctx.resources) as derived:
+        derived.start(module)
+    assert asked.wait(60)
+    threading.Timer(0.2, go.set).start()
+    assert list(derived.take(module)) == ["first"]
+
+
+def test_no_thread_is_needed(monkeypatch: pytest.MonkeyPatch):
+    module, ctx, x = model()
+    beside = compile_module(module, ctx, Options(cache_dir=""))
+
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name == "mlc-constants":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    module, ctx, x = model()
+    alone = compile_module(module, ctx, Options(cache_dir=""))
+    np.testing.assert_array_equal(beside.run([x])[0], alone.run([x])[0])
+
+
 def test_what_cannot_be_computed_is_told_to_who_asks_for_it():
     module, ctx = some_constants("lost")
     with DerivedConstants(ctx.resources) as derived:
         derived.start(module)
+    finish(derived)
     assert not derived.take(module)
     assert not threads()
 
