@@ -205,9 +205,10 @@ def test_an_op_belongs_to_one_block_and_not_into_itself() -> None:
 
 def test_attributes_are_made_alike() -> None:
     def make() -> list[Attribute]:
-        shapes = ([2, -1], (IntAttr(2), 3), ArrayAttr([IntAttr(4)]), ArrayAttr([]), iter([5]))
+        scalar = MemRefType(f32, ArrayAttr[IntAttr]([]))
         layout = StridedLayoutAttr([1], None)
-        types = [MemRefType(f32, shape) for shape in shapes]
+        shapes = ([2, -1], (IntAttr(2), 3), ArrayAttr([IntAttr(4)]), iter([5]))
+        types = [scalar, *(MemRefType(f32, shape) for shape in shapes)]
         return [*types, MemRefType(i32, [4], layout, IntegerAttr(1, i64)), IntegerAttr(3, i64), IntegerAttr(-1, 8)]
 
     with fast_build():
