@@ -32,7 +32,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from xdsl.dialects import arith, math, memref, scf
+from xdsl.dialects import arith, math, scf
 from xdsl.dialects.builtin import FloatAttr, IndexType, ModuleOp, f32
 from xdsl.dialects.linalg.ops import FillOp, IndexOp
 from xdsl.dialects.utils.fast_math import FastMathFlag
@@ -109,11 +109,11 @@ class _Expansion(LoopWriter):
     def block_of_rows(self, head: SSAValue, block: Offset, rows: int) -> None:
         """Some rows of one head; `block`: the number of the block."""
         first = self.times(block, self.rows)
-        turned = self.buffer(self.width, rows)
+        turned = self.scratch(self.width, rows)
         q = self.view(self.op.query, [head, first, 0], [1, rows, self.width], (1, 2))
         scale = self.op.scale.value.data
         self.each([q], turned, [_map(2, 1, 0)], lambda on, x, _: on.mul(scale, x))
-        peak, total, sums = self.buffer(rows), self.buffer(rows), self.buffer(rows, self.columns)
+        peak, total, sums = self.scratch(rows), self.scratch(rows), self.scratch(rows, self.columns)
         self.fill(LOWEST, peak)
         self.fill(0.0, total)
         self.fill(0.0, sums)
@@ -154,7 +154,7 @@ class _Expansion(LoopWriter):
         rows = shape_of(peak)[0]
         k = self.view(self.op.key, [head, first, 0], [1, count, self.width], (1, 2))
         v = self.view(self.op.value, [head, first, 0], [1, count, self.columns], (1, 2))
-        scores, before, shrink = self.buffer(count, rows), self.buffer(rows), self.buffer(rows)
+        scores, before, shrink = self.scratch(count, rows), self.scratch(rows), self.scratch(rows)
         by_key = _map(2, 1, 0), _map(2, 0)  # loops over rows, then keys
         self.fill(0.0, scores)
         self.products(k, turned, scores, (_map(3, 0, 2), _map(3, 2, 1)))
@@ -168,7 +168,7 @@ class _Expansion(LoopWriter):
         self.each([before, peak], shrink, [ONE, ONE], lambda on, b, p, _: on.put(math.ExpOp(on.sub(b, p))))
         self.each([peak], scores, [_map(2, 1)], lambda on, p, s: on.put(math.ExpOp(on.sub(s, p))))
         # what the block comes to is summed up by itself: long sums round worse
-        here, some = self.buffer(rows), self.buffer(rows, self.columns)
+        here, some = self.scratch(rows), self.scratch(rows, self.columns)
         self.fill(0.0, here)
         self.reduce([scores], here, by_key, lambda on, s, t: on.add(t, s))
         self.each([shrink, here], total, [ONE, ONE], _go_on)
@@ -196,9 +196,6 @@ class _Expansion(LoopWriter):
         return self.view(buffer, [row, *[0] * len(rest)], [1, *rest], range(1, 1 + len(rest)))
 
     # Structured ops
-
-    def buffer(self, *shape: int) -> SSAValue:
-        return self.put(memref.AllocaOp.get(f32, 64, list(shape))).memref
 
     def fill(self, value: float, out: SSAValue) -> None:
         scalar = self.put(arith.ConstantOp(FloatAttr(value, f32))).result

@@ -307,15 +307,11 @@ class _Expansion(LoopWriter):
         if self.op.pieces() == 1:
             self.product(position, piece, filters, sums)
             return
-        part = self.scratch(shape_of(self.products)[1:])
+        part = self.scratch(*shape_of(self.products)[1:])
         self.product(position, piece, filters, part)
         on = Arithmetic([f32, f32], self.location)
         on.end([on.add(on.block.args[1], on.block.args[0])])
         self.generic([part], [sums], [AffineMap.identity(5)] * 2, 5, on.block)
-
-    def scratch(self, shape: Sequence[int]) -> SSAValue:
-        """Sums of one piece. Vectorised they live in registers and this goes away."""
-        return self.put(memref.AllocaOp.get(f32, 64, list(shape))).memref
 
     def product(self, position: Offset, piece: Offset, filters: tuple[Offset, Offset], out: SSAValue) -> None:
         """out[f, t] = sum over the channels c of a piece of tiles[t, c] * filters[c, f]."""

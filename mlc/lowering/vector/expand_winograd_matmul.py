@@ -165,13 +165,13 @@ class _Expansion(WinogradMatmulRows):
     def tile(self, first: Sequence[Offset], block: Offset, rows: Sequence[int]) -> None:
         """As many rows as accumulate in registers, with one block of columns."""
         shape = [*(rows[d] for d in self.kept), self.lanes]
-        part = self.put(memref.AllocaOp.get(f32, 64, shape)).memref
+        part = self.scratch(*shape)
         whole = part
         if self.pieces == 1:
             self.clear(part)
             self.add_terms(first, block, 0, rows, part)
         else:
-            whole = self.put(memref.AllocaOp.get(f32, 64, shape)).memref
+            whole = self.scratch(*shape)
             self.clear(whole)
             with self.loop(0, self.pieces) as piece:
                 self.clear(part)

@@ -208,6 +208,10 @@ class LoopWriter:
         if cold:
             op.attributes[COLD] = UnitAttr()
 
+    def scratch(self, *shape: int) -> SSAValue:
+        """A buffer on the stack. One that vectorised ops alone read goes away: its values live in registers."""
+        return self.put(memref.AllocaOp.get(f32, 64, list(shape))).memref
+
     def clear(self, out: SSAValue) -> None:
         """Fill with zeros."""
         zero = self.put(arith.ConstantOp(FloatAttr(0.0, f32))).result

@@ -31,12 +31,12 @@ from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, elem
 def beyond_limit(on: LoopWriter, products: SSAValue) -> Iterator[None]:
     """What to do when an output of the block is NaN or huge, by the sums of squares left in the first products."""
     squares = on.view(products, [0] * 6, [1, *shape_of(products)[1:]], range(1, 6))
-    total = on.put(memref.AllocaOp.get(f32, 64, []))
-    on.clear(total.memref)
+    total = on.scratch()
+    on.clear(total)
     body = Arithmetic([f32, f32], on.location)
     body.end([body.add(body.block.args[1], body.block.args[0])])
-    on.generic([squares], [total.memref], [AffineMap.identity(5), AffineMap(5, 0, ())], 0, body.block)
-    found = on.put(memref.LoadOp.get(total.memref, [])).res
+    on.generic([squares], [total], [AffineMap.identity(5), AffineMap(5, 0, ())], 0, body.block)
+    found = on.put(memref.LoadOp.get(total, [])).res
     # scaled so that it is infinite beyond the limit: exact domains have no order, and never take the branch
     scale = on.put(arith.ConstantOp(FloatAttr(2.0**128 / LIMIT**2, f32))).result
     scaled = on.put(arith.MulfOp(found, scale)).result

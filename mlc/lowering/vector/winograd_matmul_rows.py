@@ -181,7 +181,7 @@ class WinogradMatmulRows(LoopWriter):
 
     def signs(self) -> SSAValue:
         """One, minus one or zero for the products of neighbouring terms of a period: 1 0 0 -1 0 0, and so on."""
-        signs = self.put(memref.AllocaOp.get(f32, 64, [PERIOD // GROUP, GROUP])).memref
+        signs = self.scratch(PERIOD // GROUP, GROUP)
         self.clear(signs)
         for at, sign in ((0, 1.0), (3, -1.0)):
             value = self.put(arith.ConstantOp(FloatAttr(sign, f32))).result
@@ -217,7 +217,7 @@ class WinogradMatmulRows(LoopWriter):
 
     def plain_rows(self) -> SSAValue:
         """How many rows are to be multiplied plainly: zero or something else."""
-        total = self.put(memref.AllocaOp.get(f32, 64, [])).memref
+        total = self.scratch()
         self.clear(total)
         on = self.body(2)
         on.end([on.add(on.block.args[1], on.block.args[0])])

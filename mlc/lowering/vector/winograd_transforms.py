@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from xdsl.dialects import arith, memref
+from xdsl.dialects import arith
 from xdsl.dialects.builtin import FloatAttr, MemRefType, f32
 from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import SSAValue
@@ -47,7 +47,7 @@ class WinogradTransforms:
             ins = [(x, at) for at in product(range(height), range(width))]
             self._apply(_both(self.rows.input, self.columns.input), ins, self._rows(v))
             return
-        half = self._scratch([height, width, lanes])
+        half = self.on.scratch(height, width, lanes)
         with self.on.loop(0, width) as j:
             column, down = (self.on.view(b, [0, j, 0], [height, 1, lanes], (0, 2)) for b in (x, half))
             self._apply(_one(self.rows.input), [(column, (i,)) for i in range(height)], self._rows(down))
@@ -69,7 +69,7 @@ class WinogradTransforms:
                 with self.on.only_where(position, at):
                     self._apply(_both(rows, self.columns.filter), taps, self._rows(dest))
             return
-        half = self._scratch([some // width, TAPS, in_lanes, lanes])
+        half = self.on.scratch(some // width, TAPS, in_lanes, lanes)
         for at, rows in zip(slices, programs, strict=True):
             with self.on.only_where(position, at), self.on.loop(0, TAPS) as j:
                 column = self.on.view(source, [0, j, 0, 0], [TAPS, 1, in_lanes, lanes], (0, 2, 3))
@@ -90,7 +90,7 @@ class WinogradTransforms:
         if not self.in_turn:
             self._finish(_both(self.rows.output, self.columns.output), m, dest, self.rows.tile, squares, first=True)
             return
-        half = self._scratch([self.rows.tile, width, lanes])
+        half = self.on.scratch(self.rows.tile, width, lanes)
         with self.on.loop(0, width) as j:
             column = self.on.view(m, [j, 0], [(height - 1) * width + 1, lanes], (0, 1))
             down = self.on.view(half, [0, j, 0], [self.rows.tile, 1, lanes], (0, 2))
@@ -155,9 +155,6 @@ class WinogradTransforms:
         for scale in scales:
             factor = body.put(arith.DivfOp(factor, body.constant(float(scale))))
         return [body.put(arith.MulfOp(factor, value)) for value in values]
-
-    def _scratch(self, shape: Sequence[int]) -> SSAValue:
-        return self.on.put(memref.AllocaOp.get(f32, 64, list(shape))).memref
 
     def _rows(self, source: SSAValue) -> list[SSAValue]:
         """Parts of `source` along its first dimension."""
