@@ -38,6 +38,7 @@ class StepsGenerator(TorchBase):
         self.w_x, self.w_h = self.weight([self.width, size]), self.weight([self.width, self.width])
         self.bias = self.weight([self.width]) if tape.chance(60) else None
         self.two, self.project, self.shared = tape.chance(50), tape.chance(80), tape.chance(20)
+        self.own = tape.chance(15)
         odd = tape.below(steps) if tape.chance(15) else -1
         h, c = self.block.args[1:]
         if tape.chance(30):
@@ -59,7 +60,7 @@ class StepsGenerator(TorchBase):
         (v,) = self.call("linear", h, self.w_h, self.bias)
         if self.project:
             (row,) = self.call("select.int", x, self.dim, at)
-            (given,) = self.call("linear", row, self.w_x, self.bias if self.shared else None)
+            (given,) = self.call("linear", row, self.w_x, self.input_bias(h))
             (v,) = self.call("add.Tensor", v, given, 1)
         for name in self.body:
             match name:
@@ -80,6 +81,12 @@ class StepsGenerator(TorchBase):
         (memory,) = self.call("mul.Tensor", c, v)
         (memory,) = self.call("sigmoid", memory)
         return v, memory
+
+    def input_bias(self, h: SSAValue) -> SSAValue | None:
+        """What is added to the input's product: nothing, the state's bias, or what the step itself makes."""
+        if self.own:
+            return self.call("select.int", h, 0, 0)[0]
+        return self.bias if self.shared else None
 
     def results(self, kept: list[SSAValue], h: SSAValue, c: SSAValue) -> list[SSAValue]:
         """What is returned of the steps."""

@@ -96,7 +96,7 @@ def _is_constant(op: Operation) -> bool:
 
 def _constants_first(block: Block) -> None:
     """Constants stand where they were first needed: inside the first step. Move them to the front, in order."""
-    anchor = next((op for op in block.ops if not _is_constant(op)), None)
+    anchor = _first_of_others(block)
     if anchor is None:
         return
     op = anchor.next_op
@@ -106,6 +106,11 @@ def _constants_first(block: Block) -> None:
             op.detach()
             block.insert_op_before(op, anchor)
         op = following
+
+
+def _first_of_others(block: Block) -> Operation | None:
+    """The first op that is no constant."""
+    return next((op for op in block.ops if not _is_constant(op)), None)
 
 
 def _selects_late(block: Block) -> None:
@@ -167,7 +172,8 @@ class _Roll:
         op.location = self.location
         block = self.first.parent_block()
         assert block is not None
-        block.insert_op_before(op, self.first)
+        anchor = _first_of_others(block) if _is_constant(op) else None  # where the next run of the pass puts it
+        block.insert_op_before(op, anchor or self.first)
         return op.results[0]
 
     def _empty(self, kind: VTensorType) -> SSAValue:
