@@ -36,6 +36,18 @@ class LayoutWitnesses(WitnessPieces):
         if self.tape.chance(70):
             self.follow(self.values[-1])
 
+    def weight_both_ways(self) -> None:
+        """A product with a matrix and then one with its transpose; columns fill vectors or do not."""
+        a = self.matrix()
+        e, sizes = a.element, (a.shape[0], self.tape.pick((16, 17, 8)), self.tape.pick((16, 32, 17)))
+        self.named("linalg.matmul", "matmul", [a, self.weight((a.shape[1], sizes[1]), e)], sizes[:2])
+        w, t = self.weight(sizes[1:], e), tensor((sizes[2], sizes[1]), e)
+        init = self.empty((sizes[2], sizes[1]), e)
+        name = self.out.value(f"linalg.transpose ins({w.name}:{w.type}) outs({init}:{t}) permutation = [1, 0]")
+        self.named("linalg.matmul", "matmul", [self.values[-1], w], (sizes[0], sizes[2]))
+        back = Value(name, (sizes[2], sizes[1]), e, w.constant)
+        self.named("linalg.matmul", "matmul", [self.values[-1], back], sizes[:2])
+
     def tied_weight(self) -> None:
         """A product with a constant, plain or transposed, of which single elements are read too: few in most."""
         a = self.matrix()

@@ -22,7 +22,9 @@ BLOCKED = (
     *("blocked_concat", "blocked_slice", "blocked_slice", "blocked_depthwise"),
 )
 WITNESSES: dict[str, tuple[str, ...]] = {
-    "linalg-pack-matmul": ("transposed_weight", "tied_weight", "transposed_weight", "biased_product", "tied_weight"),
+    "linalg-pack-matmul": (
+        *("transposed_weight", "tied_weight", "transposed_weight", "biased_product", "tied_weight", "weight_both_ways"),
+    ),
     "linalg-accumulate-products": ("added_products",),
     "linalg-block-layouts": BLOCKED,
     "linalg-decompose-named-ops": ("pack", "broadcast", "reduce", "reshape"),
