@@ -15,8 +15,8 @@ from typing import Any
 
 from xdsl.ir import Attribute
 
+from mlc.ir import fast_core, fast_verify
 from mlc.ir.collector import collector_paused
-from mlc.ir.fast_core import REPLACED
 
 
 def _skip(self: Attribute) -> None:
@@ -25,6 +25,7 @@ def _skip(self: Attribute) -> None:
 
 _lock = threading.Lock()
 _depth = 0
+REPLACED = (*fast_core.REPLACED, *fast_verify.REPLACED)
 _inside = ((Attribute, "__post_init__", _skip), *REPLACED)
 _outside = tuple((owner, name, getattr(owner, name)) for owner, name, _ in _inside)
 

@@ -227,8 +227,8 @@ def _flat(args: Sequence[Any], most: Sequence[float], kinds: tuple[type, ...]) -
             found.append(arg)
             sizes.append(1)
             continue
-        fits = isinstance(arg, list | tuple) and len(arg) <= limit
-        if not limit or not fits or not all(isinstance(a, kinds) for a in arg):
+        fits = isinstance(arg, list | tuple) and (len(arg) == 1 or (limit and len(arg) <= limit))
+        if not fits or not all(isinstance(a, kinds) for a in arg):
             return None
         found += arg
         sizes.append(len(arg))

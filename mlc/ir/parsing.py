@@ -34,7 +34,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, AttributeInvT, Block, Operation, SSAValue
 from xdsl.irdl import AttrConstraint, IRDLOperation, base
-from xdsl.parser import AttrParser, Parser, UnresolvedOperand
+from xdsl.parser import AttrParser, UnresolvedOperand
 from xdsl.parser.generic_parser import ParserState
 from xdsl.printer import Printer
 from xdsl.traits import IsTerminator
@@ -46,6 +46,7 @@ from xdsl.utils.mlir_lexer import MLIRLexer, MLIRTokenKind
 from mlc.errors import LimitError, MlcError, ParseError, VerifyError
 from mlc.ir.context import MlcContext
 from mlc.ir.fast_lexer import FastLexer
+from mlc.ir.fast_parser import FastParser
 from mlc.ir.locations import with_location
 from mlc.ir.near_names import near_name
 from mlc.ir.resource_text import External, adopt_resources, blob_table, metadata_text
@@ -94,7 +95,7 @@ def check_text(text: str, name: str, limits: Limits) -> None:
             raise LimitError(f"integer type of {tok.lstrip('siu')[:20]} bits", where=f"{name}:{line}", expected=width)
 
 
-class LocatingParser(Parser):
+class LocatingParser(FastParser):
     """Gives an op that has no `loc(...)` of its own its place in the text, as `mlir-opt` does."""
 
     def __init__(self, ctx: MlcContext, text: str, name: str, limits: Limits = Limits()) -> None:

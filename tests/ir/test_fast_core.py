@@ -26,8 +26,7 @@ from xdsl.ir import Attribute, Block, Operation, OpResult, Region
 from xdsl.utils.exceptions import VerifyException
 
 from mlc.ir.context import make_context
-from mlc.ir.fast_build import fast_build
-from mlc.ir.fast_core import REPLACED
+from mlc.ir.fast_build import REPLACED, fast_build
 from mlc.ir.parsing import parse_text, print_text
 
 TEXT = """

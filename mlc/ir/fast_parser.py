@@ -1,0 +1,92 @@
+"""The same IR as xDSL's parser reads, sooner: types and maps that a text holds again are read once.
+
+    %2 = linalg.add ins(%0, %1 : tensor<8x16xf32>, tensor<8x16xf32>) outs(%i : tensor<8x16xf32>) -> tensor<8x16xf32>
+                                 read               found             found                      found
+
+A type takes ten tokens and as many calls for each, and most of a text is types. They are found by how they are written:
+what a name of the text stands for (`!alias`, `#alias`), strings and comments in them go the long way, as do errors.
+Test: `tests/ir/test_fast_parser.py` compares with xDSL's parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from xdsl.dialects.builtin import AffineMapAttr
+from xdsl.ir import Attribute, TypeAttribute
+from xdsl.parser import Parser
+from xdsl.utils.lexer import Token
+from xdsl.utils.mlir_lexer import KIND_BY_PUNCTUATION_SPELLING, MLIRTokenKind, PunctuationSpelling
+
+_INSIDE = r"""[^<>"'#!/-]"""
+_PARAMETERS = rf"<(?:{_INSIDE}|<{_INSIDE}*+>)*+>"
+_BUILTIN = re.compile(rf"(?:tensor|memref|vector){_PARAMETERS}")
+_DIALECT = re.compile(rf"!\w+\.[\w.]++(?:{_PARAMETERS}|(?!\s*+(?:[<$-]|//)))")
+_MAP = re.compile(rf"affine_map<\({_INSIDE}*+\)(?:\[{_INSIDE}*?\])? -> \({_INSIDE}*?\)>")
+
+
+class FastParser(Parser):
+    """`Parser`, for text; the context must not change meanwhile."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._known: dict[str, Any] = {}
+
+    def _read_once(self, written: re.Pattern[str], read: Callable[[], Any]) -> Any:
+        """What `read` makes of the text here; what it made of the same text before, if that is `written` so."""
+        lexer = self._parser_state.lexer
+        found = written.match(lexer.input.content, self._parser_state.current_token.span.start)
+        if found is None:
+            return read()
+        text = found[0]
+        if text in self._known:
+            self._resume_from(found.end())
+            return self._known[text]
+        made = self._known[text] = read()
+        return made
+
+    def parse_optional_type(self) -> TypeAttribute | None:
+        """As xDSL's."""
+        if self._parser_state.current_token.kind is MLIRTokenKind.EXCLAMATION_IDENT:
+            return self._read_once(_DIALECT, super().parse_optional_type)
+        return self._parse_optional_builtin_type()
+
+    def _parse_optional_builtin_parametrized_type(self) -> TypeAttribute | None:
+        if self._parser_state.current_token.kind is not MLIRTokenKind.BARE_IDENT:
+            return None
+        return self._read_once(_BUILTIN, super()._parse_optional_builtin_parametrized_type)
+
+    def _parse_optional_builtin_attr(self) -> Attribute | None:
+        token = self._parser_state.current_token
+        if token.kind is MLIRTokenKind.BARE_IDENT and token.text == AffineMapAttr.name:
+            return self._read_once(_MAP, super()._parse_optional_builtin_attr)
+        return super()._parse_optional_builtin_attr()
+
+    def _consume_token(self, expected_kind: MLIRTokenKind | None = None) -> Token[MLIRTokenKind, str]:
+        state = self._parser_state
+        token = state.current_token
+        assert expected_kind is None or token.kind is expected_kind
+        state.current_token = state.lexer.lex()
+        return token
+
+    def parse_optional_punctuation(self, punctuation: PunctuationSpelling) -> PunctuationSpelling | None:
+        """As xDSL's."""
+        if self._parser_state.current_token.kind is not KIND_BY_PUNCTUATION_SPELLING[punctuation]:
+            return None
+        self._consume_token()
+        return punctuation
+
+    def parse_punctuation(self, punctuation: PunctuationSpelling, context_msg: str = "") -> PunctuationSpelling:
+        """As xDSL's."""
+        return self.parse_optional_punctuation(punctuation) or super().parse_punctuation(punctuation, context_msg)
+
+    def parse_optional_characters(self, text: str) -> str | None:
+        """As xDSL's."""
+        token = self._parser_state.current_token
+        kind = KIND_BY_PUNCTUATION_SPELLING.get(text)
+        if token.text != text if kind is None else token.kind is not kind:
+            return None
+        self._consume_token()
+        return text
