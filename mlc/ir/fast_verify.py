@@ -34,7 +34,7 @@ class _Values:
         self.variadic = sum(variadic for _, variadic in self.constraints)
         self.optional = any(isinstance(d, OptionalDef) for _, d in defs)
         sized: Any = irdl.get_attr_size_option(construct)
-        self.sized = next((option for option in definition.options if isinstance(option, sized)), None)
+        self.sized: Any = next((option for option in definition.options if isinstance(option, sized)), None)
         singles = enumerate(constraint for constraint, _ in self.constraints)
         self.singles = [(i, check) for i, constraint in singles if (check := _single(constraint)) is not None]
 
@@ -59,8 +59,7 @@ class _Values:
         """How many values there are of each definition; None where that does not come out."""
         if self.sized is not None:
             irdl.verify_variadic_attr_size(op, self.definition, self.construct, self.sized)
-            noted: Any = self.sized.container(op)[self.sized.attribute_name]
-            return noted.get_values()
+            return self.sized.container(op)[self.sized.attribute_name].get_values()
         size, rest = divmod(count - self.count + self.variadic, self.variadic)
         if size < 0 or rest or (self.optional and size > 1):
             return None

@@ -90,7 +90,15 @@ def select(op: Operation, args: Args, run: Runner) -> Results:
     return (np.where(cond, a, b),)
 
 
-@semantics("arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast", "arith.index_castui")
+def _cast_inline(op: Operation) -> str | None:
+    """Nothing is to be done between index and i64."""
+    return "{0}" if int_width(op.operands[0].type) == int_width(op.results[0].type) > 1 else None
+
+
+@semantics(
+    *("arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast", "arith.index_castui"),
+    inline=lambda op, domain: _cast_inline(op),
+)
 def int_cast(op: Operation, args: Args, run: Runner) -> Results:
     source, target = op.operands[0].type, op.results[0].type
     result = cast_int(args[0], source, target, zero_extend=op.name in ("arith.extui", "arith.index_castui"))

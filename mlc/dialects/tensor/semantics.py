@@ -72,6 +72,8 @@ def rank(op: Operation, args: Args, run: Runner) -> Results:
 def checked_indices(op: Operation, indices: Args, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """Indices (scalars or arrays of them), refused when one lies outside."""
     for i, n in zip(indices, shape, strict=True):
+        if isinstance(i, np.integer) and 0 <= i < n:
+            continue
         x = np.asarray(i)
         if x.size and (x.min() < 0 or x.max() >= n):
             fail(op, f"index {x.min()}..{x.max()} is outside dimension of size {n}")

@@ -15,6 +15,7 @@ import sys
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from operator import is_
 from typing import Any
 
@@ -98,9 +99,9 @@ class Leaks:
         `own`: inputs and buffers; `outputs`: a list that may hold what the model returned.
         """
         changed: list[str] = []
-        for cache, misses in self._caches:
-            if cache.cache_info().misses != misses:
-                cache.cache_clear()
+        for cached, misses in self._caches:
+            if cached.cache_info().misses != misses:
+                cached.cache_clear()
         expected = {*map(id, own)}
         for name, container, before in self._before:
             found = [v for v in _values(container) if is_wrapped(v)]
@@ -117,9 +118,13 @@ class Leaks:
 
     def _check_others(self, expected: set[int], own: list[Any], recorder: Recorder, problems: Problems) -> None:
         """Lists and dicts that `owned` does not know of."""
-        for generation in (0, 2):  # a cycle made meanwhile is young; a full collection walks all of PyTorch
-            if self._held(expected, own):
-                gc.collect(generation)
+        if self._held(expected, own):
+            gc.collect(0)  # a cycle made meanwhile is young
+        held = self._held(expected, own)
+        if all(holder is held for holder in gc.get_referrers(*held)):  # PyTorch's own, as of a view's view
+            return
+        del held
+        gc.collect()  # walks all of PyTorch
         for tensor in self._held(expected, own):
             for holder in [h for h in gc.get_referrers(tensor) if isinstance(h, dict | list) and h is not own]:
                 if not any(map(is_wrapped, _values(holder))):
@@ -132,6 +137,8 @@ class Leaks:
     def _held(self, expected: set[int], own: list[Any]) -> tuple[torch.Tensor, ...]:
         """Tensors that somebody else still holds."""
         times = Counter(map(id, own))
+        bases = {id(t._base) for t in own if isinstance(t, torch.Tensor) and t._base is not None}
+        times.update(dict.fromkeys(bases, _held_by_view()))
         alive = {id(t): t for t in (ref() for ref, _ in self._made) if t is not None and id(t) not in expected}
         held: list[torch.Tensor] = []
         while alive:
@@ -151,6 +158,15 @@ class Leaks:
         location = next((at for ref, at in self._made if ref() is tensor), self._places.here())
         problems.add(f"keeps a tensor {where} during forward", location, KEEPS_STATE)
         return True
+
+
+@cache
+def _held_by_view() -> int:
+    """How many references to a tensor its views count as: 1 from PyTorch 2.10 on, 0 before."""
+    tensor = torch.empty(1)
+    alone = sys.getrefcount(tensor)
+    view = tensor[0]
+    return sys.getrefcount(tensor) - alone if view._base is tensor else 0
 
 
 def _values(container: Any) -> list[Any]:
