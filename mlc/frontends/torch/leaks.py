@@ -121,7 +121,7 @@ class Leaks:
         if self._held(expected, own):
             gc.collect(0)  # a cycle made meanwhile is young
         held = self._held(expected, own)
-        if all(holder is held for holder in gc.get_referrers(*held)):  # PyTorch's own, as of a view's view
+        if not held or all(holder is held for holder in gc.get_referrers(*held)):  # PyTorch's own: a view of a view
             return
         del held
         gc.collect()  # walks all of PyTorch

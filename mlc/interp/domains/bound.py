@@ -9,6 +9,7 @@ nothing.
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -29,8 +30,18 @@ def unit(t: Attribute) -> tuple[float, float]:
     e = element_type(t)
     if isinstance(e, BFloat16Type):
         return 2.0**-8, 2.0**-134
-    info = np.finfo(dtype_of(e))
+    return _unit_of(dtype_of(e))
+
+
+@cache
+def _unit_of(dtype: np.dtype[Any]) -> tuple[float, float]:
+    info = np.finfo(dtype)
     return float(info.eps) / 2, float(info.smallest_subnormal) / 2 or 5e-324
+
+
+@cache
+def _record(value: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype([("v", value), ("e", np.float64)])
 
 
 def _exact_sum(a: Any, b: Any, out: Any) -> Any:
@@ -56,7 +67,7 @@ class BoundDomain:
 
     def dtype(self, t: Attribute) -> np.dtype[Any]:
         base = dtype_of(t)
-        return np.dtype([("v", base), ("e", np.float64)]) if is_float(t) else base
+        return _record(base) if is_float(t) else base
 
     def _make(self, v: Any, e: Any, t: Attribute) -> Value:
         out = np.empty(np.broadcast_shapes(np.shape(v), np.shape(e)), dtype=self.dtype(t))
