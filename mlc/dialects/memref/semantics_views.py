@@ -62,8 +62,14 @@ def check_layout(op: Operation, value: Buffer, t: Attribute) -> None:
         fail(op, f"offset {value.offset} is not that of {t}")
 
 
-def _finish(op: Operation, value: Buffer) -> Results:
-    check_layout(op, value, op.results[0].type)
+def _finish(op: Operation, value: Buffer, run: Runner) -> Results:
+    promised = run.state.setdefault("memref.promised", {})
+    if op not in promised:
+        t = op.results[0].type
+        promised[op] = (static_shape(t), *static_layout(t)) if isinstance(t, MemRefType) else (None, None, None)
+    sizes, strides, offset = promised[op]
+    if value.sizes != sizes or value.strides != strides or (offset is not None and value.offset != offset):
+        check_layout(op, value, op.results[0].type)
     _ = value.array  # raises when the view leaves its storage
     return (value,)
 
@@ -89,17 +95,24 @@ def subview(op: Operation, args: Args, run: Runner) -> Results:
     if form is None:
         assert isinstance(op, SubviewOp)
         a, b = 1 + len(op.offsets), 1 + len(op.offsets) + len(op.sizes)
-        form = forms[op] = a, b, _ints(op.static_offsets), _ints(op.static_sizes), _ints(op.static_strides)
-    a, b, static_offsets, static_sizes, static_strides = form
+        static_sizes = _ints(op.static_sizes)
+        keep = None if DYNAMIC in static_sizes else _kept(op, static_sizes)
+        form = forms[op] = a, b, _ints(op.static_offsets), static_sizes, _ints(op.static_strides), keep
+    a, b, static_offsets, static_sizes, static_strides, keep = form
     offsets, sizes = mixed(static_offsets, args[1:a]), mixed(static_sizes, args[a:b])
     steps = mixed(static_strides, args[b:])
     slice_of(op, source.sizes, offsets, sizes, steps)
     offset = source.offset + sum(o * s for o, s in zip(offsets, source.strides, strict=True))
     strides = [k * s for k, s in zip(steps, source.strides, strict=True)]
+    keep = _kept(op, sizes) if keep is None else keep
+    return _finish(op, source.with_layout(offset, [sizes[d] for d in keep], [strides[d] for d in keep]), run)
+
+
+def _kept(op: Operation, sizes: Sequence[int]) -> list[int]:
+    """Dimensions of a subview that its result has."""
     result = op.results[0].type
     dropped = reduced_dims(sizes, result) if len(static_shape(result)) < len(sizes) else ()
-    keep = [d for d in range(len(sizes)) if d not in dropped]
-    return _finish(op, source.with_layout(offset, [sizes[d] for d in keep], [strides[d] for d in keep]))
+    return [d for d in range(len(sizes)) if d not in dropped]
 
 
 @semantics("memref.reinterpret_cast")
@@ -110,7 +123,7 @@ def reinterpret_cast(op: Operation, args: Args, run: Runner) -> Results:
     (offset,) = mixed(_ints(op.static_offsets), args[1:a])
     sizes = mixed(_ints(op.static_sizes), args[a:b])
     strides = mixed(_ints(op.static_strides), args[b:])
-    return _finish(op, source.with_layout(offset, sizes, strides))
+    return _finish(op, source.with_layout(offset, sizes, strides), run)
 
 
 @semantics("memref.view")
@@ -123,7 +136,7 @@ def view(op: Operation, args: Args, run: Runner) -> Results:
     if shift < 0 or shift + nbytes > source.sizes[0]:
         fail(op, f"bytes {shift}..{shift + nbytes} of a buffer of {source.sizes[0]}")
     start = source.base + source.offset + shift
-    return _finish(op, Buffer(source.storage, element_type(t), run.domain, start, 0, sizes, row_major(sizes)))
+    return _finish(op, Buffer(source.storage, element_type(t), run.domain, start, 0, sizes, row_major(sizes)), run)
 
 
 @semantics("memref.collapse_shape")
@@ -135,7 +148,7 @@ def collapse_shape(op: Operation, args: Args, run: Runner) -> Results:
         size, stride = _collapsed(op, [source.sizes[d] for d in group], [source.strides[d] for d in group])
         sizes.append(size)
         strides.append(stride)
-    return _finish(op, source.with_layout(source.offset, sizes, strides))
+    return _finish(op, source.with_layout(source.offset, sizes, strides), run)
 
 
 def _collapsed(op: Operation, sizes: Sequence[int], strides: Sequence[int]) -> tuple[int, int]:
@@ -160,7 +173,7 @@ def expand_shape(op: Operation, args: Args, run: Runner) -> Results:
         for i in reversed(group):
             strides[i] = step
             step *= sizes[i]
-    return _finish(op, source.with_layout(source.offset, sizes, strides))
+    return _finish(op, source.with_layout(source.offset, sizes, strides), run)
 
 
 @semantics("memref.extract_strided_metadata")
