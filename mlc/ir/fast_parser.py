@@ -21,10 +21,12 @@ from xdsl.utils.lexer import Token
 from xdsl.utils.mlir_lexer import KIND_BY_PUNCTUATION_SPELLING, MLIRTokenKind, PunctuationSpelling
 
 _INSIDE = r"""[^<>"'#!/-]"""
+_LIST = r"""[^()\[\]<>"'#!/-]*+"""
 _PARAMETERS = rf"<(?:{_INSIDE}|<{_INSIDE}*+>)*+>"
 _BUILTIN = re.compile(rf"(?:tensor|memref|vector){_PARAMETERS}")
-_DIALECT = re.compile(rf"!\w+\.[\w.]++(?:{_PARAMETERS}|(?!\s*+(?:[<$-]|//)))")
-_MAP = re.compile(rf"affine_map<\({_INSIDE}*+\)(?:\[{_INSIDE}*?\])? -> \({_INSIDE}*?\)>")
+# Without `<`, what follows may belong to the type: `!csl.dsd mem1d_dsd`.
+_DIALECT = re.compile(rf"!\w+\.[\w.]++(?:{_PARAMETERS}|(?=\s*+[,)>}}\]]))")
+_MAP = re.compile(rf"affine_map<\({_LIST}\)(?:\[{_LIST}\])? -> \({_INSIDE}*?\)>")
 
 
 class FastParser(Parser):
@@ -36,15 +38,17 @@ class FastParser(Parser):
 
     def _read_once(self, written: re.Pattern[str], read: Callable[[], Any]) -> Any:
         """What `read` makes of the text here; what it made of the same text before, if that is `written` so."""
-        lexer = self._parser_state.lexer
-        found = written.match(lexer.input.content, self._parser_state.current_token.span.start)
-        if found is None:
+        content = self._parser_state.lexer.input.content
+        found = written.match(content, self._parser_state.current_token.span.start)
+        if found is None or "dense" in found[0]:  # whose elements count against a limit
             return read()
         text = found[0]
         if text in self._known:
             self._resume_from(found.end())
             return self._known[text]
-        made = self._known[text] = read()
+        made = read()
+        if not content[found.end() : self._parser_state.current_token.span.start].strip():  # it ends where it seemed to
+            self._known[text] = made
         return made
 
     def parse_optional_type(self) -> TypeAttribute | None:

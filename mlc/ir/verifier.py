@@ -20,7 +20,7 @@ from xdsl.dialects.builtin import (
     TensorType,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
-from xdsl.traits import IsolatedFromAbove, IsTerminator, SymbolTable
+from xdsl.traits import IsolatedFromAbove, IsTerminator, NoTerminator, SymbolTable
 from xdsl.utils.exceptions import VerifyException
 
 from mlc.errors import VerifyError
@@ -61,6 +61,8 @@ def verify_op(root: Operation, ctx: MlcContext | None = None) -> None:
 def _located(module: Operation, message: str) -> VerifyError:
     """xDSL's exceptions do not say which op failed: find the innermost one that fails alone."""
     for op in module.walk(reverse=True):
+        if any(_lacks_terminator(op, region) for region in op.regions):
+            return _fail(op, "its region has an empty block", "at least a terminator")
         try:
             op.verify(verify_nested_ops=False)
         except VerifyException as e:
@@ -68,6 +70,14 @@ def _located(module: Operation, message: str) -> VerifyError:
         except Exception:
             return _fail(op, message)
     return VerifyError(message)
+
+
+def _lacks_terminator(op: Operation, region: Region) -> bool:
+    """Whether a region has nothing in it but one empty block, and must end with a terminator."""
+    first = region.first_block
+    if first is None or first is not region.last_block or first.last_op is not None:
+        return False
+    return not op.has_trait(NoTerminator, value_if_unregistered=True)
 
 
 def _redefinition(table: Operation) -> VerifyError | None:

@@ -123,18 +123,13 @@ def _culprit(index: int, p: ModulePass, finding: Finding, program: Program) -> C
 
 def _failure(p: ModulePass, program: Program) -> Finding | None:
     """What is wrong after `p`, over several seeds of inputs; None too when the program itself cannot run."""
-    for seed in range(program.seed, program.seed + tried(program.module)):
-        probe = program.copy()
-        probe.seed = seed
-        try:
-            found = check(lambda: p, contract_of(p), probe).finding
-        except Discard as e:
-            if str(e).startswith("refused"):
-                raise UsageError(f"pass '{_innermost(p).name}' refuses the program: {e}") from None
-            continue
-        if found is not None:
-            return found
-    return None
+    seeds = range(program.seed, program.seed + tried(program.module))
+    try:
+        return check(lambda: p, contract_of(p), program.copy(), seeds=seeds).finding
+    except Discard as e:
+        if str(e).startswith("refused"):
+            raise UsageError(f"pass '{_innermost(p).name}' refuses the program: {e}") from None
+        return None
 
 
 def _rewrites(p: ModulePass, program: Program) -> tuple[str, ...]:

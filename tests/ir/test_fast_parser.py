@@ -11,9 +11,10 @@ from xdsl.parser import Parser
 
 from fuzz.profiles import PROFILES
 from fuzz.tape import Tape
+from mlc.errors import LimitError
 from mlc.ir.context import make_context
 from mlc.ir.fast_parser import FastParser
-from mlc.ir.parsing import print_text
+from mlc.ir.parsing import Limits, parse_text, print_text
 from mlc.testing.program import Discard
 
 WRITTEN = [
@@ -27,6 +28,8 @@ WRITTEN = [
     *("vector<4xf32", "tensor"),
     *("affine_map<(d0, d1) -> (d0)>", "affine_map<(d0, d1)[s0] -> (d0 + s0)>", "affine_map<(d0) -> (d0 - 1)>"),
     *("affine_map<(d0) -> ((d0 + 1) * 2)>", "affine_map<(d0) -> ()>", "affine_map<(d0)->(d0)>", "affine_map"),
+    *("!csl.dsd mem1d_dsd", "!csl.dsd", "!wasmssa.limit[1:2]", "!wasmssa.limit[3:4]", "!wasmssa.limit"),
+    *("!wasmssa.local ref to i32", "!wasmssa.local", "!transform.failures propagate", "!transform.failures"),
     *("array<i64: 1, 2>", "dense<1.0> : tensor<4xf32>", '"text"', "7 : i32", "[f32, tensor<4xf32>]", "strided<[1]>"),
 ]
 
@@ -65,6 +68,23 @@ def test_what_follows_counts(end: str) -> None:
     for known in WRITTEN:
         text = f"{known}, {known}{end}"
         assert read(FastParser, text) == read(Parser, text)
+
+
+ONCE = ("tensor<4x8xf32>", "!torch.int", "!torch.vtensor<[2,?],f32>", "affine_map<(d0, d1)[s0] -> (d0 + s0, d1)>")
+
+
+@pytest.mark.parametrize("written", [*ONCE, "affine_map<() -> ()>", "memref<4xf32, strided<[2], offset: ?>>"])
+def test_it_is_read_once(written: str) -> None:
+    parser = FastParser(CONTEXT, f"[{written}, {written}]", "t.mlir")
+    first, second = parser.parse_attribute()  # pyright: ignore[reportGeneralTypeIssues]
+    assert first is second
+
+
+def test_elements_of_literals_in_types_count() -> None:
+    literal = "tensor<4xf32, dense<1> : tensor<900xi32>>"
+    text = f'"test.op"() {{a = {literal}, b = {literal}}} : () -> ()'
+    with pytest.raises(LimitError, match="splats of 1800 elements"):
+        parse_text(text, make_context(), limits=Limits(splat_elements=1000))
 
 
 @pytest.mark.parametrize("profile", ["linalg-products", "torch-steps", "kernels", "loops", "tm-tensor"])

@@ -72,7 +72,9 @@ def wrong(op: IRDLOperation) -> Iterator[str]:
             changed = [UnitAttr(), StringAttr("x")]
             if isinstance(value, DenseArrayBase):
                 sizes = [int(n) for n in value.get_values()]
-                changed += [DenseArrayBase.from_list(i32, s) for s in (sizes[:-1], sizes[::-1], [*sizes, 0], [-1])]
+                changed += [
+                    DenseArrayBase.from_list(value.elt_type, s) for s in (sizes[:-1], sizes[::-1], [*sizes, 0], [-1])
+                ]
             for other in changed:
                 table[name] = other
                 yield f"{name} = {other}"

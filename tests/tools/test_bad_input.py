@@ -62,6 +62,10 @@ REJECTED = {
         '{-# dialect_resources: { builtin: { w: "0x0400000000000000" } } #-}',
         "expected: 8 for",
     ),
+    "empty block": (
+        "func.func @ok() { return }\nfunc.func @f(%x: f32) {\n}",
+        ":2: verify: 'func.func': its region has an empty block",
+    ),
 }
 
 LIMITS = {
