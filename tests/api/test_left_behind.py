@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -145,3 +146,32 @@ def test_attributes_that_no_input_decides_stay_as_eager_leaves_them(captures: li
             assert not torch._is_functional_tensor(model.weight)  # pyright: ignore[reportAttributeAccessIssue]
             with torch.no_grad():
                 next(model.parameters()).add_(1.0)
+
+
+KEPT: list[torch.Tensor] = []
+
+
+@pytest.mark.parametrize(
+    "view", [lambda y: y[0], lambda y: y[0][1:], lambda y: y.split(2, 1), lambda y: (y.t(), y.sum())]
+)
+def test_views_of_what_nobody_holds_are_no_reason_to_collect_all_garbage(view: Any, monkeypatch: pytest.MonkeyPatch):
+    collect = gc.collect
+    collected: list[int] = []
+
+    def counted(generation: int = 2) -> int:
+        collected.append(generation)
+        return collect(generation)
+
+    monkeypatch.setattr(gc, "collect", counted)
+    x = torch.randn(2, 4)
+    torch.testing.assert_close(mlc.compile(lambda x: view(x * 2))(x), view(x * 2))
+    assert 2 not in collected
+
+    def keeps(x: torch.Tensor) -> Any:
+        y = x * 2
+        KEPT.append(y)
+        return view(y)
+
+    with pytest.raises(UnsupportedError, match="keeps a tensor"):
+        mlc.compile(keeps)(x)
+    assert not KEPT
