@@ -162,7 +162,7 @@ class Leaks:
 
 @cache
 def _held_by_view() -> int:
-    """How many references to a tensor its views count as, together: PyTorch's own business (1 in 2.13), so it is tried."""
+    """How many references to a tensor its views count as, together: 1 in PyTorch 2.13, tried as others differ."""
     tensor = torch.empty(1)
     alone = sys.getrefcount(tensor)
     view = tensor[0]
