@@ -38,8 +38,13 @@ class JoinedGenerator(WinogradPointwiseGenerator):
 
 def linalg_demote_convolutions(tape: Tape) -> Program:
     """1x1 and 3x3 convolutions with residuals, padding and concatenations around them, before any is rounded."""
-    kind = tape.pick((WinogradPointwiseGenerator, WinogradGenerator, JoinedGenerator))
-    return laid_out(kind(tape).program(), tape.pick((4, 8, 4)))
+    return _laid_out(tape, WinogradGenerator.most_inputs)
+
+
+def _laid_out(tape: Tape, most_inputs: int) -> Program:
+    generator = tape.pick((WinogradPointwiseGenerator, WinogradGenerator, JoinedGenerator))(tape)
+    generator.most_inputs = most_inputs
+    return laid_out(generator.program(), tape.pick((4, 8, 4)))
 
 
 def demoted_convolution_groups(tape: Tape) -> Program:
@@ -53,12 +58,12 @@ def demoted_convolution_kernels(tape: Tape) -> Program:
 
 
 def demoted_convolutions(tape: Tape) -> Program:
-    """The same on buffers."""
+    """The same on buffers, small: what vectors are made of here, the interpreter runs vector by vector."""
     return _taken(tape, None)
 
 
 def _taken(tape: Tape, before: str | None) -> Program:
-    program = linalg_demote_convolutions(tape)
+    program = _laid_out(tape, WinogradGenerator.most_inputs if before else 128)
     program = run(program, [make_pass(_PASS, {"pairs": True, "winograd": False})])
     names = [row.pass_name for row in MODULE_ROWS]
     names = names[names.index("linalg-block-layouts") + 1 : names.index(before) if before else None]

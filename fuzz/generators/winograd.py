@@ -20,6 +20,8 @@ class WinogradGenerator(LinalgGenerator):
 
     most_steps = 2
     taps = (3, 3)
+    most_inputs = 320
+    """Numbers in an argument, about: large images have few channels, or one program takes seconds in the interpreter."""
 
     def __init__(self, tape: Tape) -> None:
         super().__init__(tape, _STEPS)
@@ -29,7 +31,9 @@ class WinogradGenerator(LinalgGenerator):
     def argument_shape(self, k: int) -> tuple[int, ...]:
         """Images, whole blocks of channels in most."""
         height, width = self.tape.pick((6, 5, 7, 4, 9)), self.tape.pick((6, 5, 8, 4, 3))
-        return (self.tape.pick((1, 2)), self.tape.pick((4, 8, 16, 8, 4, 16, 3)), height, width)
+        images = self.tape.pick((1, 2)) if 8 * height * width <= self.most_inputs else 1
+        channels = [c for c in (4, 8, 16, 8, 4, 16) if images * c * height * width <= self.most_inputs]
+        return (images, self.tape.pick((*channels, 3)), height, width)
 
     def convolution(self) -> None:
         """3x3, stride 1, padded like an image, in most; otherwise any."""

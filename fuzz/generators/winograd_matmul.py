@@ -19,6 +19,8 @@ _PASS = "linalg-winograd-matmul"
 _ROWS = (4, 6, 8, 3, 1, 7, 13, 5, 2, 9, 12, 21, 40)
 _TERMS = (12, 6, 5, 7, 13, 24, 2, 18, 9, 31, 10, 49, 60, 1)
 _COLUMNS = (8, 12, 5, 9, 4, 16, 3, 17)
+_MOST = 240
+"""Numbers in an argument, or a product: many rows are short and long rows are few, or one program takes seconds."""
 
 
 class WinogradMatmulGenerator(WitnessGenerator):
@@ -35,7 +37,7 @@ class WinogradMatmulGenerator(WitnessGenerator):
         """Rows of terms; the others as many rows."""
         if k == 0:
             self.rows = self.tape.pick(_ROWS)
-        return (self.rows, self.tape.pick(_TERMS))
+        return (self.rows, self.tape.pick([n for n in _TERMS if self.rows * n <= _MOST]))
 
     def layer(self) -> None:
         """A product with constant weights, on zeros in most, and what follows it."""
@@ -60,7 +62,7 @@ class WinogradMatmulGenerator(WitnessGenerator):
     def recurrent_layer(self) -> None:
         """state = f(x A + state B) some times, with weights from outside of the loop."""
         x, tape, k = self.matrix(), self.tape, self.out.counter
-        shape = (x.shape[0], self.tape.pick((8, 12, 5, 16)))
+        shape = (x.shape[0], self.tape.pick([n for n in (8, 12, 5, 16) if x.shape[0] * n <= _MOST]))
         weights = [self.weights(n, shape[1]) for n in (x.shape[1], shape[1])]
         zero, one, trips = (self.out.value(f"arith.constant {v} : index") for v in (0, 1, tape.pick((2, 1, 3))))
         t, start = tensor(shape, "f32"), self.fill(shape, "f32", tape.pick((0.0, 1.0)))
@@ -91,7 +93,7 @@ class WinogradMatmulGenerator(WitnessGenerator):
 
     def columns(self, x: Value) -> int:
         """Of a product; as many as terms in some, so that the input can be added to it."""
-        return self.tape.pick((*_COLUMNS, x.shape[1]))
+        return self.tape.pick((*(n for n in _COLUMNS if x.shape[0] * n <= _MOST), x.shape[1]))
 
     def start(self, rows: int, columns: int) -> str:
         """What a product is added to: zeros in most."""

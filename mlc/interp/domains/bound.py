@@ -9,9 +9,8 @@ nothing.
 
 from __future__ import annotations
 
-from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from xdsl.dialects.builtin import BFloat16Type, f64
@@ -25,23 +24,33 @@ Value = Any
 _STEP = {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "roundeven": np.rint, "round": np.rint}
 
 
-def unit(t: Attribute) -> tuple[float, float]:
-    """Unit roundoff and half the smallest denormal of a float type."""
-    e = element_type(t)
-    if isinstance(e, BFloat16Type):
-        return 2.0**-8, 2.0**-134
-    return _unit_of(dtype_of(e))
+class _FloatType(NamedTuple):
+    """What is asked about a float type at every op: the dtype of its values with bounds, how it rounds, its size."""
+
+    record: np.dtype[Any]
+    unit: float
+    """Roundoff."""
+    least: float
+    """Half the smallest denormal."""
+    bits: int
 
 
-@cache
-def _unit_of(dtype: np.dtype[Any]) -> tuple[float, float]:
-    info = np.finfo(dtype)
-    return float(info.eps) / 2, float(info.smallest_subnormal) / 2 or 5e-324
+_SEEN: dict[type[Attribute], _FloatType] = {}
 
 
-@cache
-def _record(value: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype([("v", value), ("e", np.float64)])
+def _facts(t: Attribute) -> _FloatType:
+    """Of a float type, or of the one that a shaped type has as its elements."""
+    kind = type(element_type(t))
+    return _SEEN.get(kind) or _SEEN.setdefault(kind, _facts_of(t))
+
+
+def _facts_of(t: Attribute) -> _FloatType:
+    base = dtype_of(t)
+    info = np.finfo(base)
+    u, eta = float(info.eps) / 2, float(info.smallest_subnormal) / 2 or 5e-324
+    if isinstance(element_type(t), BFloat16Type):
+        u, eta = 2.0**-8, 2.0**-134
+    return _FloatType(np.dtype([("v", base), ("e", np.float64)]), u, eta, float_bytes(t) * 8)
 
 
 def _exact_sum(a: Any, b: Any, out: Any) -> Any:
@@ -66,21 +75,31 @@ class BoundDomain:
         self._ieee = IeeeDomain()
 
     def dtype(self, t: Attribute) -> np.dtype[Any]:
-        base = dtype_of(t)
-        return _record(base) if is_float(t) else base
+        return _facts(t).record if is_float(t) else dtype_of(t)
 
     def _make(self, v: Any, e: Any, t: Attribute) -> Value:
-        out = np.empty(np.broadcast_shapes(np.shape(v), np.shape(e)), dtype=self.dtype(t))
+        shape, other = np.shape(v), np.shape(e)
+        if shape != other and other:
+            shape = np.broadcast_shapes(shape, other)
+        out = np.empty(shape, dtype=_facts(t).record)
         out["v"] = v
-        out["e"] = np.where(np.isnan(e), np.inf, np.asarray(e) * (1 + 1e-12))
+        bounds = out["e"]
+        np.multiply(e, 1 + 1e-12, out=bounds)
+        unknown = np.isnan(bounds)
+        if unknown.any():
+            bounds[unknown] = np.inf
         return out[()]
 
     def _rounded(self, v: Any, e: Any, t: Attribute, exact: Any = False) -> Value:
-        u, eta = unit(t)
-        if float_bytes(t) * 8 < self.narrowest:
-            u = eta = 0.0
-        local = np.where(exact, 0.0, u * np.abs(np.asarray(v, dtype=np.float64)) + eta)
-        return self._make(v, np.asarray(e) + local, t)
+        return self._make(v, e + self._rounding(v, t, exact), t)
+
+    def _rounding(self, v: Any, t: Attribute, exact: Any = False) -> Any:
+        """At most how much was rounded away where `v` came out, unless it is exact."""
+        facts = _facts(t)
+        if facts.bits < self.narrowest:
+            return 0.0
+        local = facts.unit * np.abs(np.asarray(v, dtype=np.float64)) + facts.least
+        return local if exact is False else np.where(exact, 0.0, local)
 
     def constant(self, value: Any, t: Attribute) -> Value:
         out = self._make(np.asarray(value), 0.0, t)
@@ -122,15 +141,15 @@ class BoundDomain:
         v, w = a["v"], b["v"]
         e, f = np.asarray(a["e"]), np.asarray(b["e"])
         out = self._ieee.float2(name, v, w, t)
-        x, y = np.abs(np.asarray(v, dtype=np.float64)), np.abs(np.asarray(w, dtype=np.float64))
+        if name in ("add", "sub"):
+            exact = _exact_sum(v, w if name == "add" else np.negative(w), out)
+            if not np.isfinite(out).all():  # what is infinite stays so, whatever else is a little off
+                exact = exact | np.isinf(v) | np.isinf(w)
+            return self._rounded(out, e + f, t, exact)
+        x, y = np.asarray(v, dtype=np.float64), np.asarray(w, dtype=np.float64)
+        product, x, y = x * y if name == "mul" else None, np.abs(x), np.abs(y)
         match name:
-            case "add" | "sub":
-                exact = _exact_sum(v, w if name == "add" else np.negative(w), out)
-                if not np.isfinite(out).all():  # what is infinite stays so, whatever else is a little off
-                    exact = exact | np.isinf(x) | np.isinf(y)
-                return self._rounded(out, e + f, t, exact)
             case "mul":
-                product = np.asarray(v, dtype=np.float64) * np.asarray(w, dtype=np.float64)
                 exact = (product == out) & (np.asarray(out).dtype.itemsize < 8)
                 return self._rounded(out, x * f + y * e + e * f, t, exact)
             case "div":
@@ -158,13 +177,12 @@ class BoundDomain:
     def convert(self, a: Value, source: Attribute, target: Attribute) -> Value:
         out = self._ieee.convert(a["v"], source, target)
         same = np.asarray(out, dtype=np.float64) == np.asarray(a["v"], dtype=np.float64)
-        rounded = self._rounded(out, a["e"], target)
-        return self._make(out, np.where(same, a["e"], rounded["e"]), target)
+        return self._rounded(out, np.asarray(a["e"]), target, same)
 
     def from_int(self, a: Value, target: Attribute) -> Value:
         out = self._ieee.from_int(a, target)
         exact = np.asarray(out, dtype=np.float64) == np.asarray(a, dtype=np.float64)
-        return self._make(out, np.where(exact, 0.0, self._rounded(out, 0.0, target)["e"]), target)
+        return self._rounded(out, 0.0, target, exact)
 
     def to_int(self, a: Value, source: Attribute, target: np.dtype[Any]) -> tuple[Value, Value]:
         x, e = np.asarray(a["v"], dtype=np.float64), np.asarray(a["e"])
