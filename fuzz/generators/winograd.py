@@ -21,7 +21,7 @@ class WinogradGenerator(LinalgGenerator):
     most_steps = 2
     taps = (3, 3)
     most_inputs = 320
-    """Numbers in an argument, about: large images have few channels, or one program takes seconds in the interpreter."""
+    """Numbers in an argument, about: large images have few channels, or the interpreter takes seconds for a program."""
 
     def __init__(self, tape: Tape) -> None:
         super().__init__(tape, _STEPS)

@@ -1,4 +1,4 @@
-"""The same IR as xDSL's parser reads, sooner: types and maps that a text holds again are read once.
+"""The same IR as xDSL's parser reads, sooner: types and maps that a text holds again are read once, splats packed once.
 
     %2 = linalg.add ins(%0, %1 : tensor<8x16xf32>, tensor<8x16xf32>) outs(%i : tensor<8x16xf32>) -> tensor<8x16xf32>
                                  read               found             found                      found
@@ -10,11 +10,12 @@ Test: `tests/ir/test_fast_parser.py` compares with xDSL's parser.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
-from xdsl.dialects.builtin import AffineMapAttr
+from xdsl.dialects.builtin import AffineMapAttr, BytesAttr, DenseIntOrFPElementsAttr, TensorType
 from xdsl.ir import Attribute, TypeAttribute
 from xdsl.parser import Parser
 from xdsl.utils.lexer import Token
@@ -35,6 +36,7 @@ class FastParser(Parser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._known: dict[str, Any] = {}
+        self._is_splat, self._splat_type = False, None
 
     def _read_once(self, written: re.Pattern[str], read: Callable[[], Any]) -> Any:
         """What `read` makes of the text here; what it made of the same text before, if that is `written` so."""
@@ -50,6 +52,31 @@ class FastParser(Parser):
         if not content[found.end() : self._parser_state.current_token.span.start].strip():  # it ends where it seemed to
             self._known[text] = made
         return made
+
+    def parse_dense_int_or_fp_elements_attr(self, type: Any) -> Any:
+        """As xDSL's, which packs a splat element by element."""
+        self._is_splat, self._splat_type = False, None
+        attr = super().parse_dense_int_or_fp_elements_attr(type)
+        if self._splat_type is None:
+            return attr
+        return DenseIntOrFPElementsAttr(
+            self._splat_type, BytesAttr(attr.data.data * math.prod(self._splat_type.get_shape()))
+        )
+
+    def _parse_tensor_literal(self) -> Any:
+        values, shape = super()._parse_tensor_literal()
+        self._is_splat = not shape
+        return values, shape
+
+    def _parse_dense_literal_type(self) -> Any:
+        return self._of_one_value(super()._parse_dense_literal_type())
+
+    def _of_one_value(self, type: Any) -> Any:
+        """The type of a dense literal; where that is a splat, the one to read its value by."""
+        if not self._is_splat:
+            return type
+        self._splat_type = type
+        return TensorType(type.element_type, [1])
 
     def parse_optional_type(self) -> TypeAttribute | None:
         """As xDSL's."""

@@ -247,7 +247,7 @@ class LocatingParser(FastParser):
                 what, where=f"{self._file.data}:{line}", expected=f"at most {self._limits.splat_elements}",
                 hint="fill a tensor with linalg.fill, or name the data with dense_resource",
             )  # fmt: skip
-        return type
+        return self._of_one_value(type)
 
     def _parse_tensor_literal_element(self) -> AttrParser._TensorLiteralElement:
         """As xDSL's, but a float's bits in hexadecimal are bits: `dense<0xFF800000> : tensor<f32>` is -inf."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, IntegerType
 from xdsl.parser import Parser
 
 from fuzz.profiles import PROFILES
@@ -30,6 +32,20 @@ WRITTEN = [
     *("affine_map<(d0) -> ((d0 + 1) * 2)>", "affine_map<(d0) -> ()>", "affine_map<(d0)->(d0)>", "affine_map"),
     *("!csl.dsd mem1d_dsd", "!csl.dsd", "!wasmssa.limit[1:2]", "!wasmssa.limit[3:4]", "!wasmssa.limit"),
     *("!wasmssa.local ref to i32", "!wasmssa.local", "!transform.failures propagate", "!transform.failures"),
+    *(
+        "dense<1.5> : tensor<3x4xf32>",
+        "dense<true> : tensor<9xi1>",
+        "dense<-1> : vector<2x2xindex>",
+        "dense<3> : tensor<i32>",
+    ),
+    *(
+        "dense<(1,2)> : tensor<2xcomplex<i32>>",
+        "dense<[]> : tensor<0xf32>",
+        "dense<2> : tensor<0xi32>",
+        "dense<1> : f32",
+    ),
+    *("dense<[[1,2],[3,4]]> : tensor<2x2xi16>", 'dense<"0x0000803F"> : tensor<3xf32>', "dense<300> : tensor<4xi8>"),
+    *("dense<[1]> : tensor<3xi8>", "dense<1.5> : tensor<3xi8>", "dense<[[1.0],2.0]> : tensor<2xf32>", "dense<>"),
     *("array<i64: 1, 2>", "dense<1.0> : tensor<4xf32>", '"text"', "7 : i32", "[f32, tensor<4xf32>]", "strided<[1]>"),
 ]
 
@@ -85,6 +101,22 @@ def test_elements_of_literals_in_types_count() -> None:
     text = f'"test.op"() {{a = {literal}, b = {literal}}} : () -> ()'
     with pytest.raises(LimitError, match="splats of 1800 elements"):
         parse_text(text, make_context(), limits=Limits(splat_elements=1000))
+
+
+def test_a_splat_is_packed_once() -> None:
+    packed = 0
+    pack = IntegerType.pack
+
+    def counted(self: IntegerType, ints: Sequence[int]) -> bytes:
+        nonlocal packed
+        packed += len(ints)
+        return pack(self, ints)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IntegerType, "pack", counted)
+        literal = FastParser(CONTEXT, "dense<7> : tensor<300x10000xi8>", "t.mlir").parse_attribute()
+    assert packed == 1
+    assert isinstance(literal, DenseIntOrFPElementsAttr) and literal.data.data == b"\x07" * 3_000_000
 
 
 @pytest.mark.parametrize("profile", ["linalg-products", "torch-steps", "kernels", "loops", "tm-tensor"])
