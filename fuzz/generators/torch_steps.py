@@ -1,7 +1,7 @@
 """Unrolled recurrences: what a Python loop over time leaves in a captured model, with the ways in which steps differ.
 
 for t in range(n): h, c = cell(select(x, dim, start + t * stride), h, c); kept.append(h)
-stack(kept) | cat(unsqueeze(kept)) | the last h | a step in between (which keeps the loop unrolled)
+stack(kept) | cat(unsqueeze(kept)) | the last h | single steps | a list there and back | out[t] = h in each step
 """
 
 from __future__ import annotations
@@ -44,13 +44,18 @@ class StepsGenerator(TorchBase):
         if tape.chance(30):
             (h,) = self.call("tanh", h)
         kept: list[SSAValue] = []
+        written, turned, joined = tape.chance(15), tape.chance(30), tape.chance(15)
+        (out,) = self.call("new_zeros", h, [steps, batch, self.width], None, None, None, None) if written else (h,)
         for t in range(steps):
             at = (steps - 1 - t if self.backward else t) * stride
             h, c = self.step(self.block.args[0], at, h, c)
             if t == odd:
                 (h,) = self.call("neg", h)
-            kept.append(h)
-        results = self.results(kept, h, c)
+            if written:
+                (out,) = self.call("select_scatter", out, h, 0, steps - 1 - t if turned else t)
+            kept.append(self.call("unsqueeze", h, 0)[0] if joined else h)
+        results = self.results(kept, h, c) if not joined else [*self.call("cat", self.in_some_order(kept), 0), h]
+        results += [out] if written else []
         self.block.add_op(ReturnOp(*results))
         function = FuncOp("forward", ([a.type for a in self.block.args], [r.type for r in results]), Region(self.block))
         return finish(ModuleOp([function]), weights=self.weights, seed=self.seed, features=tuple(self.features))
@@ -92,10 +97,10 @@ class StepsGenerator(TorchBase):
         """What is returned of the steps."""
         tape, found = self.tape, [h]
         where = tape.below(3)
-        rows = kept[::-1] if tape.chance(10) else list(kept)
+        rows = self.in_some_order(kept)
         if tape.chance(20):
             rows.insert(0 if tape.chance(50) else len(rows), self.block.args[1])
-        match tape.below(4):
+        match tape.below(5):
             case 0:
                 found = self.call("stack", rows, where)
             case 1:
@@ -103,10 +108,27 @@ class StepsGenerator(TorchBase):
                 found = self.call("cat", [self.call("unsqueeze", r, dim)[0] for r in rows], dim)
             case 2:
                 found = [*self.call("stack", rows, where), *self.call("stack", rows, 0), h]
+            case 3:
+                pairs = zip(kept, rows, strict=False)
+                found = self.call("stack", [self.call("mul.Tensor", a, b)[0] for a, b in pairs], 0)
             case _:
-                if tape.chance(20):
+                if tape.chance(40):
                     found = [h, kept[len(kept) // 2]]
         return [*found, c] if tape.chance(40) else found
+
+    def in_some_order(self, kept: list[SSAValue]) -> list[SSAValue]:
+        """The steps' values as they were made, mostly; backwards, there and back, with one of them again."""
+        match self.tape.pick((0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4)):
+            case 1:
+                return kept[::-1]
+            case 2:
+                return kept + kept[::-1]
+            case 3:
+                return kept + kept[-2::-1]
+            case 4:
+                return [*kept, kept[self.tape.below(len(kept))]]
+            case _:
+                return list(kept)
 
 
 def torch_steps(tape: Tape) -> Program:

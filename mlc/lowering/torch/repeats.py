@@ -19,10 +19,10 @@ from xdsl.ir import Operation, OpResult, SSAValue
 
 from mlc.dialects.torch.values import NOT_CONSTANT, constant_value
 
-MAX_PERIODS = 6  # candidates tried, by how often they occur
+MAX_PERIODS = 6  # candidates of each kind that are tried, by how often they occur
 MAX_PERIOD = 2000  # ops of one step
 
-AFFINE = {"torch.aten.select.int": 2}
+AFFINE = {"torch.aten.select.int": 2, "torch.aten.select_scatter": 3}
 """Operands that may be an integer known at run time."""
 
 Kind = Literal["internal", "carried", "invariant", "affine"]
@@ -107,9 +107,10 @@ def _keys(ops: Sequence[Operation]) -> list[int]:
 
 
 def _periods(keys: Sequence[int], min_steps: int) -> list[int]:
-    """Distances at which an op is found again, most frequent first."""
+    """Distances at which an op is found again, most frequent first: from one to the next, then over several."""
     seen: dict[int, int] = {}
     gaps: Counter[int] = Counter()
+    several: Counter[int] = Counter()
     for i, key in enumerate(keys):
         if key in seen:
             gaps[i - seen[key]] += 1
@@ -121,9 +122,12 @@ def _periods(keys: Sequence[int], min_steps: int) -> list[int]:
     for length in (2, 3, 4, 6, 8):
         for key in set(keys):
             for a, b in zip(places[key], places[key][length:], strict=False):
-                gaps[b - a] += 1
-    enough = [g for g, n in gaps.most_common() if 2 <= g <= MAX_PERIOD and n >= min_steps - 1]
-    return enough[:MAX_PERIODS]
+                several[b - a] += 1
+    enough = [
+        [g for g, n in counted.most_common() if 2 <= g <= MAX_PERIOD and n >= min_steps - 1][:MAX_PERIODS]
+        for counted in (gaps, several)
+    ]
+    return list(dict.fromkeys(enough[0] + enough[1]))
 
 
 def _longest_run(keys: Sequence[int], period: int) -> tuple[int, int] | None:

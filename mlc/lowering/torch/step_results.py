@@ -2,12 +2,15 @@
 tensor.
 
 %l = ListConstruct %h1, …, %h50; stack %l, dim        collected along dim, one row a step
-%u1 = unsqueeze %h1, dim …; cat [%u1, …, %u50], dim   the same
+%l = ListConstruct %h50, …, %h1; stack %l, dim        the same, the last step's row first
+%u1 = unsqueeze %h1, dim …; cat [%u1, …, %u50], dim   the same as the first
 func.return %h50                                      the last step's
+mul %h3, %h7                                          single steps': of all steps' values, kept in one tensor
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 from xdsl.ir import Operation, SSAValue, Use
@@ -23,45 +26,82 @@ JOINS = ("torch.aten.stack", "torch.aten.cat")
 
 @dataclass
 class Collected:
-    """One value of every step, joined along a dim. `type`: of the tensor of all steps' rows. `squeezed`: the type of a
-    row without the dim, where the step's value has it."""
+    """One value of every step, joined along a dim. `first`: position in the list of the first of these rows, which is
+    the last step's where they are `turned`. `type`: of the tensor of all steps' rows. `squeezed`: the type of a row
+    without the dim, where the step's value has it."""
 
     place: Place
     steps: int
     first: int
+    turned: bool
     join: Operation
     dim: SSAValue
     type: VTensorType
     squeezed: VTensorType | None
 
-    def replace(self, whole: SSAValue) -> None:
-        """Readers of the join read `whole`, with what else the list held put before and behind it."""
+    def overlaps(self, other: Collected) -> bool:
+        """Whether both are rows of one list, and some row is in both."""
+        return self.join is other.join and abs(self.first - other.first) < self.steps
+
+    @property
+    def list(self) -> Operation:
+        """What makes the list that is joined."""
         made = self.join.operands[0].owner
         assert isinstance(made, PrimListConstructOp)
-        rows = list(made.operands)
-        others = rows[: self.first], rows[self.first + self.steps :]
-        result = self.join.results[0]
-        new = whole
-        if any(others):
-            parts = [*map(self._whole_row, others[0]), whole, *map(self._whole_row, others[1])]
-            element = VTensorType.get(None, self.type.element_type)
-            joined = self._put(list_construct(parts, element))
-            new = self._put(create("aten.cat", (joined, self.dim), (result.type,)))
+        return made
+
+
+def replace_joins(wholes: Sequence[tuple[Collected, SSAValue]], inside: Container[Operation]) -> None:
+    """Readers of each join read the tensors of the steps' rows, with what else the list held before, between and behind
+    them. `inside`: the ops of the steps, which others remove."""
+    of_join: dict[Operation, dict[int, tuple[Collected, SSAValue]]] = {}
+    for c, whole in wholes:
+        of_join.setdefault(c.join, {})[c.first] = (c, whole)
+    for join, runs in of_join.items():
+        _Join(join, runs).replace(inside)
+
+
+class _Join:
+    """A join of a list, with the runs of rows in it that a loop makes, by their first positions."""
+
+    def __init__(self, join: Operation, runs: dict[int, tuple[Collected, SSAValue]]) -> None:
+        self.join, self.runs = join, runs
+        self.some = next(iter(runs.values()))[0]
+
+    def replace(self, inside: Container[Operation]) -> None:
+        """See `replace_joins`."""
+        made = self.some.list
+        rows, parts, at = list(made.operands), list[SSAValue](), 0
+        while at < len(rows):
+            if at in self.runs:
+                collected, whole = self.runs[at]
+                parts.append(whole)
+                at += collected.steps
+            else:
+                parts.append(self._whole_row(rows[at]))
+                at += 1
+        result, new = self.join.results[0], parts[0]
+        if len(parts) > 1:
+            joined = self._put(list_construct(parts, VTensorType.get(None, self.some.type.element_type)))
+            new = self._put(create("aten.cat", (joined, self.some.dim), (result.type,)))
         result.replace_all_uses_with(new)
         for op in (self.join, made):
             op.detach()
             op.erase()
         for row in rows:
-            if isinstance(row.owner, Operation) and row.owner.name == "torch.aten.unsqueeze" and not row.first_use:
-                row.owner.detach()
-                row.owner.erase()
+            made_by = row.owner
+            if not isinstance(made_by, Operation) or made_by in inside or row.first_use:
+                continue
+            if made_by.name == "torch.aten.unsqueeze":
+                made_by.detach()
+                made_by.erase()
 
     def _whole_row(self, row: SSAValue) -> SSAValue:
         if self.join.name != "torch.aten.stack":
             return row
-        shape = list(self.type.shape or ())
-        shape[_dim(self.dim, len(shape))] = 1
-        return self._put(create("aten.unsqueeze", (row, self.dim), (VTensorType.get(shape, self.type.element_type),)))
+        shape, element = list(self.some.type.shape or ()), self.some.type.element_type
+        shape[_dim(self.some.dim, len(shape))] = 1
+        return self._put(create("aten.unsqueeze", (row, self.some.dim), (VTensorType.get(shape, element),)))
 
     def _put(self, op: Operation) -> SSAValue:
         op.location = self.join.location
@@ -72,16 +112,45 @@ class Collected:
 
 
 @dataclass
+class Stored:
+    """Values of single steps that are read. `type`: of the tensor of all steps' values, one a row; `uses`: of each
+    step's."""
+
+    place: Place
+    type: VTensorType
+    uses: list[list[Use]]
+
+    def replace(self, whole: SSAValue, number: Callable[[int], SSAValue]) -> None:
+        """Readers read their step's row of `whole`. `number`: an integer constant."""
+        shape, element = list(self.type.shape or ()), self.type.element_type
+        for step, uses in enumerate(self.uses):
+            rows: dict[Operation, SSAValue] = {}
+            for use in uses:
+                reader = use.operation
+                if reader not in rows:
+                    row = create(
+                        "aten.select.int", (whole, number(0), number(step)), (VTensorType.get(shape[1:], element),)
+                    )
+                    row.location = reader.location
+                    block = reader.parent_block()
+                    assert block is not None
+                    block.insert_op_before(row, reader)
+                    rows[reader] = row.results[0]
+                reader.operands[use.index] = rows[reader]
+
+
+@dataclass
 class Results:
-    """`lasts`: places whose value in the last step is read; `collected`: see there."""
+    """`lasts`: places whose value in the last step alone is read; `collected`, `stored`: see there."""
 
     lasts: list[Place] = field(default_factory=list)
     collected: list[Collected] = field(default_factory=list)
+    stored: list[Stored] = field(default_factory=list)
 
 
 def results_of(found: Repeat) -> Results | str:
     """What is read after the steps, or why the steps cannot become a loop."""
-    inside = {found.op(k, j) for k in range(found.steps) for j in range(found.period)}
+    inside = set(found.all_steps)
     out = Results()
     for j in range(found.period):
         for r in range(len(found.op(0, j).results)):
@@ -92,14 +161,15 @@ def results_of(found: Repeat) -> Results | str:
                 continue
             for use in list(uses[0]):
                 collected = _collected((j, r), found, use)
-                if collected is not None:
-                    if any(c.join is collected.join for c in out.collected):
-                        return "one list takes values of all steps twice"
+                if collected is not None and not any(collected.overlaps(c) for c in out.collected):
                     out.collected.append(collected)
                     uses = [[u for u in row if not _feeds(u, collected)] for row in uses]
             if any(uses[:-1]):
-                return "values of single steps are read after the loop"
-            if uses[-1]:
+                kind = found.op(0, j).results[r].type
+                if not isinstance(kind, VTensorType) or kind.shape is None or None in kind.shape:
+                    return "values of single steps, of sizes known only at run time, are read after the loop"
+                out.stored.append(Stored((j, r), VTensorType.get([found.steps, *kind.shape], kind.element_type), uses))
+            elif uses[-1]:
                 out.lasts.append((j, r))
     kinds = [found.op(0, j).results[r].type for j, r in out.lasts] + [c.type for c in out.collected]
     if not all(isinstance(t, VTensorType) and t.shape is not None and None not in t.shape for t in kinds):
@@ -122,13 +192,13 @@ def _row_use(use: Use) -> tuple[Operation, int, SSAValue | None] | None:
 def _feeds(use: Use, collected: Collected) -> bool:
     """Whether a use is one of the rows that `collected` stands for; a list may hold the value of a step once more."""
     row = _row_use(use)
-    if row is None or row[0] is not collected.join.operands[0].owner:
+    if row is None or row[0] is not collected.list:
         return False
     return collected.first <= row[1] < collected.first + collected.steps
 
 
 def _collected(place: Place, found: Repeat, use: Use) -> Collected | None:
-    """The tensor that collects this place's values of all steps in order, if `use` of the first step begins one."""
+    """The tensor that collects this place's values of all steps, if `use` of the first step begins or ends one."""
     row = _row_use(use)
     if row is None:
         return None
@@ -142,11 +212,12 @@ def _collected(place: Place, found: Repeat, use: Use) -> Collected | None:
         return None
     shape = list(kind.shape or ())
     dim = _dim(join.operands[1], len(shape))
-    for k in range(found.steps):
-        rows = [_row_use(u) for u in found.op(k, place[0]).results[place[1]].uses]
-        wanted = (made, first + k, unsqueezed)
-        if not any(r is not None and r[:2] == wanted[:2] and _same(r[2], unsqueezed) for r in rows):
-            return None
+    if all(_is_row(found, place, k, made, first + k, unsqueezed) for k in range(found.steps)):
+        turned = False
+    elif all(_is_row(found, place, k, made, first - k, unsqueezed) for k in range(found.steps)):
+        first, turned = first - found.steps + 1, True
+    else:
+        return None
     shape[dim] = found.steps
     squeezed = None
     if join.name == "torch.aten.stack" and unsqueezed is not None:
@@ -159,9 +230,14 @@ def _collected(place: Place, found: Repeat, use: Use) -> Collected | None:
             if row_shape[dim] != 1:
                 return None
             squeezed = VTensorType.get([n for d, n in enumerate(row_shape) if d != dim], kind.element_type)
-    return Collected(
-        place, found.steps, first, join, join.operands[1], VTensorType.get(shape, kind.element_type), squeezed
-    )
+    whole = VTensorType.get(shape, kind.element_type)
+    return Collected(place, found.steps, first, turned, join, join.operands[1], whole, squeezed)
+
+
+def _is_row(found: Repeat, place: Place, step: int, made: Operation, at: int, unsqueezed: SSAValue | None) -> bool:
+    """Whether the list `made` holds, at `at`, the value of `place` in `step`."""
+    rows = (_row_use(u) for u in found.op(step, place[0]).results[place[1]].uses)
+    return any(r is not None and r[:2] == (made, at) and _same(r[2], unsqueezed) for r in rows)
 
 
 def _same(a: SSAValue | None, b: SSAValue | None) -> bool:

@@ -8,9 +8,11 @@
     %l = torch.prim.ListConstruct %h1, …, %h50                  torch.prim.Loop.condition %true, iter(%now, %next)
     %all = torch.aten.stack %l, %int1                        }
 
-What: the compile time and code size of a recurrent cell do not depend on the length of the sequence, its weights are
-packed once. Steps must be equal but for what they carry on and for the index they select by (`repeats.py`); there must
-be `min-steps` of them with a product of matrices in each: loops of few or of cheap steps fuse better unrolled.
+What: kernels and code of a recurrent cell do not depend on the length of the sequence, its weights are packed once.
+Steps must be equal but for what they carry on and for the index they select or write a row by (`repeats.py`). What is
+read of them afterwards may be the last step's, all steps' in a row, forwards or backwards, or single ones'
+(`step_results.py`). There must be `min-steps` of them with a product of matrices in each, or four times as many that
+go through a sequence: loops of few or of cheap steps fuse better unrolled.
 Runs after `torch-fold-batch-norm`. Runs before `torch-batch-projections` and `convert-torch-to-linalg`.
 Tests: tests/lowering/torch/torch_roll_loops.mlir, tests/lowering/torch/test_torch_roll_loops.py
 """
@@ -36,7 +38,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.torch.repeats import Place, Repeat, Source, find_repeat
-from mlc.lowering.torch.step_results import Collected, Results, results_of
+from mlc.lowering.torch.step_results import Collected, Results, replace_joins, results_of
 
 PRODUCTS = frozenset(
     f"torch.aten.{name}"
@@ -46,6 +48,7 @@ PRODUCTS = frozenset(
     )
 )
 MOST_LOOPS = 64  # of one block: every one found starts the search anew
+MANY = 4  # times `min_steps`: of steps without a product
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,35 @@ class TorchRollLoops(MlcPass):
             found = find_repeat([op for op in ops if op not in refused], self.min_steps)
             if found is None:
                 return
-            reason = "" if any(op.name in PRODUCTS for op in found.first_step) else "no product of matrices in a step"
+            reason = "" if self._pays(found) else "no product of matrices in a step"
             results = reason or results_of(found)
+            if refused and not reason and not _given_before(found):
+                results = "a step reads what is made between the steps"
             if isinstance(results, str):
                 ctx.remarks.missed(self.name, found.op(0, 0), f"{found.steps} steps stay unrolled", reason=results)
                 refused.update(found.all_steps if reason else found.first_step)
                 continue
             loop = _Roll(found, results).run()
+            _selects_late(block)
             ctx.remarks.applied(self.name, loop, f"{found.steps} steps of {found.period} ops became a loop")
+
+    def _pays(self, found: Repeat) -> bool:
+        """Whether a step holds a product, or many steps go through a sequence: code for each would take its time."""
+        if any(op.name in PRODUCTS for op in found.first_step):
+            return True
+        walks = any(source.kind == "affine" for row in found.sources for source in row)
+        return walks and found.steps >= MANY * self.min_steps
+
+
+def _given_before(found: Repeat) -> bool:
+    """Whether what is the same for all steps is there before the first: ops that stay unrolled may stand between."""
+    first = found.op(0, 0)
+    given = {s.value.owner for row in found.sources for s in row if s.kind == "invariant" and s.value is not None}
+    return all(
+        op.is_before_in_block(first)
+        for op in given
+        if isinstance(op, Operation) and op.parent_block() is first.parent_block()
+    )
 
 
 def _is_constant(op: Operation) -> bool:
@@ -132,6 +156,7 @@ class _Roll:
         self.location: LocationAttr = self.first.location
         self.carried = found.carried()
         self.lasts = [p for p in results.lasts if p not in self.carried]
+        self.numbers: dict[int, SSAValue] = {}
 
     def run(self) -> Operation:
         """The loop, with everything replaced."""
@@ -140,14 +165,24 @@ class _Roll:
         trips, go_on = self._before(constant(self.found.steps)), self._before(constant(True))
         held = [*self.carried, *self.lasts]
         starts = [self.carried[p] if p in self.carried else self._empty(self._type(p)) for p in held]
-        starts += [self._empty(c.type) for c in self.results.collected]
+        starts += [self._empty(c.type) for c in (*self.results.collected, *self.results.stored)]
         body = Block(arg_types=[INT, *(v.type for v in starts)])
         at, *arguments = body.args
         before: dict[Place, SSAValue] = dict(zip(held, arguments, strict=False))
         made = self._step(body, at, before)
+        rows = [
+            (
+                c.type,
+                self._row(body, c, made),
+                c.dim,
+                self._affine(body, at, self.found.steps - 1, -1) if c.turned else at,
+            )
+            for c in self.results.collected
+        ]
+        rows += [(s.type, made[s.place], self._number(0), at) for s in self.results.stored]
         wholes = [
-            self._add(body, create("aten.select_scatter", (so_far, self._row(body, c, made), c.dim, at), (c.type,)))
-            for c, so_far in zip(self.results.collected, arguments[len(held) :], strict=True)
+            self._add(body, create("aten.select_scatter", (so_far, row, dim, place), (kind,)))
+            for (kind, row, dim, place), so_far in zip(rows, arguments[len(held) :], strict=True)
         ]
         body.add_op(
             PrimLoopConditionOp.create(operands=(go_on, *(made[p] for p in held), *wholes), location=self.location)
@@ -222,14 +257,22 @@ class _Roll:
                 assert source.value is not None
                 return source.value
             case "affine":
-                value = at
-                if source.slope != 1:
-                    value = self._add(body, create("aten.mul.int", (at, self._before(constant(source.slope))), (INT,)))
-                if source.base:
-                    value = self._add(
-                        body, create("aten.add.int", (value, self._before(constant(source.base))), (INT,))
-                    )
-                return value
+                return self._affine(body, at, source.base, source.slope)
+
+    def _affine(self, body: Block, at: SSAValue, base: int, slope: int) -> SSAValue:
+        """base + at * slope"""
+        value = at
+        if slope != 1:
+            value = self._add(body, create("aten.mul.int", (at, self._before(constant(slope))), (INT,)))
+        if base:
+            value = self._add(body, create("aten.add.int", (value, self._before(constant(base))), (INT,)))
+        return value
+
+    def _number(self, n: int) -> SSAValue:
+        """An integer constant, made once."""
+        if n not in self.numbers:
+            self.numbers[n] = self._before(constant(n))
+        return self.numbers[n]
 
     def _row(self, body: Block, c: Collected, made: dict[Place, SSAValue]) -> SSAValue:
         """What one step adds to a collected tensor, without the dim that is collected along."""
@@ -243,8 +286,11 @@ class _Roll:
         last = self.found.steps - 1
         for place, result in zip(held, loop.results, strict=False):
             self.found.op(last, place[0]).results[place[1]].replace_all_uses_with(result)
-        for c, whole in zip(self.results.collected, loop.results[len(held) :], strict=True):
-            c.replace(whole)
+        collected = self.results.collected
+        wholes = loop.results[len(held) :]
+        for s, whole in zip(self.results.stored, wholes[len(collected) :], strict=True):  # lists hold some of these
+            s.replace(whole, self._number)
+        replace_joins(list(zip(collected, wholes[: len(collected)], strict=True)), set(self.found.all_steps))
         for k in reversed(range(self.found.steps)):
             for j in reversed(range(self.found.period)):
                 op = self.found.op(k, j)
