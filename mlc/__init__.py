@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlc import dataclass_code
-
-dataclass_code.install()  # before anything that defines dataclasses
-
+import mlc.dataclass_code  # noqa: F401 - first: it is there for what others define
 from mlc.errors import MlcError
 from mlc.runtime.threads import get_num_threads, num_threads, set_num_threads
 

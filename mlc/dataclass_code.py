@@ -1,11 +1,12 @@
 """Methods of dataclasses, compiled once per machine: Python keeps the bytecode of modules, not of what they generate.
 
 xDSL and mlc define some 450 dataclasses. Python writes their methods as source text and compiles it at every import,
-which was 0.15 of the 0.4 s that `mlc.compile` needs to be there. `install` puts a function in the place of the `exec`
-that the standard library's module calls; it keeps the code of each text in a file beside the package's own bytecode, if
-Python would keep that (`PYTHONDONTWRITEBYTECODE`) and where (`PYTHONPYCACHEPREFIX`). Codes are found by their text, so
-none can be out of date; another version of Python has another file. Other packages' dataclasses are made as ever, and
-so are mlc's as long as xDSL is not there: a saved model needs few.
+which was 0.15 of the 0.4 s that `mlc.compile` needs to be there. Importing this module puts a function in the place of
+the `exec` that the standard library's module calls; it keeps the code of each text in a file beside the package's own
+bytecode, if Python would keep that (`PYTHONDONTWRITEBYTECODE`) and where (`PYTHONPYCACHEPREFIX`). Codes are found by
+their text, so none can be out of date; another version of Python has another file. Other packages' dataclasses are made
+as ever, and so are mlc's as long as xDSL is not there: a saved model needs few.
+Test: tests/ir/test_dataclass_code.py
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _kept: dict[bytes, bytes] | None = None
 _new: dict[bytes, bytes] = {}
 
 
-def install() -> None:
+def _install() -> None:
     """From now on, in this process."""
     if not hasattr(dataclasses, "exec"):
         setattr(dataclasses, "exec", _exec)  # noqa: B010 - found before the builtin of that name
@@ -73,3 +74,6 @@ def _write() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(importlib.util.MAGIC_NUMBER + marshal.dumps({**_read(), **_new}))
         part.replace(file)
+
+
+_install()

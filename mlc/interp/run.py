@@ -16,7 +16,7 @@ from mlc.interp.domains import make_domain
 from mlc.interp.engine import MAX_ITERATIONS, Interpreter
 from mlc.ir.memory import Buffer, allocate, buffer_from
 from mlc.ir.resources import ResourceStore
-from mlc.ir.semantics import Domain
+from mlc.ir.semantics import ANY_ORDER, Domain
 from mlc.ir.values import DYNAMIC, ShapedTypes, bf16_bits, dtype_of, element_type, is_float, static_shape
 
 
@@ -82,6 +82,7 @@ def evaluate_constant(module: ModuleOp, name: str, resources: ResourceStore | No
 def constants_of(module: ModuleOp, resources: ResourceStore | None) -> Callable[[str], np.ndarray]:
     """`evaluate_constant` for many functions of one module."""
     interpreter = Interpreter(module, resources=resources, domain=make_domain("ieee"))
+    interpreter.state[ANY_ORDER] = True
     return partial(_constant, interpreter)
 
 

@@ -99,6 +99,10 @@ class Domain(Protocol):
         ...
 
 
+ANY_ORDER = "any order"
+"""In the state of a run whose large sums may be added up in any order, as native code does: derived constants."""
+
+
 class Runner(Protocol):
     """What a semantics function may ask of the engine that runs it."""
 

@@ -21,6 +21,7 @@ from xdsl.ir.affine import AffineMap
 from mlc.dialects.linalg.access import Access, loop_ranges
 from mlc.dialects.linalg.accumulate import accumulate
 from mlc.dialects.linalg.named_ops import NAMES
+from mlc.dialects.linalg.products import multiply
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Results, Runner, fail, semantics
 
@@ -185,6 +186,8 @@ def _run_arrays(op: Operation, nest: _Nest, values: list[np.ndarray], n_inputs: 
                 w[part] = r
         return
     trip = [ranges[d] for d in sequential]
+    if multiply(body, reads, writes, trip, shape, run):
+        return
     if accumulate(op, body, reads, writes, trip, shape, n_inputs, evaluate, run):
         return
     state: list[Any] = list(writes)
