@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Operation
 
 from mlc.backends.llvm.backend import CPUBackend
@@ -96,6 +95,9 @@ def _effort(kernel: KernelPart) -> float:
 
 def _of_loops(op: Operation) -> float:
     """The same of a structured op, by its loops: a product has three or more."""
+    # here, as a model from the cache needs none of that dialect: a tenth of its start
+    from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation  # noqa: PLC0415
+
     return len(op.get_iterator_types()) / 4 if isinstance(op, LinalgStructuredOperation) else 0.0
 
 
