@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from xdsl.ir import Dialect
 
-from mlc.ir.late_formats import late_formats
+from mlc.ir.late_formats import is_known, late_formats
 
 EXTENSIONS: dict[str, tuple[str, ...]] = {
     "arith": ("mlc.dialects.arith.shaped_ops", "mlc.dialects.arith.float_ops", "mlc.dialects.arith.flagged_ops"),
@@ -33,7 +33,7 @@ EXTENSIONS: dict[str, tuple[str, ...]] = {
 
 def extended(name: str, factory: Callable[[], Dialect]) -> Callable[[], Dialect]:
     """`factory`, or one that loads a dialect of xDSL or mlc sooner, with the extra ops and attributes merged in."""
-    if factory.__module__.partition(".")[0] not in ("xdsl", "mlc"):
+    if not is_known(factory):
         return factory
 
     def merged() -> Dialect:

@@ -55,3 +55,8 @@ def late_formats() -> Iterator[None]:
             _depth -= 1
             if _depth == 0:
                 setattr(FormatProgram, "from_str", staticmethod(_read))  # noqa: B010
+
+
+def is_known(factory: Callable[..., Any]) -> bool:
+    """Whether what `factory` imports is xDSL's or mlc's."""
+    return factory.__module__.partition(".")[0] in ("xdsl", "mlc")

@@ -15,7 +15,7 @@ import difflib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import GenericAlias
@@ -31,6 +31,7 @@ from mlc.errors import InternalError, MlcError, UsageError, VerifyError
 from mlc.ir import plugins
 from mlc.ir.canonicalize import Canonicalize
 from mlc.ir.context import MlcContext, environment, universe
+from mlc.ir.late_formats import is_known, late_formats
 from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline_table import Row
 from mlc.ir.verifier import verify_module, verify_op
@@ -85,7 +86,9 @@ def load_pass(name: str) -> type[ModulePass]:
             hint=environment().hint
             or (f"did you mean {' or '.join(repr(n) for n in near)}?" if near else "mlc-opt --list-passes shows all"),
         )
-    return factories[name]()
+    factory = factories[name]
+    with late_formats() if is_known(factory) else nullcontext():  # it imports dialects
+        return factory()
 
 
 def make_pass(name: str, options: dict[str, object] | None = None) -> ModulePass:
