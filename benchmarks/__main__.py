@@ -89,14 +89,16 @@ def main() -> int:
         if "machine" not in results:
             p.error("the results do not say on which machine they were measured; run make bench again")
         count = ratios.accept(STORED, results)
-        print(f"{count} rows stored in {STORED.relative_to(HERE.parent)}")
+        if not count:
+            p.error("no row of the latest run has both mlc and a peer beside it")
+        print(f"{count} rows of {results['machine']} stored in {STORED.relative_to(HERE.parent)}")
         return 0
     settings, left_out = arguments.settings(p, args, available_cores())
     for name, reason in left_out.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
-    other = ratios.other_machine(STORED, about.machine())
-    if other is not None and settings.precision == "float32":
-        print(f"{STORED.name} is of another machine ({other}): no row is compared with it", file=sys.stderr)
+    known = ratios.machines(STORED)
+    if known and about.machine() not in known and settings.precision == "float32":
+        print(f"{STORED.name} has only other machines ({'; '.join(known)}): no row is compared", file=sys.stderr)
     try:
         log = open_log(settings, args.fresh)
         records = run(settings, log)

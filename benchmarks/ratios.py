@@ -1,8 +1,11 @@
 """Stored ratios, and rows that fell behind them.
 
-`ratios.json` holds, per unit, each peer's time over mlc's, as `make bench-accept` took them from the latest results. A
-row regresses when its ratio to the best of the peers that were there both times fell by more than 5 %. Ratios are those
-of one machine: on another one, where peers have other kernels, nothing is compared, and accepting starts over.
+    {"Linux x86_64, znver4, 512-bit vectors, 2 cores": {"about": "2026-11-29, …", "units": {"vgg16/1": {"ort": 2.728}}}}
+
+`ratios.json` holds, per kind of machine and unit, each peer's time over mlc's, as `make bench-accept` took them from
+the latest results. A row regresses when its ratio to the best of the peers that were there both times fell by more than
+5 %. Each machine is compared with its own ratios, because peers have other kernels on another one; accepting leaves
+those of the others as they are.
 """
 
 from __future__ import annotations
@@ -37,31 +40,36 @@ def _key(record: Mapping[str, Any]) -> str:
 
 def load(path: Path, machine: str) -> dict[str, dict[str, float]]:
     """Peer -> ratio, per unit; empty when nothing was accepted on this machine yet."""
-    stored = _stored(path)
-    return stored["units"] if stored and stored["machine"] == machine else {}
+    return _stored(path).get(machine, {"units": {}})["units"]
 
 
-def other_machine(path: Path, machine: str) -> str | None:
-    """The machine of the stored ratios, where it is not this one."""
-    stored = _stored(path)
-    return stored["machine"] if stored and stored["machine"] != machine else None
+def machines(path: Path) -> list[str]:
+    """Those that have stored ratios."""
+    return list(_stored(path))
 
 
-def _stored(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def _stored(path: Path) -> dict[str, dict[str, Any]]:
+    """What is stored, per machine; files used to be of one machine, named in them."""
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if "units" in stored:
+        return {stored["machine"]: {"about": stored["about"], "units": stored["units"]}}
+    return stored
 
 
 def accept(path: Path, results: Mapping[str, Any]) -> int:
-    """Store the ratios of these results; units that they lack keep theirs if the machine is the same. How many were
-    stored."""
-    units = load(path, results["machine"])
+    """Store the ratios of these results among those of their machine; what they lack, be it machine, unit or peer,
+    stays as it is. How many units were stored; with none the file is not written."""
     new = {
-        _key(record): {name: round(r[1], 3) for name, r in ratios(record).items()}
+        _key(record): {name: round(r[1], 3) for name, r in found.items()}
         for record in results["records"]
-        if not record["contended"] and "engines" in record
+        if not record["contended"] and "engines" in record and (found := ratios(record))
     }
-    units |= {key: found for key, found in new.items() if found}
-    stored = {"about": results["about"], "machine": results["machine"], "units": dict(sorted(units.items()))}
+    if not new:
+        return 0
+    units = load(path, results["machine"])
+    units |= {key: units.get(key, {}) | found for key, found in new.items()}
+    own = {"about": results["about"], "units": dict(sorted(units.items()))}
+    stored = _stored(path) | {results["machine"]: own}
     path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     return len(new)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,51 @@ def test_accepted_ratios_come_back_and_other_units_stay(tmp_path: Path):
     assert ratios.accept(path, first) == 2
     assert ratios.accept(path, results(record(mlc=engine(100.0), ort=engine(110.0)))) == 1
     assert ratios.load(path, "this") == {"resnet50/1": {"ort": 1.1}, "vgg16/1": {"ort": 2.0}}
-    assert ratios.other_machine(path, "this") is None
+    assert ratios.machines(path) == ["this"]
 
 
-def test_ratios_of_another_machine_are_neither_compared_nor_kept(tmp_path: Path):
+def test_peers_that_were_not_measured_keep_theirs(tmp_path: Path):
     path = tmp_path / "ratios.json"
-    ratios.accept(path, results(record(mlc=engine(100.0), ort=engine(400.0))))
-    assert ratios.load(path, "another") == {} and ratios.other_machine(path, "another") == "this"
-    there = results(record("vgg16", mlc=engine(1.0), ort=engine(2.0))) | {"machine": "another"}
-    ratios.accept(path, there)
-    assert ratios.load(path, "another") == {"vgg16/1": {"ort": 2.0}} and ratios.load(path, "this") == {}
+    ratios.accept(path, results(record(mlc=engine(100.0), ort=engine(90.0), jit=engine(200.0))))
+    ratios.accept(path, results(record(mlc=engine(100.0), ort=engine(110.0))))
+    assert ratios.load(path, "this") == {"resnet50/1": {"ort": 1.1, "jit": 2.0}}
+
+
+def test_a_run_without_ratios_leaves_the_file_alone(tmp_path: Path):
+    path = tmp_path / "ratios.json"
+    failed = record(mlc={"failed": "why"}, ort=engine(1.0))
+    assert ratios.accept(path, results(failed, failed | {"contended": True})) == 0
+    assert not path.exists()
+
+
+def test_machines_stand_side_by_side(tmp_path: Path):
+    path = tmp_path / "ratios.json"
+    two = (record(mlc=engine(100.0), ort=engine(500.0)), record("vgg16", mlc=engine(3.0), ort=engine(4.0)))
+    ratios.accept(path, results(*two))
+    of_this = path.read_text()[2:-3]
+    assert ratios.load(path, "another") == {}
+    ratios.accept(path, results(record("vgg16", mlc=engine(1.0), ort=engine(2.0))) | {"machine": "another"})
+    assert ratios.machines(path) == ["this", "another"]
+    assert ratios.load(path, "another") == {"vgg16/1": {"ort": 2.0}}
+    assert of_this in path.read_text()
+    ratios.accept(path, results(record(mlc=engine(1.0), ort=engine(3.0))) | {"machine": "another"})
+    assert of_this in path.read_text()
+
+
+def test_a_file_of_one_machine_is_read_and_kept(tmp_path: Path):
+    path = tmp_path / "ratios.json"
+    units = {"resnet50/1": {"ort": 5.0}, "vgg16/1": {"ort": 1.333}}
+    path.write_text(json.dumps({"about": "then", "machine": "this", "units": units}))
+    assert ratios.load(path, "this") == units and ratios.load(path, "another") == {}
+    ratios.accept(path, results(record("vgg16", mlc=engine(1.0), ort=engine(2.0))) | {"machine": "another"})
+    assert ratios.load(path, "this") == units
+    assert json.loads(path.read_text())["this"]["about"] == "then"
+
+
+def test_the_stored_file_names_machines():
+    path = Path(ratios.__file__).with_name("ratios.json")
+    for machine in ratios.machines(path):
+        assert "vectors" in machine and ratios.load(path, machine)
 
 
 @pytest.mark.parametrize(("ort_ms", "regressed"), [(95.5, False), (94.0, True), (120.0, False)])
