@@ -13,6 +13,7 @@ help:
 	@echo "make fuzz SECONDS=60    random programs through every pass, with a ledger"
 	@echo "make bench              mlc beside every peer on the model table, 1 thread and all; goes on where it stopped"
 	@echo "                        MODEL=resnet50 PEERS=openvino THREADS=2 RUNS=15 PRECISION=bfloat16 CONTENDED=1 FRESH=1"
+	@echo "                        PEERS: eager, torch.jit, torch.compile, onnxruntime, openvino, with commas between"
 	@echo "make bench-accept       the latest ratios become those that regressions are seen against"
 	@echo "make mutate             small lies put into passes, counted by how many the properties see"
 
@@ -46,7 +47,7 @@ fuzz: $(VENV)/.test
 	$(BIN)/python -m fuzz --seconds $(SECONDS)
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks $(if $(MODEL),--models $(MODEL)) $(if $(PEERS),--peers $(PEERS)) \
+	$(BIN)/python -m benchmarks $(if $(MODEL),--models "$(MODEL)") $(if $(PEERS),--peers "$(PEERS)") \
 		$(if $(PRECISION),--precision $(PRECISION)) $(if $(THREADS),--threads $(THREADS)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(CONTENDED),--contended) $(if $(FRESH),--fresh)
 

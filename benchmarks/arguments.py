@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from benchmarks.engines import ENGINES
+from benchmarks.engines import ENGINES, SHOWN, engine_named
 from benchmarks.models import CONTENDED_ROWS, ROWS
 from benchmarks.plan import Settings
 from benchmarks.precisions import PRECISIONS, engines_of
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     """See `benchmarks/__init__.py` for what the options are for."""
     p = argparse.ArgumentParser(prog="python -m benchmarks", description="mlc beside its peers on the model table")
     p.add_argument("--models", default="", help="rows, with commas between; all when left out")
-    p.add_argument("--peers", default="", help=f"of {', '.join(ENGINES)}; all that are installed when left out")
+    p.add_argument("--peers", default="", help=f"of {_peers(ENGINES)}; all that are installed when left out")
     p.add_argument("--precision", default="float32", help=f"{', '.join(PRECISIONS)}: arithmetic of every engine")
     p.add_argument("--threads", default="", help="numbers of threads, with commas between; 1 and all when left out")
     p.add_argument("--runs", type=int, default=15, help="turns of each engine")
@@ -26,6 +26,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--fresh", action="store_true", help="start over instead of going on with an interrupted run")
     p.add_argument("--accept", action="store_true", help="store the latest ratios in ratios.json; measures nothing")
     return p
+
+
+def _peers(engines: Iterable[str]) -> str:
+    """Every name that is understood, mlc aside, which always runs."""
+    return ", ".join(f"{e} ({', '.join(SHOWN[e])})" if e in SHOWN else e for e in engines if e != "mlc")
 
 
 def _names(text: str) -> list[str]:
@@ -46,8 +51,10 @@ def settings(p: argparse.ArgumentParser, args: argparse.Namespace, cores: int) -
     _known(p, "row", rows, list(ROWS))
     _known(p, "precision", [args.precision], PRECISIONS)
     available = engines_of(args.precision)
-    asked = _names(args.peers)
-    _known(p, "peer", asked, list(available))
+    asked = list(dict.fromkeys(engine_named(name) for name in _names(args.peers)))
+    for name in asked:
+        if name not in available:
+            p.error(f"there is no peer '{name}' in {args.precision}; there are {_peers(available)}")
     left_out = {name: reason for name, engine in available.items() if (reason := engine.missing()) is not None}
     for name in asked:
         if name in left_out:

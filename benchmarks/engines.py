@@ -124,3 +124,19 @@ ENGINES: dict[str, Engine] = {
     ),
     "openvino": Engine(onnx_engines.openvino, ("openvino", *_EXPORT), _not_installed("openvino", *_EXPORT)),
 }  # fmt: skip
+
+SHOWN: dict[str, tuple[str, ...]] = {
+    "jit": ("torch.jit",),
+    "inductor": ("torch.compile",),
+    "ort": ("ONNX Runtime", "onnxruntime", "onnx"),
+    "openvino": ("OpenVINO",),
+}
+"""What engines are called elsewhere, in the README first."""
+
+
+def engine_named(text: str) -> str:
+    """The engine's name here, of any of its names, whatever the case; what is no name stays as it is."""
+    for name in ENGINES:
+        if text.lower() in (name, *(other.lower() for other in SHOWN.get(name, ()))):
+            return name
+    return text

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import arguments
+from benchmarks.engines import ENGINES
 from benchmarks.models import CONTENDED_ROWS, ROWS
 from benchmarks.plan import Settings, Unit
 
@@ -29,9 +32,26 @@ def test_one_pair():
 
 def test_lower_precision():
     s = parse("--models linear_1024 --precision int8 --threads 1")
-    assert (s.engines, s.units()) == (["mlc", "eager"], [Unit("linear_1024", 1, False, "int8")])
+    assert s.engines in (["mlc", "eager"], ["mlc", "eager", "ort"])
+    assert s.units() == [Unit("linear_1024", 1, False, "int8")]
     assert s.units()[0].key == "linear_1024/1/int8"
     assert not parse("--precision bfloat16").contended
+
+
+@pytest.mark.parametrize(
+    ("text", "engines"),
+    [
+        ("eager,torch.jit,torch.compile", ["mlc", "eager", "jit", "inductor"]),
+        ("onnxruntime,openvino", ["mlc", "eager", "ort", "openvino"]),
+        ("ONNX Runtime, OpenVINO, ort", ["mlc", "eager", "ort", "openvino"]),
+        ("ONNX,Torch.JIT", ["mlc", "eager", "jit", "ort"]),
+    ],
+)
+def test_peers_are_found_by_the_names_that_tables_show(text: str, engines: list[str], monkeypatch: pytest.MonkeyPatch):
+    for name, engine in ENGINES.items():
+        monkeypatch.setitem(ENGINES, name, replace(engine, missing=lambda: None))
+    p = arguments.parser()
+    assert arguments.settings(p, p.parse_args(["--peers", text]), 2)[0].engines == engines
 
 
 def test_contended_only():
@@ -50,9 +70,13 @@ def test_one_core_has_no_neighbour():
     ("line", "message"),
     [
         ("--models resnet5", "there is no row 'resnet5'; did you mean 'resnet50'?"),
-        ("--peers openvin", "there is no peer 'openvin'; did you mean 'openvino'?"),
+        (
+            "--peers openvin",
+            "there is no peer 'openvin' in float32; there are eager, jit (torch.jit), inductor (torch.compile), "
+            "ort (ONNX Runtime, onnxruntime, onnx), openvino (OpenVINO)",
+        ),
         ("--precision bfloat", "there is no precision 'bfloat'; did you mean 'bfloat16'?"),
-        ("--precision int8 --peers jit", "there is no peer 'jit'"),
+        ("--precision int8 --peers torch.jit", "there is no peer 'jit' in int8; there are eager, ort (ONNX Runtime"),
         ("--threads two", "--threads two: whole numbers from 1 to 1024"),
         ("--threads 0", "--threads 0: whole numbers from 1 to 1024"),
         ("--runs 0", "--runs 0: at least 1"),
