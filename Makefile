@@ -14,6 +14,7 @@ help:
 	@echo "make bench              mlc beside every peer on the model table, 1 thread and all; goes on where it stopped"
 	@echo "                        MODEL=resnet50 PEERS=openvino THREADS=2 RUNS=15 PRECISION=bfloat16 CONTENDED=1 FRESH=1"
 	@echo "                        PEERS: eager, torch.jit, torch.compile, onnxruntime, openvino, with commas between"
+	@echo "                        writes benchmarks/results.*, or results-part.* when only a part of the table was asked for"
 	@echo "make bench-accept       the latest ratios become those that regressions are seen against"
 	@echo "make mutate             small lies put into passes, counted by how many the properties see"
 

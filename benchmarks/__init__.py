@@ -1,15 +1,17 @@
 """mlc beside its peers on the model table: `make bench`.
 
     make bench                                         every row, 1 thread and all threads, and the contended rows
-    make bench MODEL=resnet50 PEERS=openvino THREADS=2 RUNS=15
+    make bench MODEL=resnet50 PEERS=openvino THREADS=2 RUNS=15          a part of it
     make bench PRECISION=bfloat16                      engines that have it, in bfloat16 (or int8): see `precisions.py`
     make bench CONTENDED=1                             2 threads while another process keeps one core busy
     make bench FRESH=1                                 start over instead of going on with an interrupted run
     make bench-accept                                  the latest ratios become those that regressions are seen against
 
 In: the rows of `models.py`, the engines of `engines.py` and `onnx_engines.py` that are installed, `ratios.json`.
-Out: `results.md` (tables), `results.json` (everything), `results.png` (chart), all of the latest run; while a run
-goes on, `progress/*.jsonl` holds what is done, so that the same command continues where an interrupted one stopped.
+Out: `results.md` (tables), `results.json` (everything), `results.png` (chart) of the latest run of the whole table, and
+`results-part.*` of the latest of a part: chosen rows, peers or threads, contended rows alone. Lower precisions have
+files of their own (`files.py`). While a run goes on, `progress/*.jsonl` holds what is done, so that the same command
+continues where an interrupted one stopped. `make bench-accept` takes the latest run in float32, whole or part.
 
 Every engine has a process of its own per row (`worker.py`), so that no engine's threads, allocator or memory count for
 another's.

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure what was asked for, then write results.md, results.json and results.png."""
+"""`python -m benchmarks`: measure what was asked for, then write the files of `files.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import mlc
-from benchmarks import about, arguments, chart, ratios, table
+from benchmarks import about, arguments, files, ratios, table
 from benchmarks.measure import measure
 from benchmarks.plan import Settings, Unit
 from benchmarks.process import ChildFailed, run_module
@@ -19,7 +19,7 @@ from benchmarks.runlog import RunLog
 from mlc.runtime.threads import available_cores
 
 HERE = Path(__file__).parent
-RESULTS, STORED = HERE / "results.json", HERE / "ratios.json"
+STORED = HERE / "ratios.json"
 
 
 def open_log(settings: Settings, fresh: bool) -> RunLog:
@@ -78,20 +78,29 @@ def one(unit: Unit, settings: Settings, progress: Progress) -> dict[str, Any]:
         return {"row": unit.row, "threads": unit.threads, "contended": unit.contended, "failed": str(e)}
 
 
+def accept() -> str:
+    """Store the ratios of the latest run, and say so."""
+    found = files.latest(HERE)
+    if found is None:
+        raise ValueError("there are no results yet; run make bench first")
+    path, results = found
+    if "machine" not in results:
+        raise ValueError(f"{path.name} does not say on which machine it was measured; run make bench again")
+    count = ratios.accept(STORED, results)
+    if not count:
+        raise ValueError(f"no row of {path.name}, the latest run, has times of both mlc and a peer")
+    return f"{count} row{'s' if count > 1 else ''} of {path.name} ({results['machine']}) stored in {STORED.name}"
+
+
 def main() -> int:
     """See the package's docstring."""
     p = arguments.parser()
     args = p.parse_args()
     if args.accept:
-        if not RESULTS.exists():
-            p.error("there are no results yet; run make bench first")
-        results = json.loads(RESULTS.read_text(encoding="utf-8"))
-        if "machine" not in results:
-            p.error("the results do not say on which machine they were measured; run make bench again")
-        count = ratios.accept(STORED, results)
-        if not count:
-            p.error("no row of the latest run has both mlc and a peer beside it")
-        print(f"{count} rows of {results['machine']} stored in {STORED.relative_to(HERE.parent)}")
+        try:
+            print(accept())
+        except ValueError as e:
+            p.error(str(e))
         return 0
     settings, left_out = arguments.settings(p, args, available_cores())
     for name, reason in left_out.items():
@@ -124,15 +133,15 @@ def report(settings: Settings, log: RunLog, records: list[dict[str, Any]]) -> No
         "records": records,
     }
     fallen = ratios.regressions(records, ratios_of(settings))
-    text = table.report(results, fallen)
-    files = RESULTS if settings.precision == "float32" else HERE / f"results.{settings.precision}.json"
-    files.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    files.with_suffix(".md").write_text(text, encoding="utf-8")
-    if not chart.draw(results, fallen, files.with_suffix(".png")):
-        print("no chart: matplotlib is not installed, or no row has both mlc and a peer", file=sys.stderr)
-    print(f"\n{text}")
+    part = arguments.is_part(settings, available_cores())
+    written, no_chart = files.write(files.of_run(HERE, settings.precision, part=part), results, fallen)
+    print(f"\n{written[0].read_text(encoding='utf-8')}")
     for f in fallen:
         print(table.in_red(f"regressed: {f}", sys.stdout.isatty()))
+    if no_chart:
+        print(f"no chart: {no_chart}", file=sys.stderr)
+    names = ", ".join(str(path.relative_to(HERE.parent)) for path in written)
+    print(f"written: {names}{' (a part of the table)' if part else ''}", file=sys.stderr)
     log.close()
 
 

@@ -80,3 +80,10 @@ def settings(p: argparse.ArgumentParser, args: argparse.Namespace, cores: int) -
         contended = ()
     neighbour = max(cores, 2)
     return Settings(rows, engines, threads, args.runs, tuple(contended), neighbour, args.precision), left_out
+
+
+def is_part(measured: Settings, cores: int) -> bool:
+    """Whether the same run without a choice of rows, engines and threads measures more."""
+    p = parser()
+    whole, _ = settings(p, p.parse_args(["--precision", measured.precision]), cores)
+    return not (set(whole.units()) <= set(measured.units()) and set(whole.engines) <= set(measured.engines))

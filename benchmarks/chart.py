@@ -16,12 +16,16 @@ from benchmarks.summary import summarise
 BLUE, GREY, RED = "#2f6f9f", "#b5b5b5", "#c0392b"
 
 
-def draw(results: Mapping[str, Any], fallen: Sequence[Regression], path: Path) -> bool:
-    """Write the PNG; False where matplotlib is missing or there is nothing to show."""
-    records = [r for r in results["records"] if "engines" in r and not r["contended"]]
-    shown = [(r, s) for r in records if (s := summarise(r, None)).to_best is not None]
-    if not shown or importlib.util.find_spec("matplotlib") is None:
-        return False
+def draw(results: Mapping[str, Any], fallen: Sequence[Regression], path: Path) -> str | None:
+    """Write the PNG; where there is none, the reason."""
+    quiet = [r for r in results["records"] if not r["contended"]]
+    if not quiet:
+        return "it shows no contended rows, and no others were measured"
+    shown = [(r, s) for r in quiet if "engines" in r and (s := summarise(r, None)).to_best is not None]
+    if not shown:
+        return "no row has times of both mlc and a peer"
+    if importlib.util.find_spec("matplotlib") is None:
+        return "matplotlib is not installed"
     figures = importlib.import_module("matplotlib.figure")
     counts = sorted({r["threads"] for r, _ in shown})
     most = max(sum(r["threads"] == c for r, _ in shown) for c in counts)
@@ -45,4 +49,4 @@ def draw(results: Mapping[str, Any], fallen: Sequence[Regression], path: Path) -
         axes.legend(fontsize=8, loc="lower right")
     figure.suptitle(textwrap.fill(results["about"], 90 * len(counts)), fontsize=8)
     figure.savefig(path, dpi=130)
-    return True
+    return None

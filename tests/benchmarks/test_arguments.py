@@ -96,3 +96,21 @@ def test_settings_have_one_name():
 def test_units_say_what_they_are():
     assert str(Unit("vgg16", 2, True)) == "vgg16, 2 threads, contended"
     assert Unit("vgg16", 2, True).key == "vgg16/2/contended"
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("", False),
+        ("--runs 1", False),
+        ("--precision int8", False),
+        ("--models vgg16", True),
+        ("--peers eager --precision bfloat16", True),
+        ("--threads 1", True),
+        ("--threads 1,2", True),
+        ("--contended", True),
+        ("--models vgg16 --precision int8", True),
+    ],
+)
+def test_a_run_of_chosen_rows_engines_or_threads_is_a_part(line: str, part: bool):
+    assert arguments.is_part(parse(line), 2) == part
