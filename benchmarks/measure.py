@@ -65,6 +65,7 @@ def _quiet(
     stack: ExitStack, unit: Unit, engines: Sequence[str], runs: int, directory: Path, say: Say
 ) -> dict[str, dict[str, Any]]:
     results: dict[str, dict[str, Any]] = {engine: {} for engine in engines}
+    expected: dict[str, float] = {}
     children: dict[str, Child] = {}
 
     def attempt(engine: str, step: Callable[[], None]) -> None:
@@ -79,7 +80,7 @@ def _quiet(
         children[engine] = _start(stack, unit, engine, unit.threads, directory / engine)
         first = children[engine].ask("first", START_SECONDS)
         results[engine] |= {"cold_s": first["seconds"], "start_mb": first["mb"], "turns": []}
-        children[engine].ask("ready", ANSWER_SECONDS)
+        expected[engine] = children[engine].ask("ready", ANSWER_SECONDS)["turn_s"]
 
     def running(engine: str, files: Path, save: bool = False) -> tuple[float, float]:
         """Seconds to the first result, and the peak while running, of a process of its own."""
@@ -111,17 +112,13 @@ def _quiet(
     for engine in engines:
         say(f"{engine}, first result")
         attempt(engine, lambda engine=engine: start(engine))
-    done, rounds = 0, runs
-    while done < rounds:
+    rounds = plan.rounds(runs, sum(expected.values()))
+    for done in range(rounds):
         say(f"round {done + 1} of {rounds}")
-        begun = time.perf_counter()
         for engine in list(children):
             if unit.threads > 1:
                 time.sleep(SETTLE_SECONDS)
             attempt(engine, lambda engine=engine: turn(engine))
-        done += 1
-        if done == 1 and time.perf_counter() - begun < plan.SHORT_ROUND:
-            rounds = max(runs, plan.SHORT_ROUNDS)
     for engine in list(children):
         attempt(engine, lambda engine=engine: finish(engine))
     for engine in list(children):

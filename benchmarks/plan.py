@@ -16,6 +16,11 @@ SHORT_ROUNDS = 25
 """Rounds of such rows, at least."""
 
 
+def rounds(runs: int, seconds: float) -> int:
+    """How many a row gets whose round takes so long, where `runs` were asked for."""
+    return max(runs, SHORT_ROUNDS) if seconds < SHORT_ROUND else runs
+
+
 @dataclass(frozen=True)
 class Unit:
     """One row at one number of threads; `contended`: while another process keeps one core busy."""

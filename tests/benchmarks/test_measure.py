@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import plan
+from benchmarks import plan, worker
 from benchmarks.engines import ENGINES
 from benchmarks.limits import limits
 from benchmarks.measure import measure
@@ -32,6 +32,18 @@ def test_a_row(monkeypatch: pytest.MonkeyPatch):
     assert ours["loaded_s"] > 0 and ours["loaded_mb"] > 0 and "loaded_s" not in record["engines"]["eager"]
     assert summarise(record, None).to_eager is not None
     assert said[0] == "float64 run" and "eager, from its cache" in said
+    assert [text for text in said if "round" in text] == ["round 1 of 3", "round 2 of 3", "round 3 of 3"]
+
+
+def test_short_rows_get_more_rounds():
+    assert (plan.rounds(1, 0.1), plan.rounds(40, 0.1), plan.rounds(1, 9.0)) == (25, 40, 1)
+
+
+def test_a_turn_is_as_long_as_foretold(monkeypatch: pytest.MonkeyPatch):
+    """A call of 4 ms: one untimed and two that are timed."""
+    clock = iter([0.0, 0.004])
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: next(clock))
+    assert worker.repeats(lambda: None) == (2, pytest.approx(0.012))
 
 
 def test_an_engine_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch):
