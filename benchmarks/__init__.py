@@ -20,7 +20,8 @@ and then calls for at least 10 ms; what is reported are medians and quartiles ov
 
 What the columns mean:
 
-- *x best peer*, *x eager*: their time over mlc's; above 1 mlc is faster. The best peer is the fastest of all others.
+- *x best peer*, *x eager*: their time over mlc's, median of the rounds' ratios; above 1 mlc is faster. The best peer is
+  the fastest of all others.
 - *% FMA*: floating-point operations of the model (products counted as direct ones) over mlc's time, as a share of what
   a loop of independent fused multiply-adds reaches (`limits.py`, before and after the run, the better counts).
 - *% bandwidth*: weights, inputs and outputs once each, over mlc's time, as a share of streaming memory. Above 100 where
@@ -31,5 +32,6 @@ What the columns mean:
 - *MB to the first result*, *MB running*: peak resident memory above the imported libraries, weights included: on the
   way to the first result with empty caches; and in turns of a process that started from its cache, so without what
   exporters and compilers leave behind, after the module was given up.
-- *error*: largest difference from a float64 run, relative to the largest value; worst of all outputs.
+- *error*: largest difference from a float64 run, relative to the largest value; worst of all outputs. In lower
+  precision a † marks engines whose error is so small that they computed in float32 (`notes.py`).
 """

@@ -127,6 +127,7 @@ def report(settings: Settings, log: RunLog, records: list[dict[str, Any]]) -> No
     results = {
         "about": about.sentence(str(datetime.date.today()), about.versions(), settings.precision),
         "machine": about.machine(),
+        "precision": settings.precision,
         "runs": settings.runs,
         "engines": list(settings.engines),
         "limits": log.extra,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks import notes
 from benchmarks.plan import SHORT_ROUND, SHORT_ROUNDS, Unit
 from benchmarks.ratios import Regression
 from benchmarks.summary import Record, Summary, geometric_mean, slowdown, summarise
@@ -46,13 +47,14 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def speed_cells(record: Record, summary: Summary, engines: Sequence[str]) -> list[str]:
-    """One row of the table of times and ratios."""
+def speed_cells(record: Record, summary: Summary, engines: Sequence[str], precision: str) -> list[str]:
+    """One row of the table of times and ratios; marked where an engine's lower precision is float32."""
     best = summary.ratio.get(summary.best or "")
+    marks = {name: notes.mark(engine, precision) for name, engine in record["engines"].items()}
     return [
         record["row"],
-        *(milliseconds(summary.ms[e][1] if e in summary.ms else None) for e in engines),
-        summary.best or NONE,
+        *(milliseconds(summary.ms[e][1]) + marks[e] if e in summary.ms else NONE for e in engines),
+        summary.best + marks[summary.best] if summary.best else NONE,
         spread(best),
         number(summary.to_eager),
         number(summary.fma, ".0%"),
@@ -62,20 +64,20 @@ def speed_cells(record: Record, summary: Summary, engines: Sequence[str]) -> lis
 
 def report(results: Mapping[str, Any], fallen: Sequence[Regression]) -> str:
     """The whole page."""
-    engines = results["engines"]
+    engines, precision = results["engines"], results["precision"]
     whole = [r for r in results["records"] if "engines" in r]
     quiet = [r for r in whole if not r["contended"]]
     red = {f.unit for f in fallen}
     parts = [
         f"{results['about']}. Medians of {results['runs']} interleaved turns ({SHORT_ROUNDS} at least of rows whose"
-        f" round takes less than {SHORT_ROUND} s); x is the peer's time over mlc's."
+        f" round takes less than {SHORT_ROUND} s)."
     ]
     for threads in sorted({r["threads"] for r in quiet}):
         rows = [r for r in quiet if r["threads"] == threads]
         limits = results["limits"].get(str(threads))
         summaries = [summarise(r, limits) for r in rows]
-        parts += [f"### {threads} thread{'s' if threads > 1 else ''}", _speed(rows, summaries, engines, red)]
-        parts += [_means(summaries)]
+        parts += [f"### {threads} thread{'s' if threads > 1 else ''}", _speed(rows, summaries, engines, red, precision)]
+        parts += [*notes.footnote(rows, precision), notes.RATIOS, _means(summaries)]
         if limits:
             parts += [
                 f"Limits: {limits['gflops']:.0f} GFLOP/s, {limits['read_gb']:.0f} GB/s read, "
@@ -88,10 +90,11 @@ def report(results: Mapping[str, Any], fallen: Sequence[Regression]) -> str:
         if any("loaded_mb" in r["engines"].get("mlc", {}) for r in rows):
             parts += ["A saved model of mlc, loaded where there is no other, beside its peers from their caches:"]
             parts += [_loaded(rows, engines)]
-        parts += ["Largest relative error against float64:", _errors(rows, engines)]
+        parts += ["Largest relative error against float64:", _errors(rows, engines, precision)]
     contended = [r for r in whole if r["contended"]]
     if contended:
         parts += ["### Beside a process that keeps one core busy", _contended(contended, engines)]
+    parts += notes.lower_precision(engines, precision)
     if fallen:
         parts += ["### Regressions of more than 5 %", "\n".join(f"- **{f}**" for f in fallen)]
     failures = _failures(results["records"])
@@ -100,11 +103,13 @@ def report(results: Mapping[str, Any], fallen: Sequence[Regression]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _speed(rows: Sequence[Record], summaries: Sequence[Summary], engines: Sequence[str], red: set[str]) -> str:
+def _speed(
+    rows: Sequence[Record], summaries: Sequence[Summary], engines: Sequence[str], red: set[str], precision: str
+) -> str:
     head = ["row", *(f"{e} ms" for e in engines), "best peer", "x best peer", "x eager", "% FMA", "% bandwidth"]
     lines: list[list[str]] = []
     for record, summary in zip(rows, summaries, strict=True):
-        cells = speed_cells(record, summary, engines)
+        cells = speed_cells(record, summary, engines, precision)
         if Unit(record["row"], record["threads"]).key in red:
             cells[0] = f"**{cells[0]} ▼**"
         lines.append(cells)
@@ -138,12 +143,13 @@ def _loaded(rows: Sequence[Record], engines: Sequence[str]) -> str:
     return markdown(["row", "loaded s", "loaded MB", "mlc MB", *(f"{e} MB" for e in peers)], lines)
 
 
-def _errors(rows: Sequence[Record], engines: Sequence[str]) -> str:
+def _errors(rows: Sequence[Record], engines: Sequence[str], precision: str) -> str:
     lines: list[list[str]] = []
     for r in rows:
-        errors = [r["engines"].get(e, {}).get("error") for e in engines]
-        ours, eager = (r["engines"].get(e, {}).get("error") for e in ("mlc", "eager"))
-        lines.append([r["row"], *(number(e, ".1e") for e in errors), number(ours / eager if ours and eager else None)])
+        of = {e: r["engines"].get(e, {}) for e in ("mlc", "eager", *engines)}
+        errors = (number(of[e].get("error"), ".1e") + notes.mark(of[e], precision) for e in engines)
+        ours, eager = of["mlc"].get("error"), of["eager"].get("error")
+        lines.append([r["row"], *errors, number(ours / eager if ours and eager else None)])
     return markdown(["row", *engines, "mlc / eager"], lines)
 
 

@@ -26,6 +26,7 @@ def results(*records: dict[str, Any]) -> dict[str, Any]:
     return {
         "about": "a day, this",
         "machine": "this",
+        "precision": "float32",
         "runs": 3,
         "engines": ["mlc", "eager", "ort"],
         "limits": {"1": {"gflops": 100.0, "read_gb": 20.0, "copy_gb": 10.0}},

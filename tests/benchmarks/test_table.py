@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import table
+import pytest
+
+from benchmarks import notes, table
+from benchmarks.precisions import PRECISIONS, engines_of
 from benchmarks.ratios import Regression
 from tests.benchmarks.records import engine, record, results
 
@@ -30,6 +33,43 @@ def test_a_loaded_model_stands_beside_the_peers():
     page = table.report(results(row), [])
     assert "| row | loaded s | loaded MB | mlc MB | eager MB | ort MB |" in page
     assert "| resnet50 | 0.25 | 120 | 200 | 200 | – |" in page
+
+
+def test_ratio_columns_are_explained_below_their_table():
+    """By the medians 90 is 0.90 of 100; within the rounds ONNX Runtime took as long as mlc."""
+    row = record(mlc=engine(90.0, 100.0, 300.0), eager=engine(300.0, 300.0, 300.0), ort=engine(90.0, 90.0, 300.0))
+    page = table.report(results(row), [])
+    assert line_of(page, "| resnet50").startswith("| resnet50 | 100 | 300 | 90.00 | ort | 1.00 ")
+    below = page.split("\n\n")[3]
+    assert below == notes.RATIOS
+    assert "in the same round" in below and "the smallest median" in below
+
+
+def test_lower_precision_that_is_float32_is_marked():
+    row = record(mlc=engine(100.0, error=2e-3), eager=engine(300.0, error=4e-3), openvino=engine(90.0, error=6e-7))
+    engines = ["mlc", "eager", "openvino"]
+    page = table.report(results(row) | {"precision": "bfloat16", "engines": engines}, [])
+    assert line_of(page, "| resnet50").startswith("| resnet50 | 100 | 300 | 90.00† | openvino† | 0.90 ")
+    assert "| resnet50 | 2.0e-03 | 4.0e-03 | 6.0e-07† | 0.50 |" in page
+    assert page.split("\n\n")[3].startswith("† The error is of float32's size")
+    assert "not in bfloat16" in page and "- openvino: the float32 model with a hint" in page
+    whole = record(mlc=engine(100.0, error=2e-3), eager=engine(300.0, error=4e-3))
+    assert "†" not in table.report(results(whole) | {"precision": "bfloat16"}, [])
+    assert "†" not in table.report(results(row) | {"engines": engines}, [])
+
+
+def test_lower_precision_says_what_eager_is():
+    page = table.report(results(ROW) | {"precision": "int8"}, [])
+    assert "### The engines in int8" in page
+    assert line_of(page, "- eager: ").startswith(
+        "- eager: PyTorch with nn.Linear layers quantised dynamically by torch.ao"
+    )
+    assert "### The engines in" not in table.report(results(ROW), [])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS[1:])
+def test_every_engine_of_a_lower_precision_is_described(precision: str):
+    assert notes.ENGINES[precision].keys() == engines_of(precision).keys()
 
 
 def test_every_table_has_as_many_cells_as_its_head():
