@@ -82,7 +82,7 @@ def accept() -> str:
     """Store the ratios of the latest run, and say so."""
     found = files.latest(HERE)
     if found is None:
-        raise ValueError("there are no results yet; run make bench first")
+        raise ValueError("there are no results of uncontended rows in float32; run make bench first")
     path, results = found
     if "machine" not in results:
         raise ValueError(f"{path.name} does not say on which machine it was measured; run make bench again")

@@ -72,7 +72,7 @@ def test_no_chart_of_another_run_stays(folder: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_latest_run_is_accepted_whole_or_part(folder: Path):
-    with pytest.raises(ValueError, match="there are no results yet"):
+    with pytest.raises(ValueError, match="there are no results of uncontended rows"):
         main.accept()
     for age, stem in ((20, "results-part"), (10, "results")):
         made = results(record(stem, mlc=engine(1.0), ort=engine(2.0)))
@@ -87,8 +87,12 @@ def test_the_latest_run_is_accepted_whole_or_part(folder: Path):
 
 
 def test_contended_rows_have_nothing_to_accept(folder: Path):
-    (folder / "results.json").write_text(json.dumps(results(QUIET)))
     (folder / "results-part.json").write_text(json.dumps(results(CONTENDED)))
+    with pytest.raises(ValueError, match="there are no results of uncontended rows"):
+        main.accept()
+    (folder / "results.json").write_text(json.dumps(results(QUIET)))
+    shutil.copystat(folder / "results-part.json", folder / "results.json")
+    (folder / "results-part.json").touch()
     assert main.accept().startswith("1 row of results.json")
 
 
