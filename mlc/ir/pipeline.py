@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,7 @@ ANY = "any"
 
 _NESTABLE = frozenset({"canonicalize", "constant-fold-interp", "cse", "dce", "licm", "control-flow-hoist"})
 """Passes of xDSL that work on each function alone; mlc's say so in their contracts."""
+_SENTENCE_END = re.compile(r"(?<=[\w)}`'\"]{2}[.!?]) (?=[A-Z])")  # not behind "i.e."
 
 
 @dataclass(frozen=True)
@@ -151,12 +153,13 @@ def pass_options(cls: type[ModulePass]) -> str:
 
 
 def pass_summary(cls: type[ModulePass]) -> str:
-    """First line of the pass's docstring, or of its module's where the class has none of its own."""
+    """First sentence of the pass's docstring, or of its module's where the class has none of its own, on one line; with
+    it what follows in small letters, which is about options."""
     doc = cls.__doc__ or ""
     if not doc or doc.startswith((f"{cls.__name__}(", "See the module")):  # what dataclass puts there, or a reference
         doc = sys.modules[cls.__module__].__doc__ or ""
-    lines = doc.strip().splitlines()
-    return lines[0].strip() if lines else ""
+    paragraph = " ".join(doc.strip().partition("\n\n")[0].split())
+    return _SENTENCE_END.split(paragraph, maxsplit=1)[0]
 
 
 def nests(p: ModulePass) -> bool:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mlc.ir.pipeline import load_pass, pass_summary
 from mlc.tools.mlc_opt import main
+from mlc.universe import PASSES
 
 TWO = """func.func @f(%a: i32) -> i32 {
   %0 = arith.addi %a, %a : i32
@@ -138,7 +140,16 @@ def test_information(tmp_path: Path):
     out, _ = good(tmp_path, "", "--help")
     assert "looking into a pipeline:" in out and "--linalg-pack-matmul (block=0" in out
     assert good(tmp_path, "", "--version")[0].startswith("mlc-opt ")
-    assert re.search(r"linalg-pack-matmul\{block=0 .*\}\n    Pack constant", good(tmp_path, "", "--list-passes")[0])
+    listed, _ = good(tmp_path, "", "--list-passes")
+    assert re.search(r"linalg-pack-matmul\{block=0 .*\}\n    Pack constant", listed)
+    whole = "what differs is left open, their calls pass it.\n"  # two lines of a docstring
+    assert whole in out and whole in listed
+
+
+def test_summaries_of_passes_are_whole_sentences():
+    for name in PASSES:
+        summary = pass_summary(load_pass(name))
+        assert summary.endswith(".") and "\n" not in summary, f"{name}: {summary}"
 
 
 def test_printing(tmp_path: Path):
