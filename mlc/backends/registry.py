@@ -6,7 +6,6 @@ then finds it. "native" is the CPU backend on this machine; no other package can
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from mlc.backends.foreign import ForeignBackend, target_names
 from mlc.backends.llvm.backend import CPUBackend
 from mlc.backends.llvm.target import missing_features
 from mlc.backends.machine import MachineModel
+from mlc.backends.near_targets import question
 from mlc.errors import PluginError, UsageError
 from mlc.ir import plugins
 from mlc.ir.pipeline_table import Pipeline
@@ -145,8 +145,7 @@ def load_backend(target: str) -> Backend:
             return found().targets[target]
     known, broken = registry().targets, registry().broken
     expected = f"one of: {', '.join(known)}"
-    near = difflib.get_close_matches(target, known, n=1)
-    meant = f"did you mean '{near[0]}'?" if near else None
+    meant = question(target, known)
     if not broken:
         raise UsageError(f"unknown target '{target}'", expected=expected, hint=meant)
     causes = "\n    ".join(e.message for e in broken)

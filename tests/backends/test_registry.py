@@ -12,6 +12,7 @@ from torch import nn
 import mlc
 from mlc.backends.llvm import target as targets
 from mlc.backends.llvm.host import host
+from mlc.backends.registry import load_backend
 from mlc.errors import UsageError
 from mlc.tools.mlc_opt import main
 
@@ -57,3 +58,30 @@ def test_another_architecture():
     foreign = "aarch64-neon" if host().triple.startswith("x86_64") else "x86-64-sse2"
     with pytest.raises(UsageError, match=f"'{foreign}' cannot run here: this machine lacks (aarch64|x86_64)"):
         mlc.compile(nn.Linear(4, 3).eval(), (torch.ones(2, 4),), target=foreign, cache_dir="")
+
+
+@pytest.mark.parametrize(
+    "given, meant",
+    [
+        ("neon", "'aarch64-neon'"),
+        ("arm64", "'aarch64-neon'"),
+        ("aarch64", "'aarch64-neon'"),
+        ("AVX2", "'x86-64-avx2'"),
+        ("avx512", "'x86-64-avx512' or 'x86-64-avx512-bf16'"),
+        ("sse4", "'x86-64-sse2'"),
+        ("host", "'native'"),
+        ("natvie", "'native'"),
+        ("x86_64_avx2", "'x86-64-avx2'"),
+    ],
+)
+def test_unknown_names_have_a_hint(given: str, meant: str):
+    with pytest.raises(UsageError, match=f"unknown target '{given}'") as caught:
+        load_backend(given)
+    assert caught.value.hint == f"did you mean {meant}?"
+
+
+@pytest.mark.parametrize("given", ["a", "zx81", "x" * 1000])
+def test_names_like_no_target_have_none(given: str):
+    with pytest.raises(UsageError) as caught:
+        load_backend(given)
+    assert caught.value.hint is None and "native" in str(caught.value.expected)
