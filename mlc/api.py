@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlc import driver
+from mlc.advice import advise
 from mlc.backends.registry import load_backend
 from mlc.errors import InternalError, MlcError, ShapeError, UnsupportedError, UsageError
 from mlc.ir.collector import collector_paused
@@ -93,6 +94,7 @@ def compile(
             raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
         from mlc.frontends.torch import TorchSource  # noqa: PLC0415 - torch is an extra
 
+    advise(options)
     if isinstance(model, CompiledModel):
         model = model._source.model
     source = TorchSource(model, dynamic_shapes)

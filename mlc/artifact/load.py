@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlc.advice import advise_cache
 from mlc.artifact import ready, seen
 from mlc.errors import ArtifactError, LimitError
 from mlc.ir.collector import collector_paused
@@ -49,6 +50,7 @@ def load(
     into it. ArtifactError for a file that is damaged or of a newer version, UsageError for one that cannot be read.
     """
     options = Options(target=target, num_threads=num_threads, verbose=verbose, cache_dir=cache_dir)
+    advise_cache(options)
     return _load(checked_path(path), options)[0]
 
 

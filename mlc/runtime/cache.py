@@ -12,6 +12,7 @@ import functools
 import hashlib
 import hmac
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -19,11 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlc.errors import UsageError
+from mlc.runtime.byte_sizes import parse_size
 from mlc.runtime.files import write_whole
 
 _MAGIC = b"mlc-cache-1\n"
 _MAC = 32
 _SECRET = 32
+DEFAULT_LIMIT = 2 << 30
+"""Bytes."""
 
 
 def default_directory() -> Path:
@@ -34,11 +38,19 @@ def default_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "mlc"
 
 
+def limit_wanted() -> int:
+    """Bytes that a user's caches may have: `$MLC_CACHE_SIZE`; UsageError where it is no size."""
+    text = os.environ.get("MLC_CACHE_SIZE")
+    return parse_size(text, "the environment's MLC_CACHE_SIZE is") if text else DEFAULT_LIMIT
+
+
 def cache_at(directory: str | os.PathLike[str] | None) -> DiskCache | None:
     """The cache in a directory, the user's own for None; "" for none."""
     if directory is None:
-        return DiskCache(default_directory())
-    return DiskCache(Path(directory).expanduser()) if os.fspath(directory) else None
+        return DiskCache(default_directory(), limit=limit_wanted())
+    if not os.fspath(directory):
+        return None
+    return DiskCache(Path(directory).expanduser(), limit=limit_wanted())
 
 
 _in_use: ContextVar[DiskCache | None] = ContextVar("cache", default=None)
@@ -74,9 +86,31 @@ class DiskCache:
     Once an eighth of the limit was written, whoever wrote it, the directory is looked at.
     """
 
-    def __init__(self, directory: Path, *, limit: int = 2 << 30) -> None:
+    def __init__(self, directory: Path, *, limit: int = DEFAULT_LIMIT) -> None:
         self.directory = directory
         self.limit = limit
+        self._no_key: str | None = None
+
+    def cannot_be(self) -> str | None:
+        """Why nobody can have a cache in this directory; None where there is one or may be one. Makes nothing."""
+        for path in (self.directory, *self.directory.parents):
+            try:
+                if not stat.S_ISDIR(path.stat().st_mode):
+                    return f"'{path}' is not a directory"
+                readable = path != self.directory or os.access(path, os.R_OK | os.X_OK)
+                return None if readable else f"'{path}' cannot be read"
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as e:
+                return f"'{path}': {e.strerror}"
+        return None
+
+    def keeps_nothing(self) -> str | None:
+        """Why this process finds and keeps no entries; None where it can. Makes the directory and its key."""
+        wrong = self.cannot_be()
+        if wrong is None and self._secret and self._no_key:
+            wrong = f"'{self.directory}': {self._no_key}"
+        return wrong
 
     def get(self, key: str) -> bytes | None:
         """The entry, or None. A damaged or foreign entry counts as absent."""
@@ -134,8 +168,8 @@ class DiskCache:
             if not ((path.name.startswith(path.parent.name) and _is_hash(path.name)) or path.suffix == ".tmp"):
                 continue  # not ours
             with contextlib.suppress(OSError):
-                stat = path.stat()
-                out.append((stat.st_mtime, stat.st_size, path))
+                found = path.stat()
+                out.append((found.st_mtime, found.st_size, path))
         return out
 
     def path(self, key: str) -> Path:
@@ -156,7 +190,8 @@ class DiskCache:
             if len(secret) != _SECRET:  # damaged: nobody can read entries under it
                 os.unlink(self._key_file)
                 secret = self._agreed_secret()
-        except OSError:
+        except OSError as e:
+            self._no_key = e.strerror or str(e)
             return os.urandom(_SECRET)  # no usable directory: entries of this process are lost, nothing else
         return secret if len(secret) == _SECRET else os.urandom(_SECRET)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mlc.errors import UsageError
 from mlc.runtime import cache as cache_module
-from mlc.runtime.cache import DiskCache, default_directory
+from mlc.runtime.cache import DiskCache, cache_at, default_directory
 
 LIMIT = 1_000_000
 
@@ -54,6 +55,38 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.M
     assert default_directory() == tmp_path / "mlc"
     monkeypatch.setenv("MLC_CACHE_DIR", str(tmp_path / "own"))
     assert default_directory() == tmp_path / "own"
+
+
+@pytest.mark.parametrize("directory", [None, "given"])
+def test_the_bound_is_the_environments(directory: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLC_CACHE_DIR", str(tmp_path / "own"))
+    for text, limit in (("", 2 << 30), ("1M", 1_000_000), ("4096", 4096)):
+        monkeypatch.setenv("MLC_CACHE_SIZE", text)
+        cache = cache_at(directory)
+        assert cache is not None and cache.limit == limit
+    for i in range(10):
+        cache.put(key_of(i), bytes(1000))
+    assert cache.info().bytes <= 2 * 4096
+    monkeypatch.setenv("MLC_CACHE_SIZE", "1e9")
+    assert cache_at("") is None, "nobody asks for a size"
+    with pytest.raises(UsageError, match="MLC_CACHE_SIZE is '1e9'"):
+        cache_at(directory)
+
+
+def test_what_keeps_nothing_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (file := tmp_path / "file").write_text("mine")
+    for place in (file, file / "below"):
+        assert DiskCache(place).keeps_nothing() == f"'{file}' is not a directory"
+    assert DiskCache(tmp_path / "new" / "one").cannot_be() is None and not (tmp_path / "new").exists()
+    assert DiskCache(tmp_path / "new" / "one").keeps_nothing() is None and (tmp_path / "new" / "one" / "key").exists()
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cache_module.tempfile, "mkstemp", denied)
+    assert DiskCache(tmp_path / "other").keeps_nothing() == f"'{tmp_path / 'other'}': Permission denied"
+    assert DiskCache(tmp_path / "new" / "one").keeps_nothing() is None, "it has a key: entries can be read"
 
 
 def test_clearing_leaves_files_of_others_alone(tmp_path: Path):

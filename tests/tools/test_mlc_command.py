@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mlc.errors import UsageError
+from mlc.runtime.byte_sizes import parse_size
 from mlc.runtime.cache import DiskCache
-from mlc.tools.mlc_command import main, parse_size
+from mlc.tools.mlc_command import main
 
 
 def run(*args: str) -> tuple[int, str, str]:
@@ -36,6 +38,27 @@ def test_no_cache_is_made_by_looking(tmp_path: Path):
     assert code == 0 and "0 entries" in out and not list(tmp_path.iterdir()), "nor is a key"
 
 
+def test_a_cache_that_is_no_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (file := tmp_path / "file").write_text("mine")
+    for place in (file, file / "below"):
+        code, out, err = run("cache", "--clear", "--dir", str(place))
+        assert (code, out) == (2, "") and err.startswith(f"mlc: usage: --dir: '{file}' is not a directory\n")
+        monkeypatch.setenv("MLC_CACHE_DIR", str(place))
+        code, out, err = run("cache")
+        assert (code, out) == (2, "") and err.startswith(f"mlc: usage: MLC_CACHE_DIR: '{file}' is not a directory\n")
+    assert file.read_text() == "mine"
+
+
+def test_the_bound_is_the_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for text, shown in (("500M", "500 MB"), ("4GiB", "4295 MB"), ("750000", "0.8 MB"), ("", "2147 MB")):
+        monkeypatch.setenv("MLC_CACHE_SIZE", text)
+        assert run("cache", "--dir", str(tmp_path))[1].endswith(f" of {shown}\n")
+        assert run("cache", "--dir", str(tmp_path / "none"))[1] == f"{tmp_path / 'none'}: empty, of {shown}\n"
+    monkeypatch.setenv("MLC_CACHE_SIZE", "much")
+    code, _, err = run("cache", "--dir", str(tmp_path))
+    assert code == 2 and "usage: the environment's MLC_CACHE_SIZE is 'much'" in err and "500MB" in err
+
+
 def test_it_runs_as_a_module(tmp_path: Path):
     command = [sys.executable, "-m", "mlc.tools.mlc_command", "cache", "--dir", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -59,3 +82,9 @@ def test_sizes():
         3 * 10**9,
         10**12,
     ]
+
+
+@pytest.mark.parametrize("text", ["", "M", "-1", "1e9", "1 KMB", "9" * 5000, "١M", "5\x00"])
+def test_no_sizes(text: str):
+    with pytest.raises(UsageError, match="500MB"):
+        parse_size(text)
