@@ -24,7 +24,9 @@ DEBUG_MODES = ("", "bounds", "verify")
 class Options:
     """What `mlc.compile` was asked for.
 
-    `target`: "native" (this machine) or the name of a machine model. `precision`: arithmetic of float32 models.
+    `target`: "native" (this machine) or the name of a machine model. `precision`: arithmetic of linear layers (and, in
+    bfloat16, convolutions) of float32 models; "bfloat16" is fast with AVX512_BF16, "int8" with AVX512_VNNI, elsewhere
+    "float32" is likely faster, which a warning says.
     `num_threads`: threads of each call; None for what `mlc.set_num_threads` says, else one per available core.
     `tune`: measure other layouts, tiles and vector widths while building and keep the fastest; takes longer.
     `winograd`: 3x3 convolutions may use Winograd's minimal filtering, products with constant weights his inner product

@@ -1,8 +1,9 @@
-"""What `mlc.compile` and `mlc.load` warn of: a cache that keeps nothing."""
+"""What `mlc.compile` and `mlc.load` warn of: a cache that keeps nothing, a precision that does not pay here."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,13 @@ from torch import nn
 
 import mlc
 from mlc import advice
+from mlc.advice import slow_without
+from mlc.backends.llvm import backend as cpu
+from mlc.backends.machine import PRESETS, MachineModel, from_features
 from mlc.errors import UsageError
+
+FAST, WIDE, NARROW = (PRESETS[f"x86-64-{level}"] for level in ("avx512-bf16", "avx512", "avx2"))
+ALL = set(FAST.features)
 
 
 def linear() -> tuple[nn.Module, torch.Tensor]:
@@ -21,6 +28,40 @@ def linear() -> tuple[nn.Module, torch.Tensor]:
 @pytest.fixture
 def nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(advice, "_told", set())
+
+
+def here(monkeypatch: pytest.MonkeyPatch, machine: MachineModel) -> None:
+    monkeypatch.setattr(cpu, "host_machine", lambda: machine)
+
+
+@pytest.mark.parametrize("precision, needed", [("bfloat16", "avx512bf16"), ("int8", "avx512vnni")])
+def test_a_precision_that_does_not_pay(precision: str, needed: str, monkeypatch: pytest.MonkeyPatch):
+    here(monkeypatch, NARROW)
+    model, x = linear()
+    with pytest.warns(UserWarning, match=f"this machine lacks {needed}, so float32 is likely faster") as caught:
+        compiled = mlc.compile(model, precision=precision, target="native", cache_dir="")
+    assert len(caught) == 1 and caught[0].filename == __file__
+    with warnings.catch_warnings(action="error"):
+        compiled(x)
+        compiled(x[:1])
+    with pytest.warns(UserWarning, match=f"target 'x86-64-sse2' lacks {needed}"):
+        mlc.compile(model, precision=precision, target="x86-64-sse2", cache_dir="")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_no_word_where_it_pays(precision: str, monkeypatch: pytest.MonkeyPatch):
+    here(monkeypatch, FAST if precision != "float32" else NARROW)
+    with warnings.catch_warnings(action="error"):
+        mlc.compile(linear()[0], precision=precision, cache_dir="")
+        mlc.compile(linear()[0], precision=precision, target="x86-64-avx512-bf16", cache_dir="")
+
+
+def test_what_a_precision_lacks():
+    assert slow_without("int8", WIDE) == ["avx512vnni"] and slow_without("bfloat16", WIDE) == ["avx512bf16"]
+    assert slow_without("int8", FAST) == [] == slow_without("bfloat16", FAST)
+    assert slow_without("int8", from_features("x86_64", ALL - {"avx512bf16"}, name="odd")) == []
+    assert slow_without("bfloat16", from_features("x86_64", ALL - {"avx512vl"}, name="odd")) == ["avx512vl"]
+    assert slow_without("int8", replace(FAST, vector_bits=256)) == ["vectors of 512 bits (it has 256)"]
 
 
 @pytest.mark.usefixtures("nothing_told")

@@ -18,6 +18,7 @@ from tests.models.zoo import ZOO
 from tests.targets import runnable
 
 TARGETS = runnable("native", "x86-64-avx512", "x86-64-avx2", "x86-64-sse2")
+pytestmark = pytest.mark.filterwarnings("ignore:precision=")  # what is slow here is right all the same
 QUANTIZE = "linalg-quantize-contraction-inputs"
 
 

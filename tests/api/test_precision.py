@@ -23,6 +23,7 @@ from tests.targets import runnable
 
 TARGETS = runnable("native", "x86-64-avx2", "x86-64-sse2")
 DEMOTE, DEMOTE_CONVOLUTIONS = "linalg-demote-contraction-inputs", "linalg-demote-convolution-inputs"
+pytestmark = pytest.mark.filterwarnings("ignore:precision=")  # what is slow here is right all the same
 needs_bf16 = pytest.mark.skipif(not host_machine().dot_bf16, reason="this machine does not multiply pairs of bf16")
 
 

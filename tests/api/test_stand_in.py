@@ -34,6 +34,7 @@ class Net(nn.Module):
         return "mine"
 
 
+@pytest.mark.filterwarnings("ignore:precision=")
 def test_it_shows_what_it_was_made_for(captures: list[Any]):
     compiled = mlc.compile(Net().eval(), precision="bfloat16")
     assert repr(compiled) == "CompiledModel(Net, target='native', precision='bfloat16'): nothing is compiled yet"
@@ -93,6 +94,7 @@ def test_copies_stand_for_copies(captures: list[Any]):
         assert torch.equal(other(X), compiled(X))
 
 
+@pytest.mark.filterwarnings("ignore:precision=")
 def test_a_compiled_model_is_compiled_from_its_model(captures: list[Any]):
     model = Net().eval()
     again = mlc.compile(mlc.compile(model), precision="bfloat16")

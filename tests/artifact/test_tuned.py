@@ -30,6 +30,7 @@ def test_choices_travel(tmp_path: Path, cache_dir: Path):
     assert loaded.ir("loops") == compiled.ir("loops")
 
 
+@pytest.mark.filterwarnings("ignore:precision=")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_tuned_models_without_winograd_load(precision: str, tmp_path: Path, cache_dir: Path):
     model, x = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU()).eval(), torch.randn(1, 3, 4, 4)
