@@ -35,11 +35,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`mlc.compile` and its result type, imported at first use: `import mlc` alone stays light."""
     if name in ("compile", "CompiledModel"):
-        from mlc.ir.collector import collector_paused  # noqa: PLC0415 - lazy on purpose
-        from mlc.ir.late_formats import late_formats  # noqa: PLC0415 - lazy on purpose
+        from mlc.phases import importing  # noqa: PLC0415 - lazy on purpose
 
-        with collector_paused(), late_formats():
-            from mlc import api  # noqa: PLC0415 - lazy on purpose
+        with importing():
+            from mlc.ir.collector import collector_paused  # noqa: PLC0415 - lazy on purpose
+            from mlc.ir.late_formats import late_formats  # noqa: PLC0415 - lazy on purpose
+
+            with collector_paused(), late_formats():
+                from mlc import api  # noqa: PLC0415 - lazy on purpose
 
         return getattr(api, name)
     if name == "load":

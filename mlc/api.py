@@ -12,15 +12,15 @@ import importlib.util
 import os
 import sys
 import threading
+import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from mlc import driver
 from mlc.advice import advise
@@ -31,15 +31,15 @@ from mlc.ir.context import MlcContext, make_context
 from mlc.ir.parsing import print_text
 from mlc.ir.pipeline_table import checked_level
 from mlc.options import Options
-from mlc.runtime.executable import TensorSpec
+from mlc.phases import Phases, importing
 from mlc.runtime.files import write_whole
 from mlc.runtime.offload import Placed, place
+from mlc.sample_inputs import random_inputs
 
 if TYPE_CHECKING:
     from mlc.frontends.torch import Binding, Captured, TorchSource
 
 MAX_VARIANTS = 8
-PROFILE_SIZE = 8
 RETRIES = 2
 """Captures after the first when another thread changes the weights meanwhile."""
 
@@ -89,7 +89,7 @@ def compile(
         cache_dir=cache_dir,
         debug=debug,
     )
-    with collector_paused():  # most of what is imported here makes objects that stay
+    with importing(), collector_paused():  # most of what is imported here makes objects that stay
         backend = load_backend(target)
         if importlib.util.find_spec("torch") is None:
             raise UsageError("PyTorch is not installed", hint='pip install "mlc-compiler[torch]"')
@@ -189,21 +189,18 @@ class CompiledModel:
             raise shown from cause
 
     def _compile_and_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with _compiling, collector_paused():
+        with _compiling, self._timed(), collector_paused():
             for _, call in self._calls:  # another thread may have compiled it in the meantime
                 out = call(args, kwargs)
                 if out is not self._miss:
                     return out
-            variant = self._new_variant(args, kwargs)
-            out = variant.binding.call(args, kwargs)
-            for _ in range(RETRIES):
+            for _ in range(1 + RETRIES):
+                variant = self._new_variant(args, kwargs)
+                with variant.unit.phases.phase("run"):
+                    out = variant.binding.call(args, kwargs)
                 if out is not self._miss:
                     return out
-                variant = self._new_variant(args, kwargs)
-                out = variant.binding.call(args, kwargs)
-            if out is not self._miss:
-                return out
-        self._source.refuse(variant.captured, args, kwargs)
+        self._source.refuse(self._latest().captured, args, kwargs)
         raise UnsupportedError(
             "the model's state changes with every call, so that no compiled version stays valid",
             hint="keep changing values in buffers (register_buffer) or pass them as inputs",
@@ -214,8 +211,21 @@ class CompiledModel:
         self._told_once(self._prepare, args, kwargs)
 
     def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        with _compiling, collector_paused():
+        with _compiling, self._timed(), collector_paused():
             self._new_variant(args, kwargs)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Around a call that compiles: tells the new version what all of it took."""
+        before, start = self._last, time.perf_counter()
+        try:
+            yield
+        finally:
+            if self._last is not None and self._last is not before:
+                phases = self._last.unit.phases
+                phases.close(time.perf_counter() - start)
+                if self._options.verbose:
+                    print(phases.table(), file=sys.stderr)
 
     def _new_variant(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant:
         if self._source.is_fixed and self._variants:
@@ -227,8 +237,11 @@ class CompiledModel:
             exact = [v for v in keep if not v.captured.is_dynamic][: MAX_VARIANTS - 1 - len(opened)]
             self._variants = (*exact, variant, *opened)  # exact versions are tried first: they are faster
         else:
-            ctx = make_context()
-            variant = self._build(self._capture(args, kwargs, ctx), ctx)
+            phases = Phases.begun()
+            with phases.phase("capture"):
+                ctx = make_context()
+                captured = self._capture(args, kwargs, ctx)
+            variant = self._build(captured, ctx, phases)
             if len(keep) >= MAX_VARIANTS:
                 keep.remove(self._least_used(keep))
             self._variants = (variant, *keep)
@@ -240,9 +253,10 @@ class CompiledModel:
 
     def _offload(self, new: _Variant) -> None:
         """Move what a new version was made from to a file, and back what it reads where it lies."""
-        in_use = [memory for v in self._variants for memory in v.unit.memory_in_use()]
-        blocks = [*self._source.weight_blocks(new.captured), *new.unit.copies_of_weights()]
-        new.placed = place(blocks, in_use, new.unit.scratch_directory())
+        with new.unit.phases.phase("offload"):
+            in_use = [memory for v in self._variants for memory in v.unit.memory_in_use()]
+            blocks = [*self._source.weight_blocks(new.captured), *new.unit.copies_of_weights()]
+            new.placed = place(blocks, in_use, new.unit.scratch_directory())
         if new.placed.failed is not None:
             warnings.warn(f"offload_weights: weights stay in memory, {new.placed.failed}", stacklevel=6)
         if self._options.verbose:
@@ -310,7 +324,7 @@ class CompiledModel:
                 title += f"; precision: {self._options.precision}"
             ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
             counts = f"captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}"
-            inputs = _random_inputs(captured, variant.unit.executable.inputs) if profile else None
+            inputs = random_inputs(captured, variant.unit.executable.inputs) if profile else None
             if inputs is not None and captured.symbols:
                 title += f"; measured on {', '.join('x'.join(map(str, array.shape)) for array in inputs)}"
             report = make_report(variant.unit, inputs)
@@ -344,23 +358,24 @@ class CompiledModel:
             raise UsageError("nothing is compiled yet", hint="call it once, or pass example_inputs to mlc.compile")
         return self._last
 
-    def _build(self, captured: Captured, ctx: MlcContext) -> _Variant:
+    def _build(self, captured: Captured, ctx: MlcContext, before: Phases) -> _Variant:
         try:
-            unit = driver.compile_module(captured.module, ctx, self._options, partial(_random_inputs, captured))
+            unit = driver.compile_module(captured.module, ctx, self._options, partial(random_inputs, captured))
         except UnsupportedError as error:
             raise self._source.with_inputs(error, captured) from error
-        if self._options.verbose:
-            print(unit.phases.table(), file=sys.stderr)
-        return _Variant(self._source.bind(captured, unit.run, unit.executable), unit)
+        unit.phases.items[:0] = before.items
+        with unit.phases.phase("guard"):
+            return _Variant(self._source.bind(captured, unit.run, unit.executable), unit)
 
     def _build_open(self, known: list[_Variant], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Variant | None:
         """A version for any of the sizes that vary from call to call; None where there cannot be one."""
         if self._cannot_open:
             return None
-        ctx = make_context()
+        phases, ctx = Phases.begun(), make_context()
         try:
-            captured = self._source.capture_open([v.captured for v in known], args, kwargs, ctx)
-            return self._build(captured, ctx) if captured is not None else None
+            with phases.phase("capture"):
+                captured = self._source.capture_open([v.captured for v in known], args, kwargs, ctx)
+            return self._build(captured, ctx, phases) if captured is not None else None
         except (
             UnsupportedError,
             ShapeError,
@@ -378,22 +393,6 @@ class CompiledModel:
             if told is error:
                 raise
             raise told from error
-
-
-def _random_inputs(captured: Captured, specs: Sequence[TensorSpec]) -> list[np.ndarray]:
-    """Inputs of the shapes a version was captured for; open sizes get a small value they may have."""
-    sizes: dict[tuple[int, int], int] = {}
-    for symbol in captured.symbols:
-        n = max(symbol.low, PROFILE_SIZE if symbol.high is None else min(PROFILE_SIZE, symbol.high))
-        sizes.update({(p.leaf, p.dim): p.scale * n + p.offset for p in symbol.places})
-    rng = np.random.default_rng(0)
-    inputs: list[np.ndarray] = []
-    for source, spec in zip(captured.inputs, specs, strict=True):
-        leaf = source if isinstance(source, int) else -1
-        shape = [sizes[leaf, k] if d is None else d for k, d in enumerate(spec.shape)]
-        floats = spec.dtype.kind == "f"
-        inputs.append(rng.standard_normal(shape).astype(spec.dtype) if floats else np.zeros(shape, spec.dtype))
-    return inputs
 
 
 def _write_page(path: Path, text: str) -> None:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -31,6 +29,7 @@ from mlc.ir.pipeline_table import Pipeline
 from mlc.ir.resource_text import resource_attributes
 from mlc.module_parts import KernelPart, split_module
 from mlc.options import Options
+from mlc.phases import Phases
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache
 from mlc.runtime.executable import Executable, NativeCode, TensorSpec
@@ -41,28 +40,6 @@ from mlc.workers.pool import Workers
 
 InputsFor = Callable[[Sequence[TensorSpec]], list[np.ndarray]]
 """Makes inputs for these signatures."""
-
-
-@dataclass
-class Phases:
-    """Seconds per phase of one compile, in order; `verbose=True` prints them."""
-
-    items: list[tuple[str, float]] = field(default_factory=list)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.items.append((name, time.perf_counter() - start))
-
-    def table(self) -> str:
-        """The phases as text, longest names aligned."""
-        width = max((len(n) for n, _ in self.items), default=0)
-        total = sum(t for _, t in self.items)
-        rows = [f"  {n:<{width}}  {t:8.3f} s" for n, t in self.items]
-        return "\n".join([*rows, f"  {'total':<{width}}  {total:8.3f} s"])
 
 
 class _Memory:

@@ -19,7 +19,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 
 from mlc.backends.registry import Backend, check_runs_here, load_backend
-from mlc.build import Builder, InputsFor, Phases, link, places_of
+from mlc.build import Builder, InputsFor, link, places_of
 from mlc.compile_parts import run_rows
 from mlc.errors import InternalError
 from mlc.fingerprint import fingerprint_of
@@ -36,6 +36,7 @@ from mlc.ir.resource_text import resource_attributes
 from mlc.ir.verifier import verify_module
 from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
 from mlc.options import Options
+from mlc.phases import Phases
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache, cache_at, using
 from mlc.runtime.executable import Executable
@@ -172,22 +173,28 @@ def compile_module(module: ModuleOp, ctx: MlcContext, options: Options, inputs: 
 
     `inputs` makes what `options.tune` measures on; without it nothing is tuned.
     """
-    verify_module(module, ctx)
+    phases = Phases()
+    with phases.phase("verify"):
+        verify_module(module, ctx)
     cache = cache_at(options.cache_dir)
     with fast_build(), using(cache):
-        return _compile(module, ctx, options, cache, inputs if options.tune else None)
+        return _compile(module, ctx, options, cache, inputs if options.tune else None, phases)
 
 
 def _compile(
-    module: ModuleOp, ctx: MlcContext, options: Options, cache: DiskCache | None, inputs: InputsFor | None
+    module: ModuleOp,
+    ctx: MlcContext,
+    options: Options,
+    cache: DiskCache | None,
+    inputs: InputsFor | None,
+    phases: Phases,
 ) -> Compiled:
-    phases = Phases()
-    backend = load_backend(options.target)
-    check_runs_here(backend, options.target)
-    ctx.machine = backend.machine(options.target)
-    pipeline = backend.pipeline(options.target).at_precision(options.precision)
-    fingerprint = fingerprint_of(backend, ctx.machine, pipeline, custom_names(module))
     with phases.phase("hash"):
+        backend = load_backend(options.target)
+        check_runs_here(backend, options.target)
+        ctx.machine = backend.machine(options.target)
+        pipeline = backend.pipeline(options.target).at_precision(options.precision)
+        fingerprint = fingerprint_of(backend, ctx.machine, pipeline, custom_names(module))
         tuned = f"tuned for {options.num_threads} threads" if inputs else ""
         key = model_key(_text_digest(module, fingerprint, cache), fingerprint, options, tuned) if cache else ""
         stored = cache.get(key) if cache else None
@@ -206,7 +213,8 @@ def _compile(
             bundle = built.bundle
             executable = link(bundle, built.functions, ctx, backend, phases, derived=built.derived)
         if cache:
-            cache.put(key, bundle.to_bytes())
+            with phases.phase("store"):
+                cache.put(key, bundle.to_bytes())
     executable.num_threads = options.num_threads
     choices = Choices.from_json(bundle.choices)
     return Compiled(executable, module, ctx, options, backend, pipeline, phases, from_cache, fingerprint, choices)

@@ -33,8 +33,9 @@ class Options:
     (pairs of terms for one multiplication); False computes all of them directly.
     `offload_weights`: weights of which compiled code has packed copies leave memory for files without names in the
     cache directory (mapped; the model stays as usable as before), where the system can do that (Linux with glibc).
-    `verbose`: print a table of phases. `cache_dir`: where compiled kernels are kept, "" for no disk cache, None for
-    the user's cache directory. `debug`: "bounds" checks every access, "verify" runs the verifier after each pass.
+    `verbose`: print what each phase of a first call took, from imports to the run. `cache_dir`: where compiled kernels
+    are kept, "" for no disk cache, None for the user's cache directory. `debug`: "bounds" checks every access, "verify"
+    runs the verifier after each pass.
     """
 
     target: str = "native"

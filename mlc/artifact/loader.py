@@ -20,7 +20,7 @@ from xdsl.utils.exceptions import ParseError as XdslParseError
 
 from mlc.artifact import tuned
 from mlc.backends.registry import Backend, check_runs_here, load_backend
-from mlc.build import Builder, Phases, link, run_rows
+from mlc.build import Builder, link, run_rows
 from mlc.driver import Compiled, digest, model_key
 from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
 from mlc.fingerprint import fingerprint_of
@@ -31,6 +31,7 @@ from mlc.ir.parsing import Limits, LocatingParser, check_text, parse_text, print
 from mlc.ir.pipeline_table import Pipeline, checked_level
 from mlc.ir.verifier import verify_module
 from mlc.options import PRECISIONS, Options
+from mlc.phases import Phases
 from mlc.runtime.artifact.contents import Contents, SavedVersion
 from mlc.runtime.artifact.file import ArtifactFile
 from mlc.runtime.bundle import Bundle

@@ -29,7 +29,7 @@ from xdsl.ir import Attribute, Block, Operation
 
 from mlc.backends.llvm.testing import NativeKernel, failure_messages
 from mlc.backends.registry import check_runs_here
-from mlc.build import Phases, link
+from mlc.build import link
 from mlc.compile_parts import run_rows
 from mlc.driver import compile_module
 from mlc.errors import UnsupportedError
@@ -39,6 +39,7 @@ from mlc.ir.locations import format_location
 from mlc.ir.values import is_float
 from mlc.module_parts import constant_names
 from mlc.options import Options
+from mlc.phases import Phases
 from mlc.runtime.bundle import Bundle
 from mlc.signature import messages_of, numpy_dtype, signature_of
 from mlc.tools.opt_target import Target
