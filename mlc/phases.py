@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 IMPORT = "import"
@@ -18,20 +19,22 @@ LEAST = 5e-4
 """Seconds that a table does not round to nothing."""
 
 _imported = 0.0
-_depth = 0
+_inside: ContextVar[bool] = ContextVar("importing", default=False)
 
 
 @contextmanager
 def importing() -> Iterator[None]:
     """What is imported inside, at first use, is a phase of the next call that compiles; nests."""
-    global _imported, _depth
-    start, _depth = time.perf_counter(), _depth + 1
+    global _imported
+    if _inside.get():
+        yield
+        return
+    start, token = time.perf_counter(), _inside.set(True)
     try:
         yield
     finally:
-        _depth -= 1
-        if _depth == 0:
-            _imported += time.perf_counter() - start
+        _inside.reset(token)
+        _imported += time.perf_counter() - start
 
 
 @dataclass
