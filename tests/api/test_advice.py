@@ -14,6 +14,7 @@ import mlc
 from mlc import advice
 from mlc.advice import slow_without
 from mlc.backends.llvm import backend as cpu
+from mlc.backends.llvm.target import missing_features
 from mlc.backends.machine import PRESETS, MachineModel, from_features
 from mlc.errors import UsageError
 
@@ -34,6 +35,7 @@ def here(monkeypatch: pytest.MonkeyPatch, machine: MachineModel) -> None:
     monkeypatch.setattr(cpu, "host_machine", lambda: machine)
 
 
+@pytest.mark.skipif(bool(missing_features(NARROW)), reason="its code is run")
 @pytest.mark.parametrize("precision, needed", [("bfloat16", "avx512bf16"), ("int8", "avx512vnni")])
 def test_a_precision_that_does_not_pay(precision: str, needed: str, monkeypatch: pytest.MonkeyPatch):
     here(monkeypatch, NARROW)
