@@ -62,7 +62,7 @@ def compile_parts(
         """Each part, lowered when the backend asks for it: it compiles those before meanwhile."""
         for key, part in parts:
             own.append(key)
-            ctx.remarks = remarks[key] = RemarkLog()
+            ctx.remarks = remarks[key] = RemarkLog(key)
             run_rows(rows_for(key), ctx, part, options)
             yield part
 

@@ -81,9 +81,12 @@ class Compiled:
         ctx = self.ctx.clone()
         ctx.remarks = RemarkLog()
         parts = split_module(self.lowered("buffers", ctx), self.fingerprint)
+        whole = ctx.remarks
         for key, module in [*((k.key, k.module) for k in parts.kernels), ("", parts.main)]:
+            ctx.remarks = RemarkLog(key)
             run_rows(self.choices.kernel_rows(self._kernel_rows, key), ctx, module, self.options)
-        return list(ctx.remarks)
+            whole.extend(ctx.remarks)
+        return list(whole)
 
     def memory_in_use(self) -> list[tuple[int, int]]:
         """Addresses and bytes of the constants that calls read, but for tables that they only look up rows in."""

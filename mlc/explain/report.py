@@ -19,11 +19,11 @@ from xdsl.ir import Operation, SSAValue
 
 from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.driver import Compiled
+from mlc.explain.attribution import Held, distribute, held_by
 from mlc.explain.costs import Cost, kernel_cost, trips
 from mlc.explain.memory import Memory, memory_of
 from mlc.explain.profile import profile_calls
 from mlc.ir.locations import flatten_location, format_location
-from mlc.ir.remarks import Remark
 from mlc.module_parts import ENTRY, split_module
 
 RUNS = 9
@@ -91,9 +91,14 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
     calls = [op for op in _entry(parts.main).walk() if isinstance(op, CallOp)]
     rows: dict[str, KernelRow] = {}
     row_of: dict[str, KernelRow] = {}
+    by_key: dict[str, list[KernelRow]] = {k.key: [] for k in parts.kernels}
+    held: dict[str, Held] = {}
     for name, call in zip(names, calls, strict=True):
         symbol = call.callee.root_reference.data
         row = row_of[symbol] = rows.setdefault(name, KernelRow(name))
+        if name not in held:
+            by_key[symbol.removeprefix("k_")].append(row)
+            held[name] = held_by(kernels[symbol])
         row.where.update(dict.fromkeys(_places(call) if row.where else _places(kernels[symbol])))
     limits = None
     if inputs is None:
@@ -108,7 +113,7 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
             row_of[m.symbol].add(cost, 1, m.seconds)
     derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
     memory = memory_of(remarks, parts.constants, compiled.executable.constants, derived)
-    general = _distribute(remarks, rows)
+    general = distribute(remarks, rows, by_key, held)
     ordered = sorted(rows.values(), key=lambda r: -(r.seconds or 0.0))
     return Report(ordered, general, limits, memory)
 
@@ -135,20 +140,3 @@ def _places(op: Operation) -> list[str]:
             continue
         found.update(dict.fromkeys(format_location(part) for part in flatten_location(inner.location)))
     return [p for p in found if p]
-
-
-def _distribute(remarks: Sequence[Remark], rows: dict[str, KernelRow]) -> Counter[str]:
-    """Give each row the remarks made about its lines; returns the rest."""
-    by_place: dict[str, list[KernelRow]] = {}
-    for row in rows.values():
-        for place in row.where:
-            by_place.setdefault(place, []).append(row)
-    rest: Counter[str] = Counter()
-    for r in remarks:
-        text = f"{r.pass_name}: {r.kind}: {r.message}{f' ({r.reason})' if r.reason else ''}"
-        owners = by_place.get(r.where.split(" (+")[0], [])
-        for row in owners:
-            row.remarks[text] += 1
-        if not owners:
-            rest[text] += 1
-    return rest

@@ -14,7 +14,7 @@ PLACES = 3
 def table(report: Report) -> str:
     """The whole report."""
     lines = [*_grid([HEAD, *(cells(report, r) for r in report.rows)]), *_foot(report), report.memory.text(), ""]
-    told: dict[tuple[object, ...], str] = {}  # remarks are made about lines: kernels of the same lines share them
+    told: dict[tuple[object, ...], str] = {}  # passes of the whole module speak of lines: kernels may share them all
     for row in report.rows:
         lines.append(f"{row.name}")
         lines.append(f"  from {places(row, PLACES)}")

@@ -9,14 +9,16 @@ from typing import Any, Literal
 
 from xdsl.ir import Operation
 
-from mlc.ir.locations import format_location
+from mlc.ir.locations import flatten_location, format_location
 
 
 @dataclass(frozen=True)
 class Remark:
     """`kind` as in LLVM: `applied` (done), `missed` (not done, `reason` says why), `analysis` (a fact).
 
-    `rule` names the rewrite of an applied remark, one of those that the pass's contract declares.
+    `rule` names the rewrite of an applied remark, one of those that the pass's contract declares. `places`: all lines
+    that the op comes from, of which `where` tells the first. `sums`: it is a generic with loops that sum. `kernel`: the
+    key of the kernel on whose own module the pass ran; none where it saw the whole module.
     """
 
     pass_name: str
@@ -27,12 +29,19 @@ class Remark:
     reason: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     rule: str = ""
+    places: tuple[str, ...] = ()
+    sums: bool = False
+    kernel: str = ""
 
 
 class RemarkLog:
-    """Remarks in the order they were made, and how often each rule fired: (pass name, rule) -> times."""
+    """Remarks in the order they were made, and how often each rule fired: (pass name, rule) -> times.
 
-    def __init__(self) -> None:
+    `kernel`: the key of the kernel that all of them are about.
+    """
+
+    def __init__(self, kernel: str = "") -> None:
+        self.kernel = kernel
         self._items: list[Remark] = []
         self.fired: Counter[tuple[str, str]] = Counter()
 
@@ -67,4 +76,8 @@ class RemarkLog:
     def _add(
         self, pass_name: str, kind: Any, op: Operation, message: str, reason: str, data: dict[str, Any], rule: str = ""
     ) -> None:
-        self._items.append(Remark(pass_name, kind, op.name, format_location(op.location), message, reason, data, rule))
+        where = format_location(op.location)
+        places = tuple(dict.fromkeys(format_location(part) for part in flatten_location(op.location)))
+        sums = "reduction" in str(op.properties.get("iterator_types", ""))
+        made = Remark(pass_name, kind, op.name, where, message, reason, data, rule, places, sums, self.kernel)
+        self._items.append(made)

@@ -44,7 +44,7 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _compiled(job: Job, setup: Setup, ctx: MlcContext) -> Done:
-    ctx.remarks = RemarkLog()
+    ctx.remarks = RemarkLog(job.key)
     try:
         module = to_module(job, ctx)
         run_pipeline(passes_of(job.rows), ctx, module, Instruments(verify_each=False))
