@@ -4,12 +4,12 @@
  -->
     Cost(flops=128, bytes=224, done={"f32": 128})
 
-A float op of a body counts once per point of the iteration space (a fused multiply-add twice, whatever `exp` costs
-once). Each argument's bytes count once per kernel where it is read and once where it is written, as if caches were
-perfect, scratch memory not at all; a table read by index counts one element per access. Ops in an `scf.for` with
-known bounds count per trip. A Winograd convolution counts the operations of the direct one, which is what the model
-asks for, and products of bytes count like those of floats; `done` holds what the kernel really does, by the
-arithmetic that it does it in.
+A float op of a body counts once per point of the iteration space, one in loops once per known trip (a fused
+multiply-add twice, whatever `exp` costs once). Each argument's bytes count once per kernel where it is read and once
+where it is written, as if caches were perfect, scratch memory not at all; a table read by index counts one element per
+access, what loops go through element by element counts once (`accesses`). Ops in an `scf.for` with known bounds count
+per trip. A Winograd convolution counts the operations of the direct one, which is what the model asks for, and products
+of bytes count like those of floats; `done` holds what the kernel really does, by the arithmetic that it does it in.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
-from xdsl.dialects import arith, memref, scf
+from xdsl.dialects import arith, memref
 from xdsl.dialects.builtin import (
     AffineMapAttr,
     AnyFloat,
-    IntegerAttr,
     IntegerType,
     MemRefType,
     VectorType,
@@ -40,6 +40,7 @@ from mlc.dialects.linalg_ext.attention_op import AttentionOp
 from mlc.dialects.linalg_ext.winograd import TAPS, Program
 from mlc.dialects.linalg_ext.winograd_matmul_ops import GROUP, WinogradMatmulOp, padded
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
+from mlc.explain.accesses import nest_around, touched, trips
 from mlc.ir.scratch import is_scratch
 from mlc.ir.values import byte_size
 
@@ -63,6 +64,7 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
     """Cost of one call. `sizes` gives the sizes of arguments whose type leaves them open."""
     read: dict[SSAValue, int] = {}
     written: dict[SSAValue, int] = {}
+    arguments = {arg for arg in kernel.body.block.args if not is_scratch(arg)}
     flops = 0
     done: Counter[str] = Counter()
     for op in kernel.walk():
@@ -99,14 +101,15 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
             for value in op.inputs:
                 _note(read, value, sizes)
             _note(written, op.output, sizes)
-        elif isinstance(op, memref.LoadOp) and isinstance(op.memref.type, MemRefType):
-            points = trips(op) * _enclosing_points(op, sizes)
-            table = _size_of(op.memref, sizes)
-            read[op.memref] = max(read.get(op.memref, 0), min(points, table) * byte_size(op.memref.type.element_type))
-        elif isinstance(op, memref.StoreOp) and isinstance(op.memref.type, MemRefType):
-            points = min(trips(op), _size_of(op.memref, sizes))
-            written[op.memref] = max(written.get(op.memref, 0), points * byte_size(op.memref.type.element_type))
-    arguments = {arg for arg in kernel.body.block.args if not is_scratch(arg)}
+        elif isinstance(op, memref.LoadOp | memref.StoreOp) and isinstance(op.memref.type, MemRefType):
+            side = read if isinstance(op, memref.LoadOp) else written
+            if _root(op.memref) not in arguments or (side is read and op.memref in written):
+                continue
+            count = touched(op, partial(_shape, sizes=sizes), lambda nest: prod(_extents(nest, sizes)))
+            side[op.memref] = max(side.get(op.memref, 0), count * byte_size(op.memref.type.element_type))
+        elif (count := _flops(op)) and nest_around(op) is None:
+            flops += trips(op) * count
+            done[_kind(op)] += trips(op) * count
     traffic = sum(n for side in (read, written) for v, n in side.items() if _root(v) in arguments)
     return Cost(flops, traffic, done)
 
@@ -213,32 +216,3 @@ def _is_float(t: Attribute) -> bool:
 def _is_read(op: LinalgStructuredOperation, output: SSAValue) -> bool:
     position = len(op.inputs) + list(op.outputs).index(output)
     return bool(op.body.block.args[position].first_use)
-
-
-def _enclosing_points(op: Operation, sizes: Sizes) -> int:
-    parent = op.parent_op()
-    while parent is not None:
-        if isinstance(parent, LinalgStructuredOperation):
-            return prod(_extents(parent, sizes))
-        parent = parent.parent_op()
-    return 1
-
-
-def trips(op: Operation) -> int:
-    """How often the loops around `op` run it, as far as their bounds are known."""
-    count = 1
-    parent = op.parent_op()
-    while parent is not None:
-        if isinstance(parent, scf.ForOp):
-            bounds = [_constant(v) for v in (parent.lb, parent.ub, parent.step)]
-            low, high, step = bounds
-            if low is not None and high is not None and step:
-                count *= max(0, -(-(high - low) // step))
-        parent = parent.parent_op()
-    return count
-
-
-def _constant(value: SSAValue) -> int | None:
-    if isinstance(value.owner, arith.ConstantOp) and isinstance(value.owner.value, IntegerAttr):
-        return value.owner.value.value.data
-    return None

@@ -19,8 +19,9 @@ from xdsl.ir import Operation, SSAValue
 
 from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.driver import Compiled
+from mlc.explain.accesses import trips
 from mlc.explain.attribution import Held, distribute, held_by
-from mlc.explain.costs import Cost, kernel_cost, trips
+from mlc.explain.costs import Cost, kernel_cost
 from mlc.explain.memory import Memory, memory_of
 from mlc.explain.profile import profile_calls
 from mlc.ir.locations import flatten_location, format_location

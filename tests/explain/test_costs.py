@@ -129,6 +129,69 @@ func.func private @k(%a: memref<6xf32>) attributes {kernel} {
 }
 """
 
+SCALARS = """
+func.func private @k(%a: memref<4x100xf32>, %b: memref<4x5xf64>, %s: memref<4x100xi64> {mlc.scratch})
+    attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  %c5 = arith.constant 5 : index
+  %c100 = arith.constant 100 : index
+  scf.for %i = %c0 to %c4 step %c1 {
+    %first = memref.load %s[%i, %c0] : memref<4x100xi64>
+    %sorted = arith.index_cast %first : i64 to index
+    %yes = arith.cmpi eq, %sorted, %c0 : index
+    %end = {end}
+    scf.for %j = %c0 to %end step %c1 {
+      %x = memref.load %a[%i, %j] : memref<4x100xf32>
+      %at = arith.remui %j, %c5 : index
+      %y = arith.extf %x : f32 to f64
+      memref.store %y, %b[%i, %at] : memref<4x5xf64>
+    }
+  }
+  func.return
+}
+"""
+BAGS = """
+func.func private @k(%ends: memref<3xi64>, %rows: memref<20xi64>, %table: memref<1000x8xf32>, %y: memref<3x8xf32>)
+    attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c3 = arith.constant 3 : index
+  %c8 = arith.constant 8 : index
+  scf.for %i = %c0 to %c3 step %c1 {
+    %l = memref.load %ends[%i] : memref<3xi64>
+    %end = arith.index_cast %l : i64 to index
+    scf.for %j = %c0 to %end step %c1 {
+      %r = memref.load %rows[%j] : memref<20xi64>
+      %row = arith.index_cast %r : i64 to index
+      scf.for %k = %c0 to %c8 step %c1 {
+        %v = memref.load %table[%row, %k] : memref<1000x8xf32>
+        memref.store %v, %y[%i, %k] : memref<3x8xf32>
+      }
+    }
+  }
+  func.return
+}
+"""
+RUNNING = """
+func.func private @k(%a: memref<6xf32>, %b: memref<6xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c6 = arith.constant 6 : index
+  %zero = arith.constant 0.0 : f32
+  memref.store %zero, %b[%c0] : memref<6xf32>
+  scf.for %i = %c1 to %c6 step %c1 {
+    %at = arith.subi %i, %c1 : index
+    %s = memref.load %b[%at] : memref<6xf32>
+    %x = memref.load %a[%i] : memref<6xf32>
+    %t = arith.addf %s, %x : f32
+    memref.store %t, %b[%i] : memref<6xf32>
+  }
+  func.return
+}
+"""
+
 
 class Counting:
     """Arithmetic of a transform that counts its operations."""
@@ -190,6 +253,12 @@ AT_RUN_TIME = 4 * 4 * _filter_transforms(4) + 4 * 4 * 16  # and outputs are divi
         (WINOGRAD_MATMUL, None, Cost(2 * 5 * 12 * 8, 4 * (5 * 12 + 2 * 16 * 4 + 5 * 8), {"f32": 2 * 5 * 8 * (8 + 4)})),
         (ATTENTION, None, Cost(70 * _SCORE, 4 * 2 * (15 + 21 + 28 + 20), {"f32": 70 * _SCORE})),
         (CAUSAL, None, Cost(30 * _SCORE, 4 * 2 * (15 + 15 + 20 + 20), {"f32": 30 * _SCORE})),
+        # how far loops go is known, decided by the data among known ends, or not known: what they go through is whole
+        (SCALARS.replace("{end}", "arith.maxsi %c5, %c100 : index"), None, Cost(0, 4 * 400 + 8 * 20, {})),
+        (SCALARS.replace("{end}", "arith.select %yes, %c0, %c100 : index"), None, Cost(0, 4 * 400 + 8 * 20, {})),
+        (SCALARS.replace("{end}", "arith.addi %sorted, %c1 : index"), None, Cost(0, 4 * 400 + 8 * 20, {})),
+        (BAGS, None, Cost(0, 8 * 3 + 8 * 20 + 4 * 20 * 8 + 4 * 3 * 8, {})),  # rows that are looked up, not the table
+        (RUNNING, None, Cost(5, 4 * 5 + 4 * 5, {"f32": 5})),  # what it wrote itself is not read from memory
         (ONTO, None, Cost(2 * 5 * 12 * 8, 4 * (5 * 12 + 2 * 16 * 4 + 2 * 5 * 8), {"f32": 2 * 5 * 8 * (8 + 4)})),
     ],
 )

@@ -112,6 +112,18 @@ def test_calls_in_loops_count_per_trip():
     assert next(r for r in still.rows if r.name.startswith("matmul_1x")).calls == 9
 
 
+def test_loops_over_single_elements_read_and_write_what_they_go_through():
+    class Sorts(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.sort(x)[0], torch.topk(x, 3)[0]
+
+    compiled = mlc.compile(Sorts().eval(), (torch.randn(4, 300),), num_threads=1)
+    loops = [r for r in make_report(compiled._latest().unit).rows if r.name.startswith("for")]
+    assert len(loops) == 2
+    sizes = sorted(r.bytes for r in loops)
+    assert sizes[0] >= 4 * 4 * 300 and sizes[1] >= 2 * 4 * 4 * 300
+
+
 def test_memory_beside_inputs_and_outputs(compiled: mlc.CompiledModel):
     report = make_report(compiled._latest().unit)
     memory = report.memory
