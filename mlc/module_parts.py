@@ -31,18 +31,26 @@ class KernelPart:
 
 @dataclass
 class ModuleParts:
-    """The pieces of a model at the buffers level. `constants[i]` is the resource name behind `consts[i]`."""
+    """The pieces of a model at the buffers level. `constants[i]` is the resource name behind `consts[i]`; `names`: the
+    key of each kernel by the name it had."""
 
     main: ModuleOp
     kernels: list[KernelPart]
     constant_functions: ModuleOp
     constants: list[str]
+    names: dict[str, str]
+
+    def named(self) -> dict[str, tuple[str, func.FuncOp]]:
+        """Key and function of each kernel by the name it had."""
+        functions = {k.key: next(op for op in k.module.ops if isinstance(op, func.FuncOp)) for k in self.kernels}
+        return {name: (key, functions[key]) for name, key in self.names.items()}
 
 
 def split_module(module: ModuleOp, fingerprint: str) -> ModuleParts:
     """Split `module` in place (its functions are moved out). `fingerprint`: target and version, part of each key."""
     kernels: dict[str, KernelPart] = {}
     renamed: dict[str, str] = {}
+    names: dict[str, str] = {}
     constants = ModuleOp([])
     for op in list(module.ops):
         if not isinstance(op, func.FuncOp):
@@ -57,7 +65,7 @@ def split_module(module: ModuleOp, fingerprint: str) -> ModuleParts:
             op.detach()
             part = kernel_part(op, fingerprint)
             kernels.setdefault(part.key, part)
-            renamed[old] = f"k_{part.key}"
+            renamed[old], names[old] = f"k_{part.key}", part.key
             declaration.properties["sym_name"] = StringAttr(renamed[old])
     seen: set[str] = set()
     for op in list(module.ops):
@@ -70,7 +78,7 @@ def split_module(module: ModuleOp, fingerprint: str) -> ModuleParts:
     for op in module.walk():
         if isinstance(op, func.CallOp) and (name := op.callee.root_reference.data) in renamed:
             op.properties["callee"] = SymbolRefAttr(renamed[name])
-    return ModuleParts(module, list(kernels.values()), constants, constant_names(module))
+    return ModuleParts(module, list(kernels.values()), constants, constant_names(module), names)
 
 
 def constant_names(main: ModuleOp) -> list[str]:

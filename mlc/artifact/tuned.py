@@ -1,9 +1,11 @@
 """What `tune=True` settled, for another process: choices by kernels whose keys do not depend on this compiler.
 
-    {"machine": "x86_64 512", "module": {…}, "kernels": {"<hash of the kernel's text>": {"vectorize-structured": {…}}}}
+    {"machine": "x86_64 512", "module": {…}, "kernels": {"<hash of the kernel's text>": {"vectorize-structured": {…}}},
+     "told": ["matmul_4x16x8_0: tuned: vectorize-structured: vector_bits 256 instead of 512"]}
 
 A kernel's own key holds the compiler's fingerprint; the hash of its text alone is the same wherever it is lowered the
-same. On a machine of other vectors the choices are left aside: they were measured for this kind.
+same. On a machine of other vectors the choices are left aside: they were measured for this kind. What people are told
+names kernels as `explain()` does.
 Tests: tests/artifact/test_tuned.py
 """
 
@@ -18,6 +20,7 @@ from mlc.driver import Compiled
 from mlc.ir.pipeline_table import Pipeline
 from mlc.module_parts import split_module
 from mlc.tuning.choices import Choices
+from mlc.tuning.told import tell
 
 
 def machine_kind(machine: MachineModel) -> str:
@@ -35,11 +38,15 @@ def _keys(module: ModuleOp, fingerprint: str) -> dict[str, str]:
 def settled(unit: Compiled) -> dict[str, Any]:
     """The choices of a compiled model."""
     kernels = dict(unit.choices.kernels)
-    keys = _keys(unit.lowered("buffers"), unit.fingerprint) if kernels else {}
+    buffers = unit.lowered("buffers")
+    keys = _keys(buffers, unit.fingerprint) if kernels else {}
+    named = split_module(buffers, unit.fingerprint).named()
+    told = tell(unit.choices, unit.ctx.machine, named, tuned=True, winograd=unit.options.winograd)
     return {
         "machine": machine_kind(unit.ctx.machine),
         "module": {p: dict(o) for p, o in unit.choices.module.items()},
         "kernels": {lasting: kernels[local] for lasting, local in keys.items() if local in kernels},
+        "told": told.lines(),
     }
 
 

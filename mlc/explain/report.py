@@ -26,6 +26,7 @@ from mlc.explain.memory import Memory, memory_of
 from mlc.explain.profile import profile_calls
 from mlc.ir.locations import flatten_location, format_location
 from mlc.module_parts import ENTRY, split_module
+from mlc.tuning.told import tell
 
 RUNS = 9
 
@@ -88,7 +89,7 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
     remarks = compiled.remarks()
     names = [op.callee.root_reference.data for op in _entry(lowered).walk() if isinstance(op, CallOp)]
     parts = split_module(lowered, compiled.fingerprint)
-    kernels = {f"k_{k.key}": next(op for op in k.module.ops if isinstance(op, FuncOp)) for k in parts.kernels}
+    kernels = {f"k_{key}": function for key, function in parts.named().values()}
     calls = [op for op in _entry(parts.main).walk() if isinstance(op, CallOp)]
     rows: dict[str, KernelRow] = {}
     row_of: dict[str, KernelRow] = {}
@@ -114,7 +115,11 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
             row_of[m.symbol].add(cost, 1, m.seconds)
     derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
     memory = memory_of(remarks, parts.constants, compiled.executable.constants, derived)
-    general = distribute(remarks, rows, by_key, held)
+    options = compiled.options
+    told = tell(compiled.choices, compiled.ctx.machine, parts.named(), tuned=options.tune, winograd=options.winograd)
+    for row in rows.values():
+        row.remarks.update(told.kernels.get(row.name, ()))
+    general = Counter(told.model) + distribute(remarks, rows, by_key, held)
     ordered = sorted(rows.values(), key=lambda r: -(r.seconds or 0.0))
     return Report(ordered, general, limits, memory)
 

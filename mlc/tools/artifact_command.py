@@ -59,6 +59,8 @@ def _info(args: argparse.Namespace, out: TextIO) -> int:
     for number, version in enumerate(contents.versions):
         plan = version.plan
         lines.append(f"  version {number}: {plan.describe()} -> {plan.results.describe()}")
+        machine, told = version.tuned
+        lines += [f"    on {machine} bits: {text}" for text in told]
     print(printable("\n".join(lines)), file=out)
     return 0
 

@@ -39,6 +39,14 @@ class SavedVersion:
     plan: Plan
     choices: Any
 
+    @property
+    def tuned(self) -> tuple[str, list[str]]:
+        """The kind of machine that tuning measured on, and what it chose there, in words; nothing where it is not
+        said."""
+        said = self.choices if isinstance(self.choices, dict) else {}
+        told = said.get("told", [])
+        return str(said.get("machine", "")), [str(t) for t in told] if isinstance(told, list) else []
+
 
 @dataclass(frozen=True)
 class Contents:
