@@ -15,7 +15,7 @@ of bytes count like those of floats; `done` holds what the kernel really does, b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -53,15 +53,21 @@ _FREE = (arith.ConstantOp, arith.SelectOp, arith.CmpfOp, arith.TruncFOp, arith.E
 
 @dataclass(frozen=True)
 class Cost:
-    """`flops`: float operations; `bytes`: least traffic between the kernel and memory; `done`: operations by kind."""
+    """`flops`: float operations; `bytes`: least traffic between the kernel and memory; `done`: operations by kind.
+
+    Of the bytes, `written` are written and `weights` are of arguments that are the model's weights.
+    """
 
     flops: int
     bytes: int
     done: Mapping[str, int]
+    written: int = 0
+    weights: int = 0
 
 
-def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
-    """Cost of one call. `sizes` gives the sizes of arguments whose type leaves them open."""
+def kernel_cost(kernel: FuncOp, sizes: Sizes, weights: Set[int] = frozenset()) -> Cost:
+    """Cost of one call. `sizes` gives the sizes of arguments whose type leaves them open; `weights`: the numbers of
+    arguments that are weights."""
     read: dict[SSAValue, int] = {}
     written: dict[SSAValue, int] = {}
     arguments = {arg for arg in kernel.body.block.args if not is_scratch(arg)}
@@ -110,8 +116,10 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes) -> Cost:
         elif (count := _flops(op)) and nest_around(op) is None:
             flops += trips(op) * count
             done[_kind(op)] += trips(op) * count
-    traffic = sum(n for side in (read, written) for v, n in side.items() if _root(v) in arguments)
-    return Cost(flops, traffic, done)
+    into, out = ({v: n for v, n in side.items() if _root(v) in arguments} for side in (read, written))
+    total = sum(into.values()) + sum(out.values())
+    given = {arg for n, arg in enumerate(kernel.body.block.args) if n in weights}
+    return Cost(flops, total, done, sum(out.values()), sum(n for v, n in into.items() if _root(v) in given))
 
 
 def _direct_flops(op: WinogradConv2DOp) -> int:

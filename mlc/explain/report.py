@@ -14,8 +14,7 @@ import numpy as np
 from xdsl.dialects.arith import ConstantOp
 from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.func import CallOp, FuncOp
-from xdsl.dialects.memref import CastOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 
 from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.driver import Compiled
@@ -24,6 +23,7 @@ from mlc.explain.attribution import Held, distribute, held_by
 from mlc.explain.costs import Cost, kernel_cost
 from mlc.explain.memory import Memory, memory_of
 from mlc.explain.profile import profile_calls
+from mlc.explain.streams import passed_sizes, streams_of
 from mlc.ir.locations import flatten_location, format_location
 from mlc.module_parts import ENTRY, split_module
 from mlc.tuning.told import tell
@@ -33,39 +33,52 @@ RUNS = 9
 
 @dataclass
 class KernelRow:
-    """All calls of one kernel. `seconds`, `flops`, `bytes` and `done` are sums over its calls; None: not measured."""
+    """All calls of one kernel. `seconds`, `flops`, `bytes` and `done` are sums over its calls; None: not measured.
+
+    Of the bytes, `written` are written, and `streamed` are read from memory in every run: no cache can hold them.
+    """
 
     name: str
     calls: int = 0
     where: dict[str, None] = field(default_factory=dict)
     flops: int = 0
     bytes: int = 0
+    written: int = 0
+    streamed: int = 0
     done: Counter[str] = field(default_factory=Counter)
     seconds: float | None = None
     remarks: Counter[str] = field(default_factory=Counter)
 
-    def add(self, cost: Cost, calls: int, seconds: float | None = None) -> None:
+    def add(self, cost: Cost, calls: int, seconds: float | None = None, *, streamed: int = 0) -> None:
         """More calls."""
         self.calls += calls
         self.flops += cost.flops * calls
         self.bytes += cost.bytes * calls
+        self.written += cost.written * calls
+        self.streamed += streamed * calls
         self.done.update({kind: n * calls for kind, n in cost.done.items()})
         if seconds is not None:
             self.seconds = (self.seconds or 0.0) + seconds
 
     def limit_share(self, limits: Limits) -> float | None:
-        """Part of what one core could do: the larger of its share of the arithmetic limit and of the bandwidth limit.
+        """Part of what one core could do: the larger of its share of the arithmetic limit and of the memory's.
 
-        The latter is none for a kernel that moves data faster than memory could, out of the caches.
+        The latter is of all bytes, but where those came sooner than memory gives them: then of what no cache can hold.
         """
         if not self.seconds:
             return None
-        arithmetic = limits.seconds(self.done)
-        return (arithmetic if self.is_cached(limits) else max(arithmetic, self.bytes / limits.bandwidth)) / self.seconds
+        moved = self._moved(limits)
+        least = moved if moved <= self.seconds else limits.moving(self.streamed)
+        return max(limits.seconds(self.done), least) / self.seconds
 
     def is_cached(self, limits: Limits) -> bool:
-        """Whether its data came faster than memory could give it."""
-        return bool(self.seconds) and self.bytes / limits.bandwidth > (self.seconds or 0.0)
+        """Whether its data came faster than memory could give it, and arithmetic is what it is measured by."""
+        if not self.seconds or self._moved(limits) <= self.seconds:
+            return False
+        return limits.moving(self.streamed) <= limits.seconds(self.done)
+
+    def _moved(self, limits: Limits) -> float:
+        return limits.moving(self.bytes - self.written, self.written)
 
 
 @dataclass
@@ -106,13 +119,15 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
     if inputs is None:
         for call in calls:
             symbol = call.callee.root_reference.data
-            row_of[symbol].add(kernel_cost(kernels[symbol], _passed_sizes(call, kernels[symbol])), trips(call))
+            row_of[symbol].add(kernel_cost(kernels[symbol], passed_sizes(call, kernels[symbol])), trips(call))
     else:
         limits = measure_limits(compiled.ctx.machine)
+        streams = streams_of(calls, kernels, compiled.ctx.machine)
         for m in profile_calls(parts.main, compiled.executable, parts.constants, inputs, runs):
             memrefs = [a for a in kernels[m.symbol].body.block.args if isinstance(a.type, MemRefType)]
-            cost = kernel_cost(kernels[m.symbol], dict(zip(memrefs, m.sizes, strict=True)))
-            row_of[m.symbol].add(cost, 1, m.seconds)
+            sizes = dict(zip(memrefs, m.sizes, strict=True))
+            cost = kernel_cost(kernels[m.symbol], sizes, streams.weights.get(m.symbol, frozenset()))
+            row_of[m.symbol].add(cost, 1, m.seconds, streamed=streams.of(cost))
     derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
     memory = memory_of(remarks, parts.constants, compiled.executable.constants, derived)
     options = compiled.options
@@ -126,16 +141,6 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
 
 def _entry(module: ModuleOp) -> FuncOp:
     return next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == ENTRY)
-
-
-def _passed_sizes(call: CallOp, kernel: FuncOp) -> dict[SSAValue, tuple[int, ...]]:
-    """Sizes of the arguments that the kernel leaves open and that `call` passes through a cast."""
-    sizes: dict[SSAValue, tuple[int, ...]] = {}
-    for value, arg in zip(call.operands, kernel.body.block.args, strict=True):
-        source = value.owner.operands[0].type if isinstance(value.owner, CastOp) else None
-        if isinstance(source, MemRefType) and source.has_static_shape():
-            sizes[arg] = tuple(source.get_shape())
-    return sizes
 
 
 def _places(op: Operation) -> list[str]:

@@ -56,9 +56,10 @@ def _of_limit(share: float, *, cached: bool) -> str:
 
 
 def limits_text(limits: Limits) -> str:
-    """`118 GFLOP/s, bf16 230 GFLOP/s, 15 GB/s`."""
+    """`118 GFLOP/s, bf16 230 GFLOP/s, 15 GB/s copying, 22 GB/s reading`."""
     dots = [f"{kind} {rate / 1e9:.0f} GFLOP/s" for kind, rate in limits.dots.items()]
-    return ", ".join([f"{limits.flops / 1e9:.0f} GFLOP/s", *dots, f"{limits.bandwidth / 1e9:.0f} GB/s"])
+    moves = [f"{rate / 1e9:.0f} GB/s {how}" for how, rate in (("copying", limits.bandwidth), ("reading", limits.read))]
+    return ", ".join([f"{limits.flops / 1e9:.0f} GFLOP/s", *dots, *(moves if limits.read else moves[:1])])
 
 
 def places(row: KernelRow, most: int) -> str:
@@ -84,9 +85,10 @@ def _foot(report: Report) -> list[str]:
     flops = sum(r.flops for r in report.rows)
     return [
         f"all kernels: {seconds * 1e3:.3f} ms, {flops / seconds / 1e9:.1f} GFLOP/s",
-        f"limits of one core: {limits_text(limits)} (copy)",
-        "of limit: by the arithmetic really done, less than MFLOP says in a Winograd convolution; cached: data came",
-        "faster than memory gives it, so that arithmetic alone counts",
+        f"limits of one core: {limits_text(limits)}",
+        "of limit: by the arithmetic really done (less than MFLOP says in a Winograd convolution) or by moving data,",
+        "whichever takes longer; cached: data came faster than memory gives it, out of a cache, so that arithmetic",
+        "alone counts (weights that the caches cannot hold from one run to the next come from memory, and count)",
     ]
 
 

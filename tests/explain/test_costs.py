@@ -266,4 +266,11 @@ def test_costs(text: str, open_sizes: int | None, cost: Cost):
     module = parse_text(text, make_context())
     kernel = next(op for op in module.ops if isinstance(op, FuncOp))
     sizes: Sizes = {a: (open_sizes,) for a in kernel.body.block.args} if open_sizes else {}
-    assert kernel_cost(kernel, sizes) == cost
+    found = kernel_cost(kernel, sizes)
+    assert (found.flops, found.bytes, found.done) == (cost.flops, cost.bytes, cost.done)
+
+
+def test_bytes_of_weights_and_of_results():
+    kernel = next(op for op in parse_text(MATMUL, make_context()).ops if isinstance(op, FuncOp))
+    cost = kernel_cost(kernel, {}, {1})
+    assert (cost.bytes, cost.written, cost.weights) == (4 * (4 * 8 + 8 * 2 + 4 * 2), 4 * 4 * 2, 4 * 8 * 2)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.export import Dim
+from xdsl.dialects.func import CallOp
 
 import mlc
 from mlc.backends.llvm.backend import CPU_BACKEND
@@ -16,7 +18,10 @@ from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.backends.llvm.target import host_machine
 from mlc.errors import UsageError
 from mlc.explain import KernelRow, Report, make_report, table
+from mlc.explain.costs import kernel_cost
 from mlc.explain.memory import Memory
+from mlc.explain.streams import streams_of
+from mlc.module_parts import split_module
 
 
 class Model(nn.Module):
@@ -60,7 +65,8 @@ def test_profile_times_every_call_and_leaves_results_alone(compiled: mlc.Compile
     text = compiled.explain(profile=True)
     assert "x: float32[2, 3, 8, 8]" in text and "torch.aten.linear 1" in text
     report = make_report(compiled._latest().unit, [x.numpy()], runs=2)
-    assert report.limits is not None and report.limits.flops > 1e8 and report.limits.bandwidth > 1e8
+    assert report.limits is not None
+    assert min(report.limits.flops, report.limits.bandwidth, report.limits.read) > 1e8
     assert all(r.seconds is not None for r in report.rows)
     assert report.seconds and report.seconds > 0
     for row in report.rows:
@@ -84,6 +90,31 @@ def test_shares_of_the_limit_are_by_what_is_really_done():
     shown = table(Report(rows, Counter(), limits, Memory(0, 0, 0, 0)))
     assert [line.split("  ")[-1].strip() for line in shown.splitlines()[1:4]] == ["50 %", "10 % (cached)", "cached"]
     assert "bf16 0 GFLOP/s" in shown
+
+
+def test_reading_has_a_limit_of_its_own_and_weights_beyond_the_caches_come_from_memory():
+    limits = Limits(flops=100.0, bandwidth=10.0, read=20.0)
+    assert limits.moving(40) == 2.0 and limits.moving(20, 20) == 4.0  # the latter is a copy
+    read = KernelRow("rows", bytes=20, seconds=2.0)
+    assert read.limit_share(limits) == 0.5 and not read.is_cached(limits)
+    product = KernelRow("matmul", flops=10, bytes=80, done=Counter(f32=10), seconds=2.0)
+    assert product.limit_share(limits) == 0.05 and product.is_cached(limits)
+    product.streamed = 36
+    assert product.limit_share(limits) == 0.9 and not product.is_cached(limits)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_weights_that_the_caches_hold_may_be_there(compiled: mlc.CompiledModel, large: bool):
+    unit = compiled._latest().unit
+    parts = split_module(unit.lowered("buffers"), unit.fingerprint)
+    kernels = {f"k_{key}": kernel for key, kernel in parts.named().values()}
+    calls = [op for op in parts.main.walk() if isinstance(op, CallOp)]
+    streams = streams_of(calls, kernels, replace(host_machine(), l2=1 << 10, l3=1 << (10 if large else 20)))
+    assert 4 * 16 * 24 < streams.total < 1 << 20
+    costs = [kernel_cost(kernels[s], {}, streams.weights[s]) for s in (c.callee.root_reference.data for c in calls)]
+    assert sum(c.weights for c in costs) == streams.total
+    streamed = [c.bytes - c.written if c.bytes > 2 << 10 else c.weights for c in costs]
+    assert [streams.of(c) for c in costs] == (streamed if large else [0] * len(costs))
 
 
 def test_kernels_of_the_same_lines_tell_their_remarks_once():

@@ -1,6 +1,6 @@
-"""What one core can do at most, measured: multiply-adds on registers, and copying memory.
+"""What one core can do at most, measured: multiply-adds on registers, reading memory and copying it.
 
-    limits = measure_limits(host_machine())     # Limits(flops=1.17e11, bandwidth=2.3e10, dots={"bf16": 2.3e11})
+    limits = measure_limits(host_machine())     # Limits(1.17e11, 2.3e10, {"bf16": 2.3e11}, read=3.1e10)
 
 The loop over multiply-adds has as many independent accumulators as the registers hold, so that neither latency nor
 loads hold it back: what it reaches is the FMA limit that shares are given of. Sums of products of bf16 and of bytes
@@ -19,6 +19,7 @@ import numpy as np
 
 from mlc.backends.llvm.codegen import compile_ir
 from mlc.backends.llvm.jit import load_objects
+from mlc.backends.llvm.read_loop import READS, read_loop
 from mlc.backends.machine import MachineModel
 from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8
 
@@ -32,26 +33,33 @@ TRIES = 7
 class Limits:
     """Of one core: float32 operations per second, bytes read and written per second by a large copy.
 
-    `dots`: operations per second in sums of products of narrower types, by type.
+    `dots`: operations per second in sums of products of narrower types, by type. `read`: bytes per second where memory
+    is only read; as in a copy, where that is not known.
     """
 
     flops: float
     bandwidth: float
     dots: Mapping[str, float] = field(default_factory=dict)
+    read: float = 0.0
 
     def seconds(self, done: Mapping[str, int]) -> float:
         """The least time for so many operations of each kind (f32, f64, bf16, int8)."""
         rates = {"f64": self.flops / 2, **self.dots}
         return sum(n / rates.get(kind, self.flops) for kind, n in done.items())
 
+    def moving(self, read: int, written: int = 0) -> float:
+        """The least time for so many bytes from and to memory. What a copy takes beyond reading is the writing."""
+        reading = 1 / (self.read or self.bandwidth)
+        return read * reading + written * max(reading, 2 / self.bandwidth - reading)
+
 
 @lru_cache
 def measure_limits(machine: MachineModel) -> Limits:
-    """Measure this machine, best of several tries; takes about a tenth of a second."""
+    """Measure this machine, best of several tries; takes some tenths of a second."""
     lanes = machine.lanes(32)
     accumulators = max(4, machine.vector_registers - 4)
-    source = np.ones(COPY_BYTES, np.uint8)
-    target = np.empty_like(source)
+    block = np.ones(2 * COPY_BYTES, np.uint8)
+    source, target = block[:COPY_BYTES], block[COPY_BYTES:]
     bandwidth = 2 * COPY_BYTES / _best(lambda: np.copyto(target, source))
 
     def rate(products: int, text: str) -> float:
@@ -59,13 +67,17 @@ def measure_limits(machine: MachineModel) -> Limits:
         run = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64, ctypes.c_float)(library.address("fma_loop"))
         return 2 * products * TRIPS * accumulators * lanes / _best(lambda: run(TRIPS, 0.5))
 
+    trips = len(block) // (4 * READS * lanes)
+    library = load_objects([compile_ir(read_loop(lanes), machine)])
+    read = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64)(library.address("read_loop"))
+    reading = len(block) / _best(lambda: read(block.ctypes.data, trips))
     dots: dict[str, float] = {}
     if machine.dot_bf16:
         dots["bf16"] = rate(2, _loop(lanes, accumulators, "float", f"<{2 * lanes} x bfloat>", _dot(DOT_BF16)))
     if machine.dot_int8:
         dots["int8"] = rate(4, _loop(lanes, accumulators, "i32", f"<{4 * lanes} x i8>", _dot(DOT_UI8)))
     step = _fused if machine.fma else _multiplied_and_added
-    return Limits(rate(1, _loop(lanes, accumulators, "float", f"<{lanes} x float>", step)), bandwidth, dots)
+    return Limits(rate(1, _loop(lanes, accumulators, "float", f"<{lanes} x float>", step)), bandwidth, dots, reading)
 
 
 def _best(fn: Callable[[], object]) -> float:
