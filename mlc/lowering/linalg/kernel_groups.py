@@ -81,13 +81,14 @@ def stays(op: Operation) -> bool:
 
 
 class Grouping:
-    """Groups of one block, found in one walk."""
+    """Groups of one block, found in one walk. `apart`: why an op does not join those who make what it reads."""
 
     def __init__(self, block: Block) -> None:
         self.block = block
         self.position = {op: i for i, op in enumerate(block.ops)}
         self.group_of: dict[Operation, Group] = {}
         self.groups: list[Group] = []
+        self.apart: dict[Operation, str] = {}
         for op in block.ops:
             if not stays(op) and not isinstance(op, FillOp):
                 self._place(op)
@@ -111,10 +112,16 @@ class Grouping:
             if not isinstance(value, OpResult) or value.op not in self.group_of:
                 continue
             group = self.group_of[value.op]
-            if self._may_join(op, value, group, elementwise=elementwise, reduction=reduction):
+            why_not = self._objection(op, value, group, elementwise=elementwise, reduction=reduction)
+            if not why_not:
+                self.apart.pop(op, None)
                 group.ops.append(op)
                 self.group_of[op] = group
                 return
+            if (
+                elementwise or reduction or is_scalar_loop(op)
+            ):  # that products read what others make goes without saying
+                self.apart.setdefault(op, why_not)
         if reduction:
             assert isinstance(op, GenericOp)
             group = self._new(op, rows=True, domain=loop_shape(op))
@@ -141,22 +148,28 @@ class Grouping:
     def _defined_at(self, value: SSAValue) -> int:
         return self.position.get(value.op, -1) if isinstance(value, OpResult) else -1
 
-    def _may_join(self, op: Operation, value: OpResult, group: Group, *, elementwise: bool, reduction: bool) -> bool:
-        if not isinstance(op, GenericOp) or not (elementwise or (reduction and group.rows)):
-            return False
+    def _objection(self, op: Operation, value: OpResult, group: Group, *, elementwise: bool, reduction: bool) -> str:
+        """Why `op` cannot join `group`, which makes its operand `value`; nothing where it can."""
+        if not isinstance(op, GenericOp) or not (elementwise or reduction):
+            return "a loop over single elements is a kernel of its own" if is_scalar_loop(op) else "it starts a kernel"
+        if reduction and not group.rows:
+            return "a sum joins only sums over the same rows"
         if group.rows:
             if not self._same_rows(op, group):
-                return False
-        elif (not is_copy(op) and users(value, self.block) != [op]) or not _in_place(op, value):
-            return False
+                return "its loops are not those of the rows that are summed"
+        elif not is_copy(op) and users(value, self.block) != [op]:
+            return "others read the value, too"
+        elif not _in_place(op, value):
+            return "it does not read the value once, in order, and in the type of its result"
         inside = set(group.ops)
         here = self.position[op]
-        return all(
-            user in inside or self.position[user] >= here
+        early = any(
+            user not in inside and self.position[user] < here
             for member in group.ops
             for result in member.results
             for user in users(result, self.block)
         )
+        return "something between reads what the kernel makes" if early else ""
 
     def _same_rows(self, op: GenericOp, group: Group) -> bool:
         """Loops of `op` are the group's, or only its rows."""

@@ -12,13 +12,15 @@ What: groups of ops (`kernel_groups`) become kernels, loops over single elements
 (`kernel_outline`); concat, pad and insert_slice become writes into slices of one destination (`kernel_destinations`);
 what a loop carries is written over (`carried_destinations`). What is left in the model are
 constants, empties, views, index arithmetic, `scf` around calls, checks. A returned value is always some kernel's
-result or a reshape of one, each of its own: what else is returned is copied first.
+result or a reshape of one, each of its own: what else is returned is copied first. Why an elementwise op, a sum or a
+loop does not join the kernel that makes its operand is a remark.
 Runs after: linalg-fuse-elementwise. Runs before: bufferization.
 Tests: tests/lowering/linalg/linalg_form_kernels.mlir, tests/lowering/linalg/test_linalg_numerics.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.dialects import func, tensor
@@ -107,7 +109,7 @@ class _FormKernels:
         lasts = {group.last: group for group in grouping.groups}
         for op in list(block.ops):
             if op in lasts:
-                self._emit(lasts[op], block)
+                self._emit(lasts[op], block, [why for o in lasts[op].ops if (why := grouping.apart.get(o))])
             elif isinstance(op, tensor.InsertSliceOp) and op not in chains.in_place:
                 self._emit_copy(op, block)
         chains.read_newest()
@@ -118,7 +120,7 @@ class _FormKernels:
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
-    def _emit(self, group: Group, block: Block) -> None:
+    def _emit(self, group: Group, block: Block, apart: Sequence[str]) -> None:
         outputs = group.outputs(block)
         at = At(group.last)
         destinations: list[SSAValue] = []
@@ -161,6 +163,9 @@ class _FormKernels:
             ops=len(group.ops),
             reused=self.table.reused > reused,
         )
+        for why in dict.fromkeys(apart):
+            what = "not in one kernel with what makes its operand"
+            self.ctx.remarks.missed(self.pass_name, call, what, reason=why, kernel=name)
 
     def _emit_copy(self, insert: tensor.InsertSliceOp, block: Block) -> None:
         """Copy the source into its slice by a kernel."""

@@ -10,7 +10,7 @@
 
 Neighbouring ops over the same outer points become one nest (`nests.py`), scheduled from the machine model
 (`schedule.py`) and written by `codegen.py`. Every layout works as long as the indexing is linear; what cannot be
-done stays for convert-linalg-to-loops, with a `missed` remark.
+done stays for convert-linalg-to-loops, with a `missed` remark; so has a loop that was over single elements before.
 
 Runs after memrefs are final, before convert-linalg-to-loops and expand-math.
 Tests: tests/lowering/vector
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from xdsl.dialects import memref
+from xdsl.dialects import memref, scf
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
@@ -102,6 +102,8 @@ class VectorizeStructured(MlcPass):
             for region in op.regions
             for block in region.blocks
         ]
+        for loop in (op for function in functions for op in function.body.walk() if _is_scalar_nest(op)):
+            ctx.remarks.missed(self.name, loop, "left to scalar loops", reason="it goes through single elements")
         for block in blocks:
             if any(isinstance(op, LinalgStructuredOperation) for op in block.ops):
                 self._block(ctx, block, target)
@@ -182,6 +184,16 @@ class VectorizeStructured(MlcPass):
         for op in reversed(ops):
             op.detach()
             op.erase()
+
+
+def _is_scalar_nest(op: Operation) -> bool:
+    """Whether this is an outermost loop over loads and stores of single elements, with no structured op to take."""
+    if not isinstance(op, scf.ForOp | scf.WhileOp) or not isinstance(op.parent_op(), FuncOp):
+        return False
+    inner = list(op.walk())
+    return any(isinstance(o, memref.LoadOp | memref.StoreOp) for o in inner) and not any(
+        isinstance(o, LinalgStructuredOperation) or o.name.startswith(("vector.", "linalg_ext.")) for o in inner
+    )
 
 
 def _rule(nest: Nest, plan: Plan) -> str:

@@ -1,4 +1,7 @@
 // RUN: mlc-opt --split-input-file -p linalg-form-kernels %s | filecheck %s
+// RUN: mlc-opt --split-input-file -p linalg-form-kernels --remarks %s 2>&1 | filecheck %s --check-prefix=REMARK
+
+// REMARK: [linalg-form-kernels] missed: func.call: not in one kernel with what makes its operand (others read the value, too)
 
 #id = affine_map<(d0, d1) -> (d0, d1)>
 #rows = affine_map<(d0, d1) -> (d0)>

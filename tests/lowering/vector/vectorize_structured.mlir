@@ -6,7 +6,7 @@
 #row = affine_map<(i, j) -> (j)>
 #first = affine_map<(i, j) -> (i)>
 
-// REMARK: [vectorize-structured] applied: {{.*}}vectorised 3 ops
+// REMARK-DAG: [vectorize-structured] applied: {{.*}}vectorised 3 ops
 
 // Fill, product and epilogue are one nest: accumulators start as constants, bias and relu are applied in registers, one
 // store per element.
@@ -127,6 +127,22 @@ func.func private @one_row(%x: memref<1x768xf32>, %w: memref<4x768x16xf32>, %out
     %p = arith.mulf %a, %c : f32
     %s = arith.addf %acc, %p : f32
     linalg.yield %s : f32
+  }
+  func.return
+}
+
+// A running sum was never a structured op.
+// REMARK-DAG: [vectorize-structured] missed: scf.for: left to scalar loops (it goes through single elements)
+func.func private @running_sum(%x: memref<8xf32>, %out: memref<8xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c8 = arith.constant 8 : index
+  %zero = arith.constant 0.0 : f32
+  %sum = scf.for %i = %c0 to %c8 step %c1 iter_args(%s = %zero) -> (f32) {
+    %v = memref.load %x[%i] : memref<8xf32>
+    %t = arith.addf %s, %v : f32
+    memref.store %t, %out[%i] : memref<8xf32>
+    scf.yield %t : f32
   }
   func.return
 }
