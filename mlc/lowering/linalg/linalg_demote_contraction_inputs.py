@@ -9,7 +9,8 @@
 What: `mlc.compile(precision="bfloat16")` runs it. Where the machine multiplies pairs of bf16 both operands are rounded;
 elsewhere only the weights are (half the bytes to read; the arithmetic is f32). `weights_only` decides instead of the
 machine. Products of computed matrices, f64, and products with fewer columns than a vector stay as they are, with a
-remark; convolutions are left to linalg-demote-convolution-inputs, which knows their layout.
+remark (and one on a function in which all do); convolutions are left to linalg-demote-convolution-inputs, which knows
+their layout.
 Runs after convert-tm-tensor-to-linalg. Runs before linalg-block-layouts and linalg-pack-matmul (it packs pairs).
 Preserves: |error| <= sum over k of |x w| (2u + u^2), u = 2^-8, or of |x w| u for the weights alone.
 Tests: tests/lowering/linalg/linalg_demote_contraction_inputs.mlir, tests/api/test_precision.py
@@ -29,6 +30,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Narrows
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.precision_tally import Tally
 from mlc.lowering.linalg.product_operands import KEPT, obstacle
 from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, identity_map, nested_blocks, shape_of
 
@@ -60,15 +62,17 @@ class LinalgDemoteContractionInputs(MlcPass):
             only = ctx.machine is not None and not ctx.machine.dot_bf16
         columns = ctx.machine.lanes(32) if ctx.machine is not None else 16
         for entry in functions_to_lower(module.ops):
+            tally = Tally(ctx, self.name, "operands not rounded")
             for block in nested_blocks(entry):
-                _Demotion(ctx, self.name, only, columns).block(block)
+                _Demotion(ctx, tally, only, columns).block(block)
+            tally.tell(entry, "no product reads bf16", "there are no products of matrices")
 
 
 class _Demotion:
     """One block. `rounded`: what has been rounded in it already."""
 
-    def __init__(self, ctx: MlcContext, pass_name: str, weights_only: bool, columns: int) -> None:
-        self.ctx, self.pass_name = ctx, pass_name
+    def __init__(self, ctx: MlcContext, tally: Tally, weights_only: bool, columns: int) -> None:
+        self.ctx, self.tally = ctx, tally
         self.weights_only, self.columns = weights_only, columns
         self.rounded: dict[SSAValue, SSAValue] = {}
 
@@ -77,14 +81,14 @@ class _Demotion:
             if isinstance(op, MatmulOp):
                 self._product(op)
             elif op.name.startswith(KEPT):
-                self.ctx.remarks.missed(self.pass_name, op, "operands not rounded", reason="only plain products are")
+                self.tally.keep(op, "only plain products are")
         if self.rounded:
             erase_dead(block)
 
     def _product(self, op: MatmulOp) -> None:
         reason = obstacle(op, self.columns)
         if reason:
-            self.ctx.remarks.missed(self.pass_name, op, "operands not rounded", reason=reason)
+            self.tally.keep(op, reason)
             return
         lhs, rhs = op.inputs
         at = At(op)
@@ -95,7 +99,8 @@ class _Demotion:
         op.detach()
         op.erase()
         rule, what = ("weights", "weights") if self.weights_only else ("both", "both operands")
-        self.ctx.remarks.applied(self.pass_name, new, f"{what} in bf16, sums in f32", rule=rule)
+        self.tally.changed += 1
+        self.ctx.remarks.applied(self.tally.pass_name, new, f"{what} in bf16, sums in f32", rule=rule)
 
     def _weights(self, at: At, rhs: SSAValue) -> SSAValue:
         """A transposed constant is rounded first: packing knows it by its transpose."""

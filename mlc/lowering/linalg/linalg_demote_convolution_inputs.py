@@ -37,6 +37,7 @@ from mlc.lowering.linalg.blocked_convolution import is_blocked_convolution
 from mlc.lowering.linalg.build import At
 from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
 from mlc.lowering.linalg.linalg_winograd_conv2d import layer_of
+from mlc.lowering.linalg.precision_tally import Tally
 from mlc.lowering.linalg.structure import (
     dims_map,
     erase_dead,
@@ -78,15 +79,18 @@ class LinalgDemoteConvolutionInputs(MlcPass):
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for entry in functions_to_lower(module.ops):
+            tally = Tally(ctx, self.name, "operands not rounded")
             for block in nested_blocks(entry):
-                _Demotion(ctx, self).block(block)
+                _Demotion(ctx, self, tally).block(block)
+            tally.tell(entry, "no convolution reads bf16")
 
 
 class _Demotion:
     """One block. `rounded`: what has been rounded in it already."""
 
-    def __init__(self, ctx: MlcContext, options: LinalgDemoteConvolutionInputs) -> None:
+    def __init__(self, ctx: MlcContext, options: LinalgDemoteConvolutionInputs, tally: Tally) -> None:
         self.ctx, self.pass_name, self.winograd = ctx, options.name, options.winograd
+        self.tally = tally
         pairs = options.pairs
         self.pairs = pairs if pairs is not None else ctx.machine is not None and ctx.machine.dot_bf16
         self.lanes = ctx.machine.lanes(32) // 2 if ctx.machine is not None and options.pairs is None else 1
@@ -98,9 +102,10 @@ class _Demotion:
                 continue
             reason = self._obstacle(op)
             if reason:
-                self.ctx.remarks.missed(self.pass_name, op, "operands not rounded", reason=reason)
+                self.tally.keep(op, reason, "convolutions")
             else:
                 self._rewrite(op)
+                self.tally.changed += 1
         if self.rounded:
             erase_dead(block)  # convolutions that were, and what only they read
             for value, narrow in self.rounded.items():

@@ -9,8 +9,8 @@
 
 What: `mlc.compile(precision="int8")` runs it: symmetric weights per output channel, activations scaled per row at run
 time. All is f32 still; linalg-narrow-integral-contractions makes the products integer. Products that
-linalg-demote-contraction-inputs would leave stay here, for the same reasons, with a remark. A row with an infinity or
-NaN becomes NaN.
+linalg-demote-contraction-inputs would leave stay here, for the same reasons, with a remark; a function in which all do
+has one that says so. A row with an infinity or NaN becomes NaN.
 Runs after convert-tm-tensor-to-linalg. Runs before linalg-narrow-integral-contractions.
 Preserves: |error| <= sum over k of |x| t/2 + |w| s/2 + s t/4, s and t the scales of row and column.
 Tests: tests/lowering/linalg/linalg_quantize_contraction_inputs.mlir, tests/api/test_int8.py
@@ -31,6 +31,7 @@ from mlc.ir.contract import Contract, Narrows
 from mlc.ir.passes import MlcPass
 from mlc.lowering.linalg.build import At, Body
 from mlc.lowering.linalg.linalg_pack_matmul import transposed
+from mlc.lowering.linalg.precision_tally import Tally
 from mlc.lowering.linalg.product_operands import KEPT, LIMIT, SMALLEST, obstacle
 from mlc.lowering.linalg.structure import (
     dims_map,
@@ -62,15 +63,17 @@ class LinalgQuantizeContractionInputs(MlcPass):
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         columns = ctx.machine.lanes(32) if ctx.machine is not None else 16
         for entry in functions_to_lower(module.ops):
+            tally = Tally(ctx, self.name, "not quantised")
             for block in nested_blocks(entry):
-                _Quantization(ctx, self.name, columns).block(block)
+                _Quantization(ctx, tally, columns).block(block)
+            tally.tell(entry, "nothing is quantised", "there are no products of matrices")
 
 
 class _Quantization:
     """One block. `done`: matrices quantised in it already, by the dimension that their scales run along."""
 
-    def __init__(self, ctx: MlcContext, pass_name: str, columns: int) -> None:
-        self.ctx, self.pass_name, self.columns = ctx, pass_name, columns
+    def __init__(self, ctx: MlcContext, tally: Tally, columns: int) -> None:
+        self.ctx, self.tally, self.columns = ctx, tally, columns
         self.done: dict[tuple[SSAValue, int], tuple[SSAValue, SSAValue]] = {}
 
     def block(self, block: Block) -> None:
@@ -78,7 +81,7 @@ class _Quantization:
             if isinstance(op, MatmulOp):
                 self._product(op)
             elif op.name.startswith(KEPT):
-                self.ctx.remarks.missed(self.pass_name, op, "not quantised", reason="only plain products are")
+                self.tally.keep(op, "only plain products are")
         if self.done:
             erase_dead(block)
 
@@ -88,7 +91,7 @@ class _Quantization:
         if not reason and (terms == DYNAMIC_INDEX or terms > LIMIT):
             reason = f"{terms} products in a sum, i32 holds {LIMIT}"
         if reason:
-            self.ctx.remarks.missed(self.pass_name, op, "not quantised", reason=reason)
+            self.tally.keep(op, reason)
             return
         lhs, rhs = op.inputs
         at = At(op)
@@ -109,7 +112,9 @@ class _Quantization:
         op.results[0].replace_all_uses_with(result)
         op.detach()
         op.erase()
-        self.ctx.remarks.applied(self.pass_name, product.owner, "quantised to 8 bits: rows as they come, columns once")
+        told = "quantised to 8 bits: rows as they come, columns once"
+        self.ctx.remarks.applied(self.tally.pass_name, product.owner, told)
+        self.tally.changed += 1
 
     def _weights(self, at: At, rhs: SSAValue) -> tuple[SSAValue, SSAValue]:
         """A transposed constant is quantised first: packing knows it by its transpose."""
