@@ -35,17 +35,18 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class Held:
-    """What a kernel holds: the names of its ops, and whether any of its loops sums."""
+    """What a kernel holds: the names of its ops, whether any of its loops sums, and whether it is given weights."""
 
     names: set[str] = field(default_factory=set)
     sums: bool = False
+    weights: bool = False
 
 
-def held_by(kernel: Operation) -> Held:
+def held_by(kernel: Operation, *, weights: bool) -> Held:
     """Of the kernel at the buffers level."""
     ops = list(kernel.walk())
     names = {op.name for op in ops}
-    return Held(names, any(op.name.startswith("linalg_ext.") or _sums(op) for op in ops))
+    return Held(names, any(op.name.startswith("linalg_ext.") or _sums(op) for op in ops), weights)
 
 
 def distribute(
@@ -74,6 +75,8 @@ def _of_lines(
         return [rows[r.data["kernel"]]]
     first = by_place.get(r.places[0], []) if r.places else []
     found = [row for row in first if all(place in row.where for place in r.places)] or first
+    if r.pass_name == "linalg-hoist-constants":
+        return [row for row in found if held[row.name].weights] or found
     if not r.op.startswith(("linalg.generic", "func.")):
         same = [row for row in found if r.op in held[row.name].names]
         if same:

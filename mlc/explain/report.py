@@ -14,7 +14,7 @@ import numpy as np
 from xdsl.dialects.arith import ConstantOp
 from xdsl.dialects.builtin import MemRefType, ModuleOp
 from xdsl.dialects.func import CallOp, FuncOp
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.driver import Compiled
@@ -23,7 +23,7 @@ from mlc.explain.attribution import Held, distribute, held_by
 from mlc.explain.costs import Cost, kernel_cost
 from mlc.explain.memory import Memory, memory_of
 from mlc.explain.profile import profile_calls
-from mlc.explain.streams import passed_sizes, streams_of
+from mlc.explain.streams import is_weight, passed_sizes, streams_of
 from mlc.ir.locations import flatten_location, format_location
 from mlc.module_parts import ENTRY, split_module
 from mlc.tuning.told import tell
@@ -113,7 +113,7 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
         row = row_of[symbol] = rows.setdefault(name, KernelRow(name))
         if name not in held:
             by_key[symbol.removeprefix("k_")].append(row)
-            held[name] = held_by(kernels[symbol])
+            held[name] = held_by(kernels[symbol], weights=any(map(is_weight, call.operands)))
         row.where.update(dict.fromkeys(_places(call) if row.where else _places(kernels[symbol])))
     limits = None
     if inputs is None:
@@ -125,7 +125,7 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
         streams = streams_of(calls, kernels, compiled.ctx.machine)
         for m in profile_calls(parts.main, compiled.executable, parts.constants, inputs, runs):
             memrefs = [a for a in kernels[m.symbol].body.block.args if isinstance(a.type, MemRefType)]
-            sizes = dict(zip(memrefs, m.sizes, strict=True))
+            sizes: dict[SSAValue, tuple[int, ...]] = dict(zip(memrefs, m.sizes, strict=True))
             cost = kernel_cost(kernels[m.symbol], sizes, streams.weights.get(m.symbol, frozenset()))
             row_of[m.symbol].add(cost, 1, m.seconds, streamed=streams.of(cost))
     derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}

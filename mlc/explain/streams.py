@@ -43,7 +43,7 @@ def streams_of(calls: Sequence[CallOp], kernels: Mapping[str, FuncOp], machine: 
     for call in calls:
         symbol = call.callee.root_reference.data
         if trips(call) == 1:
-            here = frozenset(n for n, v in enumerate(call.operands) if _is_weight(v))
+            here = frozenset(n for n, v in enumerate(call.operands) if is_weight(v))
             weights[symbol] = weights.get(symbol, here) & here
             total += kernel_cost(kernels[symbol], passed_sizes(call, kernels[symbol]), here).weights
     return Streams(weights, machine.l2 + machine.l3, total)
@@ -59,7 +59,8 @@ def passed_sizes(call: CallOp, kernel: FuncOp) -> dict[SSAValue, tuple[int, ...]
     return sizes
 
 
-def _is_weight(value: SSAValue) -> bool:
+def is_weight(value: SSAValue) -> bool:
+    """Whether a call is given weights by this operand."""
     owner = value.owner
     while isinstance(owner, Operation) and owner.name.startswith("memref.") and owner.operands:
         owner = owner.operands[0].owner

@@ -44,6 +44,7 @@ def test_a_border_has_no_remarks_of_the_convolution_it_is_filled_for():
     assert fills and len(convolutions) == 2
     for row in fills:
         assert not texts(row, "linalg-winograd-conv2d") and not texts(row, "expand-winograd")
+        assert not texts(row, "linalg-hoist-constants")
     for row in convolutions:
         assert len(texts(row, "linalg-winograd-conv2d")) == 1
         assert sum(row.remarks[t] for t in texts(row, "linalg-form-kernels") if row.name in t) == 1
