@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from mlc.explain.report import KernelRow, Report
-from mlc.explain.table import HEAD, cells, limits_text, places
+from mlc.explain.table import HEAD, LEGEND, cells, limits_text, places
 
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; color: #1b1f24; padding: 0 1rem }
@@ -42,7 +42,7 @@ def _summary(report: Report) -> str:
     flops = sum(r.flops for r in report.rows)
     return (
         f"{len(report.rows)} kernels, {seconds * 1e3:.3f} ms, {flops / seconds / 1e9:.1f} GFLOP/s; limits of one core: "
-        f"{limits_text(report.limits)}"
+        f"{limits_text(report.limits)}; {' '.join(LEGEND)}"
     )
 
 

@@ -9,6 +9,11 @@ from mlc.explain.report import KernelRow, Report
 
 NAME_WIDTH = 56
 PLACES = 3
+LEGEND = (
+    "of limit: by the arithmetic really done (less than MFLOP says in a Winograd convolution) or by moving data,",
+    "whichever takes longer; cached: data came faster than memory gives it, out of a cache, so that arithmetic",
+    "alone counts (weights that the caches cannot hold from one run to the next come from memory, and count)",
+)
 
 
 def table(report: Report) -> str:
@@ -86,9 +91,7 @@ def _foot(report: Report) -> list[str]:
     return [
         f"all kernels: {seconds * 1e3:.3f} ms, {flops / seconds / 1e9:.1f} GFLOP/s",
         f"limits of one core: {limits_text(limits)}",
-        "of limit: by the arithmetic really done (less than MFLOP says in a Winograd convolution) or by moving data,",
-        "whichever takes longer; cached: data came faster than memory gives it, out of a cache, so that arithmetic",
-        "alone counts (weights that the caches cannot hold from one run to the next come from memory, and count)",
+        *LEGEND,
     ]
 
 

@@ -17,7 +17,7 @@ from mlc.backends.llvm.backend import CPU_BACKEND
 from mlc.backends.llvm.limits import Limits, measure_limits
 from mlc.backends.llvm.target import host_machine
 from mlc.errors import UsageError
-from mlc.explain import KernelRow, Report, make_report, table
+from mlc.explain import KernelRow, Report, html, make_report, table
 from mlc.explain.costs import kernel_cost
 from mlc.explain.memory import Memory
 from mlc.explain.streams import streams_of
@@ -90,6 +90,8 @@ def test_shares_of_the_limit_are_by_what_is_really_done():
     shown = table(Report(rows, Counter(), limits, Memory(0, 0, 0, 0)))
     assert [line.split("  ")[-1].strip() for line in shown.splitlines()[1:4]] == ["50 %", "10 % (cached)", "cached"]
     assert "bf16 0 GFLOP/s" in shown
+    page = html(Report(rows, Counter(), limits, Memory(0, 0, 0, 0)))
+    assert all("cached: data came faster than memory gives it" in text for text in (shown, page))
 
 
 def test_reading_has_a_limit_of_its_own_and_weights_beyond_the_caches_come_from_memory():
