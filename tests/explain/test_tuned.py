@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import mlc
+from mlc.artifact.tuned import machine_kind
 from mlc.backends.llvm.target import host_machine
 from mlc.driver import Compiled
 from mlc.explain import make_report, table
@@ -85,6 +86,6 @@ def test_a_saved_model_tells_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     out = io.StringIO()
     assert main(["info", str(tmp_path / "m.mlc")], stdout=out) == 0
     told = f"tuned: vectorize-structured: vector_registers 8 instead of {host_machine().vector_registers}"
-    assert f"on x86_64 {host_machine().vector_bits} bits: {name}: {told}" in out.getvalue()
+    assert f"on {machine_kind(host_machine())} bits: {name}: {told}" in out.getvalue()
     assert f"{name}\n" in compiled.explain() and told in compiled.explain()
     assert told in mlc.load(tmp_path / "m.mlc", cache_dir=tmp_path).explain()
