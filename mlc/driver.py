@@ -79,11 +79,11 @@ class Compiled:
     def remarks(self) -> list[Remark]:
         """What every pass did and did not do (the passes run again: cached kernels never met them)."""
         ctx = self.ctx.clone()
-        ctx.remarks = RemarkLog()
+        ctx.remarks = RemarkLog(places=True)
         parts = split_module(self.lowered("buffers", ctx), self.fingerprint)
         whole = ctx.remarks
         for key, module in [*((k.key, k.module) for k in parts.kernels), ("", parts.main)]:
-            ctx.remarks = RemarkLog(key)
+            ctx.remarks = RemarkLog(key, places=not key)
             run_rows(self.choices.kernel_rows(self._kernel_rows, key), ctx, module, self.options)
             whole.extend(ctx.remarks)
         return list(whole)

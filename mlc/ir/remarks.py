@@ -17,8 +17,9 @@ class Remark:
     """`kind` as in LLVM: `applied` (done), `missed` (not done, `reason` says why), `analysis` (a fact).
 
     `rule` names the rewrite of an applied remark, one of those that the pass's contract declares. `places`: all lines
-    that the op comes from, of which `where` tells the first. `sums`: it is a generic with loops that sum. `kernel`: the
-    key of the kernel on whose own module the pass ran; none where it saw the whole module.
+    that the op comes from, of which `where` tells the first, and `sums`: it is a generic with loops that sum (both if
+    the log was asked for them). `kernel`: the key of the kernel on whose own module the pass ran; none where it saw the
+    whole module.
     """
 
     pass_name: str
@@ -37,11 +38,13 @@ class Remark:
 class RemarkLog:
     """Remarks in the order they were made, and how often each rule fired: (pass name, rule) -> times.
 
-    `kernel`: the key of the kernel that all of them are about.
+    `kernel`: the key of the kernel that all of them are about. `places`: remarks tell all lines of their op and whether
+    it sums, which takes as long as all else about them.
     """
 
-    def __init__(self, kernel: str = "") -> None:
+    def __init__(self, kernel: str = "", *, places: bool = False) -> None:
         self.kernel = kernel
+        self.places = places
         self._items: list[Remark] = []
         self.fired: Counter[tuple[str, str]] = Counter()
 
@@ -76,8 +79,9 @@ class RemarkLog:
     def _add(
         self, pass_name: str, kind: Any, op: Operation, message: str, reason: str, data: dict[str, Any], rule: str = ""
     ) -> None:
-        where = format_location(op.location)
-        places = tuple(dict.fromkeys(format_location(part) for part in flatten_location(op.location)))
-        sums = "reduction" in str(op.properties.get("iterator_types", ""))
+        where, places, sums = format_location(op.location), (), False
+        if self.places:
+            places = tuple(dict.fromkeys(format_location(part) for part in flatten_location(op.location)))
+            sums = "reduction" in str(op.properties.get("iterator_types", ""))
         made = Remark(pass_name, kind, op.name, where, message, reason, data, rule, places, sums, self.kernel)
         self._items.append(made)
