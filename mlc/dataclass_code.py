@@ -22,8 +22,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-XDSL_WAS_THERE = "xdsl" in sys.modules
-"""Whether another program had imported xDSL before mlc."""
 _PACKAGES = frozenset({"mlc", "xdsl"})
 _kept: dict[bytes, bytes] | None = None
 _new: dict[bytes, bytes] = {}

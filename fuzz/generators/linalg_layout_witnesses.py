@@ -48,6 +48,17 @@ class LayoutWitnesses(WitnessPieces):
         back = Value(name, (sizes[2], sizes[1]), e, w.constant)
         self.named("linalg.matmul", "matmul", [self.values[-1], back], sizes[:2])
 
+    def product_of_weights(self) -> None:
+        """A product with a product of two constants, as it is or the result of an elementwise op."""
+        a = self.matrix()
+        e, k, n = a.element, self.tape.pick((16, 8, 17)), self.tape.pick((16, 32, 17, 4))
+        self.named(
+            "linalg.matmul", "matmul", [self.weight((a.shape[1], k), e), self.weight((k, n), e)], (a.shape[1], n)
+        )
+        if self.tape.chance(30):
+            self.follow(self.values[-1])
+        self.named("linalg.matmul", "matmul", [a, self.values[-1]], (a.shape[0], n))
+
     def tied_weight(self) -> None:
         """A product with a constant, plain or transposed, of which single elements are read too: few in most."""
         a = self.matrix()

@@ -44,7 +44,7 @@ class StepsGenerator(TorchBase):
         if tape.chance(30):
             (h,) = self.call("tanh", h)
         kept: list[SSAValue] = []
-        written, turned, joined = tape.chance(15), tape.chance(30), tape.chance(15)
+        written, turned, joined, signs = tape.chance(15), tape.chance(30), tape.chance(15), tape.chance(10)
         (out,) = self.call("new_zeros", h, [steps, batch, self.width], None, None, None, None) if written else (h,)
         for t in range(steps):
             at = (steps - 1 - t if self.backward else t) * stride
@@ -53,8 +53,12 @@ class StepsGenerator(TorchBase):
                 (h,) = self.call("neg", h)
             if written:
                 (out,) = self.call("select_scatter", out, h, 0, steps - 1 - t if turned else t)
-            kept.append(self.call("unsqueeze", h, 0)[0] if joined else h)
-        results = self.results(kept, h, c) if not joined else [*self.call("cat", self.in_some_order(kept), 0), h]
+            kept.append(self.call("gt.Scalar", h, 0)[0] if signs else self.call("unsqueeze", h, 0)[0] if joined else h)
+        if signs or joined:
+            rows = [*([self.block.args[1]] if signs else []), *self.in_some_order(kept)]  # joined with another type
+            results = [*self.call("cat", rows, 0), h]
+        else:
+            results = self.results(kept, h, c)
         results += [out] if written else []
         self.block.add_op(ReturnOp(*results))
         function = FuncOp("forward", ([a.type for a in self.block.args], [r.type for r in results]), Region(self.block))

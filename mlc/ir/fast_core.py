@@ -41,8 +41,6 @@ from xdsl.ir.core import OpOperands
 from xdsl.irdl import IRDLOperation, OpDef, OptionalDef, VariadicDef
 from xdsl.irdl import operations as irdl
 
-import mlc.ir.identity  # noqa: F401 - what it changes is part of this
-
 _walk_op, _walk_block, _walk_region = Operation.walk, Block.walk, Region.walk
 _build_arg_list, _build_operand = irdl.irdl_build_arg_list, irdl.irdl_build_operations_arg
 _init_irdl_op, _attach_op, _op_constructs = irdl.irdl_op_init, Block._attach_op, irdl.get_op_constructs

@@ -73,7 +73,7 @@ class FastParser(Parser):
 
     def _of_one_value(self, type: Any) -> Any:
         """The type of a dense literal; where that is a splat, the one to read its value by."""
-        if not self._is_splat:
+        if not self._is_splat or 0 in type.get_shape():
             return type
         self._splat_type = type
         return TensorType(type.element_type, [1])

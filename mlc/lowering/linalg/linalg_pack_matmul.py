@@ -130,7 +130,7 @@ class _MatmulWalk(LayoutWalk):
         packing = ((1, self.block),)
         group = self._group(lhs, rhs)
         rows = self.packings.plain(at, lhs)
-        panels = self._panels(at, rhs, group)
+        panels = self._panels(at, self.packings.plain(at, rhs), group)
         offset = element_type(lhs) == i8 and group > 1
         if offset:
             key = (op.parent_block(), rows)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from xdsl.ir import Operation, SSAValue, Use
 
@@ -22,6 +23,8 @@ from mlc.dialects.torch.values import constant_value
 from mlc.lowering.torch.repeats import Place, Repeat
 
 JOINS = ("torch.aten.stack", "torch.aten.cat")
+MOST_STORED = 1 << 24
+"""Elements kept of all steps where less than half of them are read."""
 
 
 @dataclass
@@ -82,7 +85,10 @@ class _Join:
                 at += 1
         result, new = self.join.results[0], parts[0]
         if len(parts) > 1:
-            joined = self._put(list_construct(parts, VTensorType.get(None, self.some.type.element_type)))
+            elements = {part.type.element_type for part in parts if isinstance(part.type, VTensorType)}
+            joined = self._put(
+                list_construct(parts, VTensorType.get(None, elements.pop() if len(elements) == 1 else None))
+            )
             new = self._put(create("aten.cat", (joined, self.some.dim), (result.type,)))
         result.replace_all_uses_with(new)
         for op in (self.join, made):
@@ -99,7 +105,8 @@ class _Join:
     def _whole_row(self, row: SSAValue) -> SSAValue:
         if self.join.name != "torch.aten.stack":
             return row
-        shape, element = list(self.some.type.shape or ()), self.some.type.element_type
+        assert isinstance(row.type, VTensorType)
+        shape, element = list(self.some.type.shape or ()), row.type.element_type
         shape[_dim(self.some.dim, len(shape))] = 1
         return self._put(create("aten.unsqueeze", (row, self.some.dim), (VTensorType.get(shape, element),)))
 
@@ -168,6 +175,8 @@ def results_of(found: Repeat) -> Results | str:
                 kind = found.op(0, j).results[r].type
                 if not isinstance(kind, VTensorType) or kind.shape is None or None in kind.shape:
                     return "values of single steps, of sizes known only at run time, are read after the loop"
+                if prod(kind.shape) * found.steps > MOST_STORED and sum(map(bool, uses)) < found.steps // 2:
+                    return "few steps' values are read after the loop, and keeping those of all takes much memory"
                 out.stored.append(Stored((j, r), VTensorType.get([found.steps, *kind.shape], kind.element_type), uses))
             elif uses[-1]:
                 out.lasts.append((j, r))
@@ -229,8 +238,8 @@ def _collected(place: Place, found: Repeat, use: Use) -> Collected | None:
             row_shape = list(value.shape or ())
             if row_shape[dim] != 1:
                 return None
-            squeezed = VTensorType.get([n for d, n in enumerate(row_shape) if d != dim], kind.element_type)
-    whole = VTensorType.get(shape, kind.element_type)
+            squeezed = VTensorType.get([n for d, n in enumerate(row_shape) if d != dim], value.element_type)
+    whole = VTensorType.get(shape, value.element_type)
     return Collected(place, found.steps, first, turned, join, join.operands[1], whole, squeezed)
 
 

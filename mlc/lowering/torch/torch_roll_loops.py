@@ -102,9 +102,9 @@ class TorchRollLoops(MlcPass):
 
 
 def _given_before(found: Repeat) -> bool:
-    """Whether what is the same for all steps is there before the first: ops that stay unrolled may stand between."""
+    """Whether what all steps read, or the first starts with, is there before it: ops left unrolled may be between."""
     first = found.op(0, 0)
-    given = {s.value.owner for row in found.sources for s in row if s.kind == "invariant" and s.value is not None}
+    given = {s.value.owner for row in found.sources for s in row if s.value is not None}
     return all(
         op.is_before_in_block(first)
         for op in given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -233,3 +234,25 @@ def test_cells() -> None:
     check("aten.lstm_cell", x, [h, h + 1], w(20, 3), w(20, 5), w(20), w(20), reassociates=True)
     check("aten.gru_cell", x, h, w(15, 3), w(15, 5), w(15), w(15), reassociates=True)
     check("aten.rnn_relu_cell", x, h, w(5, 3), w(5, 5), reassociates=True)
+
+
+PRODUCTS_OF_WEIGHTS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "as it is": lambda x, w: x @ (w @ w),
+    "twice": lambda x, w: x @ (w @ w @ w),
+    "turned": lambda x, w: x @ (w @ w).t(),
+    "in a function": lambda x, w: x @ torch.relu(w @ w),
+    "merged": lambda x, w: x @ (w + 0.5 * (w[:, :4] @ w[:4])).t(),
+    "read elsewhere": lambda x, w: x @ (w @ w) + (w @ w).sum(0),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("way", PRODUCTS_OF_WEIGHTS)
+def test_products_of_weights(way: str, rows: int) -> None:
+    w, x = torch.randn(48, 48), torch.randn(rows, 48)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return PRODUCTS_OF_WEIGHTS[way](x, w)
+
+    compiled = mlc.compile(model, (x,), num_threads=1)
+    torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=2e-3)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import mlc
+from mlc.lowering.torch import step_results
 
 
 class Cell(nn.Module):
@@ -175,6 +176,58 @@ class BothDirections(Recurrent):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         there, back = self.states(x, range(len(x))), self.states(x, reversed(range(len(x))))
         return torch.stack([torch.cat(pair, -1) for pair in zip(there, back[::-1], strict=True)])
+
+
+def test_rows_of_another_type_than_what_is_joined_with_them():
+    layer = nn.Linear(6, 6)
+
+    def model(x: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        signs, rows = [torch.ones(1, 2, 6)], [torch.ones(1, 6, dtype=torch.float64)]
+        for t in range(9):
+            h = torch.tanh(layer(h) + x[t])
+            signs.append((h > 0).unsqueeze(0))
+            rows.append(h[:1])
+        return torch.cat(signs), torch.cat(rows)
+
+    inputs = torch.randn(9, 2, 6), torch.randn(2, 6)
+    compiled = mlc.compile(model, inputs, num_threads=1)
+    for got, want in zip(compiled(*inputs), model(*inputs), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+    assert "scf.for" in compiled.ir("kernels")
+
+
+def test_what_is_made_between_the_steps():
+    layer = nn.Linear(6, 6)
+
+    def model(x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        for t in range(10):
+            given = layer(x[t])
+            if t == 0:
+                for _ in range(30):
+                    h = torch.sin(h) * 1.5
+            h = torch.tanh(given + h)
+        return h
+
+    inputs = torch.randn(10, 2, 6), torch.randn(2, 6)
+    torch.testing.assert_close(mlc.compile(model, inputs, num_threads=1)(*inputs), model(*inputs))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_all_steps_are_not_kept_for_one_of_them(last: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(step_results, "MOST_STORED", 100)
+    layer = nn.Linear(6, 6)
+
+    def model(x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        kept = []
+        for t in range(12):
+            h = torch.tanh(layer(h) + x[t])
+            kept.append(h)
+        return h if last else h * kept[5]
+
+    inputs = torch.randn(12, 2, 6), torch.randn(2, 6)
+    compiled = mlc.compile(model, inputs, num_threads=1)
+    torch.testing.assert_close(compiled(*inputs), model(*inputs))
+    assert ("scf.for" in compiled.ir("kernels")) == last
 
 
 @pytest.mark.parametrize("kind", [RowsOfTheStep, RowsInFront, RowsWritten, BothDirections])
