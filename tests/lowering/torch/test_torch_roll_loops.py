@@ -214,7 +214,7 @@ def test_what_is_made_between_the_steps():
 
 @pytest.mark.parametrize("last", [False, True])
 def test_all_steps_are_not_kept_for_one_of_them(last: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(step_results, "MOST_STORED", 100)
+    monkeypatch.setattr(step_results, "MOST_STORED", 10)
     layer = nn.Linear(6, 6)
 
     def model(x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
