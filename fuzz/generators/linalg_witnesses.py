@@ -24,7 +24,7 @@ BLOCKED = (
 WITNESSES: dict[str, tuple[str, ...]] = {
     "linalg-pack-matmul": (
         *("transposed_weight", "tied_weight", "transposed_weight", "biased_product", "tied_weight", "weight_both_ways"),
-        "product_of_weights",
+        *("tied_weight", "product_of_weights", "tied_weight"),
     ),
     "linalg-accumulate-products": ("added_products",),
     "linalg-block-layouts": BLOCKED,
