@@ -173,11 +173,12 @@ def results_of(found: Repeat) -> Results | str:
                     uses = [[u for u in row if not _feeds(u, collected)] for row in uses]
             if any(uses[:-1]):
                 kind = found.op(0, j).results[r].type
-                if not isinstance(kind, VTensorType) or kind.shape is None or None in kind.shape:
+                shape = kind.shape if isinstance(kind, VTensorType) else None
+                if not isinstance(kind, VTensorType) or shape is None or None in shape:
                     return "values of single steps, of sizes known only at run time, are read after the loop"
-                if prod(kind.shape) * found.steps > MOST_STORED and sum(map(bool, uses)) < found.steps // 2:
+                if prod(n or 0 for n in shape) * found.steps > MOST_STORED and sum(map(bool, uses)) < found.steps // 2:
                     return "few steps' values are read after the loop, and keeping those of all takes much memory"
-                out.stored.append(Stored((j, r), VTensorType.get([found.steps, *kind.shape], kind.element_type), uses))
+                out.stored.append(Stored((j, r), VTensorType.get([found.steps, *shape], kind.element_type), uses))
             elif uses[-1]:
                 out.lasts.append((j, r))
     kinds = [found.op(0, j).results[r].type for j, r in out.lasts] + [c.type for c in out.collected]
