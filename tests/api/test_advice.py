@@ -35,7 +35,7 @@ def here(monkeypatch: pytest.MonkeyPatch, machine: MachineModel) -> None:
     monkeypatch.setattr(cpu, "host_machine", lambda: machine)
 
 
-@pytest.mark.skipif(bool(missing_features(NARROW)), reason="its code is run")
+@pytest.mark.skipif(bool(missing_features(NARROW)), reason="this machine cannot run code for AVX2")
 @pytest.mark.parametrize("precision, needed", [("bfloat16", "avx512bf16"), ("int8", "avx512vnni")])
 def test_a_precision_that_does_not_pay(precision: str, needed: str, monkeypatch: pytest.MonkeyPatch):
     here(monkeypatch, NARROW)
