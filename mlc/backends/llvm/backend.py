@@ -14,7 +14,6 @@ from mlc.backends.llvm.jit import load_objects
 from mlc.backends.llvm.target import code_generator, host_machine
 from mlc.backends.llvm.thread_pool import thread_pool
 from mlc.backends.machine import PRESETS, MachineModel, preset
-from mlc.ir.late_formats import late_formats
 from mlc.ir.pipeline_table import CPU_PIPELINE, Pipeline
 from mlc.runtime.linker import Library
 from mlc.runtime.threads import ThreadPool
@@ -51,6 +50,8 @@ class CPUBackend:
 
     def compile_many(self, modules: Iterable[ModuleOp], machine: MachineModel) -> list[bytes]:
         """Object code of each module, in parallel."""
+        from mlc.ir.late_formats import late_formats  # noqa: PLC0415 - imports xdsl
+
         with late_formats():
             from mlc.backends.llvm.compile import compile_many  # noqa: PLC0415 - not needed for code from the cache
 

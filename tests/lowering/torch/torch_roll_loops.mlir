@@ -80,9 +80,12 @@ func.func @with_the_first(%x: !torch.vtensor<[2,3,3],f32>, %h: !torch.vtensor<[2
   return %all : !torch.vtensor<[4,2,4],f32>
 }
 
-// A value of one step in the middle is returned: the steps stay.
+// A value of one step in the middle is returned: it is read from what the loop keeps of all steps.
 // CHECK-LABEL: func.func @one_step_is_read
-// CHECK-NOT: torch.prim.Loop
+// CHECK: %{{.*}}, %[[LOOP:.*]] = torch.prim.Loop
+// CHECK: %[[MIDDLE:.*]] = torch.aten.select.int %[[LOOP]], %int0_1, %int1_1
+// CHECK: %[[LAST:.*]] = torch.aten.select.int %[[LOOP]], %int0_1, %int2_2
+// CHECK-NEXT: return %[[MIDDLE]], %[[LAST]]
 
 func.func @one_step_is_read(%x: !torch.vtensor<[2,3,3],f32>, %h: !torch.vtensor<[2,4],f32>) -> (!torch.vtensor<[2,4],f32>, !torch.vtensor<[2,4],f32>) {
   %none = torch.constant.none
