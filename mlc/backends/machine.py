@@ -119,6 +119,14 @@ PRESETS: dict[str, MachineModel] = {
 
 _SEPARATE_ADDERS = frozenset(("znver4", "znver5"))
 """CPUs whose units for additions are others than those for multiply-adds."""
+_TWO_WIDE_FMAS = frozenset(
+    ("skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids")
+    + ("graniterapids", "graniterapids-d", "diamondrapids")
+)
+"""CPUs that start two multiply-adds of 512 bits per cycle and load as many vectors: a scalar that each multiply-add
+reads from memory would take all of the loads."""
+_TELLING_FEATURES = frozenset(("amx-tile",))
+"""Features of such CPUs alone; a virtual machine may give its processors another's name."""
 
 
 def preset(name: str) -> MachineModel:
@@ -146,5 +154,9 @@ def from_features(arch: str, features: Set[str], *, name: str | None = None) -> 
         best = MachineModel(name=arch, arch=arch, vector_bits=128, vector_registers=16)
     if not name:
         return best
-    beside = best.broadcast_load and name in _SEPARATE_ADDERS
-    return replace(best, name=name, tune=name, features=tuple(sorted(features)), adds_beside_fma=beside)
+    best = replace(best, name=name, tune=name, features=tuple(sorted(features)))
+    if best.vector_bits != 512:
+        return best
+    if name in _TWO_WIDE_FMAS or _TELLING_FEATURES & features:
+        return replace(best, fma_per_cycle=2, loads_per_cycle=2, broadcast_load=False)
+    return replace(best, adds_beside_fma=name in _SEPARATE_ADDERS)
