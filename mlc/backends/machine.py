@@ -120,8 +120,10 @@ PRESETS: dict[str, MachineModel] = {
 _SEPARATE_ADDERS = frozenset(("znver4", "znver5"))
 """CPUs whose units for additions are others than those for multiply-adds."""
 _TWO_WIDE_FMAS = frozenset(
-    ("skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids")
-    + ("graniterapids", "graniterapids-d", "diamondrapids")
+    (
+        *("skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids"),
+        *("graniterapids", "graniterapids-d", "diamondrapids"),
+    )
 )
 """CPUs that start two multiply-adds of 512 bits per cycle and load as many vectors: a scalar that each multiply-add
 reads from memory would take all of the loads."""

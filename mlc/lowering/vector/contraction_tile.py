@@ -11,12 +11,13 @@ from itertools import product
 from math import prod
 
 from mlc.lowering.vector.nests import Nest
-from mlc.lowering.vector.row_blocks import collide
+from mlc.lowering.vector.row_blocks import collide, fits_twice
 from mlc.lowering.vector.space import Access
 from mlc.lowering.vector.target import Target
 
 DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
 MANY_COLUMNS = 16  # blocks of columns: an odd one left over costs less than tiles of one column
+ROWS_LEFT = 1.01  # of the cycles, where the last tile of rows or columns is another one: code of its own, begun anew
 LOADS_WITH_SCALARS = 0.8  # of the machine's loads per cycle, where each scalar is loaded to a register (Zen 3)
 
 
@@ -45,6 +46,7 @@ def contraction_tile(
     Of vectors of half a register and less so many are multiplied per cycle that loading scalars for a single column
     takes longer than that: several columns share them, in registers. `within`: what a tile's rows have to divide.
     """
+    spreads = not dot and columns_spread(nest, [lanes, *cols], scalars, target)
     vectors = -(-extent_of(nest, lanes) // width)
     narrow = 2 * extent_of(nest, lanes) <= width
     per_cycle = target.narrow_per_cycle if narrow else target.fma_per_cycle
@@ -55,7 +57,10 @@ def contraction_tile(
     if within is not None:
         row_options = [row for row in row_options if within % _points(row) == 0]
     col_options = _two_level(
-        [(lanes, vectors), *((d, extent_of(nest, d)) for d in reversed(cols[-1:]))], 12, even=cols[-1:]
+        [(lanes, vectors), *((d, extent_of(nest, d)) for d in reversed(cols[-1:]))],
+        12,
+        even=cols[-1:],
+        odd=3 if spreads else 2,
     )
     best: tuple[float, int, dict[int, int]] | None = None
     for row, col in product(row_options, col_options):
@@ -71,9 +76,12 @@ def contraction_tile(
                 wait = target.fma_latency if pr * pc < 2 * target.fma_latency else 0
                 shared = 0.04 * work if tc > 1 and tr > 1 else 0
                 stream = pc * (0.5 if col[lanes] == vectors or not cols else 1)  # part of a panel: lines in vain
-                cycles += nr * nc * (max(work, loads, wait) + 0.25 + shared + stream)
+                more = 0.1 * pr + 0.3 * pc if spreads else shared + stream
+                cycles += nr * nc * (max(work, loads, wait) + 0.25 + more)
         if (dot or narrow or not target.broadcast_load) and rows:  # columns not in the tile come one after the other
             cycles *= prod(extent_of(nest, d) for d in cols[-1:] if d not in col)
+        if spreads and len(_partition(nest, row, {})) > 1:
+            cycles *= ROWS_LEFT
         key = (cycles, -tr * tc)
         if best is None or key < best[:2]:
             tile = {**row, **col}
@@ -81,6 +89,18 @@ def contraction_tile(
             best = (*key, tile)
     assert best is not None
     return best[2]
+
+
+def columns_spread(nest: Nest, cols: list[int], scalars: list[Access], target: Target) -> bool:
+    """Whether columns come from beyond the second-level cache, and into it before they are multiplied (`Prefetches`,
+    for tiles of three): then what a tile costs beside its multiply-adds is its loads. (Measured on two multiply-adds of
+    512 bits per cycle: 1.14 times as fast for 16 rows, 1.01 for 64 and 128; for columns that are near, 0.97.)"""
+    if not target.scalars_in_turn or target.vector_bits < 512:
+        return False
+    depth = prod(extent_of(nest, d) for d in {d for a in scalars for d, _ in a.coeffs if d not in nest.outer})
+    column = depth * target.vector_bits // 8
+    columns = prod(extent_of(nest, d) for d in cols) // target.lanes(32)
+    return fits_twice(3 * column, target) and target.l2 < columns * column
 
 
 def _spare(tr: int, tc: int, dot: bool, narrow: bool, per_step: int, target: Target) -> int:
@@ -96,8 +116,11 @@ def _spare(tr: int, tc: int, dot: bool, narrow: bool, per_step: int, target: Tar
     return tc + (3 if target.broadcast_load else min(tr, 4) + 2)
 
 
-def _two_level(dims: list[tuple[int, int]], limit: int, even: list[int] | None = None) -> list[dict[int, int]]:
-    """Tiles over up to two dims: part of the first, or all of the first times part of the second."""
+def _two_level(
+    dims: list[tuple[int, int]], limit: int, even: list[int] | None = None, odd: int = 2
+) -> list[dict[int, int]]:
+    """Tiles over up to two dims: part of the first, or all of the first times part of the second. Parts of `even` dims
+    divide them, or are from two to `odd` of many."""
     if not dims:
         return [{}]
     (d, n) = dims[0]
@@ -108,7 +131,7 @@ def _two_level(dims: list[tuple[int, int]], limit: int, even: list[int] | None =
         options += [
             {d: n, e: t}
             for t in range(2, min(m, limit // n) + 1)
-            if not exact or m % t == 0 or (t == 2 and m >= MANY_COLUMNS)
+            if not exact or m % t == 0 or (t <= odd and m >= MANY_COLUMNS)
         ]
     return options
 

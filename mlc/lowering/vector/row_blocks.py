@@ -19,7 +19,7 @@ from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.space import Access
 from mlc.lowering.vector.target import Target
 
-LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache
+LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache at least
 PAGE, STREAMS, SHORT = 4096, 8, 512  # bytes; streams that prefetchers follow, about; bytes of what is soon at its end
 LEAST_TILES = 4  # of rows in a block: columns come from far away once per block
 
@@ -37,11 +37,14 @@ def _bytes(access: Access) -> int:
     return max(1, bits(access.element_type) // 8)
 
 
-def row_block(nest: Nest, row: int, tile: int, scalars: list[Access], target: Target) -> tuple[int, int] | None:
+def row_block(
+    nest: Nest, row: int, tile: int, scalars: list[Access], target: Target, *, spread: bool = False
+) -> tuple[int, int] | None:
     """(`row`, its elements in a block): rows that every panel of columns reads again, as many as stay near meanwhile.
 
     Only where rows lie apart, each a stream of its own, or where a tile reads many short pieces, of blocks of channels:
-    too many and too short ones for prefetchers of the hardware.
+    too many and too short ones for prefetchers of the hardware. `spread`: columns come near before they are multiplied,
+    each block of rows would wait for them again; where rows are less than twice the cache there are none.
     """
     extent, inner = nest.space.static(row), {d for a in scalars for d, _ in a.coeffs if d not in nest.outer}
     sizes = {d: n for d in inner if (n := nest.space.at_most(d)) is not None}
@@ -53,7 +56,8 @@ def row_block(nest: Nest, row: int, tile: int, scalars: list[Access], target: Ta
         one = sum(_bytes(a) * prod(sizes[d] for d, _ in a.coeffs if d in inner) for a in scalars)
         apart = all(_row_bytes(a, row) > LINE for a in scalars)
         scattered = any(in_short_pieces(a, row, tile, sizes) for a in scalars)
-        if not (apart or scattered) or extent * one <= near or LEAST_TILES * tile * one > near:
+        enough = extent * one < 2 * target.l2 if spread else extent * one <= near
+        if not (apart or scattered) or enough or LEAST_TILES * tile * one > near:
             return None
         fit = max(LEAST_TILES, near // (2 * tile * one))
     blocks = -(-tiles // fit) if fit else 1
@@ -64,6 +68,12 @@ def in_short_pieces(access: Access, row: int, tile: int, sizes: dict[int, int]) 
     """Whether a tile's rows are many pieces, each in a page of its own, too short for prefetchers to get going."""
     apart = {d for d, stride in access.coeffs if d in sizes and (stride.static or 0) * _bytes(access) >= PAGE}
     return prod(sizes[d] for d in apart) > STREAMS and 0 < _row_bytes(access, row) * tile < SHORT
+
+
+def fits_twice(columns: int, target: Target) -> bool:
+    """Whether the second-level cache has room for a tile's columns, of so many bytes, for the next tile's, and for rows
+    beside them. (Of 2 MB less has to be left than of 512 KB: with vectors of 512 bits.)"""
+    return (3 if target.vector_bits >= 512 else 4) * columns <= target.l2
 
 
 def next_rows(access: Access, row: int, tile: int) -> list[int]:
@@ -77,7 +87,9 @@ def _row_bytes(access: Access, row: int) -> int:
 
 def collide(row: dict[int, int], scalars: list[Access], target: Target) -> bool:
     """Whether the rows of a tile fall on so few cache sets (strides of 4096 bytes, say) that they evict each other."""
-    all_sets = max(1, target.l1 // (LINE * WAYS))
+    # addresses within a page choose the set, in caches of 32 KB (8 lines in each) and of 48 KB (12)
+    ways = max(WAYS, min(target.l1, 48 << 10) // PAGE)
+    all_sets = max(1, target.l1 // (LINE * ways))
     for access in scalars:
         size = _bytes(access)
         starts = [0]
@@ -89,6 +101,6 @@ def collide(row: dict[int, int], scalars: list[Access], target: Target) -> bool:
         for line in lines:
             at = line % all_sets
             sets[at] = sets.get(at, 0) + 1
-        if max(sets.values()) > WAYS:
+        if max(sets.values()) > ways:
             return True
     return False

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from mlc.lowering.vector.bodies import combiners, scattered_tables
-from mlc.lowering.vector.contraction_tile import contraction_tile, extent_of
+from mlc.lowering.vector.contraction_tile import columns_spread, contraction_tile, extent_of
 from mlc.lowering.vector.math_double import DOUBLE
 from mlc.lowering.vector.math_single import SINGLE
 from mlc.lowering.vector.nests import Nest
@@ -263,8 +263,9 @@ def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> Non
     plan.tile.update(
         contraction_tile(nest, plan.width, lanes, rows, cols, scalars, target, stage.dot is not None, len(vectors))
     )
+    spread = stage.dot is None and columns_spread(nest, [lanes, *cols], scalars, target)
     if len(rows) == 1 and not rest and prod(-(-extent_of(nest, d) // plan.tile[d]) for d in (*cols, lanes)) > 1:
-        plan.block = row_block(nest, rows[0], plan.tile[rows[0]], scalars, target)
+        plan.block = row_block(nest, rows[0], plan.tile[rows[0]], scalars, target, spread=spread)
 
 
 def _tile_panels(nest: Nest, plan: Plan, panels: RowPanels, target: Target) -> None:
