@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,14 @@ WIDE = "x86-64-avx512"
 
 
 @pytest.fixture
-def narrow_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def narrow_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine without AVX-512, whatever this one is."""
     own = host()
     small = replace(own, features=tuple(f for f in own.features if not f.startswith("avx512")))
     monkeypatch.setattr(targets, "host", lambda: small)
+    targets.host_machine.cache_clear()
+    yield
+    targets.host_machine.cache_clear()
 
 
 @pytest.mark.usefixtures("narrow_host")
