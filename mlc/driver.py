@@ -3,8 +3,9 @@
     module (torch level) ──module rows──▶ buffers ──split──▶ one module per kernel ──kernel rows──▶ object code
                                               └────────────▶ @forward alone ───────kernel rows──▶ object code
 
-Two cache levels, both on disk: a whole model by its torch-level text (weights are named there, not contained, so a
-retrained model hits; a third kind of entry says the digest of that text), and each kernel by its buffers-level text.
+Two cache levels, both on disk: a whole model by its torch-level IR (weights are named there, not contained, so a
+retrained model hits; a third kind of entry finds it by the text of a saved model), and each kernel by its buffers-level
+text.
 """
 
 from __future__ import annotations
@@ -199,7 +200,7 @@ def _compile(
         pipeline = backend.pipeline(options.target).at_precision(options.precision)
         fingerprint = fingerprint_of(backend, ctx.machine, pipeline, custom_names(module))
         tuned = f"tuned for {options.num_threads} threads" if inputs else ""
-        key = model_key(_text_digest(module, fingerprint, cache), fingerprint, options, tuned) if cache else ""
+        key = model_key(module_digest(module), fingerprint, options, tuned) if cache else ""
         stored = cache.get(key) if cache else None
         bundle = Bundle.from_bytes(stored) if stored is not None else None
         if bundle is not None and bundle.assertions and bundle.places != places_of(module):
@@ -223,11 +224,11 @@ def _compile(
     return Compiled(executable, module, ctx, options, backend, pipeline, phases, from_cache, fingerprint, choices)
 
 
-def model_key(text: str, fingerprint: str, options: Options, tuned: str = "") -> str:
-    """Under which a whole model is cached. `text`: the digest of its torch-level text. `tuned`: where choices that are
-    not the default come from."""
+def model_key(module: str, fingerprint: str, options: Options, tuned: str = "") -> str:
+    """Under which a whole model is cached. `module`: its digest at the torch level. `tuned`: where choices that are not
+    the default come from."""
     direct = "" if options.winograd else "direct"
-    return digest(f"{fingerprint}\n{options.precision} {options.debug} {tuned} {direct}\n{text}")
+    return digest(f"{fingerprint}\n{options.precision} {options.debug} {tuned} {direct}\n{module}")
 
 
 def digest(text: str) -> str:
@@ -235,14 +236,20 @@ def digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _text_digest(module: ModuleOp, fingerprint: str, cache: DiskCache) -> str:
-    """The digest of a module's text, remembered under its compact form, which takes a quarter of the time to write."""
+def module_digest(module: ModuleOp) -> str:
+    """What stands for a module in keys: the digest of its compact form, written in a quarter of its text's time."""
     try:
-        short = digest(f"{fingerprint}\ntext of {to_compact(module)}")
+        return digest(to_compact(module))
     except InternalError:  # it has several blocks
         return digest(print_text(module))
-    known = cache.get(short)
-    if known is None:
-        known = digest(print_text(module)).encode()
-        cache.put(short, known)
-    return known.decode()
+
+
+def text_key(text: str, fingerprint: str) -> str:
+    """Under which the digest of the module is cached whose text is `text`."""
+    return digest(f"{fingerprint}\nmodule of {digest(text)}")
+
+
+def remember_text(unit: Compiled, text: str) -> None:
+    """`text`, the source of `unit`, is found in a saved model: it leads to what is cached."""
+    if cache := cache_at(unit.options.cache_dir):
+        cache.put(text_key(text, unit.fingerprint), module_digest(unit.source).encode())

@@ -21,7 +21,7 @@ from xdsl.utils.exceptions import ParseError as XdslParseError
 from mlc.artifact import tuned
 from mlc.backends.registry import Backend, check_runs_here, load_backend
 from mlc.build import Builder, link, run_rows
-from mlc.driver import Compiled, digest, model_key
+from mlc.driver import Compiled, model_key, module_digest, text_key
 from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
 from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext, make_context
@@ -96,27 +96,35 @@ class Loader:
         ctx = self.context(saved)
         with phases.phase("hash"):
             settled = "choices " + json.dumps(choices, sort_keys=True) if choices else ""
-            key = model_key(digest(saved.text), self.fingerprint, self.options, settled)
-            stored = self.cache.get(key) if self.cache else None
-            bundle = Bundle.from_bytes(stored) if stored is not None else None
-            if bundle is not None and bundle.assertions and bundle.places != saved.places_hash:
-                bundle = None  # the same program from other lines
+            by_text = text_key(saved.text, self.fingerprint)
+            known = self.cache.get(by_text) if self.cache else None
+            bundle = self._cached(known.decode(), settled, saved) if known is not None else None
         functions: ModuleOp | None = None
         if bundle is None:
             with fast_build():
                 module = self.parse(saved, ctx)
                 self._check_sizes(module, ctx)
+                own = module_digest(module) if self.cache else ""
                 builder = Builder(module, ctx, self.options, self.backend, self.pipeline, self.fingerprint, self.cache)
                 built = builder.build(self._choices(choices, module, ctx) if choices else builder.default, phases)
             bundle, functions = built.bundle, built.functions
             if self.cache:
-                self.cache.put(key, bundle.to_bytes())
+                self.cache.put(model_key(own, self.fingerprint, self.options, settled), bundle.to_bytes())
+                self.cache.put(by_text, own.encode())
         with fast_build():
             try:
                 executable = link(bundle, functions, ctx, self.backend, phases, self.file.release)
             except ArtifactError as error:
                 raise self.file.damaged(error.message) from None
         return Made(bundle, executable)
+
+    def _cached(self, module: str, settled: str, saved: SavedVersion) -> Bundle | None:
+        """What the cache has of a version, by the digest of its module."""
+        stored = self.cache.get(model_key(module, self.fingerprint, self.options, settled)) if self.cache else None
+        bundle = Bundle.from_bytes(stored) if stored is not None else None
+        if bundle is not None and bundle.assertions and bundle.places != saved.places_hash:
+            return None  # the same program from other lines
+        return bundle
 
     def _choices(self, choices: dict[str, Any], module: ModuleOp, ctx: MlcContext) -> Choices:
         """The choices as they are called here: the kernels there are tell their keys."""

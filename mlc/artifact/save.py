@@ -23,7 +23,7 @@ from xdsl.dialects.builtin import ModuleOp
 from mlc import __version__
 from mlc.artifact.tuned import settled
 from mlc.build import places_of
-from mlc.driver import Compiled
+from mlc.driver import Compiled, remember_text
 from mlc.errors import UsageError
 from mlc.ir.parsing import print_text
 from mlc.ir.resource_text import resource_attributes
@@ -109,10 +109,12 @@ def save(path: Path, source: Source, versions: Sequence[tuple[Any, Compiled]], o
     found: list[dict[str, Any]] = []
     for captured, unit in versions:
         module: ModuleOp = captured.module
+        whole = print_text(module)
+        remember_text(unit, whole)
         names = sorted({attr.resource_handle.data for _, attr in resource_attributes(module)})
         found.append(
             {
-                "text": arrays.text(print_text(module)),
+                "text": arrays.text(whole),
                 "places": arrays.text(_places(module)),
                 "places_hash": places_of(module),
                 "weights": {n: arrays.add(unit.ctx.resources.get(n)) for n in names},

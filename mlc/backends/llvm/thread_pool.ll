@@ -32,7 +32,7 @@
 @rest_until = internal global i64 0
 @missed = internal global i64 0                    ; cost of the loops that were too little to wake somebody for
 @missed_at = internal global i64 0                 ; when the last of them ended
-@enough = internal global i64 600000               ; of that, to wake somebody: twice as much after it was of no use
+@enough = internal global i64 200000               ; of that, to wake somebody: twice as much after it was of no use
 @shared = internal global i64 1200000              ; cost of the little loops offered since somebody was woken for such
 @allowed = internal global [16 x i64] zeroinitializer, align 64 ; processors of the thread that hired the workers, bits
 @avoided = internal global i32 -1                  ; the one of them that the workers may not run on
@@ -376,7 +376,7 @@ miss:
   %another = icmp sgt i64 %since, 1000000          ; a new burst of calls: what was of use in the last one says little
   br i1 %another, label %forget, label %add
 forget:
-  store i64 600000, ptr @enough
+  store i64 200000, ptr @enough
   store i64 1200000, ptr @shared
   br label %add
 add:
@@ -397,8 +397,8 @@ together:                                          ; was it worth it the last ti
   %paid.back = load i64, ptr @shared
   %paid = icmp sge i64 %paid.back, 1200000
   %twice = shl i64 %enough, 1
-  %capped = call i64 @llvm.smin.i64(i64 %twice, i64 9600000)
-  %from.now = select i1 %paid, i64 600000, i64 %capped
+  %capped = call i64 @llvm.smin.i64(i64 %twice, i64 3200000)
+  %from.now = select i1 %paid, i64 200000, i64 %capped
   store i64 %from.now, ptr @enough
   store i64 0, ptr @shared
   store i64 0, ptr @missed
