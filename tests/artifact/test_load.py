@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 import mlc
+from mlc import driver
+from mlc.artifact import loader
 from mlc.errors import DTypeError, MlcError, ShapeError, UnsupportedError, UsageError
 from mlc.runtime.artifact.trees import Record
 
@@ -217,6 +219,23 @@ def test_fields_come_back_without_the_class(loaded_from: Save):
     assert got["score"] is got[0] is got.score and got.label == "none" and got.extra is None
     with pytest.raises(AttributeError, match="Answer has no field 'sore'"):
         _ = got.sore
+
+
+def test_what_was_compiled_here_is_found_by_the_text_of_the_file(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also in the other direction: after a load, `mlc.compile` of the same model finds it."""
+    model, x = nn.Linear(6, 5).eval(), torch.randn(2, 6)
+    compiled = mlc.compile(model, (x,), cache_dir=cache_dir)
+    compiled.save(tmp_path / "m.mlc")
+    with monkeypatch.context() as patch:
+        patch.setattr(loader, "Builder", None)
+        assert torch.equal(mlc.load(tmp_path / "m.mlc", cache_dir=cache_dir)(x), compiled(x))
+        with pytest.raises(TypeError):
+            mlc.load(tmp_path / "m.mlc", cache_dir=tmp_path / "other")
+    mlc.load(tmp_path / "m.mlc", cache_dir=tmp_path / "other")
+    monkeypatch.setattr(driver, "Builder", None)
+    assert torch.equal(mlc.compile(model, (x,), cache_dir=tmp_path / "other")(x), compiled(x))
 
 
 def test_weights_stay_on_the_file(tmp_path: Path, cache_dir: Path):
