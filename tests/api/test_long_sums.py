@@ -59,7 +59,7 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], list[tuple[int, ...]]]] = {
 }
 
 DEEP = ("convolution", "odd channels", "dilated", "5x5", "groups", "transposed", "1-d", "3-d")
-"""Nests of three loops and more: whole where multiply-adds of 256 bits take scalars from registers (`group_writer.py`)."""
+"""Nests of three loops and more: whole where multiply-adds of 256 bits take scalars from registers."""
 
 
 @pytest.mark.parametrize("positive", [False, True], ids=["normal", "positive"])
