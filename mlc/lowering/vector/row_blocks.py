@@ -19,7 +19,7 @@ from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.space import Access
 from mlc.lowering.vector.target import Target
 
-LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache at least
+LINE, WAYS = 64, 8  # bytes of a cache line, lines in a set of the first-level cache, usually
 PAGE, STREAMS, SHORT = 4096, 8, 512  # bytes; streams that prefetchers follow, about; bytes of what is soon at its end
 LEAST_TILES = 4  # of rows in a block: columns come from far away once per block
 
@@ -88,7 +88,7 @@ def _row_bytes(access: Access, row: int) -> int:
 def collide(row: dict[int, int], scalars: list[Access], target: Target) -> bool:
     """Whether the rows of a tile fall on so few cache sets (strides of 4096 bytes, say) that they evict each other."""
     # addresses within a page choose the set, in caches of 32 KB (8 lines in each) and of 48 KB (12)
-    ways = max(WAYS, min(target.l1, 48 << 10) // PAGE)
+    ways = 12 if target.l1 == 48 << 10 else WAYS
     all_sets = max(1, target.l1 // (LINE * ways))
     for access in scalars:
         size = _bytes(access)
