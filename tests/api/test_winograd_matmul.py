@@ -189,8 +189,9 @@ def test_rows_of_any_magnitude(size: float, fuse: bool):
         return
     exact = x.double() @ linear.weight.double().T
     scale = x.double().norm(dim=1)[:, None] * linear.weight.double().norm(dim=1)
-    # What eager's own errors are depends on the machine: on a core of a Sapphire Rapids an eighth of others'.
-    allowed = 4 * (eager.double() - exact).abs().amax(dim=1, keepdim=True) + 2.0**-22 * scale + 2.0**-149
+    # Of a core of an Intel server eager's errors are an eighth of others': less than half a rounding counts as that.
+    theirs = torch.maximum((eager.double() - exact).abs().amax(dim=1, keepdim=True), 2.0**-25 * scale)
+    allowed = 4 * theirs + 2.0**-23 * scale + 2.0**-149
     assert ((y.double() - exact).abs() <= allowed).all()
 
 

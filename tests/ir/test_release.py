@@ -120,11 +120,14 @@ def test_garbage_of_many_models_is_collected(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_the_program_froze_stays_frozen() -> None:
+    kept = [[] for _ in range(100)]
+    seen = {id(thing) for thing in gc.get_objects()}
+    assert all(id(one) in seen for one in kept)
     gc.freeze()
     try:
-        frozen = gc.get_freeze_count()
         with collector_paused():
             pass
-        assert gc.get_freeze_count() > frozen - 1000 > 0  # some may have died
+        seen = {id(thing) for thing in gc.get_objects()}  # of the frozen ones, none
+        assert gc.get_freeze_count() > 0 and not any(id(one) in seen for one in kept)
     finally:
         gc.unfreeze()

@@ -17,7 +17,7 @@ from mlc.lowering.vector.target import Target
 
 DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
 MANY_COLUMNS = 16  # blocks of columns: an odd one left over costs less than tiles of one column
-ROWS_LEFT = 1.01  # of the cycles, where the last tile of rows or columns is another one: code of its own, begun anew
+ROWS_LEFT = 1.01  # of the cycles, where the last tile of rows is another one: code of its own, begun anew
 LOADS_WITH_SCALARS = 0.8  # of the machine's loads per cycle, where each scalar is loaded to a register (Zen 3)
 
 
