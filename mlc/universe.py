@@ -19,6 +19,7 @@ DIALECTS: dict[str, str] = {
     "linalg_ext": "mlc.dialects.linalg_ext:LINALG_EXT",
     "tm_tensor": "mlc.dialects.tm_tensor:TM_TENSOR",
     "x86vector": "mlc.dialects.x86vector:X86VECTOR",
+    "amx": "mlc.dialects.amx:AMX",
 }
 
 # pass name -> "module:Class"

@@ -69,6 +69,16 @@ class MachineModel:
         """Whether an instruction adds four products, of unsigned and signed i8, to full vectors of i32."""
         return "avx512vnni" in self.features and self.vector_bits == 512
 
+    @property
+    def tile_bf16(self) -> bool:
+        """Whether a matrix unit multiplies tiles of bf16 and adds to tiles of f32."""
+        return {"amx-tile", "amx-bf16"} <= set(self.features) and self.vector_bits == 512
+
+    @property
+    def tile_int8(self) -> bool:
+        """Whether a matrix unit multiplies tiles of unsigned and signed i8 and adds to tiles of i32."""
+        return {"amx-tile", "amx-int8"} <= set(self.features) and self.vector_bits == 512
+
 
 _AVX512 = MachineModel(
     name="x86-64-avx512",
@@ -104,6 +114,16 @@ PRESETS: dict[str, MachineModel] = {
         ),
         _AVX512,
         replace(_AVX512, name="x86-64-avx512-bf16", features=(*_AVX512.features, "avx512vnni", "avx512bf16")),
+        replace(
+            _AVX512,
+            name="x86-64-amx",
+            fma_per_cycle=2,
+            loads_per_cycle=2,
+            broadcast_load=False,
+            l1=48 << 10,
+            l2=2 << 20,
+            features=(*_AVX512.features, "avx512vnni", "avx512bf16", "amx-tile", "amx-bf16", "amx-int8"),
+        ),
         MachineModel(
             name="aarch64-neon",
             arch="aarch64",

@@ -32,6 +32,7 @@ from mlc.backends.llvm.debug_info import DebugInfo
 from mlc.backends.llvm.llvm_types import MAX_GLOBAL_BYTES, TypeTable, constant_text, escape, quote, size_of
 from mlc.backends.llvm.target import function_attributes
 from mlc.backends.machine import MachineModel
+from mlc.dialects.llvm.tile_type import X86AMXType
 from mlc.dialects.llvm.ops import SwitchOp
 from mlc.errors import LimitError, UnsupportedError
 from mlc.ir.locations import format_location
@@ -207,8 +208,8 @@ class Emitter:
     def _attributes(self, op: llvm.FuncOp) -> str:
         words = ["nounwind"]
         given = op.properties
-        if "no_inline" in given:
-            words.append("noinline")
+        if "no_inline" in given or any(type(v.type) is X86AMXType for inner in op.walk() for v in inner.results):
+            words.append("noinline")  # tiles of two functions may not fit the registers together
         if "optimize_none" in given:
             words += ["noinline", "optnone"]
         passthrough = given.get("passthrough")

@@ -18,6 +18,11 @@ from mlc.dialects.llvm.intrinsics import (
     PERMVAR_TWO,
     REDUCE_FLOAT,
     REDUCE_INT,
+    TILE_LOAD,
+    TILE_MULF,
+    TILE_MULI,
+    TILE_STORE,
+    TILE_ZERO,
     UNARY_FLOAT,
     UNARY_INT,
 )
@@ -289,6 +294,9 @@ _OF_TARGET = {
     **{DOT_UI8.format(bits=bits): "avx512vnni" for bits in (128, 256, 512)},
     PERMVAR: "avx512f",
     PERMVAR_TWO.format(bits=256): "avx512vl",
+    **dict.fromkeys((TILE_ZERO, TILE_LOAD, TILE_STORE), "amx-tile"),
+    TILE_MULF: "amx-bf16",
+    **{TILE_MULI.format(signs=a + b): "amx-int8" for a in "su" for b in "su"},
 }
 """Intrinsics of one target, with the feature that a machine must have."""
 

@@ -12,11 +12,12 @@ import functools
 import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from mlc.runtime.cache import cache_in_use
+from mlc.runtime.matrix_unit import matrix_unit_granted
 from mlc.sources import digest
 
 _PROCESSORS = Path("/proc/cpuinfo")
@@ -26,6 +27,9 @@ _TELLING = frozenset(
         *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),  # of Arm
     )
 )
+
+
+_TILES = "amx-"  # features of the matrix unit, whose registers the kernel saves for processes that ask for it
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,18 @@ def host() -> Host:
     stored = cache.get(key) if cache is not None and key is not None else None
     if stored is not None:
         known = json.loads(stored)
-        return Host(known["triple"], known["cpu"], tuple(known["features"]), known["version"])
+        return _granted(Host(known["triple"], known["cpu"], tuple(known["features"]), known["version"]))
     found = detected()
     if cache is not None and key is not None:
         cache.put(key, json.dumps(asdict(found)).encode())
-    return found
+    return _granted(found)
+
+
+def _granted(found: Host) -> Host:
+    """Without the features that the system does not let this process use."""
+    if not any(name.startswith(_TILES) for name in found.features) or matrix_unit_granted():
+        return found
+    return replace(found, features=tuple(name for name in found.features if not name.startswith(_TILES)))
 
 
 def detected() -> Host:

@@ -25,6 +25,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
+from mlc.dialects.llvm.tile_type import X86AMXType
 from mlc.errors import LimitError, UnsupportedError
 
 MAX_VECTOR_BITS = 1 << 16
@@ -92,6 +93,8 @@ class TypeTable:
                 return self._struct(ty, depth)
             case llvm.LLVMVoidType():
                 return "void"
+            case X86AMXType():
+                return "x86_amx"
             case llvm.LLVMFunctionType():
                 inputs = [self._make(t, depth + 1) for t in ty.inputs] + (["..."] if ty.is_variadic else [])
                 return f"{self._make(ty.output, depth + 1)} ({', '.join(inputs)})"

@@ -30,6 +30,11 @@ DOT_UI8 = "llvm.x86.avx512.vpdpbusd.{bits}"
 PERMVAR = "llvm.x86.avx512.permvar.sf.512"
 PERMVAR_TWO = "llvm.x86.avx512.vpermi2var.ps.{bits}"
 """Lanes of one register, or of two side by side, by index; the latter's operands: first half, index, second half."""
+TILE_ZERO, TILE_LOAD, TILE_STORE, TILE_MULF = (
+    f"llvm.x86.{name}.internal" for name in ("tilezero", "tileloadd64", "tilestored64", "tdpbf16ps")
+)
+TILE_MULI = "llvm.x86.tdpb{signs}d.internal"
+"""Of AMX. `signs`: `s` or `u` for each factor."""
 
 _FORMAT = "`(` operands `)` attr-dict `:` functional-type(operands, results)"
 

@@ -46,6 +46,7 @@ from xdsl.printer import Printer
 from xdsl.traits import IsTerminator, NoMemoryEffect, Pure
 
 from mlc.dialects.llvm import intrinsics
+from mlc.dialects.llvm.tile_type import X86AMXType
 
 
 @irdl_op_definition
@@ -347,3 +348,4 @@ OPS = (
     ExtractElementOp,
     SwitchOp,
 )
+ATTRS = (X86AMXType,)

@@ -53,6 +53,7 @@ from mlc.lowering.llvm import (
     func_ops,
     math_ops,
     memref_ops,
+    tile_ops,
     vector_arith,
     vector_memory,
     vector_rows,
@@ -71,7 +72,10 @@ from mlc.lowering.llvm.parallel import grain_and_cost, range_function
 from mlc.lowering.llvm.registry import family_of
 from mlc.lowering.llvm.types import element_bytes
 
-CONVERTER_MODULES = (arith_ops, arith_casts, control, math_ops, memref_ops, vector_arith, vector_memory, vector_rows)
+CONVERTER_MODULES = (
+    *(arith_ops, arith_casts, control, math_ops, memref_ops),
+    *(tile_ops, vector_arith, vector_memory, vector_rows),
+)
 """Imported for their registrations."""
 
 

@@ -28,6 +28,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
+from mlc.dialects.amx.ops import TileType
+from mlc.dialects.llvm.tile_type import X86AMXType
 from mlc.errors import LimitError, UnsupportedError
 
 PTR = llvm.LLVMPointerType()
@@ -134,5 +136,7 @@ def parts(ty: Attribute) -> list[Attribute]:
         case VectorType():
             count, vector = vector_parts(ty)
             return [vector] * count
+        case TileType():
+            return [X86AMXType()]
         case _:
             return [scalar_type(ty)]

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects import llvm
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, StringAttr, i1
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, i1
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, INTRINSICS, PERMVAR, PERMVAR_TWO
 from mlc.lowering.llvm.arith_ops import NO_OVERFLOW, elementwise, fastmath, part_type, set_parts
-from mlc.lowering.llvm.attributes import enum_name, i32_array, int_array
+from mlc.lowering.llvm.attributes import enum_name, int_array
 from mlc.lowering.llvm.builder import FunctionBuilder
 from mlc.lowering.llvm.floats import convert_float, is_float, through_float32
+from mlc.lowering.llvm.intrinsic_calls import call_intrinsic
 from mlc.lowering.llvm.linear import Linear
 from mlc.lowering.llvm.registry import converts
 from mlc.lowering.llvm.types import vector_parts
@@ -56,7 +57,7 @@ def dot(b: FunctionBuilder, op: Operation) -> None:
     args = [b.value(v) for v in op.operands]
     ty = vector_of(args[0].type)
     name = DOT_BF16 if op.name == "x86vector.avx512.dot" else DOT_UI8
-    set_parts(b, op.results[0], [_call_intrinsic(b, name.format(bits=32 * ty.get_shape()[0]), args, ty)])
+    set_parts(b, op.results[0], [call_intrinsic(b, name.format(bits=32 * ty.get_shape()[0]), args, ty)])
 
 
 @converts("x86vector.avx512.permvar")
@@ -64,23 +65,13 @@ def permvar(b: FunctionBuilder, op: Operation) -> None:
     table, index = (b.value(v) for v in op.operands)
     lanes = vector_of(index.type).get_shape()[0]
     if lanes == 16:
-        set_parts(b, op.results[0], [_call_intrinsic(b, PERMVAR, (table, index), table.type)])
+        set_parts(b, op.results[0], [call_intrinsic(b, PERMVAR, (table, index), table.type)])
         return
     low, high = (shuffled(b, table, table, list(range(first, first + 8))) for first in (0, 8))
     if lanes == 4:
         index = shuffled(b, index, index, [0, 1, 2, 3] * 2)
-    result = _call_intrinsic(b, PERMVAR_TWO.format(bits=256), (low, index, high), low.type)
+    result = call_intrinsic(b, PERMVAR_TWO.format(bits=256), (low, index, high), low.type)
     set_parts(b, op.results[0], [result if lanes == 8 else shuffled(b, result, result, [0, 1, 2, 3])])
-
-
-def _call_intrinsic(b: FunctionBuilder, name: str, args: Sequence[SSAValue], kind: Attribute) -> SSAValue:
-    properties = {
-        "intrin": StringAttr(name),
-        "fastmathFlags": llvm.FastMathAttr(None),
-        "op_bundle_sizes": i32_array(),
-        "operandSegmentSizes": i32_array(len(args), 0),
-    }
-    return b.emit(llvm.CallIntrinsicOp, args, kind, properties)
 
 
 _REDUCE_INT = {

@@ -17,6 +17,7 @@ from mlc.ir.size_bounds import size_bound
 
 DYNAMIC_TRIP = 64  # assumed extent of a loop whose bounds are not known
 SLOW = {"arith.divf": 8, "arith.remf": 40, "arith.divsi": 8, "arith.divui": 8, "math.sqrt": 8, "math.rsqrt": 8}
+TILES = {"amx.tile_zero": 1, "amx.tile_load": 8, "amx.tile_store": 16, "amx.tile_mulf": 16, "amx.tile_muli": 16}
 MEMORY = ("memref.load", "memref.store", "vector.load", "vector.store", "vector.maskedload", "vector.maskedstore")
 FREE = ("arith.constant", "scf.yield", "scf.reduce", "scf.condition", "memref.alloca", "arith.index_cast")
 
@@ -36,6 +37,8 @@ def op_cost(op: Operation) -> int:
         return 2
     if op.name.startswith("memref."):
         return 0
+    if op.name in TILES:
+        return TILES[op.name]
     return SLOW.get(op.name, 40 if op.name.startswith("math.") else 1)
 
 

@@ -261,6 +261,21 @@ class Emitter:
         source = root if isinstance(root.type.layout, NoneAttr) else self._metadata(root).base_buffer
         return memref.ReinterpretCastOp.from_dynamic(source, [0 if base is None else base], [span], [1], kind)
 
+    def rows_at(self, access: Access, at: Index, sizes: tuple[int, int], stride: int) -> SSAValue:
+        """A 2-D view of the memory of `access`: rows of contiguous elements, `stride` apart, the first at `at`."""
+        root = access.root
+        key = ("rows", root, at, sizes, stride)
+        if (known := self._known(key)) is not None:
+            return known
+        assert isinstance(root.type, MemRefType)
+        kind = MemRefType(
+            root.type.element_type, list(sizes), StridedLayoutAttr([stride, 1], None), root.type.memory_space
+        )
+        source = root if isinstance(root.type.layout, NoneAttr) else self._metadata(root).base_buffer
+        offset = self.materialize(at)
+        view = memref.ReinterpretCastOp.from_dynamic(source, [offset], list(sizes), [stride, 1], kind)
+        return self._keep(key, self.add(view))
+
     def finish_views(self) -> None:
         """Give every flat view the length that its uses need. Call once, when everything is built."""
         for value, (op, span) in self._spans.items():

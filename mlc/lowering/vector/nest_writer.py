@@ -25,6 +25,8 @@ from mlc.lowering.vector.contraction_tile import DYNAMIC_TRIP
 from mlc.lowering.vector.emitter import Emitter, Index
 from mlc.lowering.vector.group_writer import GroupWriter
 from mlc.lowering.vector.last_tiles import may_repeat, moves_back
+from mlc.lowering.vector.matrix_tiles import rows_left
+from mlc.lowering.vector.matrix_writer import MatrixWriter
 from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.panel_writer import PanelWriter
 from mlc.lowering.vector.schedule import Plan, body_weight
@@ -100,6 +102,11 @@ class NestWriter:
                 self.moved_back.add(dim)
                 return [Segment(Index(), Index(const=full), tile, tile, n - tile)]
             parts = [Segment(Index(), Index(const=full), tile, tile)] if full else []
+            if self.plan.matrix is not None and dim == self.plan.matrix.row:
+                return parts + [
+                    Segment(Index(const=low), Index(const=low + size), size, size)
+                    for low, size in rows_left(full, n, self.plan.matrix.rows)
+                ]
             if full < n:
                 parts.append(Segment(Index(const=full), Index(const=n), n - full, n - full))
             return parts
@@ -207,11 +214,22 @@ class NestWriter:
             end = i + 1
             while end < len(stages) and self._fits(stages[i:end], stages[end], private):
                 end += 1
-            writer = PanelWriter if self.plan.panels else TurnedWriter if self.plan.turned else GroupWriter
+            writer = self._writer(sizes)
             group = writer(self, list(range(i, end)), points)
             dirty.update(dict.fromkeys(group.write()))
             i = end
+            if self.plan.matrix is not None and writer is MatrixWriter:  # its sums are in memory
+                dirty = {key: None for key in dirty if key in self.memory.held}
+                if i < len(stages) and all(not self.nest.private(s) for s in stages[i:]):
+                    self._rows(self.plan.matrix.row, stages[i:], sizes, dirty)
+                    return
         self._flush(dirty)
+
+    def _writer(self, sizes: dict[int, int]) -> type[GroupWriter | MatrixWriter]:
+        """What writes private loops; a few rows left over are multiplied by vectors, not by tiles of another shape."""
+        if self.plan.matrix is not None:
+            return MatrixWriter if sizes[self.plan.matrix.row] % self.plan.matrix.rows == 0 else GroupWriter
+        return PanelWriter if self.plan.panels else TurnedWriter if self.plan.turned else GroupWriter
 
     def _flush(self, dirty: dict[tuple[Access, Point], None], roots: set[SSAValue] | None = None) -> None:
         """Store what the points hold of `roots` (what outlives the nest)."""

@@ -18,6 +18,7 @@ from mlc.lowering.vector.bodies import combiners, scattered_tables
 from mlc.lowering.vector.contraction_tile import columns_spread, contraction_tile, extent_of
 from mlc.lowering.vector.math_double import DOUBLE
 from mlc.lowering.vector.math_single import SINGLE
+from mlc.lowering.vector.matrix_tiles import COLUMNS, MatrixTiles, matrix_tiles
 from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.row_blocks import bits, row_block
 from mlc.lowering.vector.row_panels import RowPanels, row_panels
@@ -48,6 +49,7 @@ class Plan:
     contraction: bool = False  # vectors and scalars are multiplied: loads are shared across the tile
     panels: RowPanels | None = None  # accumulators run across rows and are turned into vectors along `lanes_dim`
     panel_rows: int = 1  # rows of weights that are multiplied at once there
+    matrix: MatrixTiles | None = None  # the product goes through the target's matrix unit
     turned: bool = False  # rows are summed along `stage_lanes`, and their sums become the lanes of `lanes_dim`
 
     def across(self) -> Plan:
@@ -63,6 +65,9 @@ def make_plan(nest: Nest, target: Target) -> Plan:
     plan = Plan(width)
     if any(s.dot is not None for s in nest.stages):
         plan.lanes_dim = _dot_lanes(nest, width)
+        if (tiles := matrix_tiles(nest, plan.lanes_dim, target)) is not None:
+            _tile_matrix(nest, plan, tiles, target)
+            return plan
         # A group is loaded by an instruction of its own; measured, such loads start three times in four cycles.
         target = replace(target, broadcast_load=False, loads_per_cycle=0.75 * target.loads_per_cycle)
     elif (panels := row_panels(nest, width)) is not None:
@@ -266,6 +271,20 @@ def _tile_reduction(nest: Nest, plan: Plan, stage: Stage, target: Target) -> Non
     spread = stage.dot is None and columns_spread(nest, [lanes, *cols], scalars, target)
     if len(rows) == 1 and not rest and prod(-(-extent_of(nest, d) // plan.tile[d]) for d in (*cols, lanes)) > 1:
         plan.block = row_block(nest, rows[0], plan.tile[rows[0]], scalars, target, spread=spread)
+
+
+def _tile_matrix(nest: Nest, plan: Plan, tiles: MatrixTiles, target: Target) -> None:
+    """Columns outside, as weights are read from far away, rows inside."""
+    lanes, stage = plan.lanes_dim, nest.stages[tiles.stage]
+    assert lanes is not None and stage.dot is not None
+    down, across = tiles.at_once
+    plan.matrix, plan.contraction = tiles, True
+    order = [d for d in _outer_order(nest, stage.outs[0]) if d not in (lanes, tiles.row, tiles.column)]
+    columns = [] if tiles.column is None else [tiles.column]
+    plan.order = [*order, *columns, lanes, tiles.row]
+    plan.tile = {**dict.fromkeys(plan.order, 1), lanes: COLUMNS, tiles.row: tiles.rows * down}
+    if tiles.column is not None:
+        plan.tile[tiles.column] = across
 
 
 def _tile_panels(nest: Nest, plan: Plan, panels: RowPanels, target: Target) -> None:

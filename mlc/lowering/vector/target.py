@@ -21,6 +21,8 @@ class Target:
     lane_operand: bool = False
     dot_bf16: bool = False
     dot_int8: bool = False
+    tile_bf16: bool = False
+    tile_int8: bool = False
     l1: int = 32 << 10
     l2: int = 1 << 20
     row_tiles: int | None = None  # of products, in a block; None: as many as stay in the second-level cache
@@ -42,7 +44,11 @@ _OURS = ("row_tiles", "twice", "chain")  # no figures of a machine
 
 
 def target_of(
-    machine: Any, vector_bits: int | None, vector_registers: int | None, dot_products: bool | None = None
+    machine: Any,
+    vector_bits: int | None,
+    vector_registers: int | None,
+    dot_products: bool | None = None,
+    matrix_tiles: bool | None = None,
 ) -> Target:
     """The machine's figures, overridden by options; AVX-512 where neither says."""
     known = {name: getattr(machine, name) for name in Target.__dataclass_fields__ if machine and name not in _OURS}
@@ -53,4 +59,6 @@ def target_of(
         known["vector_registers"] = vector_registers
     if dot_products is not None:
         known["dot_bf16"] = known["dot_int8"] = dot_products
+    if matrix_tiles is not None:
+        known["tile_bf16"] = known["tile_int8"] = matrix_tiles
     return Target(**known)

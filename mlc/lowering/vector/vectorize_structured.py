@@ -34,6 +34,7 @@ from mlc.ir.scratch import is_scratch
 from mlc.lowering.vector.bodies import check_body
 from mlc.lowering.vector.dot_products import take_dot
 from mlc.lowering.vector.emitter import Emitter
+from mlc.lowering.vector.matrix_tiles import TileRegisters
 from mlc.lowering.vector.nest_writer import NestWriter
 from mlc.lowering.vector.nests import Nest, form_nests
 from mlc.lowering.vector.schedule import Plan, check_plan, make_plan
@@ -59,6 +60,7 @@ class VectorizeStructured(MlcPass):
         profile="memref-structured",
         options=(
             {"dot_products": True, "twice": 1},
+            {"dot_products": True, "matrix_tiles": True, "twice": 1},
             {"vector_bits": 256, "vector_registers": 16, "dot_products": True, "twice": 1},
             {"vector_bits": 128, "dot_products": True, "chain": 5, "twice": 1},
             {"vector_bits": 128, "vector_registers": 8, "row_tiles": 2, "twice": 1},
@@ -71,6 +73,7 @@ class VectorizeStructured(MlcPass):
             "contraction": "sums of products -> register tiles of accumulators",
             "panels": "products of panels of rows -> accumulators across rows, turned into vectors along the results",
             "dot": "sums of products of pairs of bf16, or of fours of i8 -> register tiles of dot products",
+            "matrix": "the same -> tiles of the target's matrix unit",
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
             "turned-rows": "products of rows -> lanes along the row, the sums of several rows reduced into one vector",
@@ -82,12 +85,13 @@ class VectorizeStructured(MlcPass):
     vector_bits: int | None = option(None, Span(64, 2048, power_of_two=True))
     vector_registers: int | None = option(None, Span(8, 256))
     dot_products: bool | None = None
+    matrix_tiles: bool | None = None
     row_tiles: int | None = option(None, Span(0, 1 << 20))
     chain: int | None = option(None, Span(LEAST_CHAIN, 1 << 40))
     twice: int | None = option(None, Span(1, 1 << 40))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
-        target = target_of(ctx.machine, self.vector_bits, self.vector_registers, self.dot_products)
+        target = target_of(ctx.machine, self.vector_bits, self.vector_registers, self.dot_products, self.matrix_tiles)
         target = replace(target, row_tiles=self.row_tiles)
         if self.chain is not None:
             target = replace(target, chain=self.chain)
@@ -95,7 +99,7 @@ class VectorizeStructured(MlcPass):
             target = replace(target, twice=self.twice)
         functions = [op for op in module.walk() if isinstance(op, FuncOp) and "constant" not in op.attributes]
         blocks = [
-            block
+            (function, block)
             for function in functions
             for op in function.walk()
             if not isinstance(op, LinalgStructuredOperation)
@@ -104,16 +108,17 @@ class VectorizeStructured(MlcPass):
         ]
         for loop in (op for function in functions for op in function.body.walk() if _is_scalar_nest(op)):
             ctx.remarks.missed(self.name, loop, "left to scalar loops", reason="it goes through single elements")
-        for block in blocks:
+        registers = {function: TileRegisters() for function in functions}
+        for function, block in blocks:
             if any(isinstance(op, LinalgStructuredOperation) for op in block.ops):
-                self._block(ctx, block, target)
+                self._block(ctx, block, target, registers[function])
         allocas = [op for f in functions for op in f.walk() if op.name == memref.AllocaOp.name]
         for op in allocas:
             if not op.results[0].uses:  # its values live in registers now
                 op.detach()
                 op.erase()
 
-    def _block(self, ctx: MlcContext, block: Block, target: Target) -> None:
+    def _block(self, ctx: MlcContext, block: Block, target: Target, registers: TileRegisters) -> None:
         """Vectorise each run of structured ops in `block`; views and pure ops between them do not end a run."""
         space = Space()
         ops = list(block.ops)
@@ -138,25 +143,30 @@ class VectorizeStructured(MlcPass):
                     ctx.remarks.missed(self.name, op, "left to scalar loops", reason=str(refusal))
             elif _transparent(op):
                 continue
-            self._run(ctx, run, space, target)
+            self._run(ctx, run, space, target, registers)
             run = []
-        self._run(ctx, run, space, target)
+        self._run(ctx, run, space, target, registers)
         for op in reversed(ops):
             if op.parent is block and isinstance(op, VIEWS) and not op.results[0].uses:
                 op.detach()
                 op.erase()
 
-    def _run(self, ctx: MlcContext, run: list[Stage], space: Space, target: Target) -> None:
+    def _run(
+        self, ctx: MlcContext, run: list[Stage], space: Space, target: Target, registers: TileRegisters
+    ) -> None:
         runs = [[stage] for stage in run] if space.overlapping(run) else [run]
         for nest in [nest for part in runs for nest in form_nests(part, space)]:
-            self._nest(ctx, nest, target)
+            self._nest(ctx, nest, target, registers)
 
-    def _nest(self, ctx: MlcContext, nest: Nest, target: Target) -> None:
+    def _nest(self, ctx: MlcContext, nest: Nest, target: Target, registers: TileRegisters) -> None:
         ops = [s.op for s in nest.stages]
         last = max(ops, key=_position)
         em = Emitter(nest.space, fuse_locations(op.location for op in ops), fma=target.fma)
         try:
             plan = make_plan(nest, target)
+            if plan.matrix is not None and not registers.take(plan.matrix):
+                ctx.remarks.missed(self.name, last, "not by tiles", reason="those before it take the registers")
+                plan = make_plan(nest, replace(target, tile_bf16=False, tile_int8=False))
             check_plan(nest, plan)
             writer = NestWriter(em, nest, plan, target, _outlives(nest))
             writer.write()
@@ -199,7 +209,7 @@ def _is_scalar_nest(op: Operation) -> bool:
 def _rule(nest: Nest, plan: Plan) -> str:
     """Which of the schedules the plan is."""
     if any(s.dot is not None for s in nest.stages):
-        return "dot"
+        return "dot" if plan.matrix is None else "matrix"
     if plan.panels is not None:
         return "panels"
     if plan.contraction:

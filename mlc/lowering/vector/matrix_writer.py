@@ -1,0 +1,161 @@
+"""Write a product through a matrix unit: registers of sums in loops over the terms, from memory and into it.
+
+    %s:4 = scf.for %k step 16 iter_args(2 by 2 registers of sums) {    amx.tile_load x at two rows of tiles, w at two
+      amx.tile_mulf … four times                                       columns of them
+    }
+    amx.tile_store … four times
+
+What the sums begin with is zero, or is in memory: what points hold in vector registers is stored before. After the
+loops points hold nothing; stages that follow take the sums from memory (`NestWriter`).
+Tests: tests/lowering/vector/matrix_tiles.mlir, tests/api/test_matrix_tiles.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, UnitAttr, f32, i32
+from xdsl.ir import SSAValue
+
+from mlc.dialects.amx.ops import TileLoadOp, TileMulFOp, TileMulIOp, TileStoreOp, TileType, TileZeroOp
+from mlc.lowering.vector.emitter import Index
+from mlc.lowering.vector.matrix_tiles import COLUMNS
+from mlc.lowering.vector.schedule import reduction_order
+from mlc.lowering.vector.space import Access
+from mlc.lowering.vector.tile import Offsets, Point
+
+if TYPE_CHECKING:
+    from mlc.lowering.vector.nest_writer import NestWriter
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """A register of sums: distances of its first row and of its first column, and how many rows it has."""
+
+    down: Offsets
+    across: Offsets
+    rows: int
+
+
+class MatrixWriter:
+    """The product of a nest, for all points of a tile."""
+
+    def __init__(self, writer: NestWriter, numbers: list[int], points: list[Point]) -> None:
+        plan, nest = writer.plan, writer.nest
+        assert plan.matrix is not None and numbers == [plan.matrix.stage]
+        self.writer, self.em, self.memory, self.points = writer, writer.em, writer.memory, points
+        self.tiles, self.lanes = plan.matrix, plan.lanes_dim
+        self.stage = nest.stages[plan.matrix.stage]
+        assert self.stage.dot is not None
+        self.dot = self.stage.dot
+        vector, scalar = self.stage.ins[self.dot.vector], self.stage.ins[1 - self.dot.vector]
+        assert isinstance(vector, Access) and isinstance(scalar, Access)
+        self.vector, self.scalar = vector, scalar
+        (self.out,) = self.stage.outs
+        private = [d for d in nest.private(self.stage) if d != self.tiles.term]
+        self.around = reduction_order(nest, plan, [self.stage], private)
+        self.sums = self._registers()
+
+    def write(self) -> list[tuple[Access, Point]]:
+        """Write the loops; the points hold nothing in registers after them."""
+        sums = self._loops(0, self._initial())
+        for place, value in zip(self.sums, sums, strict=True):
+            view = self._view(self.out, (*place.down, *place.across), self._kind(place), self.tiles.row)
+            zero = self.em.index(0)
+            self.em.do(TileStoreOp.create(operands=[view, zero, zero, value]))
+        for point in self.points:
+            self.memory.held.pop((self.out, point), None)
+        return []
+
+    def _registers(self) -> list[_Sums]:
+        """The points in registers of sums, those of one row of tiles after each other."""
+        row, places = self.tiles.row, [dict(p.offsets) for p in self.points]
+        count = 1 + max(p[row] for p in places)
+        across = dict.fromkeys(tuple(o for o in p.offsets if o[0] != row) for p in self.points)
+        return [
+            _Sums(((row, first),), columns, min(self.tiles.rows, count - first))
+            for first in range(0, count, self.tiles.rows)
+            for columns in across
+        ]
+
+    def _kind(self, place: _Sums) -> TileType:
+        return TileType.of(place.rows, COLUMNS, i32 if self.dot.unsigned is not None else f32)
+
+    def _view(self, access: Access, offsets: Offsets, kind: TileType, dim: int) -> SSAValue:
+        """The memory of a register at `offsets`, its rows along `dim`."""
+        stride = access.coeff(dim).static
+        assert stride is not None
+        return self.em.rows_at(access, self.memory.index(access, offsets), kind.sizes, stride)
+
+    def _load(self, access: Access, offsets: Offsets, kind: TileType, dim: int) -> SSAValue:
+        zero = self.em.index(0)
+        view = self._view(access, offsets, kind, dim)
+        return self.em.add(TileLoadOp.create(operands=[view, zero, zero], result_types=[kind]))
+
+    # Sums
+
+    def _initial(self) -> list[SSAValue]:
+        held = [(p, self.memory.held.get((self.out, p))) for p in self.points]
+        if all(value is not None and _is_zero(value) for _, value in held):
+            return [self.em.add(TileZeroOp.create(result_types=[self._kind(p)])) for p in self.sums]
+        for point, value in held:
+            if value is not None:
+                self.memory.store(value, self.out, self.writer.at(point))
+        return [self._load(self.out, (*p.down, *p.across), self._kind(p), self.tiles.row) for p in self.sums]
+
+    # Loops
+
+    def _loops(self, i: int, accs: list[SSAValue]) -> list[SSAValue]:
+        innermost = i == len(self.around)
+        dim = self.tiles.term if innermost else self.around[i]
+        step = self.tiles.groups if innermost else 1
+        n = self.writer.space.static(dim) or 0
+
+        def body(inner: list[SSAValue]) -> list[SSAValue]:
+            return self._products(inner) if innermost else self._loops(i + 1, inner)
+
+        if n == step:
+            saved = self.memory.enter(dim, Index())
+            accs = body(accs)
+            self.memory.leave(saved)
+            return accs
+        with self.em.loop(Index(), Index(const=n), step, accs) as (iv, carried, yields):
+            saved = self.memory.enter(dim, Index(iv))
+            yields.extend(body(carried))
+            self.memory.leave(saved)
+        return yields
+
+    def _products(self, accs: list[SSAValue]) -> list[SSAValue]:
+        """One step of every register of sums; factors are loaded when first needed."""
+        term, group = self.tiles.term, self.dot
+        narrow = self.vector.element_type
+        weights = TileType.of(self.tiles.groups, COLUMNS * group.group, narrow)
+        found: dict[object, SSAValue] = {}
+        done: list[SSAValue] = []
+        for place, acc in zip(self.sums, accs, strict=True):
+            rows = TileType.of(place.rows, self.tiles.groups * group.group, narrow)
+            if place.down not in found:
+                found[place.down] = self._load(self.scalar, place.down, rows, self.tiles.row)
+            if place.across not in found:
+                found[place.across] = self._load(self.vector, place.across, weights, term)
+            done.append(self._product(found[place.down], found[place.across], acc))
+        return done
+
+    def _product(self, rows: SSAValue, weights: SSAValue, acc: SSAValue) -> SSAValue:
+        operands, types = [rows, weights, acc], [acc.type]
+        if self.dot.unsigned is None:
+            return self.em.add(TileMulFOp.create(operands=operands, result_types=types))
+        name = "isZextRhs" if self.dot.unsigned == self.dot.vector else "isZextLhs"
+        return self.em.add(TileMulIOp.create(operands=operands, result_types=types, properties={name: UnitAttr()}))
+
+
+def _is_zero(value: SSAValue) -> bool:
+    owner = value.owner
+    if not isinstance(owner, arith.ConstantOp):
+        return False
+    constant = owner.value
+    if isinstance(constant, DenseIntOrFPElementsAttr):
+        return constant.is_splat() and not any(constant.data.data)
+    return getattr(getattr(constant, "value", None), "data", 1) == 0
