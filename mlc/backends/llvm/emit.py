@@ -32,8 +32,8 @@ from mlc.backends.llvm.debug_info import DebugInfo
 from mlc.backends.llvm.llvm_types import MAX_GLOBAL_BYTES, TypeTable, constant_text, escape, quote, size_of
 from mlc.backends.llvm.target import function_attributes
 from mlc.backends.machine import MachineModel
-from mlc.dialects.llvm.tile_type import X86AMXType
 from mlc.dialects.llvm.ops import SwitchOp
+from mlc.dialects.llvm.tile_type import X86AMXType
 from mlc.errors import LimitError, UnsupportedError
 from mlc.ir.locations import format_location
 

@@ -7,11 +7,9 @@ A float add or mul reduction goes from lane 0 upwards unless its fast-math flags
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from xdsl.dialects import llvm
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, i1
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, INTRINSICS, PERMVAR, PERMVAR_TWO
 from mlc.lowering.llvm.arith_ops import NO_OVERFLOW, elementwise, fastmath, part_type, set_parts

@@ -22,26 +22,28 @@ from mlc.lowering.vector.target import Target
 
 ROWS, COLUMNS, GROUPS = 16, 16, 16  # of a register of sums, and groups of terms in one of factors
 LEAST_ROWS = 4  # fewer are no faster than by vectors: weights are what is waited for
-EVEN_ROWS = 6  # of a register, rather than 16 and a last one of another shape, which needs registers of its own
 LEAST_GROUPS = 4  # of terms in a step
 REGISTERS, AT_ONCE = 8, 4  # of all, and of sums
 PIECE = 8  # rows left over, at a time
+WAIT = 13  # cycles of a product of few rows: each of four waits for its sums of the step before, 52 cycles
+LEFT = 20  # cycles of a row that is left to vectors
 
 
 @dataclass(frozen=True)
 class MatrixTiles:
-    """`stage`: its number in the nest; `row`, `term`, `column`: dims; `rows`: of a register, `groups`: of a step.
-
-    `at_once`: registers along the rows and along further columns (`column` None: there are none).
-    """
+    """`stage`: its number in the nest; `row`, `outer_row`, `column`, `term`: dims; `rows`: of a register; `groups`: of
+    a step. `down`, `across`: registers of sums along the rows and along `column` (None: there is one). Where `row` has
+    rows for one register only, those of `outer_row` take turns."""
 
     stage: int
     row: int
-    term: int
+    outer_row: int | None
     column: int | None
+    term: int
     rows: int
     groups: int
-    at_once: tuple[int, int]
+    down: int
+    across: int
 
 
 def matrix_tiles(nest: Nest, lanes: int, target: Target) -> MatrixTiles | None:
@@ -57,27 +59,44 @@ def matrix_tiles(nest: Nest, lanes: int, target: Target) -> MatrixTiles | None:
         return None
     if (nest.space.static(lanes) or 0) % COLUMNS or any(nest.space.static(d) is None for d in nest.private(stage)):
         return None
-    row = _row(nest, stage, vector, scalar, lanes)
+    outer = [d for d in nest.outer if d != lanes and _is_fixed(nest, stage, d)]
+    outer.sort(key=lambda d: stage.outs[0].coeff(d).factor)  # innermost first
+    rows = [d for d in outer if vector.coeff(d) == ZERO and scalar.coeff(d) != ZERO]
+    columns = [d for d in outer if vector.coeff(d) != ZERO and scalar.coeff(d) == ZERO]
     term = _term(nest, stage, vector, scalar)
-    if row is None or term is None:
+    if not rows or term is None:
         return None
-    n = nest.space.static(row) or 0
-    rows = even_part(n, ROWS)
-    groups = max(k for k in range(1, GROUPS + 1) if (nest.space.static(term) or 0) % k == 0)
+    n, terms = nest.space.static(rows[0]) or 0, nest.space.static(term) or 0
+    groups = max(k for k in range(1, GROUPS + 1) if terms % k == 0)
     if n < LEAST_ROWS or groups < LEAST_GROUPS:
         return None
-    columns = [d for d in nest.outer if d != lanes and vector.coeff(d) != ZERO and scalar.coeff(d) == ZERO]
-    columns = [d for d in columns if _known(vector, d) and _known(stage.outs[0], d)]
-    column = columns[-1] if columns else None
-    many = nest.space.static(column) or 1 if column is not None else 1
-    down = min(2, n // rows)
-    return MatrixTiles(numbers[0], row, term, column, rows, groups, (down, min(AT_ONCE // down, many)))
+    height = register_rows(n)
+    down, outer_row = min(2, n // height), None
+    if down == 1 and len(rows) > 1 and (nest.space.static(rows[1]) or 0) > 1:
+        down, outer_row = 2, rows[1]
+    column = columns[0] if columns else None
+    across = 1 if column is None else min(AT_ONCE // down, nest.space.static(column) or 1)
+    return MatrixTiles(numbers[0], rows[0], outer_row, column, term, height, groups, down, across)
 
 
-def even_part(n: int, most: int) -> int:
-    """The largest part of `n` up to `most` that divides it, unless that is small."""
-    part = max(k for k in range(1, min(n, most) + 1) if n % k == 0)
-    return part if part >= EVEN_ROWS or part == n else min(n, most)
+def register_rows(n: int) -> int:
+    """Rows of a register for `n` of them, so that products and what is left to vectors take the fewest cycles."""
+    return min(range(min(n, ROWS), 0, -1), key=lambda rows: n // rows * max(rows, WAIT) + n % rows * LEFT)
+
+
+def _is_fixed(nest: Nest, stage: Stage, dim: int) -> bool:
+    """Whether the extent of `dim` and how far its iterations lie apart are known."""
+    accesses = stage.accesses()
+    return nest.space.static(dim) is not None and all(a.coeff(dim).static is not None for a in accesses)
+
+
+def _term(nest: Nest, stage: Stage, vector: Access, scalar: Access) -> int | None:
+    """The private loop along which groups of the scalars are neighbours."""
+    for dim in nest.private(stage):
+        known = vector.coeff(dim).static
+        if scalar.coeff(dim) == Size(scalar.group) and known is not None and known:
+            return dim
+    return None
 
 
 def rows_left(low: int, n: int, rows: int) -> list[tuple[int, int]]:
@@ -101,7 +120,7 @@ class TileRegisters:
     def take(self, tiles: MatrixTiles) -> bool:
         """Whether there is room for a product of `tiles`, which then has it: sums, and factors, two of a kind."""
         mine: Counter[tuple[int, int]] = Counter()
-        mine[tiles.rows, ROW_BYTES] += tiles.at_once[0] * tiles.at_once[1]
+        mine[tiles.rows, ROW_BYTES] += tiles.down * tiles.across
         mine[tiles.rows, ROW_BYTES // GROUPS * tiles.groups] += 2
         mine[tiles.groups, ROW_BYTES] += 2
         both = self.taken | mine  # the most of each shape
@@ -109,25 +128,3 @@ class TileRegisters:
             return False
         self.taken = both
         return True
-
-
-def _known(access: Access, dim: int) -> bool:
-    return access.coeff(dim).static is not None
-
-
-def _row(nest: Nest, stage: Stage, vector: Access, scalar: Access, lanes: int) -> int | None:
-    """The innermost loop over rows: of the scalars and the results, not of the weights."""
-    (out,) = stage.outs
-    rows = [d for d in nest.outer if d != lanes and vector.coeff(d) == ZERO and scalar.coeff(d) != ZERO]
-    rows = [d for d in rows if nest.space.static(d) is not None and _known(scalar, d) and _known(out, d)]
-    rows = [d for d in rows if out.coeff(d) != ZERO]
-    return min(rows, key=lambda d: out.coeff(d).factor) if rows else None
-
-
-def _term(nest: Nest, stage: Stage, vector: Access, scalar: Access) -> int | None:
-    """The private loop along which groups of the scalars are neighbours."""
-    for dim in nest.private(stage):
-        if scalar.coeff(dim) == Size(scalar.group) and _known(vector, dim) and vector.coeff(dim) != ZERO:
-            return dim
-    return None
-

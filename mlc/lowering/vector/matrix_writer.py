@@ -13,16 +13,18 @@ Tests: tests/lowering/vector/matrix_tiles.mlir, tests/api/test_matrix_tiles.py
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, UnitAttr, f32, i32
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, MemRefType, UnitAttr, f32, i8, i32
 from xdsl.ir import SSAValue
 
 from mlc.dialects.amx.ops import TileLoadOp, TileMulFOp, TileMulIOp, TileStoreOp, TileType, TileZeroOp
 from mlc.lowering.vector.emitter import Index
 from mlc.lowering.vector.matrix_tiles import COLUMNS
 from mlc.lowering.vector.schedule import reduction_order
+from mlc.lowering.vector.sizes import ZERO, Size
 from mlc.lowering.vector.space import Access
 from mlc.lowering.vector.tile import Offsets, Point
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Sums:
-    """A register of sums: distances of its first row and of its first column, and how many rows it has."""
+    """A register of sums: how far its first row is along the rows, and its first column along all else; its rows."""
 
     down: Offsets
     across: Offsets
@@ -70,15 +72,19 @@ class MatrixWriter:
         return []
 
     def _registers(self) -> list[_Sums]:
-        """The points in registers of sums, those of one row of tiles after each other."""
-        row, places = self.tiles.row, [dict(p.offsets) for p in self.points]
-        count = 1 + max(p[row] for p in places)
-        across = dict.fromkeys(tuple(o for o in p.offsets if o[0] != row) for p in self.points)
-        return [
-            _Sums(((row, first),), columns, min(self.tiles.rows, count - first))
-            for first in range(0, count, self.tiles.rows)
-            for columns in across
+        """The points in registers of sums, those that share rows after each other."""
+        row, found = self.tiles.row, dict[tuple[Offsets, Offsets], None]()
+        for point in self.points:
+            down = tuple(o for o in point.offsets if self.scalar.coeff(o[0]) != ZERO and o[0] != row)
+            found[down, tuple(o for o in point.offsets if self.scalar.coeff(o[0]) == ZERO)] = None
+        count = 1 + max(dict(p.offsets)[row] for p in self.points)
+        starts = range(0, count, self.tiles.rows)
+        places = [
+            _Sums((*down, (row, first)), across, min(self.tiles.rows, count - first))
+            for first in starts
+            for down, across in found
         ]
+        return sorted(places, key=lambda p: p.down)
 
     def _kind(self, place: _Sums) -> TileType:
         return TileType.of(place.rows, COLUMNS, i32 if self.dot.unsigned is not None else f32)
@@ -129,6 +135,7 @@ class MatrixWriter:
 
     def _products(self, accs: list[SSAValue]) -> list[SSAValue]:
         """One step of every register of sums; factors are loaded when first needed."""
+        self._prefetch()
         term, group = self.tiles.term, self.dot
         narrow = self.vector.element_type
         weights = TileType.of(self.tiles.groups, COLUMNS * group.group, narrow)
@@ -142,6 +149,36 @@ class MatrixWriter:
                 found[place.across] = self._load(self.vector, place.across, weights, term)
             done.append(self._product(found[place.down], found[place.across], acc))
         return done
+
+    def _prefetch(self) -> None:
+        """A part of the weights of the next columns, where they come from beyond the second-level cache: each tile of
+        rows asks for some of their lines, all tiles together for all."""
+        column, term, groups, across = self.tiles.column, self.tiles.term, self.tiles.groups, self.tiles.across
+        kind = self.vector.root.type
+        if column is None or not isinstance(kind, MemRefType) or not kind.has_static_shape():
+            return
+        each = {i8: 1}.get(kind.element_type, 2)
+        if each * prod(kind.get_shape()) <= self.writer.target.l2:
+            return
+        row = self.tiles.row if self.tiles.outer_row is None else self.tiles.outer_row
+        tile = self.writer.plan.tile[row]
+        wanted = across * groups / max(1, (self.writer.space.static(row) or 1) // tile)
+        lines = min(n for n in range(1, across * groups + 1) if n >= wanted and (groups % n == 0 or n % groups == 0))
+        here = self.memory.at_dim.get(row, Index())
+        panel, line = Index(), Index()
+        if here.value is not None:
+            first = self.em.times(Index(self._divided(self.em.materialize(here), tile)), Size(lines))
+            panel = Index(self._divided(self.em.materialize(first), groups))
+            line = Index(self.em.add(arith.RemUIOp(self.em.materialize(first), self.em.index(groups))))
+        base = self.memory.index(self.vector, ((column, across),))
+        base = self.em.plus(base, self.em.times(panel, self.vector.coeff(column)))
+        base = self.em.plus(base, self.em.times(line, self.vector.coeff(term)))
+        for n in range(lines):
+            ahead = n // groups * self.vector.coeff(column).factor + n % groups * self.vector.coeff(term).factor
+            self.em.prefetch(self.vector, Index(base.value, base.const + ahead))
+
+    def _divided(self, value: SSAValue, by: int) -> SSAValue:
+        return self.em.add(arith.DivUIOp(value, self.em.index(by)))
 
     def _product(self, rows: SSAValue, weights: SSAValue, acc: SSAValue) -> SSAValue:
         operands, types = [rows, weights, acc], [acc.type]

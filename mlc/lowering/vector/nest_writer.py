@@ -98,15 +98,16 @@ class NestWriter:
         n = self.space.static(dim)
         if n is not None:
             full = n // tile * tile
+            if self.plan.matrix is not None and dim == self.plan.matrix.row:
+                whole = [Segment(Index(), Index(const=full), tile, tile)] if full else []
+                return whole + [
+                    Segment(Index(const=low), Index(const=low + size), size, size)
+                    for low, size in rows_left(full, n, self.plan.matrix.rows)
+                ]
             if self.repeats and dim != self.plan.lanes_dim and moves_back(n, tile, self.target.twice):
                 self.moved_back.add(dim)
                 return [Segment(Index(), Index(const=full), tile, tile, n - tile)]
             parts = [Segment(Index(), Index(const=full), tile, tile)] if full else []
-            if self.plan.matrix is not None and dim == self.plan.matrix.row:
-                return parts + [
-                    Segment(Index(const=low), Index(const=low + size), size, size)
-                    for low, size in rows_left(full, n, self.plan.matrix.rows)
-                ]
             if full < n:
                 parts.append(Segment(Index(const=full), Index(const=n), n - full, n - full))
             return parts

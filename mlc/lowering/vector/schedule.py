@@ -277,14 +277,19 @@ def _tile_matrix(nest: Nest, plan: Plan, tiles: MatrixTiles, target: Target) -> 
     """Columns outside, as weights are read from far away, rows inside."""
     lanes, stage = plan.lanes_dim, nest.stages[tiles.stage]
     assert lanes is not None and stage.dot is not None
-    down, across = tiles.at_once
     plan.matrix, plan.contraction = tiles, True
-    order = [d for d in _outer_order(nest, stage.outs[0]) if d not in (lanes, tiles.row, tiles.column)]
-    columns = [] if tiles.column is None else [tiles.column]
-    plan.order = [*order, *columns, lanes, tiles.row]
-    plan.tile = {**dict.fromkeys(plan.order, 1), lanes: COLUMNS, tiles.row: tiles.rows * down}
+    vector, scalar = stage.ins[stage.dot.vector], stage.ins[1 - stage.dot.vector]
+    assert isinstance(vector, Access) and isinstance(scalar, Access)
+    order = [d for d in _outer_order(nest, stage.outs[0]) if d != lanes]
+    rows = [d for d in order if vector.coeff(d) == ZERO and scalar.coeff(d) != ZERO]
+    columns = [d for d in order if vector.coeff(d) != ZERO and scalar.coeff(d) == ZERO]
+    plan.order = [*(d for d in order if d not in (*rows, *columns)), *columns, lanes, *rows]
+    plan.tile = {**dict.fromkeys(plan.order, 1), lanes: COLUMNS, tiles.row: tiles.rows}
+    plan.tile[tiles.row if tiles.outer_row is None else tiles.outer_row] *= tiles.down
     if tiles.column is not None:
-        plan.tile[tiles.column] = across
+        plan.tile[tiles.column] = tiles.across
+    if len(rows) == 1 and (nest.space.static(tiles.column) or 1 if tiles.column is not None else 1) > tiles.across:
+        plan.block = row_block(nest, tiles.row, plan.tile[tiles.row], [scalar], target)
 
 
 def _tile_panels(nest: Nest, plan: Plan, panels: RowPanels, target: Target) -> None:

@@ -151,9 +151,7 @@ class VectorizeStructured(MlcPass):
                 op.detach()
                 op.erase()
 
-    def _run(
-        self, ctx: MlcContext, run: list[Stage], space: Space, target: Target, registers: TileRegisters
-    ) -> None:
+    def _run(self, ctx: MlcContext, run: list[Stage], space: Space, target: Target, registers: TileRegisters) -> None:
         runs = [[stage] for stage in run] if space.overlapping(run) else [run]
         for nest in [nest for part in runs for nest in form_nests(part, space)]:
             self._nest(ctx, nest, target, registers)
