@@ -12,7 +12,13 @@ from fuzz.generators.demoted_convolutions import (
     demoted_convolutions,
     linalg_demote_convolutions,
 )
-from fuzz.generators.dot_products import demoted_products, memref_dot_kernel, narrowed_products, quantised_products
+from fuzz.generators.dot_products import (
+    demoted_products,
+    memref_dot_kernel,
+    memref_matrix_kernel,
+    narrowed_products,
+    quantised_products,
+)
 from fuzz.generators.functions import function_kernel
 from fuzz.generators.kernel_families import kernel_families
 from fuzz.generators.kernel_witnesses import kernel_witnesses, memref_copies
@@ -125,6 +131,7 @@ PROFILES: dict[str, Generator] = {
         (14, mixed((9, memref_dot_kernel), (1, demoted_convolutions))),
         (8, tiled_rows),
     ),
+    "memref-matrix": memref_matrix_kernel,
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
     "loops": mixed((5, loop_kernel), (2, loops)),
     "parallel-loops": mixed((2, loop_kernel), (3, parallel_loops)),

@@ -6,6 +6,7 @@ Near misses: groups of another size or sign, groups that are not innermost, bloc
 
 from __future__ import annotations
 
+from math import prod
 from typing import ClassVar
 
 from fuzz.generators.buffers import KernelGenerator, Operand
@@ -24,15 +25,19 @@ class DotGenerator(KernelGenerator):
     """One kernel; the root is always a dot product or a near miss."""
 
     roots: ClassVar[tuple[str, ...]] = ("dot",)
+    rows: ClassVar[tuple[int, ...]] = _ROWS
+    steps: ClassVar[tuple[int, ...]] = _STEPS
+    lanes: ClassVar[tuple[int, ...]] = (16, 16, 16, 32, 8, 12)
+    kinds: ClassVar[tuple[str, ...]] = ("bf16", "bf16", "bf16", "f16", "i8", "i8")
 
     def dot(self) -> Operand:
         """Loops (m, n1, n0, k1, k0), in some order of the factors."""
         tape = self.tape
         self.features.append("dot")
-        narrow = tape.pick(("bf16", "bf16", "bf16", "f16", "i8", "i8"))
+        narrow = tape.pick(self.kinds)
         wide = self.element = "i32" if narrow == "i8" else "f32"
-        m, n1, k1 = tape.pick(_ROWS), tape.pick(_BLOCKS), tape.pick(_STEPS)
-        n0 = tape.pick((16, 16, 16, 32, 8, 12))
+        m, n1, k1 = tape.pick(self.rows), tape.pick(_BLOCKS), tape.pick(self.steps)
+        n0 = tape.pick(self.lanes)
         k0 = tape.pick((4, 4, 4, 4, 4, 2) if narrow == "i8" else (2, 2, 2, 2, 2, 3))
         x = self.argument((m, k1, k0), ["d0", "d3", "d4"], narrow)
         panels, reads = (n1, k1, n0, k0), ["d1", "d3", "d2", "d4"]
@@ -63,6 +68,30 @@ class DotGenerator(KernelGenerator):
         self.out.depth -= 1
         self.out.emit("}")
         return self.plain(o)
+
+
+class MatrixGenerator(DotGenerator):
+    """Dot products that fill tiles of a matrix unit: whole ones, with rows left over, and just too few."""
+
+    rows: ClassVar[tuple[int, ...]] = (16, 4, 17, 36, 35, 8, 16, 36, 3)
+    steps: ClassVar[tuple[int, ...]] = (4, 20, 8, 32, 7, 4, 16, 3)
+    lanes: ClassVar[tuple[int, ...]] = (16, 16, 32)
+    kinds: ClassVar[tuple[str, ...]] = ("bf16", "bf16", "bf16", "i8")
+
+    def argument(self, sizes: tuple[int, ...], exprs: list[str], element: str | None = None) -> Operand:
+        """Sizes are known."""
+        self.dynamic = False
+        return super().argument(sizes, exprs, element)
+
+    def strides(self, sizes: tuple[int, ...]) -> list[str]:
+        """Rows with gaps between them."""
+        inner = [prod(sizes[i + 1 :]) for i in range(1, len(sizes))]
+        return [str(prod(sizes[1:]) + self.tape.pick((0, 2, 16, 35))), *map(str, inner)]
+
+
+def memref_matrix_kernel(tape: Tape) -> Program:
+    """A product for a matrix unit, and its epilogues."""
+    return MatrixGenerator(tape).program()
 
 
 def memref_dot_kernel(tape: Tape) -> Program:

@@ -4,7 +4,7 @@
 
 The loop over multiply-adds has as many independent accumulators as the registers hold, so that neither latency nor
 loads hold it back: what it reaches is the FMA limit that shares are given of. Sums of products of bf16 and of bytes
-have limits of their own where the machine has an instruction for them.
+have limits of their own where the machine has an instruction for them, or a matrix unit.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import numpy as np
 from mlc.backends.llvm.codegen import compile_ir
 from mlc.backends.llvm.jit import load_objects
 from mlc.backends.llvm.read_loop import READS, read_loop
+from mlc.backends.llvm.tile_loop import PRODUCTS, SUMS, tile_loop
 from mlc.backends.machine import MachineModel
-from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8
+from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, TILE_MULF, TILE_MULI
 
 Step = Callable[[int, str, str], tuple[str, str]]
 TRIPS = 100_000
@@ -62,19 +63,23 @@ def measure_limits(machine: MachineModel) -> Limits:
     source, target = block[:COPY_BYTES], block[COPY_BYTES:]
     bandwidth = 2 * COPY_BYTES / _best(lambda: np.copyto(target, source))
 
-    def rate(products: int, text: str) -> float:
+    def rate(products: int, text: str, each: int = accumulators * lanes) -> float:
         library = load_objects([compile_ir(text, machine)])
         run = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64, ctypes.c_float)(library.address("fma_loop"))
-        return 2 * products * TRIPS * accumulators * lanes / _best(lambda: run(TRIPS, 0.5))
+        return 2 * products * TRIPS * each / _best(lambda: run(TRIPS, 0.5))
 
     trips = len(block) // (4 * READS * lanes)
     library = load_objects([compile_ir(read_loop(lanes), machine)])
     read = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64)(library.address("read_loop"))
     reading = len(block) / _best(lambda: read(block.ctypes.data, trips))
     dots: dict[str, float] = {}
-    if machine.dot_bf16:
+    if machine.tile_bf16:
+        dots["bf16"] = rate(2, tile_loop(TILE_MULF), SUMS * PRODUCTS)
+    elif machine.dot_bf16:
         dots["bf16"] = rate(2, _loop(lanes, accumulators, "float", f"<{2 * lanes} x bfloat>", _dot(DOT_BF16)))
-    if machine.dot_int8:
+    if machine.tile_int8:
+        dots["int8"] = rate(4, tile_loop(TILE_MULI.format(signs="us")), SUMS * PRODUCTS)
+    elif machine.dot_int8:
         dots["int8"] = rate(4, _loop(lanes, accumulators, "i32", f"<{4 * lanes} x i8>", _dot(DOT_UI8)))
     step = _fused if machine.fma else _multiplied_and_added
     return Limits(rate(1, _loop(lanes, accumulators, "float", f"<{lanes} x float>", step)), bandwidth, dots, reading)

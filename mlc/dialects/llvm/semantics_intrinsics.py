@@ -11,6 +11,7 @@ from xdsl.ir import Operation
 
 from mlc.dialects.arith.integers import binary_int, objects
 from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, PERMVAR, PERMVAR_TWO
+from mlc.dialects.llvm.semantics_tiles import TILE_INTRINSICS, tile_intrinsic
 from mlc.dialects.x86vector.semantics import dot_bf16, dot_int8, permuted
 from mlc.ir.semantics import Args, Domain, Results, Runner, fail, semantics
 from mlc.ir.values import dtype_of, int_width, is_float, signed, unsigned, wrap_int
@@ -116,6 +117,8 @@ def call_intrinsic(op: Operation, args: Args, run: Runner) -> Results:
     if op.intrin.data == PERMVAR_TWO.format(bits=256):
         low, index, high = args
         return (permuted(np.concatenate([low, high]), index),)
+    if op.intrin.data in TILE_INTRINSICS:
+        return tile_intrinsic(op.intrin.data, args, run)
     if op.intrin.data not in _DOT_BF16:
         fail(op, f"intrinsic '{op.intrin.data}' has no reference semantics")
     return (dot_bf16(op, args, run),)

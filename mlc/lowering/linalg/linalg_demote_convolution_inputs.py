@@ -51,8 +51,8 @@ from mlc.lowering.linalg.structure import (
 )
 from mlc.lowering.linalg.winograd_cost import choose
 
-PAIRED = 0.5
-"""Of the direct time in f32, what pairs of bf16 take."""
+PAIRED, TILED = 0.5, 0.3
+"""Of the direct time in f32, what pairs of bf16 take by vectors, and through a matrix unit."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class _Demotion:
         self.tally = tally
         pairs = options.pairs
         self.pairs = pairs if pairs is not None else ctx.machine is not None and ctx.machine.dot_bf16
+        self.share = TILED if ctx.machine is not None and ctx.machine.tile_bf16 else PAIRED
         self.lanes = ctx.machine.lanes(32) // 2 if ctx.machine is not None and options.pairs is None else 1
         self.rounded: dict[SSAValue, SSAValue] = {}
 
@@ -124,8 +125,8 @@ class _Demotion:
         layer = layer_of(op) if self.winograd else None
         if layer is not None and min(layer.rows, layer.columns) > 1:
             cost = choose(layer, self.ctx.machine, group=1).cost
-            if cost < PAIRED:
-                return f"Winograd's tiles take {cost:.2f} of the direct time, pairs {PAIRED}"
+            if cost < self.share:
+                return f"Winograd's tiles take {cost:.2f} of the direct time, pairs {self.share}"
         return ""
 
     def _rewrite(self, op: GenericOp) -> None:

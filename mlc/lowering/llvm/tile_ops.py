@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from xdsl.dialects.builtin import IntegerAttr, IntegerType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from mlc.dialects.amx.ops import TileMulFOp, TileMulIOp, TileType
+from mlc.dialects.amx.ops import ROW_BYTES, ROWS, TileLoadOp, TileMulFOp, TileMulIOp, TileType
 from mlc.dialects.llvm.intrinsics import TILE_LOAD, TILE_MULF, TILE_MULI, TILE_STORE, TILE_ZERO
 from mlc.dialects.llvm.tile_type import X86AMXType
 from mlc.lowering.llvm.builder import FunctionBuilder
@@ -61,5 +62,20 @@ def tile_mul(b: FunctionBuilder, op: Operation) -> None:
         signs = "".join("s" if flag is None else "u" for flag in (op.is_zext_lhs, op.is_zext_rhs))
         name = TILE_MULI.format(signs=signs)
     sizes = [b.int_const(n, 16) for n in (rows, columns, terms)]
-    args = [*sizes, *(b.value(v) for v in (op.acc, op.lhs, op.rhs))]
+    second = b.value(op.rhs) if _differ(op.lhs, op.rhs) else _copied(b, b.value(op.rhs), rhs)
+    args = [*sizes, b.value(op.acc), b.value(op.lhs), second]
     b.values[op.results[0]] = call_intrinsic(b, name, args, _AMX)
+
+
+def _differ(lhs: SSAValue, rhs: SSAValue) -> bool:
+    """Whether two tiles are sure to have a register each: the processor refuses a product of a register with itself.
+    (LLVM makes one of equal values, but two of two loads.)"""
+    return lhs is not rhs and isinstance(lhs.owner, TileLoadOp) and isinstance(rhs.owner, TileLoadOp)
+
+
+def _copied(b: FunctionBuilder, value: SSAValue, ty: Attribute) -> SSAValue:
+    """The same tile in a register of its own, by way of memory."""
+    line: dict[str, Attribute] = {"alignment": IntegerAttr(64, i64), "elem_type": IntegerType(8)}
+    args = [*_sizes(b, ty), b.entry_alloca(Linear(ROWS * ROW_BYTES), line), b.int_const(ROW_BYTES)]
+    do_intrinsic(b, TILE_STORE, [*args, value])
+    return call_intrinsic(b, TILE_LOAD, args, _AMX)

@@ -15,8 +15,8 @@ What: indices are compared with the sizes of the memref; where that is a flat vi
 known to lie inside (`memref.subview`, `memref.cast`, `memref.expand_shape`) is checked where it is made, and a step
 that is not known to be positive before its `scf.for`. For `mlc.compile(debug="bounds")`; no part of the ordinary
 pipeline.
-Runs at the loops level, before convert-to-llvm; after it every access of `memref.load/store` and `vector.load/store` is
-checked. Preserves values bit for bit.
+Runs at the loops level, before convert-to-llvm; after it every access of `memref.load/store`,
+`vector.load/store` and `amx.tile_load/store` is checked. Preserves values bit for bit.
 Tests: tests/lowering/loops/check_bounds.mlir, tests/lowering/loops/test_check_bounds.py
 """
 
@@ -37,6 +37,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Operation, OpResult, SSAValue
 
+from mlc.dialects.amx.ops import TileLoadOp, TileStoreOp, TileType
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.locations import format_location
@@ -93,6 +94,12 @@ def _access(op: Operation) -> tuple[SSAValue, Sequence[SSAValue], Sequence[int]]
             return op.base, op.indices, _extents(op.result.type, len(op.indices))
         case vector.StoreOp():
             return op.base, op.indices, _extents(op.vector.type, len(op.indices))
+        case TileLoadOp():
+            assert isinstance(op.res.type, TileType)
+            return op.base, op.indices, op.res.type.sizes
+        case TileStoreOp():
+            assert isinstance(op.val.type, TileType)
+            return op.base, op.indices, op.val.type.sizes
         case _:
             return None
 

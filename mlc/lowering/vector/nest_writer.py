@@ -135,7 +135,7 @@ class NestWriter:
             if len(segments) != 1:
                 break
             sizes = {**sizes, order[i]: segments[0].size}
-            if segments[0].trips != 1:
+            if segments[0].trips != 1 or segments[0].low != Index():  # a block may be a single tile
                 run.append((order[i], segments[0]))
             i += 1
         if run:

@@ -59,7 +59,6 @@ class VectorizeStructured(MlcPass):
         preserves=Reassociates("sums run in vector lanes and unrolled accumulators; products and sums contract to fma"),
         profile="memref-structured",
         options=(
-            {"dot_products": True, "twice": 1},
             {"dot_products": True, "matrix_tiles": True, "twice": 1},
             {"vector_bits": 256, "vector_registers": 16, "dot_products": True, "twice": 1},
             {"vector_bits": 128, "dot_products": True, "chain": 5, "twice": 1},
@@ -72,8 +71,7 @@ class VectorizeStructured(MlcPass):
             "crossed": "elementwise nests that transpose -> square tiles turned in registers",
             "contraction": "sums of products -> register tiles of accumulators",
             "panels": "products of panels of rows -> accumulators across rows, turned into vectors along the results",
-            "dot": "sums of products of pairs of bf16, or of fours of i8 -> register tiles of dot products",
-            "matrix": "the same -> tiles of the target's matrix unit",
+            "dot": "sums of products of pairs of bf16, or fours of i8 -> register tiles of dot products, or a matrix unit's",
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
             "turned-rows": "products of rows -> lanes along the row, the sums of several rows reduced into one vector",
@@ -185,6 +183,7 @@ class VectorizeStructured(MlcPass):
             rule=_rule(nest, plan),
             tile={str(d): t for d, t in plan.tile.items()},
             width=plan.width,
+            **({"matrix_tiles": [plan.matrix.down, plan.matrix.across]} if plan.matrix is not None else {}),
             ops=len(em.prologue) + sum(1 for op in body for _ in op.walk()),
         )
         if writer.moved_back:
@@ -207,7 +206,7 @@ def _is_scalar_nest(op: Operation) -> bool:
 def _rule(nest: Nest, plan: Plan) -> str:
     """Which of the schedules the plan is."""
     if any(s.dot is not None for s in nest.stages):
-        return "dot" if plan.matrix is None else "matrix"
+        return "dot"
     if plan.panels is not None:
         return "panels"
     if plan.contraction:

@@ -47,15 +47,16 @@ def test_matmul_for_a_machine_of_tiny_caches():
     assert not structured_left(module)
 
 
+@pytest.mark.parametrize("tiles", [1, 2])
 @pytest.mark.parametrize("m", [24, 30, 33, 13, 6])
-def test_matmul_in_blocks_of_rows(m: int):
-    """Tiles have six rows; blocks of two: even ones, uneven ones, rows left over."""
+def test_matmul_in_blocks_of_rows(m: int, tiles: int):
+    """Tiles have six rows; blocks of one or two: even ones, uneven ones, rows left over."""
     kernel = Kernel(f"x={m}x9 w=3x9x4 b=12 out={m}x12").fill("out")
     shape = f"memref<{m}x3x4xf32>"
     expand = f"memref.expand_shape %out [[0], [1, 2]] output_shape [{m}, 3, 4] : {kernel.types['out']} into {shape}"
     kernel.view("o", expand, shape).contract("m,k|n,k,o->m,n,o", "x", "w", "o")
     kernel.generic("n->m,n", ["b", "out"], BIAS_RELU)
-    check(kernel, domain="integers", vector_bits=128, vector_registers=8, row_tiles=2)
+    check(kernel, domain="integers", vector_bits=128, vector_registers=8, row_tiles=tiles)
 
 
 @pytest.mark.parametrize(("m", "k", "n"), [(1, 40, 9), (5, 64, 8), (3, 7, 5), (4, 4, 50)])
