@@ -29,6 +29,7 @@ class DotGenerator(KernelGenerator):
     steps: ClassVar[tuple[int, ...]] = _STEPS
     lanes: ClassVar[tuple[int, ...]] = (16, 16, 16, 32, 8, 12)
     kinds: ClassVar[tuple[str, ...]] = ("bf16", "bf16", "bf16", "f16", "i8", "i8")
+    starts: ClassVar[tuple[float | None, ...]] = (0.0,)  # what sums begin with; None: what is in memory
 
     def dot(self) -> Operand:
         """Loops (m, n1, n0, k1, k0), in some order of the factors."""
@@ -45,7 +46,9 @@ class DotGenerator(KernelGenerator):
             panels, reads = (n1, k1, k0, n0), ["d1", "d3", "d4", "d2"]
         w = self.argument(panels, reads, narrow)
         o = self.argument((m, n1, n0), ["d0", "d1", "d2"])
-        self.fill(o, 0.0)
+        start = tape.pick(self.starts) if len(self.starts) > 1 else self.starts[0]
+        if start is not None:
+            self.fill(o, start)
         first, second = (w, x) if tape.chance(30) else (x, w)
         c = self.out.counter
         self.out.counter += 1
@@ -77,6 +80,7 @@ class MatrixGenerator(DotGenerator):
     steps: ClassVar[tuple[int, ...]] = (4, 20, 8, 32, 7, 4, 16, 3)
     lanes: ClassVar[tuple[int, ...]] = (16, 16, 32)
     kinds: ClassVar[tuple[str, ...]] = ("bf16", "bf16", "bf16", "i8")
+    starts: ClassVar[tuple[float | None, ...]] = (0.0, 2.0, None)
 
     def argument(self, sizes: tuple[int, ...], exprs: list[str], element: str | None = None) -> Operand:
         """Sizes are known."""

@@ -71,7 +71,7 @@ class VectorizeStructured(MlcPass):
             "crossed": "elementwise nests that transpose -> square tiles turned in registers",
             "contraction": "sums of products -> register tiles of accumulators",
             "panels": "products of panels of rows -> accumulators across rows, turned into vectors along the results",
-            "dot": "sums of products of pairs of bf16, or fours of i8 -> register tiles of dot products, or a matrix unit's",
+            "dot": "sums of products of pairs of bf16, or fours of i8 -> tiles of dot products, or a matrix unit's",
             "outer-reduction": "other reductions -> lanes across results",
             "rows": "reductions along rows -> lanes along the row, reduced at the end",
             "turned-rows": "products of rows -> lanes along the row, the sums of several rows reduced into one vector",
