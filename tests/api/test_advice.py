@@ -95,3 +95,11 @@ def test_a_size_of_the_cache_that_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(UsageError, match="MLC_CACHE_SIZE is 'a lot'"):
         mlc.load(tmp_path / "m.mlc", cache_dir=tmp_path)
     mlc.compile(model, (x,), cache_dir="")
+
+
+def test_pairs_of_bf16_that_are_slower_than_f32():
+    """Where two wide multiply-adds start per cycle and the system gives no leave to use the matrix unit."""
+    server = from_features("x86_64", {*FAST.features, "amx-tile", "amx-bf16", "amx-int8"}, name="sapphirerapids")
+    assert not slow_without("bfloat16", server) and not slow_without("int8", server)
+    without = replace(server, features=FAST.features)
+    assert slow_without("bfloat16", without) == ["amx-tile"] and not slow_without("int8", without)

@@ -34,12 +34,14 @@ _TILES = "amx-"  # features of the matrix unit, whose registers the kernel saves
 
 @dataclass(frozen=True)
 class Host:
-    """`triple`: of this process; `cpu` and `features`: in LLVM's words; `version`: of LLVM and llvmlite."""
+    """`triple`: of this process; `cpu` and `features`: in LLVM's words; `version`: of LLVM and llvmlite; `withheld`:
+    features that the processor has and the system does not let this process use."""
 
     triple: str
     cpu: str
     features: tuple[str, ...]
     version: str
+    withheld: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -58,9 +60,10 @@ def host() -> Host:
 
 def _granted(found: Host) -> Host:
     """Without the features that the system does not let this process use."""
-    if not any(name.startswith(_TILES) for name in found.features) or matrix_unit_granted():
+    tiles = tuple(name for name in found.features if name.startswith(_TILES))
+    if not tiles or matrix_unit_granted():
         return found
-    return replace(found, features=tuple(name for name in found.features if not name.startswith(_TILES)))
+    return replace(found, features=tuple(name for name in found.features if name not in tiles), withheld=tiles)
 
 
 def detected() -> Host:

@@ -78,7 +78,9 @@ def missing_features(machine: MachineModel) -> list[str]:
 def host_machine() -> MachineModel:
     """The machine model of this process: CPU name and features from LLVM, cache sizes from the system."""
     arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
-    model = from_features(arch, set(host().features), name=host().cpu)
+    withheld = host().withheld  # they tell what processor it is, too
+    model = from_features(arch, {*host().features, *withheld}, name=host().cpu)
+    model = replace(model, features=tuple(f for f in model.features if f not in withheld))
     sizes = {level: size for level in (1, 2, 3) if (size := _cache_bytes(level)) is not None}
     return replace(model, l1=sizes.get(1, model.l1), l2=sizes.get(2, model.l2), l3=sizes.get(3, model.l3))
 

@@ -9,8 +9,8 @@ PRODUCTS = 16 * 16 * 16  # of groups of terms, in one instruction
 
 
 def tile_loop(intrinsic: str) -> str:
-    """`float fma_loop(i64 trips, float x)`: `trips` times `SUMS` products of two tiles by `intrinsic`, which takes three
-    different registers."""
+    """`float fma_loop(i64 trips, float x)`: `trips` times `SUMS` products by `intrinsic`, of two tiles (an instruction
+    takes three different registers)."""
     numbers = range(SUMS)
     whole = "i16 16, i16 64"
     return "\n".join(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from mlc.backends.llvm import host, kept
 from mlc.backends.llvm.host import Host, detected, host_key
 from mlc.backends.llvm.target import host_machine
+from mlc.backends.machine import PRESETS
 from mlc.errors import VerifyError
 from mlc.runtime.cache import DiskCache, cache_in_use, using
 
+WIDE = PRESETS["x86-64-avx512"]
 TEXT = "define i32 @f() { ret i32 7 }"
 
 
@@ -26,10 +29,29 @@ def ask_again() -> Iterator[None]:
     host.host.cache_clear()
 
 
+def known(found: Host) -> Host:
+    """With what the system withholds."""
+    return replace(found, features=tuple(sorted((*found.features, *found.withheld))), withheld=())
+
+
+def test_a_matrix_unit_that_the_system_withholds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Code for it would end the process; the processor is still known by it."""
+    server = Host("x86_64-unknown-linux-gnu", "rocketlake", (*WIDE.features, "amx-tile", "amx-bf16"), "llvm 0")
+    monkeypatch.setattr(host, "detected", lambda: server)
+    for granted in (True, False, True):  # the cache keeps what the processor has
+        monkeypatch.setattr(host, "matrix_unit_granted", lambda granted=granted: granted)
+        host.host.cache_clear()
+        host_machine.cache_clear()
+        with using(DiskCache(tmp_path)):
+            machine = host_machine()
+        assert (machine.tile_bf16, machine.fma_per_cycle) == (granted, 2)
+    host_machine.cache_clear()
+
+
 def test_the_answer_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with using(DiskCache(tmp_path)):
         first = host.host()
-    assert first == detected() and first.features and first.version.startswith("llvm ")
+    assert known(first) == known(detected()) and first.features and first.version.startswith("llvm ")
     other = Host("pdp11-dec-unix", "pdp11", (), "llvm 0")
     monkeypatch.setattr(host, "detected", lambda: other)
     host.host.cache_clear()
