@@ -29,7 +29,7 @@ class DotGenerator(KernelGenerator):
     steps: ClassVar[tuple[int, ...]] = _STEPS
     lanes: ClassVar[tuple[int, ...]] = (16, 16, 16, 32, 8, 12)
     kinds: ClassVar[tuple[str, ...]] = ("bf16", "bf16", "bf16", "f16", "i8", "i8")
-    starts: ClassVar[tuple[float | None, ...]] = (0.0,)  # what sums begin with; None: what is in memory
+    starts: ClassVar[tuple[float | None, ...]] = ()  # what sums begin with, if not zero; None: what is in memory
 
     def dot(self) -> Operand:
         """Loops (m, n1, n0, k1, k0), in some order of the factors."""
@@ -46,7 +46,7 @@ class DotGenerator(KernelGenerator):
             panels, reads = (n1, k1, k0, n0), ["d1", "d3", "d4", "d2"]
         w = self.argument(panels, reads, narrow)
         o = self.argument((m, n1, n0), ["d0", "d1", "d2"])
-        start = tape.pick(self.starts) if len(self.starts) > 1 else self.starts[0]
+        start = tape.pick(self.starts) if self.starts else 0.0
         if start is not None:
             self.fill(o, start)
         first, second = (w, x) if tape.chance(30) else (x, w)

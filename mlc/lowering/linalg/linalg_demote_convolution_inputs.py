@@ -93,7 +93,8 @@ class _Demotion:
         self.tally = tally
         pairs = options.pairs
         self.pairs = pairs if pairs is not None else ctx.machine is not None and ctx.machine.dot_bf16
-        self.share = TILED if ctx.machine is not None and ctx.machine.tile_bf16 else PAIRED
+        tiled = pairs is None and ctx.machine is not None and ctx.machine.tile_bf16
+        self.share = TILED if tiled else PAIRED
         self.lanes = ctx.machine.lanes(32) // 2 if ctx.machine is not None and options.pairs is None else 1
         self.rounded: dict[SSAValue, SSAValue] = {}
 
