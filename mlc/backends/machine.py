@@ -56,8 +56,8 @@ class MachineModel:
 
     @property
     def dot_bf16(self) -> bool:
-        """Whether an instruction adds pairs of bf16 products to full vectors of f32, and pays: where two multiply-adds of
-        f32 start per cycle it takes longer than these (measured; it is for a few rows there beside a matrix unit)."""
+        """Whether an instruction adds pairs of bf16 products to full vectors of f32, and pays: where two multiply-adds
+        of f32 start per cycle it takes longer (measured; beside a matrix unit it is there for a few rows)."""
         known = "avx512bf16" in self.features and self.vector_bits == 512
         return known and (self.fma_per_cycle < 2 or self.tile_bf16)
 
