@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,8 @@ from mlc.ir.pipeline_table import Pipeline, Row
 from mlc.ir.remarks import Remark, RemarkLog
 from mlc.ir.resource_text import resource_attributes
 from mlc.ir.verifier import verify_module
+from mlc.lowering.torch.early_loops import roll_early
+from mlc.lowering.torch.torch_roll_loops import TorchRollLoops
 from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
 from mlc.options import Options
 from mlc.phases import Phases
@@ -50,7 +54,7 @@ class Compiled:
     """An executable with what is needed to show how it came about."""
 
     executable: Executable
-    source: ModuleOp
+    module: ModuleOp
     ctx: MlcContext
     options: Options
     backend: Backend
@@ -59,6 +63,13 @@ class Compiled:
     from_cache: bool
     fingerprint: str
     choices: Choices
+    whole: Callable[[], ModuleOp] | None = None
+    """Makes what `module` was captured as, where that became loops early."""
+
+    @cached_property
+    def source(self) -> ModuleOp:
+        """The captured module."""
+        return self.module if self.whole is None else self.whole()
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Run natively on dense or strided numpy arrays."""
@@ -91,7 +102,7 @@ class Compiled:
 
     def memory_in_use(self) -> list[tuple[int, int]]:
         """Addresses and bytes of the constants that calls read, but for tables that they only look up rows in."""
-        tables = {self.ctx.resources.get(n).ctypes.data for n in _only_looked_up(self.source)}
+        tables = {self.ctx.resources.get(n).ctypes.data for n in _only_looked_up(self.module)}
         return [(c.ctypes.data, c.nbytes) for c in self.executable.constants if c.ctypes.data not in tables]
 
     def copies_of_weights(self) -> list[Block]:
@@ -172,12 +183,32 @@ def _put_back(module: ModuleOp, name: str, lowered: ModuleOp) -> None:
     stub.erase()
 
 
-def compile_module(module: ModuleOp, ctx: MlcContext, options: Options, inputs: InputsFor | None = None) -> Compiled:
+def compile_captured(module: ModuleOp, ctx: MlcContext, options: Options, inputs: InputsFor | None = None) -> Compiled:
+    """The same for a module that was just captured and is nobody else's: equal steps become loops right away, so that
+    nothing that follows depends on how many there are."""
+    phases = Phases()
+    pipeline = load_backend(options.target).pipeline(options.target)
+    whole = None
+    if any(row.pass_name == TorchRollLoops.name for row in pipeline.module):
+        with phases.phase("roll"), fast_build():
+            whole = roll_early(ctx, module)
+    compiled = compile_module(module, ctx, options, inputs, phases)
+    compiled.whole = whole
+    return compiled
+
+
+def compile_module(
+    module: ModuleOp,
+    ctx: MlcContext,
+    options: Options,
+    inputs: InputsFor | None = None,
+    phases: Phases | None = None,
+) -> Compiled:
     """Compile a torch-level `module` whose weights are in `ctx.resources`. `module` itself is left as it is.
 
     `inputs` makes what `options.tune` measures on; without it nothing is tuned.
     """
-    phases = Phases()
+    phases = phases or Phases()
     with phases.phase("verify"):
         verify_module(module, ctx)
     cache = cache_at(options.cache_dir)
@@ -252,4 +283,4 @@ def text_key(text: str, fingerprint: str) -> str:
 def remember_text(unit: Compiled, text: str) -> None:
     """`text`, the source of `unit`, is found in a saved model: it leads to what is cached."""
     if cache := cache_at(unit.options.cache_dir):
-        cache.put(text_key(text, unit.fingerprint), module_digest(unit.source).encode())
+        cache.put(text_key(text, unit.fingerprint), module_digest(unit.module).encode())

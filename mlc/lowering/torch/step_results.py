@@ -157,13 +157,13 @@ class Results:
 
 def results_of(found: Repeat) -> Results | str:
     """What is read after the steps, or why the steps cannot become a loop."""
-    inside = set(found.all_steps)
+    all_steps = found.all_steps
+    inside = set(all_steps)
     out = Results()
     for j in range(found.period):
         for r in range(len(found.op(0, j).results)):
-            uses = [
-                [u for u in found.op(k, j).results[r].uses if u.operation not in inside] for k in range(found.steps)
-            ]
+            made = [op.results[r] for op in all_steps[j :: found.period]]
+            uses = [[u for u in value.uses if u.operation not in inside] for value in made]
             if not any(uses):
                 continue
             for use in list(uses[0]):
