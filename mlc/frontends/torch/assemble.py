@@ -34,7 +34,8 @@ from mlc.frontends.torch.captured import (
 )
 from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.emit import tensor_type
-from mlc.frontends.torch.recorder import Entry, Recorder, View
+from mlc.frontends.torch.entries import Entry, View
+from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.state_guard import StateGuard, Steady
 
 

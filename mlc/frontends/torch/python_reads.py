@@ -22,12 +22,13 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from mlc.frontends.torch.entries import Origin
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.lost_views import LostViews
 from mlc.frontends.torch.nested import NESTED, makes_nested
 from mlc.frontends.torch.problems import PRINTS, READS_VALUE
-from mlc.frontends.torch.recorder import Origin, Recorder
+from mlc.frontends.torch.recorder import Recorder
 
 _AS_MEMORY = {
     "data_ptr",

@@ -47,8 +47,8 @@ class Line:
     """A straight line of ops as numbers: thousands of steps are compared at once, not op by op.
 
     `keys`: equal where ops are alike but for their operands. `codes`: the operands of all ops, one after the other,
-    those of op n from `first[n]`. A value made in the line is `place * width + result`, so from step to step it grows by
-    the same amount; others count down from -1, equal constants as one.
+    those of op n from `first[n]`. A value made in the line is `place * width + result`, so it grows by the same amount
+    from step to step; others count down from -1, equal constants as one.
     """
 
     def __init__(self, ops: Sequence[Operation]) -> None:
@@ -178,9 +178,7 @@ def _periods(keys: Numbers, min_steps: int) -> list[int]:
     found, ends = gaps(1)
     # An op that occurs several times in a step comes back at distances that add up to the period.
     several = np.concatenate([gaps(length)[0] for length in (2, 3, 4, 6, 8)])
-    enough = (
-        _frequent(distances, min_steps - 1)[:MAX_PERIODS] for distances in (found[np.argsort(ends)], several)
-    )
+    enough = (_frequent(distances, min_steps - 1)[:MAX_PERIODS] for distances in (found[np.argsort(ends)], several))
     return list(dict.fromkeys(g for some in enough for g in some))
 
 

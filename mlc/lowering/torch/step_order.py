@@ -4,8 +4,8 @@
     … %one = torch.constant.int 1, read by step 0   -->      %a = row 0 … step 0 …
     … step 0 … step 1                                        %b = row 1 … step 1 …
 
-Constants stand where they were first needed, inside the first step; `x.unbind(0)` before the loop takes all rows at once.
-Neither has an order of its own. Finding it changes nothing: a block is put into it once there is a reason to.
+Constants stand where they were first needed, inside the first step; `x.unbind(0)` before the loop takes all rows at
+once. Neither has an order of its own. Finding it changes nothing: a block is put into it once there is a reason to.
 """
 
 # pyright: reportPrivateUsage=false
