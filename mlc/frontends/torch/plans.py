@@ -33,8 +33,8 @@ MOST_PLANS = 200
 """Of one op: one whose numbers are others in every call needs no plans."""
 
 _NEVER = ("lift", "empty", "new_empty", "_assert_async", "result_type", "sym_", "repeat_interleave", "one_hot", "cond")
-_ANY_NUMBER = {"aten.select.int": 2}
-"""Arguments that decide nothing but which elements there are."""
+_ROW = torch.ops.aten.select.int
+"""Its last argument decides nothing but which elements there are."""
 
 Key = tuple[Any, ...]
 
@@ -71,9 +71,7 @@ class Plans:
         if not follows or kwargs:
             return None
         parts: list[Any] = [id(func)]
-        free = _ANY_NUMBER.get(op_name(func)) if func is torch.ops.aten.select.int else None
-        given = args if free is None else (*args[:free], *args[free + 1 :])
-        if not self._describe(given, parts):
+        if not self._describe(args if func is not _ROW else args[:-1], parts):
             return None
         parts.append(settings())
         return tuple(parts)
@@ -138,7 +136,7 @@ class Plans:
         position = plan.viewed
         if position is None:
             for out, value in zip(outputs, values, strict=True):
-                recorder.made(out, Origin.INPUT, value, None)
+                recorder.made(out, Origin.INPUT, value, None, is_own=True)
             return result
         base = recorder.entry(args[position])
         blank = (*args[:position], None, *args[position + 1 :])
@@ -187,11 +185,10 @@ class Plans:
         if len(bound) != len(op.operands):
             return None
         operands: list[SSAValue | int] = []
-        free = _ANY_NUMBER.get(op_name(func))
         for i, (value, operand) in enumerate(zip(bound, op.operands, strict=True)):
             if isinstance(value, torch.Tensor):
                 operands.append(i)
-            elif i == free:
+            elif func is _ROW and i == 2:
                 operands.append(-1 - i)
             elif recorder.emitter.is_shared(operand):
                 operands.append(operand)

@@ -20,7 +20,7 @@ from torch._dispatch.python import enable_python_dispatcher
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
-from xdsl.dialects.builtin import LocationAttr
+from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
 from xdsl.ir import SSAValue
 
 from mlc.dialects.torch import has_schema, schema
@@ -85,6 +85,8 @@ class Recorder(TorchDispatchMode):
         watched = symbolic or torch._C._len_torch_dispatch_stack()  # by a mode of the caller's, which sees every op
         self.deferred = None if watched else Deferred()
         self.plans = None if watched else Plans(self)
+        self.calls = 0
+        self.place: LocationAttr = UNKNOWN_LOC
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -102,7 +104,7 @@ class Recorder(TorchDispatchMode):
     def entry(self, tensor: torch.Tensor) -> Entry:
         """What is known of a tensor; one never seen is a weight or another tensor from outside."""
         found = self.entries.get(id(tensor))
-        if found is not None and found.ref is not None and found.ref() is tensor:
+        if found is not None and found.ref is not None and found.ref.ref() is tensor:
             return found
         return self._external(tensor)
 
@@ -156,9 +158,17 @@ class Recorder(TorchDispatchMode):
 
     # recording
 
-    def made(self, tensor: torch.Tensor, origin: Origin, value: SSAValue, view: View | None) -> None:
-        """`tensor` is the result of what was just recorded."""
-        self.entries[id(tensor)] = Entry(origin, value, TensorWeakRef(tensor), view=view)
+    def made(
+        self, tensor: torch.Tensor, origin: Origin, value: SSAValue, view: View | None, *, is_own: bool = False
+    ) -> None:
+        """`tensor` is the result of what was just recorded. `is_own`: nothing else is known to be in its memory."""
+        own = self.calls if is_own else 0
+        self.entries[id(tensor)] = Entry(origin, value, TensorWeakRef(tensor), view=view, own=own)
+
+    def is_new(self, tensor: torch.Tensor, calls: int) -> bool:
+        """Whether a tensor was made since there were so many calls, in memory that nothing had before."""
+        entry = self.entries.get(id(tensor))
+        return entry is not None and entry.own > calls and entry.ref is not None and entry.ref() is tensor
 
     @contextmanager
     def changing(self, target: torch.Tensor) -> Iterator[None]:
@@ -176,7 +186,8 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        location = self.places.here()
+        self.calls += 1
+        self.place = location = self.places.here()
         plans = self.plans if self._target is None else None
         key = plans.key(func, args, kwargs) if plans is not None else None
         if plans is not None and key is not None:
