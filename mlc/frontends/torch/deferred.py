@@ -54,9 +54,7 @@ DEFERRED: dict[str, frozenset[torch.dtype]] = {
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _C: Any = torch._C  # these names are not declared for type checkers
-_ASKED = (
-    torch.are_deterministic_algorithms_enabled,
-    _C._get_mkldnn_enabled,
+_ASKED_OF_ATTENTION = (
     _C._get_flash_sdp_enabled,
     _C._get_math_sdp_enabled,
     _C._get_math_sdp_allow_fp16_bf16_reduction,
@@ -264,5 +262,10 @@ def _describe(values: Iterable[Any], kinds: frozenset[torch.dtype], parts: list[
 
 def settings() -> tuple[object, ...]:
     """What decides, beside the arguments, which kernel runs."""
+    return (*few_settings(), *(ask() for ask in _ASKED_OF_ATTENTION))
+
+
+def few_settings() -> tuple[object, ...]:
+    """The same for all ops but attention."""
     autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-    return (torch.get_default_dtype(), autocast, *(ask() for ask in _ASKED))
+    return torch.get_default_dtype(), autocast, torch.are_deterministic_algorithms_enabled(), _C._get_mkldnn_enabled()

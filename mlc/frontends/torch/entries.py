@@ -26,7 +26,7 @@ class Origin(IntEnum):
 @dataclass(eq=False, slots=True)
 class Entry:
     """A tensor known to the recorder. `kept` holds it alive where its memory is needed to make a literal; `look` is
-    dtype, sizes and strides of one that was made here, `own` the number of the call that gave it memory of its own."""
+    dtype, sizes and strides of one that was made here."""
 
     origin: Origin
     value: SSAValue | None = None
@@ -36,7 +36,6 @@ class Entry:
     view: View | None = None
     location: LocationAttr | None = None
     look: tuple[Any, ...] | None = None
-    own: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ not be seen in the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -31,14 +31,13 @@ class LostViews:
         self.problems = problems
         self._pairs: list[tuple[str, LocationAttr, list[tuple[torch.Tensor, torch.Tensor]], bool]] = []
 
-    def found(self, name: str, result: Any, args: Any, is_new: Callable[[torch.Tensor], bool]) -> Any:
-        """The result of a call, its lost views replaced by the argument itself or noted. `is_new`: whether a tensor was
-        made in the call, in memory that nothing had before."""
+    def found(self, name: str, result: Any, args: Any) -> Any:
+        """The result of a call, its lost views replaced by the argument itself or noted."""
         if isinstance(result, torch.Tensor):
-            return self._one(name, result, [*_tensors(args)], is_new) if is_wrapped(result) else result
+            return self._one(name, result, [*_tensors(args)]) if is_wrapped(result) else result
         if type(result) in (list, tuple) and any(map(is_wrapped, result)):
             given = [*_tensors(args)]
-            return type(result)(self._one(name, r, given, is_new) if is_wrapped(r) else r for r in result)
+            return type(result)(self._one(name, r, given) if is_wrapped(r) else r for r in result)
         return result
 
     def check(self) -> None:
@@ -49,16 +48,12 @@ class LostViews:
                 what = f"changes a tensor in place that shares memory with another: the input and the result of {name}"
                 self.problems.add(what, place, _WAY.format(name))
 
-    def _one(
-        self, name: str, result: torch.Tensor, args: list[torch.Tensor], is_new: Callable[[torch.Tensor], bool]
-    ) -> torch.Tensor:
+    def _one(self, name: str, result: torch.Tensor, args: list[torch.Tensor]) -> torch.Tensor:
         own = _memory(result)
         others = [t for t in args if t is not result and is_wrapped(t) and _memory(t) != own]
         if not others:
             return result
         inner = unwrap(result)
-        if is_new(inner):
-            return result
         memory = _memory(inner)
         for given in others:
             before = unwrap(given)

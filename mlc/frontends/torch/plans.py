@@ -12,7 +12,7 @@ with plans as without. Tests: tests/frontends/test_plans.py
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,10 @@ from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.frontends.torch.decompose import decomposition
-from mlc.frontends.torch.deferred import Results, is_plain, may_be_view, settings, tensors
+from mlc.frontends.torch.deferred import Results, few_settings, is_plain, may_be_view, settings, tensors
 from mlc.frontends.torch.emit import op_name
-from mlc.frontends.torch.entries import Entry, Origin, View
-from mlc.frontends.torch.normalise import NORMALISERS, Rule
+from mlc.frontends.torch.entries import Origin, View
+from mlc.frontends.torch.normalise import LOOK_FURTHER
 
 if TYPE_CHECKING:
     from mlc.frontends.torch.recorder import Recorder
@@ -35,23 +35,32 @@ MOST_PLANS = 200
 _NEVER = ("lift", "empty", "new_empty", "_assert_async", "result_type", "sym_", "repeat_interleave", "one_hot", "cond")
 _ROW = torch.ops.aten.select.int
 """Its last argument decides nothing but which elements there are."""
+_ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 
 Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class _Step:
+    """An op to record. `operands`: values, or where they come from: a tensor among the arguments by its position, the
+    last argument, a number (-1), a result of a step before (-2 - its number among all results)."""
+
+    make: type[Operation]
+    types: Sequence[Attribute]
+    operands: Sequence[SSAValue | int]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """`results`: what the call gives, where that is left out; None: views. `make`, `types`: of the op recorded, on
-    `operands`: values, positions of tensors, or of numbers (below zero, from -1). `viewed`: position of the tensor that
-    the results are views of. `normalise`: the rule that records it instead."""
+    """`results`: what the call gives, where that is left out; None: views. `viewed`: position of the tensor that the
+    results are views of. `values`: of the results, written as operands of `steps`; `looks`: as in entries."""
 
     results: Results | None
     several: bool
     viewed: int | None
-    normalise: Rule | None
-    make: type[Operation] | None
-    types: Sequence[Attribute]
-    operands: Sequence[SSAValue | int]
+    steps: Sequence[_Step]
+    values: Sequence[int]
+    looks: Sequence[tuple[Any, ...] | None]
 
 
 class Plans:
@@ -73,7 +82,7 @@ class Plans:
         parts: list[Any] = [id(func)]
         if not self._describe(args if func is not _ROW else args[:-1], parts):
             return None
-        parts.append(settings())
+        parts.append(settings() if func is _ATTENTION else few_settings())
         return tuple(parts)
 
     def _describe(self, values: Iterable[Any], parts: list[Any]) -> bool:
@@ -113,88 +122,111 @@ class Plans:
     def follow(self, plan: Plan, func: torch._ops.OpOverload, args: tuple[Any, ...], location: LocationAttr) -> Any:
         """Record a call as planned; what it returns."""
         recorder = self.recorder
-        deferred = recorder.deferred
-        assert deferred is not None
-        result = func(*args) if plan.results is None else deferred.leave_out(func, args, plan.results)
-        outputs: Sequence[torch.Tensor] = result if plan.several else (result,)
-        values: Sequence[SSAValue] | None = None
-        if plan.normalise is not None:
-            values = plan.normalise(recorder, bind(func, args, {}), [*outputs], location)
-        elif plan.make is not None:
-            operands: list[SSAValue] = []
-            for o in plan.operands:
-                if o.__class__ is not int:
-                    operands.append(o)  # pyright: ignore[reportArgumentType]
-                elif o >= 0:
-                    operands.append(recorder.value(args[o], location))
-                else:
-                    operands.append(recorder.emitter.constant(args[-1 - o]))
-            values = recorder.emitter.add(
-                plan.make.create(operands=operands, result_types=plan.types, location=location)
+        assert recorder.deferred is not None
+        if plan.results is None:
+            result = func(*args)
+            recorder.shared += 1
+        else:
+            result = recorder.deferred.leave_out(func, args, plan.results)
+        made: list[SSAValue] = []
+
+        def value(of: SSAValue | int) -> SSAValue:
+            if not isinstance(of, int):
+                return of
+            if of >= 0:
+                return recorder.value(args[of], location)
+            return recorder.emitter.constant(args[-1]) if of == -1 else made[-2 - of]
+
+        for step in plan.steps:
+            op = step.make.create(
+                operands=[value(of) for of in step.operands], result_types=step.types, location=location
             )
-        assert values is not None
+            made += recorder.emitter.add(op)
+        outputs: Sequence[torch.Tensor] = result if plan.several else (result,)
         position = plan.viewed
         if position is None:
-            for out, value in zip(outputs, values, strict=True):
-                recorder.made(out, Origin.INPUT, value, None, is_own=True)
+            for out, of, look in zip(outputs, plan.values, plan.looks, strict=True):
+                recorder.made(out, Origin.INPUT, value(of), None, look)
             return result
         base = recorder.entry(args[position])
         blank = (*args[:position], None, *args[position + 1 :])
-        for i, (out, value) in enumerate(zip(outputs, values, strict=True)):
+        for i, (out, of, look) in enumerate(zip(outputs, plan.values, plan.looks, strict=True)):
             view = View(base, func, blank, {}, position, i if plan.several else None)
-            recorder.made(out, Origin.INPUT, value, view)
+            recorder.made(out, Origin.INPUT, value(of), view, look)
         return result
 
-    def learn(self, key: Key, func: torch._ops.OpOverload, args: tuple[Any, ...], result: Any) -> None:
-        """Keep a plan for calls alike, if what was just recorded is one."""
+    def learn(
+        self, key: Key, func: torch._ops.OpOverload, args: tuple[Any, ...], result: Any, last: Operation | None
+    ) -> None:
+        """Keep a plan for calls alike, if what was recorded behind the op `last` is one."""
         self._counts[id(func)] += 1
         if self._counts[id(func)] > MOST_PLANS:
             self._follows[id(func)] = False
             return
-        plan = self._plan(func, args, result)
+        plan = self._plan(func, args, result, last)
         if plan is not None:
             self.known[key] = plan
 
-    def _plan(self, func: torch._ops.OpOverload, args: tuple[Any, ...], result: Any) -> Plan | None:
+    def _plan(
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], result: Any, last: Operation | None
+    ) -> Plan | None:
         recorder = self.recorder
-        several = isinstance(result, list | tuple)
         outputs = list(tensors((result,), {}))
-        entries = [recorder.entries.get(id(out)) for out in outputs]
-        if not outputs or recorder.deferred is None:
+        entries = [e for out in outputs if (e := recorder.entries.get(id(out))) is not None]
+        if not outputs or recorder.deferred is None or len(entries) != len(outputs):
             return None
-        made: list[Entry] = [e for e in entries if e is not None and e.origin is Origin.INPUT and e.value is not None]
-        if len(made) != len(outputs):
+        if any(e.origin is not Origin.INPUT or e.value is None for e in entries):
             return None
         results = recorder.deferred.known_results(func, args, {})
         given = [i for i, a in enumerate(args) if isinstance(a, torch.Tensor)]
         viewed = None
         if results is None or results.layouts is None:
-            if len(given) != 1 or any(e.view is None for e in made) or not may_be_view(func):
+            if len(given) != 1 or any(e.view is None for e in entries) or not may_be_view(func):
                 return None
             results, viewed = None, given[0]
-        elif any(e.view is not None for e in made):
+        elif any(e.view is not None for e in entries):
             return None
-        normalise = NORMALISERS.get(op_name(func))
-        if normalise is not None:
-            # a rule that leaves it to the recorder has no plan of its own
-            return Plan(results, several, viewed, normalise, None, (), ()) if normalise in _STEADY else None
-        op = recorder.emitter.block.last_op
-        if op is None or [e.value for e in made] != list(op.results):
+        sources = {value: i for i in given if (value := recorder.entry(args[i]).value) is not None}
+        if len(sources) < len(given):  # `x * x` does not say which of the two is read where in `x * y`
             return None
-        bound = bind(func, args, {})
-        if len(bound) != len(op.operands):
+        steps = self._steps(sources, args[-1] if func is _ROW else None, last)
+        values = [sources.get(e.value) for e in entries if e.value is not None]
+        if steps is None or None in values:
             return None
-        operands: list[SSAValue | int] = []
-        for i, (value, operand) in enumerate(zip(bound, op.operands, strict=True)):
-            if isinstance(value, torch.Tensor):
-                operands.append(i)
-            elif func is _ROW and i == 2:
-                operands.append(-1 - i)
-            elif recorder.emitter.is_shared(operand):
-                operands.append(operand)
-            else:
+        looks = [(o.dtype, o.shape, o.stride()) if is_plain(o) else None for o in outputs]
+        several = isinstance(result, list | tuple)
+        return Plan(results, several, viewed, steps, [v for v in values if v is not None], looks)
+
+    def _steps(self, sources: dict[SSAValue, int], number: int | None, last: Operation | None) -> list[_Step] | None:
+        """The ops behind `last`, or None where they have operands that calls alike may not have. `sources` gets their
+        results, too. `number`: an argument that is another in each call."""
+        emitter = self.recorder.emitter
+        steps: list[_Step] = []
+        numbers = [] if number is None else [emitter.constant(number)]
+        count = 0
+        op = last.next_op if last is not None else None
+        while op is not None:
+            if emitter.is_shared(op.results[0]) if op.results else True:  # a constant that is there from now on
+                op = op.next_op
+                continue
+            operands: list[SSAValue | int] = []
+            for operand in op.operands:
+                if operand in sources:
+                    operands.append(sources[operand])
+                elif operand in numbers and len(operands) == 2:
+                    operands.append(-1)
+                elif emitter.is_shared(operand):
+                    operands.append(operand)
+                else:
+                    return None
+            steps.append(_Step(type(op), list(op.result_types), operands))
+            for r in op.results:
+                sources[r] = -2 - count
+                count += 1
+            if op.attributes or op.properties or op.regions:
                 return None
-        return Plan(results, several, viewed, None, type(op), list(op.result_types), operands)
+            op = op.next_op
+        return steps
 
 
 def _tells_nothing_new(func: Any) -> bool:
@@ -205,21 +237,5 @@ def _tells_nothing_new(func: Any) -> bool:
         return False
     if torch.Tag.nondeterministic_seeded in func.tags or torch.Tag.dynamic_output_shape in func.tags:
         return False
-    return not op_name(func).removeprefix("aten.").startswith(_NEVER)
-
-
-def bind(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """Arguments in schema order, defaults filled in; where a tensor lives is left open: it is always the CPU."""
-    out = list(args)
-    for argument in func._schema.arguments[len(args) :]:
-        placement = argument.name in ("device", "layout", "pin_memory")
-        out.append(None if placement else kwargs.get(argument.name, argument.default_value))
-    return out
-
-
-def _rules(*names: str) -> frozenset[Callable[..., Any]]:
-    return frozenset(NORMALISERS[name] for name in names)
-
-
-_STEADY = _rules("aten.split.Tensor", "aten.clone", "aten.reshape", "aten.unbind.int")
-"""Rules that always record by themselves, whatever they look at."""
+    name = op_name(func)
+    return name not in LOOK_FURTHER and not name.removeprefix("aten.").startswith(_NEVER)

@@ -62,7 +62,7 @@ class PythonReads(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         recorder = self.recorder
-        before = recorder.calls
+        calls, shared = recorder.calls, recorder.shared
         if name in _LAYOUT:
             recorder.reads_layout = True
         elif name == "__get__" and getattr(func.__self__, "__name__", "") in _GRADIENTS:
@@ -84,8 +84,9 @@ class PythonReads(TorchFunctionMode):
             else:
                 result = func(*args, **kwargs)
             result = wrap(result) if _made_of_weights(result, args, kwargs) else result
-            result = self.lost.found(name, result, (args, kwargs), lambda tensor: recorder.is_new(tensor, before))
-        self.leaks.note(result, recorder.place if recorder.calls > before else None)
+            if recorder.shared > shared or recorder.calls == calls:  # else it is in memory that nothing had before
+                result = self.lost.found(name, result, (args, kwargs))
+        self.leaks.note(result, recorder.place if recorder.calls > calls else None)
         return result
 
     def _asks_gradients(self, tensor: torch.Tensor, name: str) -> None:

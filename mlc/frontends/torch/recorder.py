@@ -33,7 +33,7 @@ from mlc.frontends.torch.functional import call_functionally
 from mlc.frontends.torch.nested import NESTED, makes_nested
 from mlc.frontends.torch.normalise import NORMALISERS, is_random, is_switched
 from mlc.frontends.torch.places import Places
-from mlc.frontends.torch.plans import Plans, bind
+from mlc.frontends.torch.plans import Plans
 from mlc.frontends.torch.problems import (
     CLASSES,
     CONTROL_FLOW,
@@ -86,6 +86,7 @@ class Recorder(TorchDispatchMode):
         self.deferred = None if watched else Deferred()
         self.plans = None if watched else Plans(self)
         self.calls = 0
+        self.shared = 0  # of these, such that may have given memory that was there before
         self.place: LocationAttr = UNKNOWN_LOC
 
     @classmethod
@@ -159,16 +160,15 @@ class Recorder(TorchDispatchMode):
     # recording
 
     def made(
-        self, tensor: torch.Tensor, origin: Origin, value: SSAValue, view: View | None, *, is_own: bool = False
+        self,
+        tensor: torch.Tensor,
+        origin: Origin,
+        value: SSAValue,
+        view: View | None,
+        look: tuple[Any, ...] | None = None,
     ) -> None:
-        """`tensor` is the result of what was just recorded. `is_own`: nothing else is known to be in its memory."""
-        own = self.calls if is_own else 0
-        self.entries[id(tensor)] = Entry(origin, value, TensorWeakRef(tensor), view=view, own=own)
-
-    def is_new(self, tensor: torch.Tensor, calls: int) -> bool:
-        """Whether a tensor was made since there were so many calls, in memory that nothing had before."""
-        entry = self.entries.get(id(tensor))
-        return entry is not None and entry.own > calls and entry.ref is not None and entry.ref() is tensor
+        """`tensor` is the result of what was just recorded."""
+        self.entries[id(tensor)] = Entry(origin, value, TensorWeakRef(tensor), view=view, look=look)
 
     @contextmanager
     def changing(self, target: torch.Tensor) -> Iterator[None]:
@@ -194,9 +194,11 @@ class Recorder(TorchDispatchMode):
             plan = plans.known.get(key)
             if plan is not None:
                 return plans.follow(plan, func, args, location)
+        self.shared += 1
+        last = self.emitter.block.last_op
         result = self._looked_at(func, args, kwargs, location)
         if plans is not None and key is not None:
-            plans.learn(key, func, args, result)
+            plans.learn(key, func, args, result, last)
         return result
 
     def _looked_at(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], location: LocationAttr) -> Any:
@@ -429,6 +431,15 @@ class Recorder(TorchDispatchMode):
                 self.note_read(args[1])
             return kwargs.get("output_size") is None and origin is Origin.INPUT
         return name != "aten.repeat_interleave.Tensor" or kwargs.get("output_size") is None
+
+
+def bind(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """Arguments in schema order, defaults filled in; where a tensor lives is left open: it is always the CPU."""
+    out = list(args)
+    for argument in func._schema.arguments[len(args) :]:
+        placement = argument.name in ("device", "layout", "pin_memory")
+        out.append(None if placement else kwargs.get(argument.name, argument.default_value))
+    return out
 
 
 def _has_tensors(result: Any) -> bool:
