@@ -25,6 +25,7 @@ from mlc.frontends.torch.deferred import Results, few_settings, is_plain, may_be
 from mlc.frontends.torch.emit import op_name
 from mlc.frontends.torch.entries import Origin, View
 from mlc.frontends.torch.normalise import LOOK_FURTHER
+from mlc.ir.fast_core import append_op
 
 if TYPE_CHECKING:
     from mlc.frontends.torch.recorder import Recorder
@@ -42,8 +43,8 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """An op to record. `operands`: values, or where they come from: a tensor among the arguments by its position, the
-    last argument, a number (-1), a result of a step before (-2 - its number among all results)."""
+    """An op to record. `operands`: values, or numbers of those of the call: first of its tensors, then of its last
+    argument where that is a number like no other, then of the results of the steps before."""
 
     make: type[Operation]
     types: Sequence[Attribute]
@@ -53,11 +54,13 @@ class _Step:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`results`: what the call gives, where that is left out; None: views. `viewed`: position of the tensor that the
-    results are views of. `values`: of the results, written as operands of `steps`; `looks`: as in entries."""
+    results are views of. `given`: positions of the tensors. `values`: of the results, numbered as the operands of
+    `steps`; `looks`: as in entries."""
 
     results: Results | None
     several: bool
     viewed: int | None
+    given: Sequence[int]
     steps: Sequence[_Step]
     values: Sequence[int]
     looks: Sequence[tuple[Any, ...] | None]
@@ -128,31 +131,24 @@ class Plans:
             recorder.shared += 1
         else:
             result = recorder.deferred.leave_out(func, args, plan.results)
-        made: list[SSAValue] = []
-
-        def value(of: SSAValue | int) -> SSAValue:
-            if not isinstance(of, int):
-                return of
-            if of >= 0:
-                return recorder.value(args[of], location)
-            return recorder.emitter.constant(args[-1]) if of == -1 else made[-2 - of]
-
+        emitter = recorder.emitter
+        made: list[SSAValue] = [recorder.value(args[i], location) for i in plan.given]
+        if func is _ROW:
+            made.append(emitter.constant(args[-1]))
         for step in plan.steps:
-            op = step.make.create(
-                operands=[value(of) for of in step.operands], result_types=step.types, location=location
-            )
-            made += recorder.emitter.add(op)
+            operands = [made[of] if of.__class__ is int else of for of in step.operands]
+            made += append_op(emitter.block, step.make, operands, step.types, location)  # pyright: ignore[reportArgumentType]
         outputs: Sequence[torch.Tensor] = result if plan.several else (result,)
         position = plan.viewed
         if position is None:
             for out, of, look in zip(outputs, plan.values, plan.looks, strict=True):
-                recorder.made(out, Origin.INPUT, value(of), None, look)
+                recorder.made(out, Origin.INPUT, made[of], None, look)
             return result
         base = recorder.entry(args[position])
         blank = (*args[:position], None, *args[position + 1 :])
         for i, (out, of, look) in enumerate(zip(outputs, plan.values, plan.looks, strict=True)):
             view = View(base, func, blank, {}, position, i if plan.several else None)
-            recorder.made(out, Origin.INPUT, value(of), view, look)
+            recorder.made(out, Origin.INPUT, made[of], view, look)
         return result
 
     def learn(
@@ -186,7 +182,7 @@ class Plans:
             results, viewed = None, given[0]
         elif any(e.view is not None for e in entries):
             return None
-        sources = {value: i for i in given if (value := recorder.entry(args[i]).value) is not None}
+        sources = {value: n for n, i in enumerate(given) if (value := recorder.entry(args[i]).value) is not None}
         if len(sources) < len(given):  # `x * x` does not say which of the two is read where in `x * y`
             return None
         steps = self._steps(sources, args[-1] if func is _ROW else None, last)
@@ -195,36 +191,35 @@ class Plans:
             return None
         looks = [(o.dtype, o.shape, o.stride()) if is_plain(o) else None for o in outputs]
         several = isinstance(result, list | tuple)
-        return Plan(results, several, viewed, steps, [v for v in values if v is not None], looks)
+        return Plan(results, several, viewed, given, steps, [v for v in values if v is not None], looks)
 
     def _steps(self, sources: dict[SSAValue, int], number: int | None, last: Operation | None) -> list[_Step] | None:
         """The ops behind `last`, or None where they have operands that calls alike may not have. `sources` gets their
         results, too. `number`: an argument that is another in each call."""
         emitter = self.recorder.emitter
         steps: list[_Step] = []
-        numbers = [] if number is None else [emitter.constant(number)]
-        count = 0
+        given = len(sources)
+        index = None if number is None else emitter.constant(number)
+        count = given + (index is not None)
         op = last.next_op if last is not None else None
         while op is not None:
-            if emitter.is_shared(op.results[0]) if op.results else True:  # a constant that is there from now on
-                op = op.next_op
-                continue
-            operands: list[SSAValue | int] = []
-            for operand in op.operands:
-                if operand in sources:
-                    operands.append(sources[operand])
-                elif operand in numbers and len(operands) == 2:
-                    operands.append(-1)
-                elif emitter.is_shared(operand):
-                    operands.append(operand)
-                else:
+            if not op.results or not emitter.is_shared(op.results[0]):  # constants are there from now on
+                if not op.results or op.attributes or op.properties or op.regions:
                     return None
-            steps.append(_Step(type(op), list(op.result_types), operands))
-            for r in op.results:
-                sources[r] = -2 - count
-                count += 1
-            if op.attributes or op.properties or op.regions:
-                return None
+                operands: list[SSAValue | int] = []
+                for place, operand in enumerate(op.operands):
+                    if operand is index and place == 2:
+                        operands.append(given)
+                    elif operand in sources:
+                        operands.append(sources[operand])
+                    elif emitter.is_shared(operand):
+                        operands.append(operand)
+                    else:
+                        return None
+                steps.append(_Step(type(op), list(op.result_types), operands))
+                for r in op.results:
+                    sources[r] = count
+                    count += 1
             op = op.next_op
         return steps
 

@@ -8,6 +8,7 @@ passes before `torch-roll-loops` would see nothing else in a loop than in its st
 Tests: tests/lowering/torch/test_early_loops.py
 """
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 
 from mlc.ir.context import MlcContext
 from mlc.ir.remarks import RemarkLog
-from mlc.lowering.torch.step_order import in_order, is_constant, put_in_order
+from mlc.lowering.torch.step_order import in_order, is_constant, ops_of, put_in_order
 from mlc.lowering.torch.torch_fold_batch_norm import NORMS
 from mlc.lowering.torch.torch_roll_loops import TorchRollLoops
 
@@ -62,7 +63,7 @@ class _Whole:
     def __init__(self, function: func.FuncOp) -> None:
         self.function = function
         self.ops: list[tuple[Operation, tuple[SSAValue, ...]]] = [
-            (op, tuple(op.operands)) for op in function.body.block.ops
+            (op, op._operands) for op in ops_of(function.body.block)
         ]
 
     def __call__(self) -> ModuleOp:

@@ -64,17 +64,22 @@ class Line:
         first: list[int] = [0]
         codes: list[int] = []
         width = self.width
-        for place, op in enumerate(ops):
-            for value in op._operands:
-                code = known.get(id(value))
+        get, append, place = known.get, codes.append, 0
+        for op in ops:
+            operands = op._operands
+            for value in operands:
+                code = get(id(value))
                 if code is None:
                     code = known[id(value)] = self._outside(value, alike)
-                codes.append(code)
-            for index, result in enumerate(op.results):
-                known[id(result)] = place * width + index
+                append(code)
+            results = op.results
+            for index, result in enumerate(results):
+                known[id(result)] = place + index
+            place += width
             held = _held(op, attributes) if op.attributes or op.properties else 0
+            types = (results[0]._type,) if len(results) == 1 else tuple([r._type for r in results])
             # what has regions is like nothing else: nobody compares what is in them
-            key: object = op if op.regions else (op.name, tuple([r.type for r in op.results]), held, len(op._operands))
+            key: object = op if op.regions else (op.name, types, held, len(operands))
             keys.append(kinds.setdefault(key, len(kinds)))
             first.append(len(codes))
         self.keys: Numbers = np.array(keys, np.int64)

@@ -36,29 +36,39 @@ def _is_number_or_weight(kind: type[Operation]) -> bool:
     return issubclass(kind, ScalarConstant | VTensorLiteralOp)
 
 
+def ops_of(block: Block) -> list[Operation]:
+    """All ops of a block, without a call for each."""
+    found: list[Operation] = []
+    op = block._first_op
+    while op is not None:
+        found.append(op)
+        op = op._next_op
+    return found
+
+
 def in_order(block: Block) -> tuple[list[Operation], list[Operation]]:
     """The constants of a block and its other ops, as they are to stand; the block is left as it is."""
     constants: list[Operation] = []
     others: list[Operation] = []
-    for op in block.ops:
+    for op in ops_of(block):
         (constants if is_constant(op) else others).append(op)
     return constants, _rows_late(block, others)
 
 
 def _rows_late(block: Block, ops: list[Operation]) -> list[Operation]:
     """Each row is taken right before the op that reads it first."""
+    rows = [op for op in ops if op.name == _ROW]
+    if not rows:
+        return ops
     places = {op: n for n, op in enumerate(ops)}
     waiting: dict[Operation, list[Operation]] = {}
     late: set[Operation] = set()
-    for op in ops:
-        if op.name != _ROW:
-            continue
+    for op in rows:
         readers = [use.operation for use in op.results[0].uses]
         if readers and all(reader.parent is block for reader in readers):
-            waiting.setdefault(min(readers, key=places.__getitem__), []).append(op)
+            first = readers[0] if len(readers) == 1 else min(readers, key=places.__getitem__)
+            waiting.setdefault(first, []).append(op)
             late.add(op)
-    if not late:
-        return ops
     found: list[Operation] = []
 
     def put(op: Operation) -> None:
@@ -79,9 +89,19 @@ def _rows_late(block: Block, ops: list[Operation]) -> list[Operation]:
 
 
 def discard(ops: Sequence[Operation]) -> None:
-    """Take out ops that nobody else reads any more."""
+    """Take out ops of one block that nobody else reads any more."""
     for op in ops:
-        op.detach()
+        block, before, behind = op.parent, op._prev_op, op._next_op
+        assert block is not None
+        if before is None:
+            block._first_op = behind
+        else:
+            before._next_op = behind
+        if behind is None:
+            block._last_op = before
+        else:
+            behind._prev_op = before
+        op.parent = op._prev_op = op._next_op = None
         op.drop_all_references()
 
 

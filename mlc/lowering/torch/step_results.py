@@ -163,7 +163,7 @@ def results_of(found: Repeat) -> Results | str:
     for j in range(found.period):
         for r in range(len(found.op(0, j).results)):
             made = [op.results[r] for op in all_steps[j :: found.period]]
-            uses = [[u for u in value.uses if u.operation not in inside] for value in made]
+            uses = [_uses_outside(value, inside) for value in made]
             if not any(uses):
                 continue
             for use in list(uses[0]):
@@ -185,6 +185,16 @@ def results_of(found: Repeat) -> Results | str:
     if not all(isinstance(t, VTensorType) and t.shape is not None and None not in t.shape for t in kinds):
         return "the results have sizes known only at run time"
     return out
+
+
+def _uses_outside(value: SSAValue, inside: Container[Operation]) -> list[Use]:
+    found: list[Use] = []
+    use = value.first_use
+    while use is not None:
+        if use._operation not in inside:  # pyright: ignore[reportPrivateUsage]
+            found.append(use)
+        use = use._next_use  # pyright: ignore[reportPrivateUsage]
+    return found
 
 
 def _row_use(use: Use) -> tuple[Operation, int, SSAValue | None] | None:

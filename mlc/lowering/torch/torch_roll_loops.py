@@ -35,7 +35,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.torch.repeats import Place, Repeat, Source, find_repeat
-from mlc.lowering.torch.step_order import discard, in_order, is_constant, put_in_order
+from mlc.lowering.torch.step_order import discard, in_order, is_constant, ops_of, put_in_order
 from mlc.lowering.torch.step_results import Collected, Results, replace_joins, results_of
 
 PRODUCTS = frozenset(
@@ -72,7 +72,7 @@ class TorchRollLoops(MlcPass):
 
     def may_roll(self, block: Block) -> bool:
         """Whether there are products enough for a loop."""
-        return sum(op.name in PRODUCTS for op in block.ops) >= self.min_steps
+        return sum(op.name in PRODUCTS for op in ops_of(block)) >= self.min_steps
 
     def find(self, ops: Sequence[Operation]) -> Repeat | None:
         """The longest run of equal steps in ops that stand in order."""
