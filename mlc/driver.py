@@ -37,8 +37,6 @@ from mlc.ir.pipeline_table import Pipeline, Row
 from mlc.ir.remarks import Remark, RemarkLog
 from mlc.ir.resource_text import resource_attributes
 from mlc.ir.verifier import verify_module
-from mlc.lowering.torch.early_loops import roll_early
-from mlc.lowering.torch.torch_roll_loops import TorchRollLoops
 from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
 from mlc.options import Options
 from mlc.phases import Phases
@@ -47,6 +45,10 @@ from mlc.runtime.cache import DiskCache, cache_at, using
 from mlc.runtime.executable import Executable
 from mlc.runtime.offload import Block
 from mlc.tuning.choices import Choices
+
+ROLLS = "torch-roll-loops"
+SHORTEST = 16
+"""Ops that steps which become a loop have at least, together with the function and its constants."""
 
 
 @dataclass
@@ -189,12 +191,18 @@ def compile_captured(module: ModuleOp, ctx: MlcContext, options: Options, inputs
     phases = Phases()
     pipeline = load_backend(options.target).pipeline(options.target)
     whole = None
-    if any(row.pass_name == TorchRollLoops.name for row in pipeline.module):
+    if any(row.pass_name == ROLLS for row in pipeline.module) and _has_more_ops(module, SHORTEST):
         with phases.phase("roll"), fast_build():
+            from mlc.lowering.torch.early_loops import roll_early  # noqa: PLC0415 - small models do without
+
             whole = roll_early(ctx, module)
     compiled = compile_module(module, ctx, options, inputs, phases)
     compiled.whole = whole
     return compiled
+
+
+def _has_more_ops(module: ModuleOp, count: int) -> bool:
+    return any(n == count for n, _ in enumerate(module.walk()))
 
 
 def compile_module(

@@ -136,7 +136,7 @@ class Plans:
         if func is _ROW:
             made.append(emitter.constant(args[-1]))
         for step in plan.steps:
-            operands = [made[of] if of.__class__ is int else of for of in step.operands]
+            operands = [made[of] if isinstance(of, int) else of for of in step.operands]
             made += append_op(emitter.block, step.make, operands, step.types, location)  # pyright: ignore[reportArgumentType]
         outputs: Sequence[torch.Tensor] = result if plan.several else (result,)
         position = plan.viewed
