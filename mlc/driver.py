@@ -196,7 +196,8 @@ def compile_captured(module: ModuleOp, ctx: MlcContext, options: Options, inputs
             from mlc.lowering.torch.early_loops import roll_early  # noqa: PLC0415 - small models do without
 
             whole = roll_early(ctx, module)
-    compiled = compile_module(module, ctx, options, inputs, phases)
+    compiled = compile_module(module, ctx, options, inputs)
+    compiled.phases.items[:0] = phases.items
     compiled.whole = whole
     return compiled
 
@@ -205,18 +206,12 @@ def _has_more_ops(module: ModuleOp, count: int) -> bool:
     return any(n == count for n, _ in enumerate(module.walk()))
 
 
-def compile_module(
-    module: ModuleOp,
-    ctx: MlcContext,
-    options: Options,
-    inputs: InputsFor | None = None,
-    phases: Phases | None = None,
-) -> Compiled:
+def compile_module(module: ModuleOp, ctx: MlcContext, options: Options, inputs: InputsFor | None = None) -> Compiled:
     """Compile a torch-level `module` whose weights are in `ctx.resources`. `module` itself is left as it is.
 
     `inputs` makes what `options.tune` measures on; without it nothing is tuned.
     """
-    phases = phases or Phases()
+    phases = Phases()
     with phases.phase("verify"):
         verify_module(module, ctx)
     cache = cache_at(options.cache_dir)
