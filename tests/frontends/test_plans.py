@@ -63,6 +63,7 @@ def steps(body: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]) -> Ca
 
 
 W = nn.Linear(8, 16)
+CELLS = nn.LSTMCell(8, 8), nn.GRUCell(8, 8), nn.RNNCell(8, 8)
 FEW: dict[str, Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
     "a cell": lambda h, x, t: torch.tanh(W(x[t]).chunk(2, -1)[0] + h),
     "one tensor twice, then two": lambda h, x, t: h * h if t % 2 else h * x[t],
@@ -78,6 +79,9 @@ FEW: dict[str, Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
     "other strides": lambda h, x, t: (h if t % 2 else h.t().contiguous().t()) + 1,
     "another dtype": lambda h, x, t: (h.double() if t == 3 else h) * 2,
     "lists": lambda h, x, t: torch.cat([h, x[t]]).split(4)[1] + torch.stack([h, x[t]]).sum(0),
+    "PyTorch's cells": lambda h, x, t: CELLS[0](CELLS[1](x[t], h), (CELLS[2](h), h))[0],
+    "lists of one tensor twice": lambda h, x, t: torch.cat([h, h] if t % 2 else [h, x[t]])[2:6],
+    "a list that is longer": lambda h, x, t: torch.stack([h, x[t], x[0]] if t > 3 else [h, x[t]]).sum(0),
     "a view that is returned": lambda h, x, t: h[:, :8],
 }
 

@@ -30,6 +30,7 @@ HELD_LIMIT = 4 << 30
 _FLOATS = """
     conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution
     linear addmm mm bmm baddbmm addbmm matmul mv addmv dot scaled_dot_product_attention lstm gru rnn_tanh rnn_relu
+    lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
     batch_norm layer_norm group_norm rms_norm softmax _softmax log_softmax _log_softmax
     relu relu6 gelu silu sigmoid tanh hardswish hardsigmoid hardtanh leaky_relu prelu elu selu celu softplus mish
     log_sigmoid max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d

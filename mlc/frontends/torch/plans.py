@@ -54,13 +54,13 @@ class _Step:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`results`: what the call gives, where that is left out; None: views. `viewed`: position of the tensor that the
-    results are views of. `given`: positions of the tensors. `values`: of the results, numbered as the operands of
-    `steps`; `looks`: as in entries."""
+    results are views of. `given`: positions of the tensors; None: some are in lists. `values`: of the results, numbered
+    as the operands of `steps`; `looks`: as in entries."""
 
     results: Results | None
     several: bool
     viewed: int | None
-    given: Sequence[int]
+    given: Sequence[int] | None
     steps: Sequence[_Step]
     values: Sequence[int]
     looks: Sequence[tuple[Any, ...] | None]
@@ -88,8 +88,8 @@ class Plans:
         parts.append(settings() if func is _ATTENTION else few_settings())
         return tuple(parts)
 
-    def _describe(self, values: Iterable[Any], parts: list[Any]) -> bool:
-        """Append how `values` look; False where that does not say enough, or no input decides them."""
+    def _describe(self, values: Iterable[Any], parts: list[Any]) -> bool | None:
+        """Append how `values` look, and say whether the inputs decide any; None where that does not say enough."""
         depends = False
         entries = self.recorder.entries
         for value in values:
@@ -101,7 +101,7 @@ class Plans:
                 look = entry.look
                 if look is None:
                     if not is_plain(value):
-                        return False
+                        return None
                     look = (value.dtype, value.shape, value.stride())
                     if entry.kept is None:  # what is from outside may become another tensor meanwhile: `.data = …`
                         entry.look = look
@@ -111,15 +111,18 @@ class Plans:
                 parts.append(kind)
                 parts.append(value)
             elif kind is list or kind is tuple:
-                if not all(v.__class__ is int or v.__class__ is bool for v in value):
-                    return False
-                parts.append((kind, *value))
+                parts.append(kind)
+                parts.append(len(value))
+                inner = self._describe(value, parts)
+                if inner is None:
+                    return None
+                depends = depends or inner
             elif kind is float:
                 parts.append(repr(value))
             elif kind is torch.dtype or kind is torch.memory_format or kind is str:
                 parts.append(value)
             else:
-                return False
+                return None
         return depends
 
     def follow(self, plan: Plan, func: torch._ops.OpOverload, args: tuple[Any, ...], location: LocationAttr) -> Any:
@@ -132,7 +135,8 @@ class Plans:
         else:
             result = recorder.deferred.leave_out(func, args, plan.results)
         emitter = recorder.emitter
-        made: list[SSAValue] = [recorder.value(args[i], location) for i in plan.given]
+        given = tensors(args, {}) if plan.given is None else [args[i] for i in plan.given]
+        made: list[SSAValue] = [recorder.value(t, location) for t in given]
         if func is _ROW:
             made.append(emitter.constant(args[-1]))
         for step in plan.steps:
@@ -175,15 +179,16 @@ class Plans:
             return None
         results = recorder.deferred.known_results(func, args, {})
         given = [i for i, a in enumerate(args) if isinstance(a, torch.Tensor)]
+        everything = list(tensors(args, {}))
         viewed = None
         if results is None or results.layouts is None:
-            if len(given) != 1 or any(e.view is None for e in entries) or not may_be_view(func):
+            if len(given) != 1 or len(everything) != 1 or any(e.view is None for e in entries) or not may_be_view(func):
                 return None
             results, viewed = None, given[0]
         elif any(e.view is not None for e in entries):
             return None
-        sources = {value: n for n, i in enumerate(given) if (value := recorder.entry(args[i]).value) is not None}
-        if len(sources) < len(given):  # `x * x` does not say which of the two is read where in `x * y`
+        sources = {value: n for n, t in enumerate(everything) if (value := recorder.entry(t).value) is not None}
+        if len(sources) < len(everything):  # `x * x` does not say which of the two is read where in `x * y`
             return None
         steps = self._steps(sources, args[-1] if func is _ROW else None, last)
         values = [sources.get(e.value) for e in entries if e.value is not None]
@@ -191,7 +196,8 @@ class Plans:
             return None
         looks = [(o.dtype, o.shape, o.stride()) if is_plain(o) else None for o in outputs]
         several = isinstance(result, list | tuple)
-        return Plan(results, several, viewed, given, steps, [v for v in values if v is not None], looks)
+        positions = given if len(given) == len(everything) else None
+        return Plan(results, several, viewed, positions, steps, [v for v in values if v is not None], looks)
 
     def _steps(self, sources: dict[SSAValue, int], number: int | None, last: Operation | None) -> list[_Step] | None:
         """The ops behind `last`, or None where they have operands that calls alike may not have. `sources` gets their

@@ -129,9 +129,9 @@ def _in_place(block: Block) -> list[Operation]:
     return ops[:-1]
 
 
-def _first_of_others(block: Block) -> Operation | None:
+def _first_of_others(block: Block) -> Operation:
     """The first op that is no constant."""
-    return next((op for op in block.ops if not is_constant(op)), None)
+    return next(op for op in block.ops if not is_constant(op))
 
 
 class _Roll:
@@ -144,6 +144,9 @@ class _Roll:
         self.carried = found.carried()
         self.lasts = [p for p in results.lasts if p not in self.carried]
         self.numbers: dict[int, SSAValue] = {}
+        block = self.first.parent_block()
+        assert block is not None
+        self.first_of_others = _first_of_others(block)
 
     def run(self) -> Operation:
         """The loop, with everything replaced."""
@@ -180,7 +183,7 @@ class _Roll:
             regions=(Region(body),),
             location=self.location,
         )
-        block.insert_op_before(loop, self.first)
+        self._insert(loop)
         self._replace(loop, held)
         return loop
 
@@ -194,9 +197,19 @@ class _Roll:
         op.location = self.location
         block = self.first.parent_block()
         assert block is not None
-        anchor = _first_of_others(block) if is_constant(op) else None  # where the next run of the pass puts it
-        block.insert_op_before(op, anchor or self.first)
+        if is_constant(op):
+            block.insert_op_before(op, self.first_of_others)  # where the next run of the pass puts it
+        else:
+            self._insert(op)
         return op.results[0]
+
+    def _insert(self, op: Operation) -> None:
+        """Put an op that is no constant before the steps."""
+        block = self.first.parent_block()
+        assert block is not None
+        block.insert_op_before(op, self.first)
+        if self.first_of_others is self.first:
+            self.first_of_others = op
 
     def _empty(self, kind: VTensorType) -> SSAValue:
         """A tensor whose contents nobody reads."""
