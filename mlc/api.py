@@ -294,7 +294,7 @@ class CompiledModel:
         known = checked_level(level)
         variant = self._latest()
         if level == "torch":
-            return print_text(variant.captured.module)
+            return print_text(variant.unit.source)
         return variant.unit.ir(known)
 
     def asm(self) -> str:
@@ -322,7 +322,7 @@ class CompiledModel:
             title = f"version {number}: {self._source.describe(captured)}"
             if self._options.precision != "float32":
                 title += f"; precision: {self._options.precision}"
-            ops = Counter(op.name for op in captured.module.walk() if op.name.startswith("torch.aten"))
+            ops = Counter(op.name for op in variant.unit.source.walk() if op.name.startswith("torch.aten"))
             counts = f"captured {ops.total()} ops: {', '.join(f'{n} {c}' for n, c in ops.most_common(8))}"
             inputs = random_inputs(captured, variant.unit.executable.inputs) if profile else None
             if inputs is not None and captured.symbols:
@@ -360,7 +360,7 @@ class CompiledModel:
 
     def _build(self, captured: Captured, ctx: MlcContext, before: Phases) -> _Variant:
         try:
-            unit = driver.compile_module(captured.module, ctx, self._options, partial(random_inputs, captured))
+            unit = driver.compile_captured(captured.module, ctx, self._options, partial(random_inputs, captured))
         except UnsupportedError as error:
             raise self._source.with_inputs(error, captured) from error
         unit.phases.items[:0] = before.items

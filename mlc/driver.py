@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +46,17 @@ from mlc.runtime.executable import Executable
 from mlc.runtime.offload import Block
 from mlc.tuning.choices import Choices
 
+ROLLS = "torch-roll-loops"
+SHORTEST = 16
+"""Ops that steps which become a loop have at least, together with the function and its constants."""
+
 
 @dataclass
 class Compiled:
     """An executable with what is needed to show how it came about."""
 
     executable: Executable
-    source: ModuleOp
+    module: ModuleOp
     ctx: MlcContext
     options: Options
     backend: Backend
@@ -59,6 +65,13 @@ class Compiled:
     from_cache: bool
     fingerprint: str
     choices: Choices
+    whole: Callable[[], ModuleOp] | None = None
+    """Makes what `module` was captured as, where that became loops early."""
+
+    @cached_property
+    def source(self) -> ModuleOp:
+        """The captured module."""
+        return self.module if self.whole is None else self.whole()
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Run natively on dense or strided numpy arrays."""
@@ -91,7 +104,7 @@ class Compiled:
 
     def memory_in_use(self) -> list[tuple[int, int]]:
         """Addresses and bytes of the constants that calls read, but for tables that they only look up rows in."""
-        tables = {self.ctx.resources.get(n).ctypes.data for n in _only_looked_up(self.source)}
+        tables = {self.ctx.resources.get(n).ctypes.data for n in _only_looked_up(self.module)}
         return [(c.ctypes.data, c.nbytes) for c in self.executable.constants if c.ctypes.data not in tables]
 
     def copies_of_weights(self) -> list[Block]:
@@ -170,6 +183,27 @@ def _put_back(module: ModuleOp, name: str, lowered: ModuleOp) -> None:
         module.body.block.insert_op_before(op, stub)
     stub.detach()
     stub.erase()
+
+
+def compile_captured(module: ModuleOp, ctx: MlcContext, options: Options, inputs: InputsFor | None = None) -> Compiled:
+    """The same for a module that was just captured and is nobody else's: equal steps become loops right away, so that
+    nothing that follows depends on how many there are."""
+    phases = Phases()
+    pipeline = load_backend(options.target).pipeline(options.target)
+    whole = None
+    if any(row.pass_name == ROLLS for row in pipeline.module) and _has_more_ops(module, SHORTEST):
+        with phases.phase("roll"), fast_build():
+            from mlc.lowering.torch.early_loops import roll_early  # noqa: PLC0415 - small models do without
+
+            whole = roll_early(ctx, module)
+    compiled = compile_module(module, ctx, options, inputs)
+    compiled.phases.items[:0] = phases.items
+    compiled.whole = whole
+    return compiled
+
+
+def _has_more_ops(module: ModuleOp, count: int) -> bool:
+    return any(n == count for n, _ in enumerate(module.walk()))
 
 
 def compile_module(module: ModuleOp, ctx: MlcContext, options: Options, inputs: InputsFor | None = None) -> Compiled:
@@ -252,4 +286,4 @@ def text_key(text: str, fingerprint: str) -> str:
 def remember_text(unit: Compiled, text: str) -> None:
     """`text`, the source of `unit`, is found in a saved model: it leads to what is cached."""
     if cache := cache_at(unit.options.cache_dir):
-        cache.put(text_key(text, unit.fingerprint), module_digest(unit.source).encode())
+        cache.put(text_key(text, unit.fingerprint), module_digest(unit.module).encode())

@@ -108,7 +108,7 @@ def save(path: Path, source: Source, versions: Sequence[tuple[Any, Compiled]], o
 
     found: list[dict[str, Any]] = []
     for captured, unit in versions:
-        module: ModuleOp = captured.module
+        module = unit.source
         whole = print_text(module)
         remember_text(unit, whole)
         names = sorted({attr.resource_handle.data for _, attr in resource_attributes(module)})

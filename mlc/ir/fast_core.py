@@ -139,6 +139,21 @@ def init_op(
     self.__post_init__()
 
 
+def append_op(
+    block: Block, cls: type[Operation], operands: Sequence[SSAValue], types: Sequence[Attribute], location: LocationAttr
+) -> SSAValues[OpResult]:
+    """The results of an op of class `cls` without attributes, made at the end of `block`."""
+    op = cls.__new__(cls)
+    init_op(op, operands=operands, result_types=types, location=location)
+    before = block._last_op
+    op.parent, op._prev_op, block._last_op = block, before, op
+    if before is None:
+        block._first_op = op
+    else:
+        before._next_op = op
+    return op.results
+
+
 @cache
 def _defaults(cls: type[IRDLOperation]) -> tuple[list[tuple[str, Attribute]], list[tuple[str, Attribute]]]:
     """Properties and attributes that an op has when nothing else is said."""

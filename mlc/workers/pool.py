@@ -32,6 +32,11 @@ MOST = 6
 """Processes, each of about 100 MB."""
 WORTH = 24
 """Different ops of a model for each process: one is ready after about as long as it takes to compile these."""
+_OF_LOOPS = frozenset(
+    f"torch.{name}"
+    for name in ("prim.Loop", "prim.Loop.condition", "aten.empty.memory_format", "aten.select_scatter", "aten.add.int")
+)
+"""What steps that became a loop have more than they had before: nothing of it is a kernel of its own."""
 AHEAD = 2
 """Jobs that a process has at once: it need not wait for this one."""
 PATIENCE = 60.0
@@ -50,7 +55,7 @@ def count_for(module: ModuleOp) -> int:
         if not asked.isdecimal():
             raise UsageError(f"MLC_COMPILE_WORKERS is '{asked}'", expected="a number of processes, 0 for none")
         return int(asked) if _can_start() else 0
-    kinds = {(op.name, op.operand_types, op.result_types) for op in module.walk()}
+    kinds = {(op.name, op.operand_types, op.result_types) for op in module.walk() if op.name not in _OF_LOOPS}
     return min(available_cores() - 1, len(kinds) // WORTH, MOST) if _can_start() else 0
 
 

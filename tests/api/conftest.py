@@ -33,6 +33,11 @@ class ReplayedUnit:
     executable: None = None
     phases: Any = field(default_factory=driver.Phases)
 
+    @property
+    def source(self) -> ModuleOp:
+        """The captured module."""
+        return self.module
+
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Replay."""
         (forward,) = self.module.ops

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 from xdsl.dialects import arith, func, llvm, memref, scf, test
 from xdsl.dialects.builtin import (
+    UNKNOWN_LOC,
     ArrayAttr,
     DenseArrayBase,
     IndexType,
@@ -27,6 +28,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from mlc.ir.context import make_context
 from mlc.ir.fast_build import REPLACED, fast_build
+from mlc.ir.fast_core import append_op
 from mlc.ir.parsing import parse_text, print_text
 
 TEXT = """
@@ -225,3 +227,24 @@ def test_attributes_are_verified_where_that_is_asked_for() -> None:
         assert Operation.walk is REPLACED[0][2]
         with pytest.raises(VerifyException):
             IntegerAttr(300, IntegerType(8))
+
+
+def test_ops_appended_to_a_block_are_as_those_added() -> None:
+    made: list[str] = []
+    for append in (False, True):
+        block = Block(arg_types=[f32])
+        last = block.args[0]
+        for _ in range(3):
+            if append:
+                (last,) = append_op(block, arith.AddfOp, (last, block.args[0]), (f32,), UNKNOWN_LOC)
+            else:
+                op = arith.AddfOp.create(operands=(last, block.args[0]), result_types=(f32,))
+                block.add_op(op)
+                last = op.results[0]
+        block.add_op(func.ReturnOp(last))
+        module = ModuleOp([func.FuncOp("f", ((f32,), (f32,)), Region(block))])
+        module.verify()
+        assert [op.parent for op in block.ops] == [block] * 4
+        assert len(list(block.args[0].uses)) == 4
+        made.append(print_text(module))
+    assert made[0] == made[1]

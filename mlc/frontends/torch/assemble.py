@@ -34,7 +34,8 @@ from mlc.frontends.torch.captured import (
 )
 from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.emit import tensor_type
-from mlc.frontends.torch.recorder import Entry, Recorder, View
+from mlc.frontends.torch.entries import Entry, View
+from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.state_guard import StateGuard, Steady
 
 
@@ -237,10 +238,17 @@ def _module(rec: Recording) -> ModuleOp:
 def _drop_unused(block: Block, results: Sequence[SSAValue]) -> None:
     """Erase what nothing reads: every recorded op is functional."""
     kept = set(results)
-    for op in reversed(list(block.ops)):
-        if op.results and not any(r in kept or r.first_use is not None for r in op.results):
-            op.detach()
-            op.erase()
+    op = block.last_op
+    while op is not None:
+        before = op.prev_op
+        for result in op.results:
+            if result.first_use is not None or result in kept:
+                break
+        else:
+            if op.results:
+                op.detach()
+                op.erase()
+        op = before
 
 
 def _holds_tensors(leaf: object, depth: int = 3) -> bool:

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from xdsl.dialects.builtin import ModuleOp
 
 from mlc.frontends.torch.context import Context
-from mlc.frontends.torch.recorder import View
+from mlc.frontends.torch.entries import View
 from mlc.frontends.torch.state_guard import StateGuard
 
 

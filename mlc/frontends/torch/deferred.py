@@ -30,6 +30,7 @@ HELD_LIMIT = 4 << 30
 _FLOATS = """
     conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution
     linear addmm mm bmm baddbmm addbmm matmul mv addmv dot scaled_dot_product_attention lstm gru rnn_tanh rnn_relu
+    lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
     batch_norm layer_norm group_norm rms_norm softmax _softmax log_softmax _log_softmax
     relu relu6 gelu silu sigmoid tanh hardswish hardsigmoid hardtanh leaky_relu prelu elu selu celu softplus mish
     log_sigmoid max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d
@@ -54,25 +55,23 @@ DEFERRED: dict[str, frozenset[torch.dtype]] = {
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _C: Any = torch._C  # these names are not declared for type checkers
-_ASKED = (
-    torch.are_deterministic_algorithms_enabled,
-    _C._get_mkldnn_enabled,
+_ASKED_OF_ATTENTION = (
     _C._get_flash_sdp_enabled,
     _C._get_math_sdp_enabled,
     _C._get_math_sdp_allow_fp16_bf16_reduction,
-    _C._get_sdp_priority_order,
+    lambda: tuple(_C._get_sdp_priority_order()),
 )
 
 
 @dataclass(frozen=True)
-class _Results:
+class Results:
     """What a call gives: sizes, strides and dtype of new tensors, alone or in a `kind` of sequence; None for others."""
 
     layouts: tuple[tuple[tuple[int, ...], tuple[int, ...], torch.dtype], ...] | None = None
     kind: type[list[Any]] | type[tuple[Any, ...]] | None = None
 
     @classmethod
-    def of(cls, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Results:
+    def of(cls, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Results:
         kind = type(result)
         found: list[Any] = list(result) if kind in (list, tuple) else [result]
         if not all(map(_is_whole, found)):
@@ -83,7 +82,7 @@ class _Results:
         return cls(tuple((t.shape, t.stride(), t.dtype) for t in found), kind if kind in (list, tuple) else None)
 
     @classmethod
-    def dense(cls, shape: tuple[int, ...]) -> _Results:
+    def dense(cls, shape: tuple[int, ...]) -> Results:
         """One tensor of float32, row by row."""
         return cls(((shape, row_by_row(shape), torch.float32),))
 
@@ -94,7 +93,7 @@ class _Results:
         return found[0] if self.kind is None else self.kind(found)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Call:
     """A call left out: `results` are there, their values are not."""
 
@@ -109,7 +108,7 @@ class Deferred:
     """The calls of one capture."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Results] = {}
+        self._known: dict[str, Results] = {}
         self._calls: dict[int, _Call] = {}  # by the memory of their results
         self._number = 0
         self._held = 0
@@ -122,10 +121,10 @@ class Deferred:
             return self._seen(func, args, kwargs) if is_open else func(*args, **kwargs)
         known = self._known.get(text)
         if known is None and (shape := result_shape(func, args, kwargs)) is not None:
-            known = self._known[text] = _Results.dense(shape)
+            known = self._known[text] = Results.dense(shape)
         if known is None:
             result = func(*args, **kwargs)
-            known = self._known[text] = _Results.of(result, args, kwargs)
+            known = self._known[text] = Results.of(result, args, kwargs)
             if not is_open:
                 return result
         if known.layouts is None:
@@ -134,6 +133,20 @@ class Deferred:
             self.settle(args, kwargs)
             return func(*args, **kwargs)
         return self._leave_out(func, args, kwargs, known.empty())
+
+    def known_results(
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Results | None:
+        """What a call gives that was made before, where such a call may be left out."""
+        text = _signature(func, args, kwargs)
+        return None if text is None else self._known.get(text)
+
+    def leave_out(self, func: torch._ops.OpOverload, args: tuple[Any, ...], known: Results) -> Any:
+        """What `run` does with a call that gives `known`."""
+        if self._held > HELD_LIMIT:
+            self.settle(args)
+            return func(*args)
+        return self._leave_out(func, args, {}, known.empty())
 
     def settle(self, *values: Any) -> None:
         """Make up for what the values of these tensors need."""
@@ -160,7 +173,7 @@ class Deferred:
 
     def _seen(self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call an op that may look at values, or make a view."""
-        if _may_be_view(func):
+        if may_be_view(func):
             result = func(*args, **kwargs)
             own = {_memory(t) for t in tensors(args, kwargs)}
             if all(_memory(t) in own for t in tensors((result,), {})):
@@ -171,11 +184,13 @@ class Deferred:
     def _leave_out(
         self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> Any:
-        call = _Call(self._number, func, args, kwargs, list(tensors((result,), {})))
+        results = [result] if isinstance(result, torch.Tensor) else list(result)
+        call = _Call(self._number, func, args, kwargs, results)
         self._number += 1
-        for tensor in call.results:
-            self._calls[_memory(tensor)] = call
-            self._held += tensor.untyped_storage().nbytes()
+        for tensor in results:
+            storage = tensor.untyped_storage()
+            self._calls[storage._cdata] = call
+            self._held += storage.nbytes()
         return result
 
 
@@ -198,7 +213,7 @@ def _kinds(func: torch._ops.OpOverload) -> frozenset[torch.dtype] | None:
 
 
 @cache
-def _may_be_view(func: torch._ops.OpOverload) -> bool:
+def may_be_view(func: torch._ops.OpOverload) -> bool:
     return any(r.alias_info is not None for r in func._schema.returns)
 
 
@@ -208,13 +223,13 @@ def _memory(tensor: torch.Tensor) -> int:
 
 def _is_whole(value: Any) -> bool:
     """Whether this is a plain tensor that all of its memory belongs to."""
-    if not isinstance(value, torch.Tensor) or not _is_plain(value) or value.storage_offset():
+    if not isinstance(value, torch.Tensor) or not is_plain(value) or value.storage_offset():
         return False
     reach = sum((n - 1) * s for n, s in zip(value.shape, value.stride(), strict=True)) + 1
     return value.untyped_storage().nbytes() == (reach * value.itemsize if value.numel() else 0)
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
+def is_plain(tensor: torch.Tensor) -> bool:
     usual = type(tensor) in _PLAIN and tensor.layout is torch.strided and tensor.device.type == "cpu"
     return usual and tensor.dtype in _KINDS and not tensor.is_neg()
 
@@ -227,13 +242,13 @@ def _signature(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[
     parts = [op_name(func)]
     if not _describe((*args, *(v for item in kwargs.items() for v in item)), kinds, parts):
         return None
-    return " ".join([*parts, str(_settings())])
+    return " ".join([*parts, str(settings())])
 
 
 def _describe(values: Iterable[Any], kinds: frozenset[torch.dtype], parts: list[str]) -> bool:
     for value in values:
         if isinstance(value, torch.Tensor):
-            if not _is_plain(value) or value.dtype not in kinds:
+            if not is_plain(value) or value.dtype not in kinds:
                 return False
             parts.append(f"{value.dtype}{tuple(value.shape)}{value.stride()}")
         elif isinstance(value, list | tuple):
@@ -246,7 +261,12 @@ def _describe(values: Iterable[Any], kinds: frozenset[torch.dtype], parts: list[
     return True
 
 
-def _settings() -> tuple[object, ...]:
+def settings() -> tuple[object, ...]:
     """What decides, beside the arguments, which kernel runs."""
+    return (*few_settings(), *(ask() for ask in _ASKED_OF_ATTENTION))
+
+
+def few_settings() -> tuple[object, ...]:
+    """The same for all ops but attention."""
     autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-    return (torch.get_default_dtype(), autocast, *(ask() for ask in _ASKED))
+    return torch.get_default_dtype(), autocast, torch.are_deterministic_algorithms_enabled(), _C._get_mkldnn_enabled()

@@ -90,6 +90,7 @@ class Emitter:
         self.resources = resources
         self.symbolic_int: SymbolicInt | None = None
         self._constants: dict[tuple[object, ...], SSAValue] = {}
+        self._shared: set[SSAValue] = set()
 
     def call(
         self,
@@ -161,7 +162,17 @@ class Emitter:
             else:
                 raise UnsupportedError(f"an argument of type {type(value).__name__} ({value!r})")
             found = self._constants[key] = self._add(op)
+            self._shared.add(found)
         return found
+
+    def is_shared(self, value: SSAValue) -> bool:
+        """Whether this is a constant that is made once, for all who need it."""
+        return value in self._shared
+
+    def add(self, op: Operation) -> Sequence[SSAValue]:
+        """The results of an op that is to come next."""
+        self.block.add_op(op)
+        return op.results
 
     def _add(self, op: Operation) -> SSAValue:
         self.block.add_op(op)
@@ -203,6 +214,7 @@ class Emitter:
             return self._add(list_construct(operands, element, location))
         if key not in self._constants:
             self._constants[key] = self._add(list_construct(operands, element, location))
+            self._shared.add(self._constants[key])
         return self._constants[key]
 
 

@@ -30,7 +30,10 @@ def unwrap(value: Any) -> Any:
     """The tensor behind a wrapper, pending changes applied; anything else as it is."""
     if not is_wrapped(value):
         return value
-    _T._sync(value)
+    if type(value) is torch.Tensor:
+        _T._functionalize_sync(value)  # what `_sync` calls, after it has asked for a subclass of its own
+    else:
+        _T._sync(value)
     return _T._from_functional_tensor(value)
 
 

@@ -48,11 +48,12 @@ class Leaks:
         self._before += [(type(o).__name__, vars(o), dict(vars(o))) for o in mine.objects]
         self._caches = [(cache, cache.cache_info().misses) for cache in mine.caches]
 
-    def note(self, result: Any) -> None:
-        """The result of a call in the run."""
+    def note(self, result: Any, place: LocationAttr | None = None) -> None:
+        """The result of a call in the run, at `place` if that is known already."""
         for tensor in result if isinstance(result, list | tuple) else (result,):
             if is_wrapped(tensor):
-                self._made.append((weakref.ref(tensor), self._places.here()))
+                place = place or self._places.here()
+                self._made.append((weakref.ref(tensor), place))
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ not be seen in the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -33,9 +34,10 @@ class LostViews:
     def found(self, name: str, result: Any, args: Any) -> Any:
         """The result of a call, its lost views replaced by the argument itself or noted."""
         if isinstance(result, torch.Tensor):
-            return self._one(name, result, args) if is_wrapped(result) else result
+            return self._one(name, result, [*_tensors(args)]) if is_wrapped(result) else result
         if type(result) in (list, tuple) and any(map(is_wrapped, result)):
-            return type(result)(self._one(name, r, args) if is_wrapped(r) else r for r in result)
+            given = [*_tensors(args)]
+            return type(result)(self._one(name, r, given) if is_wrapped(r) else r for r in result)
         return result
 
     def check(self) -> None:
@@ -46,12 +48,14 @@ class LostViews:
                 what = f"changes a tensor in place that shares memory with another: the input and the result of {name}"
                 self.problems.add(what, place, _WAY.format(name))
 
-    def _one(self, name: str, result: torch.Tensor, args: Any) -> torch.Tensor:
+    def _one(self, name: str, result: torch.Tensor, args: list[torch.Tensor]) -> torch.Tensor:
+        own = _memory(result)
+        others = [t for t in args if t is not result and is_wrapped(t) and _memory(t) != own]
+        if not others:
+            return result
         inner = unwrap(result)
-        memory, own = _memory(inner), _memory(result)
-        for given in pytree.tree_leaves(args):
-            if not is_wrapped(given) or given is result or _memory(given) == own:
-                continue
+        memory = _memory(inner)
+        for given in others:
             before = unwrap(given)
             if _memory(before) != memory:
                 continue
@@ -64,6 +68,22 @@ class LostViews:
         """`result` shares memory with `given` in eager. `replaced`: changes may be put back into it (`x[i] += 1`)."""
         pair = [(wrapper, unwrap(wrapper)) for wrapper in (given, result)]
         self._pairs.append((name, self.places.here(), pair, replaced))
+
+
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    """All tensors among the arguments of a call."""
+    for value in values:
+        kind = type(value)
+        if kind in _CONTAINERS:
+            yield from _tensors(value.values() if kind is dict else value)
+        elif isinstance(value, torch.Tensor):
+            yield value
+        elif kind not in _PLAIN:  # a container of some other kind
+            yield from (t for t in pytree.tree_leaves(value) if isinstance(t, torch.Tensor))
+
+
+_CONTAINERS = frozenset({tuple, list, dict})
+_PLAIN = frozenset({int, float, bool, str, type(None), torch.dtype, slice, type(Ellipsis), torch.Size})
 
 
 def _memory(tensor: torch.Tensor) -> int:

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch.nn.modules import transformer
 
+from mlc.frontends.torch.entries import Origin
 from mlc.frontends.torch.functional import unwrap
-from mlc.frontends.torch.recorder import Origin, Recorder
+from mlc.frontends.torch.recorder import Recorder
 
 
 @contextlib.contextmanager

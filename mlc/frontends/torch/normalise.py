@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Rule = Callable[["Recorder", list[Any], list[torch.Tensor], LocationAttr], Sequence[SSAValue] | None]
 
 NORMALISERS: dict[str, Rule] = {}
+LOOK_FURTHER = frozenset({"aten.index_put", "aten.index.Tensor", "aten.as_strided", "aten.as_strided_scatter"})
+"""Ops whose rules look at more than how the arguments look: at values, or whose memory they are in."""
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -22,12 +21,13 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from mlc.frontends.torch.entries import Origin
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.lost_views import LostViews
 from mlc.frontends.torch.nested import NESTED, makes_nested
 from mlc.frontends.torch.problems import PRINTS, READS_VALUE
-from mlc.frontends.torch.recorder import Origin, Recorder
+from mlc.frontends.torch.recorder import Recorder
 
 _AS_MEMORY = {
     "data_ptr",
@@ -61,8 +61,10 @@ class PythonReads(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        recorder = self.recorder
+        calls, shared = recorder.calls, recorder.shared
         if name in _LAYOUT:
-            self.recorder.reads_layout = True
+            recorder.reads_layout = True
         elif name == "__get__" and getattr(func.__self__, "__name__", "") in _GRADIENTS:
             self._asks_gradients(args[0], func.__self__.__name__)
         handler = _HANDLERS.get(name)
@@ -71,17 +73,20 @@ class PythonReads(TorchFunctionMode):
         elif name in _AS_MEMORY and args and isinstance(args[0], torch.Tensor):
             shown = name in ("__repr__", "__format__")
             what = f"prints or formats a tensor (Tensor.{name})" if shown else f"uses Tensor.{name}"
-            recorder = self.recorder
             if makes_nested():
                 recorder.problems.fail("makes a nested tensor", recorder.places.here(), NESTED)
             recorder.problems.fail(what, recorder.places.here(), PRINTS if shown else READS_VALUE)
         else:
             target = args[0] if _changes(name) else kwargs.get("out")
-            with self.recorder.changing(target) if isinstance(target, torch.Tensor) else nullcontext():
+            if isinstance(target, torch.Tensor):
+                with recorder.changing(target):
+                    result = func(*args, **kwargs)
+            else:
                 result = func(*args, **kwargs)
             result = wrap(result) if _made_of_weights(result, args, kwargs) else result
-            result = self.lost.found(name, result, (args, kwargs))
-        self.leaks.note(result)
+            if recorder.shared > shared or recorder.calls == calls:  # else it is in memory that nothing had before
+                result = self.lost.found(name, result, (args, kwargs))
+        self.leaks.note(result, recorder.place if recorder.calls > calls else None)
         return result
 
     def _asks_gradients(self, tensor: torch.Tensor, name: str) -> None:

@@ -51,6 +51,7 @@ from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.state import StateWatch, state_names
 from mlc.frontends.torch.state_guard import Steady
 from mlc.ir.context import MlcContext
+from mlc.ir.fast_build import fast_build
 
 
 def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
@@ -96,7 +97,8 @@ def _attempt(
     together: bool = True,
 ) -> Captured | _RunFailed:
     try:
-        return _Capture(model, ctx, compiling=compiling, together=together).run(tuple(args), dict(kwargs))
+        with fast_build(verify_attributes=True):
+            return _Capture(model, ctx, compiling=compiling, together=together).run(tuple(args), dict(kwargs))
     except _RunFailed as failed:
         return failed
 

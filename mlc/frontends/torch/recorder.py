@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 import torch
@@ -22,7 +20,7 @@ from torch._dispatch.python import enable_python_dispatcher
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
-from xdsl.dialects.builtin import LocationAttr
+from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
 from xdsl.ir import SSAValue
 
 from mlc.dialects.torch import has_schema, schema
@@ -30,10 +28,12 @@ from mlc.frontends.torch.arrays import element_type
 from mlc.frontends.torch.decompose import decomposition, may_differ
 from mlc.frontends.torch.deferred import Deferred, tensors
 from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
+from mlc.frontends.torch.entries import Entry, Origin, View
 from mlc.frontends.torch.functional import call_functionally
 from mlc.frontends.torch.nested import NESTED, makes_nested
 from mlc.frontends.torch.normalise import NORMALISERS, is_random, is_switched
 from mlc.frontends.torch.places import Places
+from mlc.frontends.torch.plans import Plans
 from mlc.frontends.torch.problems import (
     CLASSES,
     CONTROL_FLOW,
@@ -49,45 +49,6 @@ FOLD_LIMIT = 4 << 20
 _ABOUT_TYPES = ("aten::result_type", "aten::sym_")
 _DATA_SIZED = "makes a tensor whose size depends on the values of another: {}"
 _UNINITIALISED = ("aten.empty", "aten.new_empty")
-
-
-class Origin(IntEnum):
-    """What a tensor's value depends on, weakest first."""
-
-    MADE = 0  # Python numbers alone: the same at every call
-    STATE = 1  # weights too: the same until somebody changes them
-    INPUT = 2  # the inputs
-
-
-@dataclass(eq=False)
-class Entry:
-    """A tensor known to the recorder. `kept` holds it alive where its memory is needed to make a literal."""
-
-    origin: Origin
-    value: SSAValue | None = None
-    ref: TensorWeakRef | None = None
-    kept: torch.Tensor | None = None
-    name: str = ""
-    view: View | None = None
-    location: LocationAttr | None = None
-
-
-@dataclass(frozen=True)
-class View:
-    """How an entry's tensor is a view of another: the call that made it, its tensor argument at `position`."""
-
-    base: Entry
-    func: torch._ops.OpOverload
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    position: int
-    result: int | None
-
-    def replay(self, base: torch.Tensor) -> torch.Tensor:
-        """The same view of another tensor."""
-        args = (*self.args[: self.position], base, *self.args[self.position + 1 :])
-        out = self.func(*args, **self.kwargs)
-        return out if self.result is None else out[self.result]
 
 
 class Recorder(TorchDispatchMode):
@@ -120,9 +81,13 @@ class Recorder(TorchDispatchMode):
         self.gradients_matter = False
         self._target: torch.Tensor | None = None
         self._names = state_names
-        self._entries: dict[int, Entry] = {}
+        self.entries: dict[int, Entry] = {}  # by id of the tensor
         watched = symbolic or torch._C._len_torch_dispatch_stack()  # by a mode of the caller's, which sees every op
         self.deferred = None if watched else Deferred()
+        self.plans = None if watched else Plans(self)
+        self.calls = 0
+        self.shared = 0  # of these, such that may have given memory that was there before
+        self.place: LocationAttr = UNKNOWN_LOC
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -134,13 +99,13 @@ class Recorder(TorchDispatchMode):
     def add_input(self, tensor: torch.Tensor, value: SSAValue) -> Entry:
         """Declare an argument of @forward."""
         entry = Entry(Origin.INPUT, value, TensorWeakRef(tensor))
-        self._entries[id(tensor)] = entry
+        self.entries[id(tensor)] = entry
         return entry
 
     def entry(self, tensor: torch.Tensor) -> Entry:
         """What is known of a tensor; one never seen is a weight or another tensor from outside."""
-        found = self._entries.get(id(tensor))
-        if found is not None and found.ref is not None and found.ref() is tensor:
+        found = self.entries.get(id(tensor))
+        if found is not None and found.ref is not None and found.ref.ref() is tensor:
             return found
         return self._external(tensor)
 
@@ -178,7 +143,7 @@ class Recorder(TorchDispatchMode):
         name = self._names.get(id(real)) or "constant"
         refuse_exotic(real, f"'{name}'", self.problems, self.places.here())
         entry = Entry(Origin.STATE, ref=TensorWeakRef(tensor), kept=tensor, name=name)
-        self._entries[id(tensor)] = entry
+        self.entries[id(tensor)] = entry
         self.externals.append(entry)
         return entry
 
@@ -193,6 +158,17 @@ class Recorder(TorchDispatchMode):
         return self._literals[key]
 
     # recording
+
+    def made(
+        self,
+        tensor: torch.Tensor,
+        origin: Origin,
+        value: SSAValue,
+        view: View | None,
+        look: tuple[Any, ...] | None = None,
+    ) -> None:
+        """`tensor` is the result of what was just recorded."""
+        self.entries[id(tensor)] = Entry(origin, value, TensorWeakRef(tensor), view=view, look=look)
 
     @contextmanager
     def changing(self, target: torch.Tensor) -> Iterator[None]:
@@ -210,7 +186,23 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        location = self.places.here()
+        self.calls += 1
+        self.place = location = self.places.here()
+        plans = self.plans if self._target is None else None
+        key = plans.key(func, args, kwargs) if plans is not None else None
+        if plans is not None and key is not None:
+            plan = plans.known.get(key)
+            if plan is not None:
+                return plans.follow(plan, func, args, location)
+        self.shared += 1
+        last = self.emitter.block.last_op
+        result = self._looked_at(func, args, kwargs, location)
+        if plans is not None and key is not None:
+            plans.learn(key, func, args, result, last)
+        return result
+
+    def _looked_at(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], location: LocationAttr) -> Any:
+        """Call and record an op that nothing is known of."""
         if not isinstance(func, torch._ops.OpOverload):
             self.problems.fail(f"uses the control-flow op '{func}'", location, CONTROL_FLOW)
         if func._schema.is_mutable and func.namespace != "profiler":
@@ -275,7 +267,7 @@ class Recorder(TorchDispatchMode):
             refuse_exotic(out, f"the result of {op_name(func)}", self.problems, location)
         if origin is Origin.MADE and not self.symbolic and sum(o.nbytes for o in outputs) <= FOLD_LIMIT:
             for out in outputs:
-                self._entries[id(out)] = Entry(Origin.MADE, ref=TensorWeakRef(out), kept=out)
+                self.entries[id(out)] = Entry(Origin.MADE, ref=TensorWeakRef(out), kept=out)
             return
         new = [o for o in outputs if not self._is_known(o)]
         if not new:
@@ -283,7 +275,7 @@ class Recorder(TorchDispatchMode):
         values = self._emit(func, args, kwargs, result, outputs, location)
         views = self._views(func, args, kwargs, result, outputs)
         for out, value, view in zip(outputs, values, views, strict=True):
-            self._entries[id(out)] = Entry(origin, value, TensorWeakRef(out), view=view)
+            self.made(out, origin, value, view)
 
     def _emit(
         self,
@@ -381,7 +373,7 @@ class Recorder(TorchDispatchMode):
         return not self._is_known(args[0]) and id(args[0]) not in self._names
 
     def _is_known(self, tensor: torch.Tensor) -> bool:
-        found = self._entries.get(id(tensor))
+        found = self.entries.get(id(tensor))
         return found is not None and found.ref is not None and found.ref() is tensor
 
     # refusals

@@ -157,13 +157,13 @@ class Results:
 
 def results_of(found: Repeat) -> Results | str:
     """What is read after the steps, or why the steps cannot become a loop."""
-    inside = set(found.all_steps)
+    all_steps = found.all_steps
+    inside = set(all_steps)
     out = Results()
     for j in range(found.period):
         for r in range(len(found.op(0, j).results)):
-            uses = [
-                [u for u in found.op(k, j).results[r].uses if u.operation not in inside] for k in range(found.steps)
-            ]
+            made = [op.results[r] for op in all_steps[j :: found.period]]
+            uses = [_uses_outside(value, inside) for value in made]
             if not any(uses):
                 continue
             for use in list(uses[0]):
@@ -185,6 +185,16 @@ def results_of(found: Repeat) -> Results | str:
     if not all(isinstance(t, VTensorType) and t.shape is not None and None not in t.shape for t in kinds):
         return "the results have sizes known only at run time"
     return out
+
+
+def _uses_outside(value: SSAValue, inside: Container[Operation]) -> list[Use]:
+    found: list[Use] = []
+    use = value.first_use
+    while use is not None:
+        if use._operation not in inside:  # pyright: ignore[reportPrivateUsage]
+            found.append(use)
+        use = use._next_use  # pyright: ignore[reportPrivateUsage]
+    return found
 
 
 def _row_use(use: Use) -> tuple[Operation, int, SSAValue | None] | None:

@@ -30,7 +30,7 @@ from mlc.ir.contract import Contract, WithinUlp
 from mlc.ir.locations import fuse_locations
 from mlc.ir.passes import MlcPass
 
-_NORMS = frozenset(
+NORMS = frozenset(
     {
         "torch.aten.batch_norm",
         "torch.aten.native_batch_norm",
@@ -67,7 +67,7 @@ class TorchFoldBatchNorm(MlcPass):
     )
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
-        for op in [op for op in module.walk() if op.name in _NORMS]:
+        for op in [op for op in module.walk() if op.name in NORMS]:
             reason = _obstacle(op)
             if reason:
                 ctx.remarks.missed(self.name, op, "batch norm stays", reason=reason)

@@ -28,16 +28,14 @@ from xdsl.dialects.builtin import LocationAttr, ModuleOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from mlc.dialects.torch.build import constant, create, list_construct
-from mlc.dialects.torch.constants import ScalarConstant, VTensorLiteralOp
 from mlc.dialects.torch.control_flow import PrimLoopConditionOp, PrimLoopOp
-from mlc.dialects.torch.prim import PrimListConstructOp
 from mlc.dialects.torch.promotion import scalar_type_number
 from mlc.dialects.torch.types import INT, VTensorType
-from mlc.dialects.torch.values import NOT_CONSTANT, constant_value
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.torch.repeats import Place, Repeat, Source, find_repeat
+from mlc.lowering.torch.step_order import discard, in_order, is_constant, ops_of, put_in_order
 from mlc.lowering.torch.step_results import Collected, Results, replace_joins, results_of
 
 PRODUCTS = frozenset(
@@ -69,18 +67,27 @@ class TorchRollLoops(MlcPass):
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for function in [op for op in module.walk() if isinstance(op, func.FuncOp) and op.body.blocks]:
-            if sum(op.name in PRODUCTS for op in function.body.block.ops) >= self.min_steps:
-                self._block(ctx, function.body.block)
+            if self.may_roll(function.body.block):
+                self.roll(ctx, function.body.block)
 
-    def _block(self, ctx: MlcContext, block: Block) -> None:
-        _constants_first(block)
-        _selects_late(block)
+    def may_roll(self, block: Block) -> bool:
+        """Whether there are products enough for a loop."""
+        return sum(op.name in PRODUCTS for op in ops_of(block)) >= self.min_steps
+
+    def find(self, ops: Sequence[Operation]) -> Repeat | None:
+        """The longest run of equal steps in ops that stand in order."""
+        return find_repeat(ops, self.min_steps)
+
+    def roll(self, ctx: MlcContext, block: Block, found: Repeat | None = None) -> int:
+        """Turn the steps of a block into loops; how many that are. `found`: the first to look at, where it is known and
+        the block is in order."""
         refused: set[Operation] = set()
+        loops = 0
+        ops = _in_place(block) if found is None else list(found.line.ops)
         for _ in range(MOST_LOOPS):
-            ops = [op for op in block.ops if not _is_constant(op)][:-1]
-            found = find_repeat([op for op in ops if op not in refused], self.min_steps)
+            found = found or self.find([op for op in ops if op not in refused] if refused else ops)
             if found is None:
-                return
+                break
             reason = "" if self._pays(found) else "no product of matrices in a step"
             results = reason or results_of(found)
             if refused and not reason and not _given_before(found):
@@ -88,10 +95,13 @@ class TorchRollLoops(MlcPass):
             if isinstance(results, str):
                 ctx.remarks.missed(self.name, found.op(0, 0), f"{found.steps} steps stay unrolled", reason=results)
                 refused.update(found.all_steps if reason else found.first_step)
-                continue
-            loop = _Roll(found, results).run()
-            _selects_late(block)
-            ctx.remarks.applied(self.name, loop, f"{found.steps} steps of {found.period} ops became a loop")
+            else:
+                loop = _Roll(found, results).run()
+                ops = _in_place(block)
+                ctx.remarks.applied(self.name, loop, f"{found.steps} steps of {found.period} ops became a loop")
+                loops += 1
+            found = None
+        return loops
 
     def _pays(self, found: Repeat) -> bool:
         """Whether a step holds a product, or many steps go through a sequence: code for each would take its time."""
@@ -112,39 +122,16 @@ def _given_before(found: Repeat) -> bool:
     )
 
 
-def _is_constant(op: Operation) -> bool:
-    if isinstance(op, ScalarConstant | VTensorLiteralOp):
-        return True
-    return isinstance(op, PrimListConstructOp) and constant_value(op.results[0]) is not NOT_CONSTANT
+def _in_place(block: Block) -> list[Operation]:
+    """Put a block in order; its ops but for constants and the last."""
+    constants, ops = in_order(block)
+    put_in_order(block, [*constants, *ops])
+    return ops[:-1]
 
 
-def _constants_first(block: Block) -> None:
-    """Constants stand where they were first needed: inside the first step. Move them to the front, in order."""
-    anchor = _first_of_others(block)
-    if anchor is None:
-        return
-    op = anchor.next_op
-    while op is not None:
-        following = op.next_op
-        if _is_constant(op):
-            op.detach()
-            block.insert_op_before(op, anchor)
-        op = following
-
-
-def _first_of_others(block: Block) -> Operation | None:
+def _first_of_others(block: Block) -> Operation:
     """The first op that is no constant."""
-    return next((op for op in block.ops if not _is_constant(op)), None)
-
-
-def _selects_late(block: Block) -> None:
-    """`x.unbind(0)` before the loop takes all rows at once: move each to the step that reads it first."""
-    places = {op: n for n, op in enumerate(block.ops)}
-    for op in [op for op in places if op.name == "torch.aten.select.int"]:
-        readers = [use.operation for use in op.results[0].uses]
-        if readers and all(reader.parent_block() is block for reader in readers):
-            op.detach()
-            block.insert_op_before(op, min(readers, key=places.__getitem__))
+    return next(op for op in block.ops if not is_constant(op))
 
 
 class _Roll:
@@ -157,6 +144,9 @@ class _Roll:
         self.carried = found.carried()
         self.lasts = [p for p in results.lasts if p not in self.carried]
         self.numbers: dict[int, SSAValue] = {}
+        block = self.first.parent_block()
+        assert block is not None
+        self.first_of_others = _first_of_others(block)
 
     def run(self) -> Operation:
         """The loop, with everything replaced."""
@@ -193,7 +183,7 @@ class _Roll:
             regions=(Region(body),),
             location=self.location,
         )
-        block.insert_op_before(loop, self.first)
+        self._insert(loop)
         self._replace(loop, held)
         return loop
 
@@ -207,9 +197,19 @@ class _Roll:
         op.location = self.location
         block = self.first.parent_block()
         assert block is not None
-        anchor = _first_of_others(block) if _is_constant(op) else None  # where the next run of the pass puts it
-        block.insert_op_before(op, anchor or self.first)
+        if is_constant(op):
+            block.insert_op_before(op, self.first_of_others)  # where the next run of the pass puts it
+        else:
+            self._insert(op)
         return op.results[0]
+
+    def _insert(self, op: Operation) -> None:
+        """Put an op that is no constant before the steps."""
+        block = self.first.parent_block()
+        assert block is not None
+        block.insert_op_before(op, self.first)
+        if self.first_of_others is self.first:
+            self.first_of_others = op
 
     def _empty(self, kind: VTensorType) -> SSAValue:
         """A tensor whose contents nobody reads."""
@@ -291,8 +291,4 @@ class _Roll:
         for s, whole in zip(self.results.stored, wholes[len(collected) :], strict=True):  # lists hold some of these
             s.replace(whole, self._number)
         replace_joins(list(zip(collected, wholes[: len(collected)], strict=True)), set(self.found.all_steps))
-        for k in reversed(range(self.found.steps)):
-            for j in reversed(range(self.found.period)):
-                op = self.found.op(k, j)
-                op.detach()
-                op.erase()
+        discard(self.found.all_steps)
