@@ -294,6 +294,8 @@ def _tile_matrix(nest: Nest, plan: Plan, tiles: MatrixTiles, target: Target) -> 
         plan.tile[tiles.column] = tiles.across
     if len(rows) == 1 and (nest.space.static(tiles.column) or 1 if tiles.column is not None else 1) > tiles.across:
         plan.block = row_block(nest, tiles.row, plan.tile[tiles.row], [scalar], target)
+    if plan.block is None:
+        plan.divided = divided_dim(nest, plan.order, plan.tile, lanes, stage)
 
 
 def _tile_panels(nest: Nest, plan: Plan, panels: RowPanels, target: Target) -> None:
