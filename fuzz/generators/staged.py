@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xdsl.dialects.builtin import IntegerAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 
@@ -16,6 +17,7 @@ from fuzz.generators.linalg import ALL_STEPS, linalg
 from fuzz.generators.linalg_witnesses import witnessed
 from fuzz.generators.torch_steps import torch_steps
 from fuzz.tape import Tape
+from mlc.dialects.scf.syntax import DIVIDED, ParallelOp
 from mlc.errors import MlcError
 from mlc.interp import evaluate_constant
 from mlc.ir.pipeline import make_pass
@@ -92,8 +94,12 @@ def planned(tape: Tape) -> Program:
 
 
 def parallel_loops(tape: Tape) -> Program:
-    """Vector code and scalar loops under one @forward, what is parallel still marked."""
-    return without_constants(lower(linalg(tape), names_before("scf-parallel-outline")))
+    """Vector code and scalar loops under one @forward, what is parallel still marked; threads may divide any loop."""
+    program = without_constants(lower(linalg(tape), names_before("scf-parallel-outline")))
+    for op in program.module.walk():
+        if isinstance(op, ParallelOp) and len(op.lowerBound) > 1:
+            op.attributes[DIVIDED] = IntegerAttr(tape.below(len(op.lowerBound)), 64)
+    return program
 
 
 def loops(tape: Tape) -> Program:

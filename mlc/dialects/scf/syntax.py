@@ -23,6 +23,9 @@ from xdsl.traits import SingleBlockImplicitTerminator, ensure_terminator
 
 from mlc.dialects.optional_parens import OptionalParens
 
+DIVIDED = "mlc.divided"
+"""On an `scf.parallel`: the number of the loop that threads divide between them, an i64; those before it run whole."""
+
 
 class ForOp(scf.ForOp):
     """`scf.for`; the type of a single loop-carried value needs no parentheses."""

@@ -14,9 +14,10 @@ the cost of an iteration (`parallel.cost`): the pool wakes nobody for little. Lo
 assert, or are less work than `min_cost` (see `cost.py`; memory counts where it takes longer than arithmetic) stay for
 scf-parallel-to-for. A buffer that iterations have privately (`linalg_ext.private`) becomes an argument marked
 `mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range
-as far as that gives enough iterations, the others `scf.for` inside (short iterations are not asked for their place one
-by one: rows of them are, and what the range has of each); reductions are never split, so that results do not
-depend on the number of threads.
+as far as that gives enough iterations, the others `scf.for` inside, and those before the one that threads are to divide
+(`mlc.divided`) outside, whole for each piece: one thread runs them in the order that was written. Short iterations are
+not asked for their place one by one: rows of them are, and what the range has of each. Reductions are never split, so
+that results do not depend on the number of threads.
 
 Runs after expand-math, before scf-parallel-to-for. Preserves values bit for bit.
 Tests: tests/lowering/loops/scf_parallel_outline.mlir, tests/api/test_threads.py
@@ -46,6 +47,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 
 from mlc.dialects.linalg_ext import PrivateOp
 from mlc.dialects.linalg_ext.private_op import MOST_BYTES, private_bytes
+from mlc.dialects.scf.syntax import DIVIDED
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.own_memory import MAY_ALIAS, is_own
@@ -212,9 +214,11 @@ class _Outlined:
         """`each`, `whole`: cycles of an iteration and of the loop."""
         self.op, self.name = op, name
         trips = [reckoned for _, reckoned in _trips(op)]
-        self.dims = _range_dims(trips, each)
-        self.by_rows = self.dims > 1 and each < SMALL and (_trips(op)[self.dims - 1][0] or 0) > 1
-        self.cost = whole // max(1, prod(trips[: self.dims]))
+        self.first = _divided(op)
+        each *= prod(trips[: self.first])
+        self.dims = self.first + _range_dims(trips[self.first :], each)
+        self.by_rows = self.dims > self.first + 1 and each < SMALL and (_trips(op)[self.dims - 1][0] or 0) > 1
+        self.cost = whole // max(1, prod(trips[self.first : self.dims]))
         self.grain = max(1, -(-grain_cost // max(1, self.cost)))
         self.captured, self.repeated = captured
         self.private = {inner.source: inner for inner in _private_ops(op)}
@@ -224,8 +228,8 @@ class _Outlined:
     def _call(self) -> None:
         at = _Writer(self.op, Block())
         zero = at.constant(0)
-        count = at.trips(0, {})
-        for dim in range(1, self.dims):
+        count = at.trips(self.first, {})
+        for dim in range(self.first + 1, self.dims):
             count = at.add(arith.MuliOp(count, at.trips(dim, {})))
         at.do(func.CallOp(self.name, [zero, count, *self.captured], []))
         block = self.op.parent_block()
@@ -265,13 +269,20 @@ class _Outlined:
         begin, end = at.block.args[:2]
         lows, highs, steps = ([mapping.get(v, v) for v in vs] for vs in (op.lowerBound, op.upperBound, op.step))
         opened: list[_Writer] = []
-        if self.dims == 1:
+        positions: list[SSAValue] = []
+        for low, high, step in zip(lows[: self.first], highs[: self.first], steps[: self.first], strict=True):
+            at, position = at.loop(low, high, step)
+            opened.append(at)
+            positions.append(position)
+        lows, highs, steps = (vs[self.first :] for vs in (lows, highs, steps))
+        dims = self.dims - self.first
+        if dims == 1:
             first, last = (at.add(arith.AddiOp(lows[0], at.add(arith.MuliOp(e, steps[0])))) for e in (begin, end))
             at, position = at.loop(first, last, steps[0])
             opened.append(at)
-            positions = [position]
+            positions.append(position)
         else:
-            extents = [at.trips(dim, mapping) for dim in range(1, self.dims)]
+            extents = [at.trips(dim, mapping) for dim in range(self.first + 1, self.dims)]
             digits: list[SSAValue] = []
             if self.by_rows:
                 extent = extents.pop()
@@ -290,11 +301,12 @@ class _Outlined:
             for extent in reversed(extents):
                 digits.insert(0, at.add(arith.RemUIOp(rest, extent)))
                 rest = at.add(arith.DivUIOp(rest, extent))
-            positions = [
+            positions += [
                 at.add(arith.AddiOp(low, at.add(arith.MuliOp(digit, step))))
                 for low, step, digit in zip(lows, steps, [rest, *digits], strict=False)
             ]
-        for low, high, step in zip(lows[self.dims :], highs[self.dims :], steps[self.dims :], strict=True):
+        lows, highs, steps = (vs[dims:] for vs in (lows, highs, steps))
+        for low, high, step in zip(lows, highs, steps, strict=True):
             at, position = at.loop(low, high, step)
             opened.append(at)
             positions.append(position)
@@ -313,6 +325,12 @@ class _Outlined:
                     inner.operands[i] = mapping[operand]
         for each in opened:
             each.do(scf.YieldOp())
+
+
+def _divided(op: scf.ParallelOp) -> int:
+    """The number of the loop that threads divide; those before it run whole, outside, for each piece of it."""
+    number = op.attributes.get(DIVIDED)
+    return number.value.data if isinstance(number, IntegerAttr) and number.value.data < len(op.lowerBound) else 0
 
 
 def _range_dims(trips: list[int], each: int) -> int:

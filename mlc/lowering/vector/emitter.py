@@ -37,7 +37,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import Rewriter
 
 from mlc.dialects.memref.prefetch import PrefetchOp
-from mlc.dialects.scf.syntax import ParallelOp
+from mlc.dialects.scf.syntax import DIVIDED, ParallelOp
 from mlc.lowering.vector.sizes import Size, Symbol
 from mlc.lowering.vector.space import Access, Refusal, Space
 
@@ -370,15 +370,20 @@ class Emitter:
         yields[:] = op.results
 
     @contextmanager
-    def parallel(self, bounds: Sequence[tuple[Index, Index, int]]) -> Iterator[list[SSAValue]]:
-        """An `scf.parallel` over (low, high, step) per dim."""
+    def parallel(
+        self, bounds: Sequence[tuple[Index, Index, int]], divided: int | None = None
+    ) -> Iterator[list[SSAValue]]:
+        """An `scf.parallel` over (low, high, step) per dim; threads are to divide the dim number `divided`."""
         block = Block(arg_types=[INDEX] * len(bounds))
         with self._inside(block):
             yield list(block.args)
             self.do(scf.ReduceOp())
         lows = [self.materialize(low) for low, _, _ in bounds]
         highs = [self.materialize(high) for _, high, _ in bounds]
-        self.do(ParallelOp(lows, highs, [self.index(step) for _, _, step in bounds], Region(block)))
+        op = ParallelOp(lows, highs, [self.index(step) for _, _, step in bounds], Region(block))
+        if divided:
+            op.attributes[DIVIDED] = IntegerAttr(divided, i64)
+        self.do(op)
 
     # Horizontal reduction
 

@@ -178,9 +178,8 @@ class _Expansion(LoopWriter):
         """Transform the tiles of the block at `first`."""
         pieces, *_, per_piece, _ = shape_of(self.tiles)
         with (
-            self.loop(0, pieces, parallel=True) as piece,
-            self.loop(0, per_piece, parallel=True) as rest,
-            self.tile(first) as (within, at),
+            self.parallel([(n, 1) for n in (pieces, per_piece, self.block_size[1])], divided=2) as (piece, rest, row),
+            self.tile(first, row) as (within, at),
         ):
             source = [at[0], self.plus(self.times(piece, per_piece), rest), *at[1:], 0]
             self.transforms.input(self.tiles, source, [piece, 0, *within, rest, 0])
@@ -242,11 +241,15 @@ class _Expansion(LoopWriter):
             yield first
 
     @contextmanager
-    def tile(self, first: Sequence[Offset]) -> Iterator[tuple[list[Offset], list[Offset]]]:
-        """Loops over the tiles of the block at `first`: each within the block; its image, first row, first column."""
+    def tile(self, first: Sequence[Offset], row: Offset | None = None) -> Iterator[tuple[list[Offset], list[Offset]]]:
+        """Loops over the tiles of the block at `first`, or of a `row` of it: each within the block; its image, first
+        row, first column."""
         images, rows, columns = self.block_size
         height, width = self.op.extents()
-        with self.loop(0, images) as image, self.loop(0, rows) as row, self.loop(0, columns) as column:
+        with ExitStack() as stack:
+            image = stack.enter_context(self.loop(0, images))
+            row = stack.enter_context(self.loop(0, rows)) if row is None else row
+            column = stack.enter_context(self.loop(0, columns))
             at = [self.plus(a, b) for a, b in zip(first, (image, row, column), strict=True)]
             place = [at[0], self.start(at[1], self.rows.tile, height), self.start(at[2], self.columns.tile, width)]
             yield [image, row, column], place

@@ -24,13 +24,14 @@ from xdsl.dialects.builtin import (
     StridedLayoutAttr,
     UnitAttr,
     f32,
+    i64,
 )
 from xdsl.dialects.linalg.attrs import IteratorTypeAttr
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
-from mlc.dialects.scf.syntax import ParallelOp
+from mlc.dialects.scf.syntax import DIVIDED, ParallelOp
 from mlc.lowering.vector.schedule import COLD
 
 OpT = TypeVar("OpT", bound=Operation)
@@ -218,8 +219,8 @@ class LoopWriter:
         self.put(FillOp([zero], [out], []))
 
     @contextmanager
-    def parallel(self, bounds: Sequence[tuple[int, int]]) -> Iterator[Sequence[SSAValue]]:
-        """Parallel loops from 0 to each bound by its step."""
+    def parallel(self, bounds: Sequence[tuple[int, int]], divided: int = 0) -> Iterator[Sequence[SSAValue]]:
+        """Parallel loops from 0 to each bound by its step; threads are to divide the one number `divided`."""
         body = Block(arg_types=[IndexType()] * len(bounds))
         zeros = [self.index(0) for _ in bounds]
         ends, steps = ([self.index(n) for n in each] for each in zip(*bounds, strict=True))
@@ -227,7 +228,9 @@ class LoopWriter:
         yield body.args
         self.put(scf.ReduceOp())
         self.into.pop()
-        self.put(ParallelOp(zeros, ends, steps, Region(body)))
+        op = self.put(ParallelOp(zeros, ends, steps, Region(body)))
+        if divided:
+            op.attributes[DIVIDED] = IntegerAttr(divided, i64)
 
 
 def shape_of(value: SSAValue) -> tuple[int, ...]:

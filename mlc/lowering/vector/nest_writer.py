@@ -1,6 +1,7 @@
 """Write a planned nest as loops over vectors.
 
-for outer tiles:                     scf.parallel, scf.for; one base index per operand and loop
+for outer tiles:                     scf.parallel, scf.for; one base index per operand and loop; which of the parallel
+                                     loops threads divide: `thread_shares.py`
   stages without private loops:      values stay in registers, one per point of the tile
   groups of stages with private      scf.for, accumulators of every point as iter_args, unrolled inside:
   loops over the same dims:          `group_writer.py`
@@ -151,7 +152,9 @@ class NestWriter:
         here = parallel and not self._more_inside(run, then)
         with ExitStack() as stack:
             if here:
-                ivs = stack.enter_context(self.em.parallel([(s.low, s.high, s.step) for _, s in run]))
+                dims = [dim for dim, _ in run]
+                divided = dims.index(self.plan.divided) if self.plan.divided in dims else None
+                ivs = stack.enter_context(self.em.parallel([(s.low, s.high, s.step) for _, s in run], divided))
                 for (dim, s), iv in zip(run, ivs, strict=True):
                     self.memory.enter(dim, stack.enter_context(self._tiles_at(iv, s)))
             else:

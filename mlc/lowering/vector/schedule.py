@@ -24,6 +24,7 @@ from mlc.lowering.vector.row_panels import RowPanels, row_panels
 from mlc.lowering.vector.sizes import ONE, ZERO
 from mlc.lowering.vector.space import Access, Refusal, Stage
 from mlc.lowering.vector.target import Target
+from mlc.lowering.vector.thread_shares import divided_dim
 
 COLD = "mlc.cold"  # on a structured op that seldom runs: its code is to be short
 OPS_BUDGET = 120  # vector ops in one unrolled reduction body: more costs compile time and gains nothing measurable
@@ -43,6 +44,7 @@ class Plan:
     order: list[int] = field(default_factory=list)  # outer dims, outermost first
     tile: dict[int, int] = field(default_factory=dict)  # outer dim -> elements per register tile
     cross: int | None = None  # outer dim along which scattered inputs are contiguous: square tiles turned in registers
+    divided: int | None = None  # outer dim that threads divide between them: it has the data, the others do not
     block: tuple[int, int] | None = None  # outer dim whose tiles are taken in blocks of so many elements, outermost
     in_step: int = 4  # points whose bodies are written op by op side by side
     contraction: bool = False  # vectors and scalars are multiplied: loads are shared across the tile
@@ -79,6 +81,8 @@ def make_plan(nest: Nest, target: Target) -> Plan:
             _tile_elementwise(nest, plan, target)
     else:
         _tile_rows(nest, plan, stage, plan.stage_lanes.get(heavy))
+    if plan.block is None:
+        plan.divided = divided_dim(nest, plan.order, plan.tile, plan.lanes_dim, stage if plan.contraction else None)
     return plan
 
 

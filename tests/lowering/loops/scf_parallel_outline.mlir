@@ -221,3 +221,28 @@ func.func @unknown(%x: memref<?x?xf32>) attributes {kernel} {
   }) : (index, index, index) -> ()
   func.return
 }
+
+// Threads divide the second of two loops: the first runs whole for each piece, outside, in the order that was written.
+
+// CHECK: func.func private @divided.parallel_0(%[[B:.*]]: index, %[[E:.*]]: index, %{{.*}}: memref<4x64xf32>) attributes
+// CHECK: scf.for %{{.*}} = %[[ZERO:.*]] to %[[FOUR:.*]] step
+// CHECK: %[[LOW:.*]] = arith.muli %[[B]]
+// CHECK: %[[HIGH:.*]] = arith.muli %[[E]]
+// CHECK: scf.for
+// CHECK-NOT: scf.for
+// CHECK-LABEL: func.func @divided(
+// CHECK: %[[N:[0-9]+]] = arith.constant 64 : index
+// CHECK: func.call @divided.parallel_0(%{{.*}}, %[[N]],
+func.func @divided(%x: memref<4x64xf32>) attributes {kernel} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  %c64 = arith.constant 64 : index
+  scf.parallel (%i, %j) = (%c0, %c0) to (%c4, %c64) step (%c1, %c1) {
+    %a = memref.load %x[%i, %j] : memref<4x64xf32>
+    %b = arith.addf %a, %a : f32
+    memref.store %b, %x[%i, %j] : memref<4x64xf32>
+    scf.reduce
+  } {mlc.divided = 1 : i64}
+  func.return
+}

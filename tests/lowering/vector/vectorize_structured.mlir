@@ -146,3 +146,41 @@ func.func private @running_sum(%x: memref<8xf32>, %out: memref<8xf32>) attribute
   }
   func.return
 }
+
+// Threads divide pixels, not channels: what reads them divides them in the same way. In a 1x1 convolution each thread then
+// reads all weights, where they are no more than what it would have to read of others.
+// CHECK-LABEL: func.func private @pixels
+// CHECK: scf.parallel (%{{.*}}, %{{.*}}) =
+// CHECK: {mlc.divided = 1 : i64}
+// CHECK: scf.parallel (%{{.*}}, %{{.*}}) =
+// CHECK: {mlc.divided = 1 : i64}
+// CHECK-LABEL: func.func private @many_weights
+// CHECK-NOT: mlc.divided
+// CHECK: func.return
+#image = affine_map<(n, c, h, w, l) -> (n, c, h, w, l)>
+#read = affine_map<(n, f, h, w, l, c, k) -> (n, c, h, w, k)>
+#weight = affine_map<(n, f, h, w, l, c, k) -> (f, c, k, l)>
+#written = affine_map<(n, f, h, w, l, c, k) -> (n, f, h, w, l)>
+func.func private @pixels(%x: memref<1x2x30x30x16xf32>, %s: memref<2x16xf32>, %y: memref<1x2x30x30x16xf32>, %w: memref<12x2x16x16xf32>, %z: memref<1x12x30x30x16xf32>) attributes {kernel} {
+  linalg.generic {indexing_maps = [#image, affine_map<(n, c, h, w, l) -> (c, l)>, #image], iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel"]} ins(%x, %s : memref<1x2x30x30x16xf32>, memref<2x16xf32>) outs(%y : memref<1x2x30x30x16xf32>) {
+  ^bb0(%a: f32, %b: f32, %old: f32):
+    %r = arith.mulf %a, %b : f32
+    linalg.yield %r : f32
+  }
+  linalg.generic {indexing_maps = [#read, #weight, #written], iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%y, %w : memref<1x2x30x30x16xf32>, memref<12x2x16x16xf32>) outs(%z : memref<1x12x30x30x16xf32>) {
+  ^bb0(%a: f32, %b: f32, %acc: f32):
+    %p = arith.mulf %a, %b : f32
+    %r = arith.addf %acc, %p : f32
+    linalg.yield %r : f32
+  }
+  func.return
+}
+func.func private @many_weights(%y: memref<1x64x14x14x16xf32>, %w: memref<64x64x16x16xf32>, %z: memref<1x64x14x14x16xf32>) attributes {kernel} {
+  linalg.generic {indexing_maps = [#read, #weight, #written], iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%y, %w : memref<1x64x14x14x16xf32>, memref<64x64x16x16xf32>) outs(%z : memref<1x64x14x14x16xf32>) {
+  ^bb0(%a: f32, %b: f32, %acc: f32):
+    %p = arith.mulf %a, %b : f32
+    %r = arith.addf %acc, %p : f32
+    linalg.yield %r : f32
+  }
+  func.return
+}
