@@ -18,6 +18,7 @@ from fuzz.generators.dot_products import (
     memref_matrix_kernel,
     narrowed_products,
     quantised_products,
+    tile_loops,
 )
 from fuzz.generators.functions import function_kernel
 from fuzz.generators.kernel_families import kernel_families
@@ -133,6 +134,6 @@ PROFILES: dict[str, Generator] = {
     ),
     "memref-matrix": memref_matrix_kernel,
     "vector-math": mixed((4, function_kernel), (1, loop_kernel)),
-    "loops": mixed((5, loop_kernel), (2, loops)),
+    "loops": mixed((10, loop_kernel), (4, loops), (3, tile_loops)),
     "parallel-loops": mixed((2, loop_kernel), (3, parallel_loops)),
 }

@@ -98,6 +98,12 @@ def memref_matrix_kernel(tape: Tape) -> Program:
     return MatrixGenerator(tape).program()
 
 
+def tile_loops(tape: Tape) -> Program:
+    """The same as loops."""
+    tiles = make_pass("vectorize-structured", {"dot_products": True, "matrix_tiles": True})
+    return run(memref_matrix_kernel(tape), [tiles, make_pass("linalg-to-loops"), make_pass("scf-parallel-to-for")])
+
+
 def memref_dot_kernel(tape: Tape) -> Program:
     """A dot product and its epilogues."""
     return DotGenerator(tape).program()

@@ -77,13 +77,13 @@ def _run_llvm(program: Program, inputs: Sequence[Any], domain: Domain) -> list[A
     memory = memory_of(engine)
     types = list(program.signature.inputs.data)
     args: list[Any] = []
-    held: list[np.ndarray] = []
+    held: list[tuple[MemRefInput, np.ndarray]] = []
     for x, t in zip(inputs, types, strict=True):
         if not isinstance(x, MemRefInput):
             args.append(x)
             continue
-        data = x.data.copy()
-        held.append(data)
+        data = x.stored()
+        held.append((x, data))
         base = memory.allocate(data.nbytes, data=data) if data.nbytes else memory.allocate(0)
         args.append(np.int64(base + x.offset * data.itemsize))
         assert isinstance(t, MemRefType)
@@ -92,8 +92,9 @@ def _run_llvm(program: Program, inputs: Sequence[Any], domain: Domain) -> list[A
             strides = t.get_strides() or ()
             args += [np.int64(s) for s, d in zip(x.strides, strides, strict=True) if d is None]
     results = list(engine.run_function(program.entry, with_team(engine, program.entry, args)))
+    after = [x.read(data) for x, data in held]
     if program.signature.outputs.data:
-        return [*results, *held]
+        return [*results, *after]
     if int(results[0]) != 0:
         raise ExecutionError(f"@{program.entry} returned status {int(results[0])}")
-    return [*held]
+    return after

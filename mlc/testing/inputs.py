@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from xdsl.dialects.builtin import IntAttr, IntegerType, MemRefType, StridedLayoutAttr
+from xdsl.dialects.builtin import BFloat16Type, IntAttr, IntegerType, MemRefType, StridedLayoutAttr
 from xdsl.ir import Attribute
 
 from mlc.dialects.torch.types import VTensorType
@@ -42,6 +42,18 @@ class MemRefInput:
         value = domain.constant(self.data, self.element) if is_float(self.element) else self.data
         whole.write(value)
         return whole.with_layout(self.offset, self.sizes, self.strides)
+
+    def stored(self) -> np.ndarray:
+        """A fresh copy as it lies in memory: bf16 as its bits."""
+        if isinstance(self.element, BFloat16Type):
+            return (self.data.view(np.uint32) >> 16).astype(np.uint16)
+        return self.data.copy()
+
+    def read(self, stored: np.ndarray) -> np.ndarray:
+        """What `stored` holds, as values: bf16 in float32."""
+        if isinstance(self.element, BFloat16Type):
+            return (stored.astype(np.uint32) << 16).view(np.float32)
+        return stored
 
 
 def argument_types(program: Program) -> list[Attribute]:

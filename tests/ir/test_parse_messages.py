@@ -99,7 +99,7 @@ def test_no_name_is_near(text: str) -> None:
 def test_an_op_without_a_conversion_names_the_dialects_that_have_some() -> None:
     ctx = make_context()
     module = parse_text("func.func @f(%x: f32) {\n  %0 = linalg.index 0 : index\n  return\n}", ctx, name="f.mlir")
-    with pytest.raises(MlcError, match=r"lower it first, to ops of arith, .*memref") as info:
+    with pytest.raises(MlcError, match=r"lower it first, to ops of amx, arith, .*memref") as info:
         ConvertToLLVM().apply(ctx, module)
     assert "f.mlir:2" in str(info.value)
 
