@@ -74,6 +74,12 @@ FEW: dict[str, Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]] = {
     "numbers": lambda h, x, t: (h * 0.5 + t).clamp(-1, 1) - 1,
     "zeros of both signs": lambda h, x, t: F.hardtanh(F.relu(h), 0.0 if t % 2 else -0.0),
     "views of views": lambda h, x, t: h.t().reshape(2, 16).view(4, 8).unsqueeze(0).squeeze(0),
+    "constants": lambda h, x, t: h + torch.full((4, 8), float(t)),
+    "views of constants": lambda h, x, t: (
+        torch.maximum(h, torch.full((3, 8), t - 3.0)[:1]) + torch.full((3, 8), t + 0.5)[1]
+    ),
+    "masks": lambda h, x, t: h.masked_fill(torch.full((4, 8), t % 2 == 0), 9.0) * x[t],
+    "constants in lists": lambda h, x, t: torch.cat([h, torch.full((4, 8), float(t))])[2:6],
     "in place": lambda h, x, t: h.clone().add_(x[t]).mul_(h),
     "rows written": lambda h, x, t: torch.zeros(4, 8).index_copy(0, torch.tensor([t % 4]), h[:1]) + h,
     "other strides": lambda h, x, t: (h if t % 2 else h.t().contiguous().t()) + 1,

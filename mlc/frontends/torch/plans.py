@@ -204,12 +204,14 @@ class Plans:
         results, too. `number`: an argument that is another in each call."""
         emitter = self.recorder.emitter
         steps: list[_Step] = []
+        tensors_given = frozenset(sources)
         given = len(sources)
         index = None if number is None else emitter.constant(number)
         count = given + (index is not None)
         op = last.next_op if last is not None else None
         while op is not None:
-            if not op.results or not emitter.is_shared(op.results[0]):  # constants are there from now on
+            # constants are there from now on; a tensor of the call that became one now is made anew in calls alike
+            if not op.results or not (emitter.is_shared(op.results[0]) or op.results[0] in tensors_given):
                 if not op.results or op.attributes or op.properties or op.regions:
                     return None
                 operands: list[SSAValue | int] = []

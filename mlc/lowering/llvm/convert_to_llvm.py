@@ -126,6 +126,7 @@ def _survey(module: ModuleOp) -> ModuleState:
     for op in module.ops:
         if isinstance(op, func.FuncOp) and "constant" not in op.attributes:
             name = op.sym_name.data
+            tile_ops.check_tiles(op)
             if name == OUTPUT_DIMS:
                 state.output_dims = op.body
             else:

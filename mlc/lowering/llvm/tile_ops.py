@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import IntegerAttr, IntegerType, i64
+from xdsl.dialects.builtin import IntegerAttr, IntegerType, i8, i64
+from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.dialects.amx.ops import ROW_BYTES, ROWS, TileLoadOp, TileMulFOp, TileMulIOp, TileType
 from mlc.dialects.llvm.intrinsics import TILE_LOAD, TILE_MULF, TILE_MULI, TILE_STORE, TILE_ZERO
 from mlc.dialects.llvm.tile_type import X86AMXType
+from mlc.errors import UnsupportedError
+from mlc.ir.locations import format_location
 from mlc.lowering.llvm.builder import FunctionBuilder
 from mlc.lowering.llvm.intrinsic_calls import call_intrinsic, do_intrinsic
 from mlc.lowering.llvm.linear import Linear
@@ -19,6 +22,8 @@ from mlc.lowering.llvm.registry import converts
 from mlc.lowering.llvm.types import element_bytes
 
 _AMX = X86AMXType()
+REGISTERS = 8
+_CHOICES = ("arith.select", "scf.if", "scf.index_switch")
 
 
 def _sizes(b: FunctionBuilder, ty: Attribute) -> list[SSAValue]:
@@ -79,3 +84,25 @@ def _copied(b: FunctionBuilder, value: SSAValue, ty: Attribute) -> SSAValue:
     args = [*_sizes(b, ty), b.entry_alloca(Linear(ROWS * ROW_BYTES), line), b.int_const(ROW_BYTES)]
     do_intrinsic(b, TILE_STORE, [*args, value])
     return call_intrinsic(b, TILE_LOAD, args, _AMX)
+
+
+def check_tiles(function: FuncOp) -> None:
+    """Refuse what LLVM cannot compile, and would end the process over: a choice between tiles, tiles that are passed to
+    other functions or blocks, and more shapes of tiles than registers."""
+    if any(isinstance(t, TileType) for t in (*function.function_type.inputs, *function.function_type.outputs)):
+        raise _refusal(function, f"function @{function.sym_name.data} takes or returns tiles", "pass memory")
+    shapes: set[Attribute] = set()
+    for op in function.walk():
+        tiles = [r.type for r in op.results if isinstance(r.type, TileType)]
+        shapes.update(TileType.of(t.sizes[0], t.row_bytes, i8) for t in tiles)
+        if tiles and op.name in _CHOICES:
+            raise _refusal(op, f"'{op.name}' chooses between tiles", "store a tile in each case, load it afterwards")
+    if any(isinstance(a.type, TileType) for block in function.body.blocks for a in block.args):
+        raise _refusal(function, f"blocks of @{function.sym_name.data} take tiles", "carry them through scf.for")
+    if len(shapes) > REGISTERS:
+        what = f"function @{function.sym_name.data} has tiles of {len(shapes)} shapes"
+        raise _refusal(function, what, f"a register has one shape throughout a function, and there are {REGISTERS}")
+
+
+def _refusal(op: Operation, what: str, hint: str) -> UnsupportedError:
+    return UnsupportedError(what, where=format_location(op.location) or None, hint=hint)

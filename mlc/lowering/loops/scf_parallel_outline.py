@@ -330,7 +330,9 @@ class _Outlined:
 def _divided(op: scf.ParallelOp) -> int:
     """The number of the loop that threads divide; those before it run whole, outside, for each piece of it."""
     number = op.attributes.get(DIVIDED)
-    return number.value.data if isinstance(number, IntegerAttr) and number.value.data < len(op.lowerBound) else 0
+    if not isinstance(number, IntegerAttr) or not 0 <= number.value.data < len(op.lowerBound):
+        return 0
+    return number.value.data
 
 
 def _range_dims(trips: list[int], each: int) -> int:

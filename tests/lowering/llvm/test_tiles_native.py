@@ -7,6 +7,7 @@ import pytest
 
 from mlc.backends.llvm.target import missing_features
 from mlc.backends.machine import PRESETS
+from mlc.errors import UnsupportedError
 from mlc.interp import run_function
 from mlc.interp.run_llvm import run_kernel
 from mlc.lowering.llvm.convert_to_llvm import ConvertToLLVM
@@ -108,3 +109,35 @@ def test_the_llvm_level_means_the_same(ctx, parse, text: str) -> None:
     ConvertToLLVM().apply(ctx, lowered)
     _, got = run_kernel(lowered, "f", arrays)
     assert np.array_equal(got[-1], want[-1])
+
+
+ZERO = "%z = amx.tile_zero : !amx.tile<16x16xf32>"
+LOADED = "%y = amx.tile_load %o[%c, %c] : memref<16x16xf32> into !amx.tile<16x16xf32>"
+STORED = "amx.tile_store %o[%c, %c], %s : memref<16x16xf32>, !amx.tile<16x16xf32>"
+MANY = "\n".join(f"%t{n} = amx.tile_zero : !amx.tile<{n}x16xf32>" for n in range(1, 10))
+REFUSED = {
+    "chooses between": f"{ZERO}\n{LOADED}\n%s = arith.select %p, %y, %z : !amx.tile<16x16xf32>\n{STORED}",
+    "'scf.if' chooses": f"""{ZERO}\n{LOADED}
+        %s = scf.if %p -> (!amx.tile<16x16xf32>) {{ scf.yield %z : !amx.tile<16x16xf32> }}
+        else {{ scf.yield %y : !amx.tile<16x16xf32> }}\n{STORED}""",
+    "blocks of @f take tiles": f"""{ZERO}\n{LOADED}
+        cf.cond_br %p, ^bb1(%z : !amx.tile<16x16xf32>), ^bb1(%y : !amx.tile<16x16xf32>)
+        ^bb1(%s: !amx.tile<16x16xf32>):\n{STORED}""",
+    "tiles of 9 shapes": MANY,
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_llvm_cannot_compile_is_refused(ctx, parse, message: str) -> None:
+    arguments = "%o: memref<16x16xf32>, %p: i1, %c: index"
+    module = parse(f"func.func @f({arguments}) {{\n{REFUSED[message]}\nfunc.return\n}}")
+    with pytest.raises(UnsupportedError, match=message) as raised:
+        ConvertToLLVM().apply(ctx, module)
+    assert raised.value.where and raised.value.hint
+
+
+@pytest.mark.parametrize("signature", ["func.func private @g() -> !amx.tile<16x16xf32>",
+                                       "func.func private @g(!amx.tile<16x16xf32>)"])  # fmt: skip
+def test_tiles_stay_in_their_function(ctx, parse, signature: str) -> None:
+    with pytest.raises(UnsupportedError, match="takes or returns tiles"):
+        ConvertToLLVM().apply(ctx, parse(signature))
