@@ -30,8 +30,9 @@ TRANSFORM = 5
 """Vector operations per position, transforming a vector of channels of one tile."""
 FILTER_TRANSFORM = 2.25
 """The same for a vector of filters, and reading it again: stores are the limit."""
-TILES_BYTES = 4 << 20
-"""Transformed inputs of a block with groups of filters, at most: every group reads them again."""
+TILES_BYTES, LARGE = 4 << 20, 2 << 20
+"""Transformed inputs of a block with groups of filters, at most: every group reads them again. From a second-level cache
+of `LARGE` bytes on, half of that: the third level is farther then."""
 GROUP_DEPTH, GROUP_ROWS = 16, 2
 """Channels and rows of positions of filters that are transformed at a time, for one group: with the taps that they come
 from they stay in the first-level cache."""
@@ -129,7 +130,8 @@ class _Ways:
             block = _block(self.layer, self.rows, self.columns, enough)
         else:
             tile_bytes = 4 * self.positions * self.layer.channels
-            block = _largest_block(self.layer, self.rows, self.columns, TILES_BYTES // tile_bytes)
+            room = self.near // 2 if self.near >= LARGE else TILES_BYTES
+            block = _largest_block(self.layer, self.rows, self.columns, room // tile_bytes)
         tiles = math.prod(block)
         blocks = self.layer.filters // self.layer.lanes
         group = max(n for n in _divisors(blocks) if n <= most)
