@@ -68,8 +68,9 @@ def float_to_int(op: Operation, args: Args, run: Runner) -> Results:
     wide = np.dtype(f"{'i' if is_signed else 'u'}{max(1, dtype.itemsize)}")
     value, bad = run.domain.to_int(args[0], op.operands[0].type, wide)
     limits = (-(2 ** (width - 1)), 2 ** (width - 1) - 1) if is_signed else (0, 2**width - 1)
-    if np.any(bad) or np.any((np.asarray(value) < limits[0]) | (np.asarray(value) > limits[1])):
+    narrower = width != 8 * wide.itemsize
+    if np.any(bad) or (narrower and np.any((np.asarray(value) < limits[0]) | (np.asarray(value) > limits[1]))):
         fail(op, f"a float does not fit {target}")
     if width == 1:
         return ((np.asarray(value) != 0)[()],)
-    return (wrap_int(np.asarray(value).astype(dtype)[()], target),)
+    return (wrap_int(np.asarray(value).astype(dtype, copy=False)[()], target),)

@@ -153,9 +153,11 @@ def compare(predicate: str, a: Any, b: Any) -> Any:
     return (holds | unordered) if predicate[0] == "u" else (holds & ~unordered)
 
 
+MANY = 4096  # elements, from which it pays to look at all of them first
+
+
 def to_int_checked(a: Any, target: np.dtype[Any]) -> tuple[Any, Any]:
     """Truncate floats to ints; the mask says which do not fit (NaN and overflow), those come back as 0."""
-    t = np.trunc(np.asarray(a, dtype=np.float64))
     if target.kind == "b":
         low, high = 0.0, 2.0
     else:
@@ -164,6 +166,9 @@ def to_int_checked(a: Any, target: np.dtype[Any]) -> tuple[Any, Any]:
             float(info.min),
             float(info.max) + 1.0 if info.bits < 64 else 2.0 ** (63 if target.kind == "i" else 64),
         )
+    if np.size(a) >= MANY and target.kind != "b" and low <= np.min(a) and np.max(a) < high:  # weights: no copies
+        return np.asarray(a).astype(target), np.zeros(np.shape(a), np.bool_)
+    t = np.trunc(np.asarray(a, dtype=np.float64))
     bad = ~((t >= low) & (t < high))
     return np.where(bad, 0.0, t).astype(target)[()], bad
 

@@ -31,8 +31,8 @@ TRANSFORM = 5
 FILTER_TRANSFORM = 2.25
 """The same for a vector of filters, and reading it again: stores are the limit."""
 TILES_BYTES, LARGE = 4 << 20, 2 << 20
-"""Transformed inputs of a block with groups of filters, at most: every group reads them again. From a second-level cache
-of `LARGE` bytes on, half of that: the third level is farther then."""
+"""Transformed inputs of a block with groups of filters, at most: every group reads them again. From a second-level
+cache of `LARGE` bytes on, half of that: the third level is farther then."""
 GROUP_DEPTH, GROUP_ROWS = 16, 2
 """Channels and rows of positions of filters that are transformed at a time, for one group: with the taps that they come
 from they stay in the first-level cache."""
