@@ -254,3 +254,14 @@ def test_threads_share_a_model(captures: list[Any]):
     for t in threads:
         t.join()
     assert all(torch.equal(results[n], torch.full((3,), n + 1.0)) for n in range(4))
+
+
+def test_a_value_read_in_place_and_turned_round():
+    """One op that reads a value as it lies and by position: what makes the value stays."""
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        h = x.flip(0) + x
+        return h.flip(0) + h
+
+    x = torch.randn(4, 8)
+    assert torch.equal(mlc.compile(model, cache_dir="")(x), model(x))

@@ -117,6 +117,8 @@ class _Fusion:
             return "producer holds a check"
         if any(v is value for v in consumer.outputs):
             return "consumer updates the producer's result"
+        if any(use.operation.parent_op() is consumer for use in value.uses):
+            return "the consumer takes elements of it by position, too"
         maps = maps_of(consumer)
         reads = [m for v, m in zip(consumer.inputs, maps, strict=False) if v is value]
         if any(not _composable(m) for m in reads):
