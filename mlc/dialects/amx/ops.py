@@ -34,7 +34,7 @@ from xdsl.printer import Printer
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect, Pure
 from xdsl.utils.exceptions import VerifyException
 
-ROWS, ROW_BYTES = 16, 64
+ROWS, ROW_BYTES, REGISTERS = 16, 64, 8
 _BYTES: dict[Attribute, int] = {bf16: 2, f32: 4, i8: 1, i32: 4}
 
 

@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import IntegerAttr, IntegerType, i8, i64
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from mlc.dialects.amx.ops import ROW_BYTES, ROWS, TileLoadOp, TileMulFOp, TileMulIOp, TileType
+from mlc.dialects.amx.ops import REGISTERS, ROW_BYTES, ROWS, TileLoadOp, TileMulFOp, TileMulIOp, TileType
 from mlc.dialects.llvm.intrinsics import TILE_LOAD, TILE_MULF, TILE_MULI, TILE_STORE, TILE_ZERO
 from mlc.dialects.llvm.tile_type import X86AMXType
 from mlc.errors import UnsupportedError
@@ -22,7 +22,6 @@ from mlc.lowering.llvm.registry import converts
 from mlc.lowering.llvm.types import element_bytes
 
 _AMX = X86AMXType()
-REGISTERS = 8
 _CHOICES = ("arith.select", "scf.if", "scf.index_switch")
 
 

@@ -14,16 +14,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from mlc.dialects.amx.ops import ROW_BYTES
+from mlc.dialects.amx.ops import REGISTERS, ROW_BYTES, ROWS
 from mlc.lowering.vector.nests import Nest
 from mlc.lowering.vector.sizes import ZERO, Size
 from mlc.lowering.vector.space import Access, Stage
 from mlc.lowering.vector.target import Target
 
-ROWS, COLUMNS, GROUPS = 16, 16, 16  # of a register of sums, and groups of terms in one of factors
+COLUMNS, GROUPS = 16, 16  # of a register of sums, and groups of terms in one of factors
 LEAST_ROWS = 4  # fewer are no faster than by vectors: weights are what is waited for
 LEAST_GROUPS = 4  # of terms in a step
-REGISTERS, AT_ONCE = 8, 4  # of all, and of sums
+AT_ONCE = 4  # registers of sums; as many are left for factors
 PIECE = 8  # rows left over, at a time
 WAIT = 13  # cycles of a product of few rows: each of four waits for its sums of the step before, 52 cycles
 LEFT = 20  # cycles of a row that is left to vectors

@@ -34,11 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Sums:
-    """A register of sums: how far its first row is along the rows, and its first column along all else; its rows."""
+    """A register of sums: how far its first row is along the rows, and its first column along all else."""
 
     down: Offsets
     across: Offsets
-    rows: int
 
 
 class MatrixWriter:
@@ -48,7 +47,7 @@ class MatrixWriter:
         plan, nest = writer.plan, writer.nest
         assert plan.matrix is not None and numbers == [plan.matrix.stage]
         self.writer, self.em, self.memory, self.points = writer, writer.em, writer.memory, points
-        self.tiles, self.lanes = plan.matrix, plan.lanes_dim
+        self.tiles = plan.matrix
         self.stage = nest.stages[plan.matrix.stage]
         assert self.stage.dot is not None
         self.dot = self.stage.dot
@@ -64,7 +63,7 @@ class MatrixWriter:
         """Write the loops; the points hold nothing in registers after them."""
         sums = self._loops(0, self._initial())
         for place, value in zip(self.sums, sums, strict=True):
-            view = self._view(self.out, (*place.down, *place.across), self._kind(place), self.tiles.row)
+            view = self._view(self.out, (*place.down, *place.across), self._kind(), self.tiles.row)
             zero = self.em.index(0)
             self.em.do(TileStoreOp.create(operands=[view, zero, zero, value]))
         for point in self.points:
@@ -79,15 +78,12 @@ class MatrixWriter:
             found[down, tuple(o for o in point.offsets if self.scalar.coeff(o[0]) == ZERO)] = None
         count = 1 + max(dict(p.offsets)[row] for p in self.points)
         starts = range(0, count, self.tiles.rows)
-        places = [
-            _Sums((*down, (row, first)), across, min(self.tiles.rows, count - first))
-            for first in starts
-            for down, across in found
-        ]
+        places = [_Sums((*down, (row, first)), across) for first in starts for down, across in found]
         return sorted(places, key=lambda p: p.down)
 
-    def _kind(self, place: _Sums) -> TileType:
-        return TileType.of(place.rows, COLUMNS, i32 if self.dot.unsigned is not None else f32)
+    def _kind(self) -> TileType:
+        """Of a register of sums."""
+        return TileType.of(self.tiles.rows, COLUMNS, i32 if self.dot.unsigned is not None else f32)
 
     def _view(self, access: Access, offsets: Offsets, kind: TileType, dim: int) -> SSAValue:
         """The memory of a register at `offsets`, its rows along `dim`."""
@@ -105,11 +101,11 @@ class MatrixWriter:
     def _initial(self) -> list[SSAValue]:
         held = [(p, self.memory.held.get((self.out, p))) for p in self.points]
         if all(value is not None and _is_zero(value) for _, value in held):
-            return [self.em.add(TileZeroOp.create(result_types=[self._kind(p)])) for p in self.sums]
+            return [self.em.add(TileZeroOp.create(result_types=[self._kind()])) for _ in self.sums]
         for point, value in held:
             if value is not None:
                 self.memory.store(value, self.out, self.writer.at(point))
-        return [self._load(self.out, (*p.down, *p.across), self._kind(p), self.tiles.row) for p in self.sums]
+        return [self._load(self.out, (*p.down, *p.across), self._kind(), self.tiles.row) for p in self.sums]
 
     # Loops
 
@@ -139,10 +135,10 @@ class MatrixWriter:
         term, group = self.tiles.term, self.dot
         narrow = self.vector.element_type
         weights = TileType.of(self.tiles.groups, COLUMNS * group.group, narrow)
+        rows = TileType.of(self.tiles.rows, self.tiles.groups * group.group, narrow)
         found: dict[object, SSAValue] = {}
         done: list[SSAValue] = []
         for place, acc in zip(self.sums, accs, strict=True):
-            rows = TileType.of(place.rows, self.tiles.groups * group.group, narrow)
             if place.down not in found:
                 found[place.down] = self._load(self.scalar, place.down, rows, self.tiles.row)
             if place.across not in found:

@@ -59,6 +59,7 @@ class VectorizeStructured(MlcPass):
         preserves=Reassociates("sums run in vector lanes and unrolled accumulators; products and sums contract to fma"),
         profile="memref-structured",
         options=(
+            {"dot_products": True, "matrix_tiles": False, "twice": 1},
             {"dot_products": True, "matrix_tiles": True, "twice": 1},
             {"vector_bits": 256, "vector_registers": 16, "dot_products": True, "twice": 1},
             {"vector_bits": 128, "dot_products": True, "chain": 5, "twice": 1},
