@@ -1,4 +1,4 @@
-"""Write the op schemas of the installed PyTorch to mlc/dialects/torch/aten_schemas.txt.
+"""Write the op schemas of the installed PyTorch to mlc/dialects/aten_schemas.txt.
 
     python scripts/generate_aten_schemas.py
 
@@ -48,7 +48,7 @@ def schema_lines() -> list[str]:
 
 def main() -> None:
     """Write the file and say what is in it."""
-    target = Path(__file__).parent.parent / "mlc" / "dialects" / "torch" / "aten_schemas.txt"
+    target = Path(__file__).parent.parent / "mlc" / "dialects" / "aten_schemas.txt"
     lines = schema_lines()
     target.write_text("".join(f"{line}\n" for line in (f"# PyTorch {torch.__version__}", *lines)))
     print(f"{target.name}: {len(lines)} schemas, {sum(line.startswith('aten::') for line in lines)} of them aten")

@@ -1,9 +1,10 @@
 """The torch dialect: PyTorch's ops on value tensors, in torch-mlir's textual form.
 
-In: ATen's schemas (`aten_schemas.txt`). Out: types, op classes, verifiers, shape and dtype inference, reference
-semantics, helpers to build and read torch IR. May import `mlc.ir`, `mlc.errors`, xDSL and numpy; never torch.
+In: ATen's schemas (`aten_schema.py` beside this folder). Out: types, op classes, verifiers, shape and dtype inference,
+reference semantics, helpers to build and read torch IR. May import `mlc.ir`, `mlc.errors`, xDSL and numpy; never torch.
 """
 
+from mlc.dialects.aten_schema import NO_DEFAULT, Argument, Schema, SchemaType, has_schema, schema, schema_names
 from mlc.dialects.torch.aten import AtenOp, aten_op
 from mlc.dialects.torch.build import (
     constant,
@@ -36,7 +37,6 @@ from mlc.dialects.torch.prim import (
     PrimTupleConstructOp,
     PrimTupleUnpackOp,
 )
-from mlc.dialects.torch.schema import NO_DEFAULT, Argument, Schema, SchemaType, has_schema, schema, schema_names
 from mlc.dialects.torch.torch_c import TORCH_C, builtin_element_type, builtin_tensor_type
 from mlc.dialects.torch.types import (
     ANY,

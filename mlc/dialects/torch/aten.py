@@ -12,9 +12,9 @@ from typing import ClassVar
 
 from xdsl.ir import SSAValue
 
+from mlc.dialects.aten_schema import Schema, has_schema, schema
 from mlc.dialects.torch.base import TorchOp
 from mlc.dialects.torch.effects import traits_of
-from mlc.dialects.torch.schema import Schema, has_schema, schema
 from mlc.dialects.torch.verify import verify_against_schema
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import BoolAttr, DenseResourceAttr, FloatAttr, IntegerAttr, LocationAttr, StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
+from mlc.dialects.aten_schema import Schema, schema
 from mlc.dialects.torch.aten import AtenOp, aten_op
 from mlc.dialects.torch.constants import (
     ConstantBoolOp,
@@ -26,7 +27,6 @@ from mlc.dialects.torch.constants import (
 )
 from mlc.dialects.torch.dialect import TORCH
 from mlc.dialects.torch.prim import PrimListConstructOp, PrimListUnpackOp
-from mlc.dialects.torch.schema import Schema, schema
 from mlc.dialects.torch.types import BaseTensorType, NonValueTensorType, TorchListType, f64
 
 

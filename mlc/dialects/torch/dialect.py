@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from xdsl.ir import Dialect, Operation
 
+from mlc.dialects.aten_schema import schema_names
 from mlc.dialects.torch import constants, control_flow, prim, tensor_ops
 from mlc.dialects.torch.aten import find_aten_op
-from mlc.dialects.torch.schema import schema_names
 from mlc.dialects.torch.types import TYPES
 
 

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from xdsl.ir import Attribute, Operation, OpTraits
 from xdsl.traits import EffectInstance, MemoryEffect, MemoryEffectKind
 
-from mlc.dialects.torch.schema import Schema
+from mlc.dialects.aten_schema import Schema
 from mlc.dialects.torch.types import NonValueTensorType, TorchDictType, TorchListType, TorchOptionalType
 from mlc.dialects.torch.values import constant_value
 

@@ -19,10 +19,10 @@ from typing import Any
 from xdsl.ir import Attribute, Operation, OpResult, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
+from mlc.dialects.aten_schema import Schema, SchemaType, has_schema, schema
 from mlc.dialects.torch.aten import AtenOp
 from mlc.dialects.torch.prim import PrimListUnpackOp
 from mlc.dialects.torch.promotion import CannotInfer
-from mlc.dialects.torch.schema import Schema, SchemaType, has_schema, schema
 from mlc.dialects.torch.second_names import SECOND_NAMES
 from mlc.dialects.torch.shapes import wrap_dim
 from mlc.dialects.torch.types import (

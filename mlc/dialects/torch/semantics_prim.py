@@ -11,12 +11,12 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation
 
+from mlc.dialects.aten_schema import has_schema
 from mlc.dialects.torch.aten import aten_op
 from mlc.dialects.torch.constants import ScalarConstant, TensorLiteralOp, VTensorLiteralOp
 from mlc.dialects.torch.numpy_values import Call, aten, numpy_dtype, torch_semantics
 from mlc.dialects.torch.prim import OperatorOp
 from mlc.dialects.torch.promotion import SCALAR_TYPE_OF
-from mlc.dialects.torch.schema import has_schema
 from mlc.dialects.torch.types import BaseTensorType
 from mlc.errors import UnsupportedError
 from mlc.ir.locations import format_location

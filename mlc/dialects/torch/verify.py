@@ -11,7 +11,7 @@ from __future__ import annotations
 from xdsl.ir import Attribute, Operation
 from xdsl.utils.exceptions import VerifyException
 
-from mlc.dialects.torch.schema import Argument, Schema, SchemaType
+from mlc.dialects.aten_schema import Argument, Schema, SchemaType
 from mlc.dialects.torch.types import (
     BaseTensorType,
     TorchAnyType,

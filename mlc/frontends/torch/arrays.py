@@ -9,28 +9,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from xdsl.ir import Attribute
 
-from mlc.dialects.torch import types
 from mlc.errors import DTypeError
 from mlc.runtime.artifact.tensors import Memory
 
-ELEMENT_TYPES: dict[torch.dtype, Attribute] = {
-    torch.float32: types.f32,
-    torch.float64: types.f64,
-    torch.float16: types.f16,
-    torch.bfloat16: types.bf16,
-    torch.bool: types.i1,
-    torch.int64: types.si64,
-    torch.int32: types.si32,
-    torch.int16: types.si16,
-    torch.int8: types.si8,
-    torch.uint8: types.ui8,
-    torch.uint16: types.ui16,
-    torch.uint32: types.ui32,
-    torch.uint64: types.ui64,
-    torch.complex64: types.complex64,
-    torch.complex128: types.complex128,
+ELEMENT_TYPES: dict[torch.dtype, str] = {
+    torch.float32: "f32",
+    torch.float64: "f64",
+    torch.float16: "f16",
+    torch.bfloat16: "bf16",
+    torch.bool: "i1",
+    torch.int64: "si64",
+    torch.int32: "si32",
+    torch.int16: "si16",
+    torch.int8: "si8",
+    torch.uint8: "ui8",
+    torch.uint16: "ui16",
+    torch.uint32: "ui32",
+    torch.uint64: "ui64",
+    torch.complex64: "complex64",
+    torch.complex128: "complex128",
 }
 
 # c10::ScalarType: what a dtype argument is in the torch dialect
@@ -63,8 +61,8 @@ MEMORY_FORMAT_NUMBERS: dict[torch.memory_format, int] = {
 LAYOUT_NUMBERS: dict[torch.layout, int] = {torch.strided: 0}
 
 
-def element_type(dtype: torch.dtype) -> Attribute:
-    """The element type of a dtype; quantized and other exotic ones are refused."""
+def element_type(dtype: torch.dtype) -> str:
+    """The name of a dtype's element type; quantized and other exotic ones are refused."""
     try:
         return ELEMENT_TYPES[dtype]
     except KeyError:

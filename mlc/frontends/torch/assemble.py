@@ -14,9 +14,6 @@ from typing import Any, NoReturn
 
 import torch
 from torch.utils import _pytree as pytree
-from xdsl.dialects import func
-from xdsl.dialects.builtin import UNKNOWN_LOC, FunctionType, ModuleOp
-from xdsl.ir import Block, BlockArgument, Operation, OpResult, Region, SSAValue
 
 from mlc.errors import UnsupportedError
 from mlc.frontends.torch.arguments import takes_any_keyword
@@ -35,6 +32,7 @@ from mlc.frontends.torch.captured import (
 from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.emit import tensor_type
 from mlc.frontends.torch.entries import Entry, View
+from mlc.frontends.torch.graph import UNKNOWN, Graph, Value
 from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.state_guard import StateGuard, Steady
 
@@ -48,7 +46,7 @@ class Recording:
     """
 
     recorder: Recorder
-    block: Block
+    graph: Graph
     model: object
     in_spec: pytree.TreeSpec
     guards: tuple[Guard, ...]
@@ -63,7 +61,7 @@ class Recording:
     gradients: bool | None = None
     identities: tuple[tuple[int, ...], ...] | None = None
     conditions: tuple[Any, ...] = ()
-    results: list[SSAValue] = field(default_factory=list)
+    results: list[Value] = field(default_factory=list)
     # what holds an entry's value after a call, by id(entry)
     holders: dict[int, int | torch.Tensor | FromResult] = field(default_factory=dict)
 
@@ -89,9 +87,10 @@ def assemble(rec: Recording) -> Captured:
             mutations.append(_written(rec, real, entry.name, recorded, final))
             _check_reads(rec, entry)
     outputs = _outputs(rec)
-    state = [e.kept for e in recorder.externals if e.kept is not None and _is_used(recorder, e)]
+    state = [e.kept for e in recorder.externals if e.kept is not None and _is_used(rec, e)]
+    rec.graph.close(rec.results)
     return Captured(
-        module=_module(rec),
+        graph=rec.graph,
         in_spec=rec.in_spec,
         out_spec=rec.out_spec,
         guards=rec.guards,
@@ -112,12 +111,10 @@ def assemble(rec: Recording) -> Captured:
 def _written(rec: Recording, target: int | torch.Tensor, name: str, old: torch.Tensor, new: torch.Tensor) -> Mutation:
     """Return the new value of a changed input or buffer."""
     if new.shape != old.shape or new.dtype != old.dtype:
-        rec.recorder.problems.fail(
-            f"changes the shape or dtype of '{name}' in place", UNKNOWN_LOC, "return a new tensor"
-        )
+        rec.recorder.problems.fail(f"changes the shape or dtype of '{name}' in place", UNKNOWN, "return a new tensor")
     entry = rec.recorder.entry(new)
     rec.holders.setdefault(id(entry), target)
-    rec.results.append(rec.recorder.value_of(entry, UNKNOWN_LOC))
+    rec.results.append(rec.recorder.value_of(entry, UNKNOWN))
     return Mutation(target, len(rec.results) - 1)
 
 
@@ -131,42 +128,36 @@ def _check_buffer(rec: Recording, name: str, recorded: torch.Tensor, real: torch
         if held is not None and held is not real and storage and held.untyped_storage().data_ptr() == storage:
             problems.fail(
                 f"changes the buffer '{name}' in place, which shares memory with '{other.name}'",
-                UNKNOWN_LOC,
+                UNKNOWN,
                 "give each its own memory",
             )
 
 
 def _check_reads(rec: Recording, buffer: Entry) -> None:
     """Refuse reads in Python of what is computed from a buffer that changes with every call."""
-    found = [e.value for e in rec.recorder.entries_read if e.value is not None]
-    seen = set(found)
-    while found:
-        value = found.pop()
-        if value is buffer.value:
-            _refuse_read(rec, buffer.name)
-        new = [v for v in value.owner.operands if v not in seen] if isinstance(value.owner, Operation) else []
-        seen.update(new)
-        found += new
+    rests_on = {e.value for e in rec.recorder.entries_read}
+    for node in reversed(rec.graph.nodes):
+        if not rests_on.isdisjoint(node.results):
+            rests_on.update(node.operands)
+    if buffer.value in rests_on:
+        _refuse_read(rec, buffer.name)
 
 
 def _refuse_read(rec: Recording, name: str) -> NoReturn:
     rec.recorder.problems.fail(
         f"reads the value of the buffer '{name}' in Python and also changes it",
-        UNKNOWN_LOC,
+        UNKNOWN,
         "keep the value in tensors (torch.where, torch.index_select), or count outside of the model",
     )
 
 
 def _make_input(rec: Recording, entry: Entry, recorded: torch.Tensor) -> None:
     """A buffer that changes is no constant: its literal becomes an argument."""
-    argument = rec.block.insert_arg(tensor_type(recorded), len(rec.block.args))
-    if isinstance(entry.value, OpResult):
-        literal = entry.value.op
-        entry.value.replace_all_uses_with(argument)
-        literal.detach()
-        literal.erase()
+    if entry.value is None:
+        entry.value = rec.graph.add_argument(tensor_type(recorded))
+    else:
+        rec.graph.make_argument(entry.value)
         rec.recorder.emitter.resources.drop(entry.name)
-    entry.value = argument
     entry.kept = None
 
 
@@ -217,38 +208,15 @@ def _output(rec: Recording, leaf: Any) -> Output:
         chain.append(at.view)
         at = at.view.base
     found = FromResult(len(rec.results), leaf.dtype)
-    rec.results.append(recorder.value_of(entry, UNKNOWN_LOC))
+    rec.results.append(recorder.value_of(entry, UNKNOWN))
     rec.holders[id(entry)] = found
     return found
 
 
-def _is_used(recorder: Recorder, entry: Entry) -> bool:
+def _is_used(rec: Recording, entry: Entry) -> bool:
     """Whether the capture rests on this weight's value."""
-    in_code = entry.value is not None and not isinstance(entry.value, BlockArgument)
-    return in_code or id(entry.kept) in recorder.values_read
-
-
-def _module(rec: Recording) -> ModuleOp:
-    _drop_unused(rec.block, rec.results)
-    rec.block.add_op(func.ReturnOp(*rec.results))
-    types = FunctionType.from_lists([a.type for a in rec.block.args], [r.type for r in rec.results])
-    return ModuleOp([func.FuncOp("forward", types, Region(rec.block))])
-
-
-def _drop_unused(block: Block, results: Sequence[SSAValue]) -> None:
-    """Erase what nothing reads: every recorded op is functional."""
-    kept = set(results)
-    op = block.last_op
-    while op is not None:
-        before = op.prev_op
-        for result in op.results:
-            if result.first_use is not None or result in kept:
-                break
-        else:
-            if op.results:
-                op.detach()
-                op.erase()
-        op = before
+    in_code = entry.value is not None and entry.value not in rec.graph.arguments
+    return in_code or id(entry.kept) in rec.recorder.values_read
 
 
 def _holds_tensors(leaf: object, depth: int = 3) -> bool:

@@ -1,19 +1,23 @@
-"""What a capture hands to the rest: the module, and how a real call is bound to it."""
+"""What a capture hands to the rest: the graph, and how a real call is bound to it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
-from xdsl.dialects.builtin import ModuleOp
 
 from mlc.frontends.torch.context import Context
 from mlc.frontends.torch.entries import View
+from mlc.frontends.torch.graph import Graph
 from mlc.frontends.torch.state_guard import StateGuard
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ class Captured:
     elsewhere.
     """
 
-    module: ModuleOp
+    graph: Graph
     in_spec: pytree.TreeSpec
     out_spec: pytree.TreeSpec
     guards: tuple[Guard, ...]
@@ -151,6 +155,11 @@ class Captured:
     asks_gradients: bool = False
     identities: tuple[tuple[int, ...], ...] | None = None
     conditions: tuple[Any, ...] = ()
+
+    @cached_property
+    def module(self) -> ModuleOp:
+        """The graph as IR."""
+        return self.graph.module()
 
     @property
     def is_dynamic(self) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch.utils.weak import TensorWeakRef
-from xdsl.dialects.builtin import LocationAttr
-from xdsl.ir import SSAValue
+
+from mlc.frontends.torch.graph import Location, Value
 
 
 class Origin(IntEnum):
@@ -29,12 +29,12 @@ class Entry:
     dtype, sizes and strides of one that was made here."""
 
     origin: Origin
-    value: SSAValue | None = None
+    value: Value | None = None
     ref: TensorWeakRef | None = None
     kept: torch.Tensor | None = None
     name: str = ""
     view: View | None = None
-    location: LocationAttr | None = None
+    location: Location | None = None
     look: tuple[Any, ...] | None = None
 
 

@@ -1,6 +1,6 @@
 """torch.export's graphs: for dynamic sizes, and for programs that were exported already.
 
-    capture_exported(torch.export.export(model, (x,), dynamic_shapes=…), ctx)   -->   Captured with `?` sizes
+    capture_exported(torch.export.export(model, (x,), dynamic_shapes=…), resources)   -->   Captured with `?` sizes
 
 The graph is run once more, node by node, on torch.export's own fake tensors with symbolic sizes, under the same
 recorder as a real run: one way into the torch dialect, no decompositions.
@@ -20,8 +20,6 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
-from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
-from xdsl.ir import Block, SSAValue
 
 from mlc.errors import MlcError, ShapeError, UnsupportedError, UsageError
 from mlc.frontends.torch.assemble import Recording, assemble
@@ -29,6 +27,7 @@ from mlc.frontends.torch.captured import Alias, Captured, Guard, Place, Symbol, 
 from mlc.frontends.torch.control_flow import both_branches, choice
 from mlc.frontends.torch.emit import Emitter, static, tensor_type
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
+from mlc.frontends.torch.graph import UNKNOWN, Graph, Location, Value
 from mlc.frontends.torch.nn_transformer import padding_as_zeros
 from mlc.frontends.torch.owned import Owned, owned
 from mlc.frontends.torch.places import Places, is_users_file
@@ -39,7 +38,7 @@ from mlc.frontends.torch.shadow import shadow
 from mlc.frontends.torch.size_expressions import conditions
 from mlc.frontends.torch.sizes import SymbolicSizes, linear_place
 from mlc.frontends.torch.state import state_names
-from mlc.ir.context import MlcContext
+from mlc.ir.resources import ResourceStore
 
 _FRAME = re.compile(r'File "(.+)", line (\d+)')
 _WITHOUT = "compile it without dynamic_shapes: it is then compiled again for each new shape"
@@ -111,10 +110,10 @@ class _Function(torch.nn.Module):
         self.forward = function  # with its own signature, which dynamic_shapes follows
 
 
-def capture_exported(program: ExportedProgram, ctx: MlcContext, model: object = None) -> Captured:
+def capture_exported(program: ExportedProgram, resources: ResourceStore, model: object = None) -> Captured:
     """Record an exported program; `model` is the module it came from, whose train/eval flags are then guarded."""
     with _quiet():
-        return _Exported(program, ctx, model).run()
+        return _Exported(program, resources, model).run()
 
 
 class _NodePlaces(Places):
@@ -124,10 +123,10 @@ class _NodePlaces(Places):
         super().__init__(Owned())
         self.node: torch.fx.Node | None = None
 
-    def here(self) -> LocationAttr:
+    def here(self) -> Location:
         """Location of the current node."""
         if self.node is None:
-            return UNKNOWN_LOC
+            return UNKNOWN
         file, line = "", 0
         for found in _FRAME.finditer(self.node.meta.get("stack_trace") or ""):
             if is_users_file(found[1]):
@@ -173,13 +172,13 @@ def _symbolic(mode: FakeTensorMode | None) -> Iterator[None]:
 class _Exported:
     """One capture, step by step."""
 
-    def __init__(self, program: ExportedProgram, ctx: MlcContext, model: object) -> None:
+    def __init__(self, program: ExportedProgram, resources: ResourceStore, model: object) -> None:
         self.program = program
         self.model = model
-        self.block = Block()
+        self.graph = Graph()
         self.places = _NodePlaces()
         self.problems = Problems()
-        self.emitter = Emitter(self.block, ctx.resources)
+        self.emitter = Emitter(self.graph, resources)
         self.state: dict[str, torch.Tensor] = {}
         self.names: dict[int, str] = {}
         self.fakes: list[tuple[torch.Tensor, torch.Tensor]] = []  # fake, real
@@ -199,7 +198,7 @@ class _Exported:
                 values[spec.arg.name] = value
                 self.leaves.append(value)
             else:
-                self.problems.fail(f"takes a {spec.kind.name} as input", UNKNOWN_LOC, "export it without")
+                self.problems.fail(f"takes a {spec.kind.name} as input", UNKNOWN, "export it without")
         symbols = self._symbols()
         recorder = self._recorder(symbols)
         wrappers = {i: wrap(v) for i, v in enumerate(self.leaves) if isinstance(v, torch.Tensor)}
@@ -211,7 +210,7 @@ class _Exported:
         return assemble(
             Recording(
                 recorder,
-                self.block,
+                self.graph,
                 self.model,
                 self._in_spec(),
                 self._guards(symbols),
@@ -265,7 +264,7 @@ class _Exported:
         places: dict[Any, list[Place]] = {}
         for i, leaf in enumerate(self.leaves):
             if isinstance(leaf, torch.SymInt):
-                self.problems.fail("takes a dynamic Python number as input", UNKNOWN_LOC, "pass it as a constant")
+                self.problems.fail("takes a dynamic Python number as input", UNKNOWN, "pass it as a constant")
             if not isinstance(leaf, torch.Tensor):
                 continue
             for dim, size in enumerate(leaf.shape):
@@ -274,7 +273,7 @@ class _Exported:
                     if found is None:
                         self.problems.fail(
                             f"has an input size that is {size}",
-                            UNKNOWN_LOC,
+                            UNKNOWN,
                             "use Dim, or a multiple of one plus a number",
                         )
                     places.setdefault(found[0], []).append(found[1])
@@ -307,10 +306,10 @@ class _Exported:
         )
         for fake, real in self.fakes:
             recorder.real[id(fake)] = real
-        arguments: dict[int, SSAValue] = {}
+        arguments: dict[int, Value] = {}
         for i, leaf in enumerate(self.leaves):
             if isinstance(leaf, torch.Tensor):
-                arguments[i] = self.block.insert_arg(tensor_type(leaf), len(self.block.args))
+                arguments[i] = self.graph.add_argument(tensor_type(leaf))
                 recorder.add_input(leaf, arguments[i])
         sizes = SymbolicSizes(self.emitter, symbols, arguments)
         sizes.bind(symbols, dict(enumerate(self.leaves)))
@@ -362,7 +361,7 @@ class _Exported:
             elif spec.kind is OutputKind.USER_INPUT_MUTATION:
                 finals[user_inputs.index(str(spec.target))] = value
             else:
-                self.problems.fail(f"returns a {spec.kind.name}", UNKNOWN_LOC, "export it for inference")
+                self.problems.fail(f"returns a {spec.kind.name}", UNKNOWN, "export it for inference")
         return outputs
 
     def _names(self) -> list[str]:

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from xdsl.dialects import func
-from xdsl.dialects.builtin import FunctionType, ModuleOp
 
 from mlc.frontends.torch.captured import Alias, Captured, Constant, Guard, Output, TensorGuard
 from mlc.frontends.torch.captured_values import same_value
@@ -65,7 +63,7 @@ def is_same_program(apart: Captured, together: Captured, stores: tuple[ResourceS
         and apart.layouts == together.layouts
         and apart.asks_gradients == together.asks_gradients
         and [id(w.tensor) for w in apart.state.weights] == [id(w.tensor) for w in together.state.weights]
-        and _merged(apart, first).is_structurally_equivalent(together.module)
+        and _merged(apart, first) == together.graph.content()
         and _same_tensors(*stores)
     )
 
@@ -80,19 +78,11 @@ def _same_output(apart: Output, together: Output, first: Sequence[int]) -> bool:
             return apart == together
 
 
-def _merged(captured: Captured, first: Sequence[int]) -> ModuleOp:
-    """A copy of the module in which arguments that are one tensor are one argument."""
-    module = captured.module.clone()
-    (forward,) = [op for op in module.ops if isinstance(op, func.FuncOp)]
-    block = forward.body.block
-    arguments = dict(zip((i for i in captured.inputs if isinstance(i, int)), block.args, strict=False))
-    for leaf, argument in arguments.items():
-        if first[leaf] != leaf:
-            argument.replace_all_uses_with(arguments[first[leaf]])
-            block.erase_arg(argument)
-    types = FunctionType.from_lists([a.type for a in block.args], list(forward.function_type.outputs.data))
-    forward.properties["function_type"] = types
-    return module
+def _merged(captured: Captured, first: Sequence[int]) -> bytes:
+    """What the graph is with arguments that are one tensor as one argument."""
+    leaves = (i for i in captured.inputs if isinstance(i, int))
+    arguments = dict(zip(leaves, captured.graph.arguments, strict=False))
+    return captured.graph.content({a: arguments[first[leaf]] for leaf, a in arguments.items() if first[leaf] != leaf})
 
 
 def _same_tensors(ours: ResourceStore, theirs: ResourceStore) -> bool:

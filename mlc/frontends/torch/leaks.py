@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
-from xdsl.dialects.builtin import LocationAttr
 
 from mlc.frontends.torch.captured_values import is_constant
 from mlc.frontends.torch.functional import is_wrapped, unwrap
+from mlc.frontends.torch.graph import Location
 from mlc.frontends.torch.owned import HOOKS, Owned
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import KEEPS_STATE, Problems
@@ -41,14 +41,14 @@ class Leaks:
 
     def __init__(self, mine: Owned, places: Places) -> None:
         self._places = places
-        self._made: list[tuple[weakref.ref[torch.Tensor], LocationAttr]] = []
-        self._hooked: list[tuple[weakref.ref[torch.Tensor], str, LocationAttr]] = []
+        self._made: list[tuple[weakref.ref[torch.Tensor], Location]] = []
+        self._hooked: list[tuple[weakref.ref[torch.Tensor], str, Location]] = []
         self._paths = {id(module): path for path, module in mine.modules}
         self._before: list[tuple[str, Any, Any]] = [(name, c, c.copy()) for name, c in mine.containers]
         self._before += [(type(o).__name__, vars(o), dict(vars(o))) for o in mine.objects]
         self._caches = [(cache, cache.cache_info().misses) for cache in mine.caches]
 
-    def note(self, result: Any, place: LocationAttr | None = None) -> None:
+    def note(self, result: Any, place: Location | None = None) -> None:
         """The result of a call in the run, at `place` if that is known already."""
         for tensor in result if isinstance(result, list | tuple) else (result,):
             if is_wrapped(tensor):

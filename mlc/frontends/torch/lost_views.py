@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
-from xdsl.dialects.builtin import LocationAttr
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap
+from mlc.frontends.torch.graph import Location
 from mlc.frontends.torch.places import Places
 from mlc.frontends.torch.problems import Problems
 
@@ -29,7 +29,7 @@ class LostViews:
     def __init__(self, places: Places, problems: Problems) -> None:
         self.places = places
         self.problems = problems
-        self._pairs: list[tuple[str, LocationAttr, list[tuple[torch.Tensor, torch.Tensor]], bool]] = []
+        self._pairs: list[tuple[str, Location, list[tuple[torch.Tensor, torch.Tensor]], bool]] = []
 
     def found(self, name: str, result: Any, args: Any) -> Any:
         """The result of a call, its lost views replaced by the argument itself or noted."""

@@ -17,17 +17,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from xdsl.dialects.builtin import LocationAttr
-from xdsl.ir import SSAValue
 
-from mlc.dialects.torch.types import VTensorType
-from mlc.frontends.torch.arrays import element_type
-from mlc.frontends.torch.emit import op_name, static, tensor_type
+from mlc.frontends.torch.emit import op_name, sized, tensor_type
+from mlc.frontends.torch.graph import Location, Value
 
 if TYPE_CHECKING:
     from mlc.frontends.torch.recorder import Recorder
 
-Rule = Callable[["Recorder", list[Any], list[torch.Tensor], LocationAttr], Sequence[SSAValue] | None]
+Rule = Callable[["Recorder", list[Any], list[torch.Tensor], Location], Sequence[Value] | None]
 
 NORMALISERS: dict[str, Rule] = {}
 LOOK_FURTHER = frozenset({"aten.index_put", "aten.index.Tensor", "aten.as_strided", "aten.as_strided_scatter"})
@@ -89,12 +86,12 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     "aten.alpha_dropout",
     "aten.feature_alpha_dropout",
 )
-def _identity(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+def _identity(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value]:
     return [rec.value(args[0], loc)]
 
 
 @rule("aten._to_copy")
-def _to_copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+def _to_copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value]:
     source = rec.value(args[0], loc)
     if out[0].dtype is args[0].dtype:
         return [source]
@@ -102,12 +99,12 @@ def _to_copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Locat
 
 
 @rule("aten.copy")
-def _copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+def _copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value]:
     """`x.copy_(y)`: y in the dtype and shape of x."""
     target, source = args[0], args[1]
     value = rec.value(source, loc)
     if source.dtype is not target.dtype:
-        changed = VTensorType.get(static(source.shape), element_type(target.dtype))
+        changed = sized(source.shape, target.dtype)
         (value,) = rec.emitter.call("aten.to.dtype", [value, target.dtype], [changed], loc)
     if source.shape != target.shape:
         (value,) = rec.emitter.call("aten.expand", [value, list(target.shape)], [tensor_type(out[0])], loc)
@@ -115,22 +112,22 @@ def _copy(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location
 
 
 @rule("aten.rrelu")
-def _rrelu(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+def _rrelu(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value]:
     """Eval mode: leaky_relu with the mean slope."""
     slope = (args[1] + args[2]) / 2
     return rec.emitter.call("aten.leaky_relu", [rec.value(args[0], loc), slope], [tensor_type(out[0])], loc)
 
 
 @rule("aten._unsafe_view", "aten.reshape")
-def _view(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+def _view(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value]:
     source = rec.value(args[0], loc)
     return rec.emitter.call("aten.view", [source, list(args[1])], [tensor_type(out[0])], loc)
 
 
 @rule("aten.split.Tensor", "aten.split_with_sizes", "aten.chunk", "aten.tensor_split.sections")
-def _split(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+def _split(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value]:
     source, dim = args[0], args[2]
-    values: list[SSAValue] = []
+    values: list[Value] = []
     start = 0
     for piece in out:
         end = start + piece.shape[dim]
@@ -141,9 +138,9 @@ def _split(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Locatio
 
 
 @rule("aten.unbind.int")
-def _unbind(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+def _unbind(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value]:
     source, dim = args[0], args[1]
-    values: list[SSAValue] = []
+    values: list[Value] = []
     for i, piece in enumerate(out):
         values += rec.emitter.call(
             "aten.select.int", [rec.value(source, loc), dim % source.dim(), i], [tensor_type(piece)], loc
@@ -152,9 +149,7 @@ def _unbind(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Locati
 
 
 @rule("aten.conv1d.padding", "aten.conv2d.padding", "aten.conv3d.padding")
-def _conv_padding(
-    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr
-) -> Sequence[SSAValue] | None:
+def _conv_padding(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value] | None:
     x, weight, bias, stride, padding, dilation, groups = args
     rank = weight.dim() - 2
     dilation = _expand(dilation, rank)
@@ -167,7 +162,7 @@ def _conv_padding(
         sizes = list(x.shape)
         for i, t in enumerate(total):
             sizes[-rank + i] += t % 2
-        padded = VTensorType.get(static(sizes), element_type(x.dtype))
+        padded = sized(sizes, x.dtype)
         (source,) = rec.emitter.call("aten.constant_pad_nd", [source, extra, 0], [padded], loc)
     arguments = [
         source,
@@ -183,8 +178,8 @@ def _conv_padding(
 
 @rule("aten.index_put")
 def _masked_assignment(
-    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr
-) -> Sequence[SSAValue] | None:
+    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location
+) -> Sequence[Value] | None:
     x, indices, values, accumulate = args
     if accumulate or len(indices) != 1 or values.numel() != 1 or indices[0].dtype is not torch.bool:
         return _known_mask_assignment(rec, args, out, loc)
@@ -192,18 +187,18 @@ def _masked_assignment(
     sizes = list(indices[0].shape)
     for _ in range(x.dim() - indices[0].dim()):
         sizes.append(1)
-        wider = VTensorType.get(static(sizes), element_type(torch.bool))
+        wider = sized(sizes, torch.bool)
         (mask,) = rec.emitter.call("aten.unsqueeze", [mask, len(sizes) - 1], [wider], loc)
     fill = rec.value(values, loc)
     if values.dim():
-        scalar = VTensorType.get((), element_type(values.dtype))
+        scalar = sized((), values.dtype)
         (fill,) = rec.emitter.call("aten.view", [fill, []], [scalar], loc)
     return rec.emitter.call("aten.where.self", [mask, fill, rec.value(x, loc)], [tensor_type(out[0])], loc)
 
 
 def _known_mask_assignment(
-    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr
-) -> Sequence[SSAValue] | None:
+    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location
+) -> Sequence[Value] | None:
     positions = _positions(rec, args[1], loc)
     if positions is None:
         return None
@@ -212,16 +207,14 @@ def _known_mask_assignment(
 
 
 @rule("aten.index.Tensor")
-def _known_mask(
-    rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr
-) -> Sequence[SSAValue] | None:
+def _known_mask(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value] | None:
     positions = _positions(rec, args[1], loc)
     if positions is None:
         return None
     return rec.emitter.call("aten.index.Tensor", [rec.value(args[0], loc), positions], [tensor_type(out[0])], loc)
 
 
-def _positions(rec: Recorder, indices: Sequence[torch.Tensor | None], loc: LocationAttr) -> list[Any] | None:
+def _positions(rec: Recorder, indices: Sequence[torch.Tensor | None], loc: Location) -> list[Any] | None:
     """Indices whose masks, which no input decides, became the positions they select; None for others."""
     masks = [i for i in indices if i is not None and i.dtype in (torch.bool, torch.uint8)]
     if not masks or any(rec.depends_on_inputs(mask) for mask in masks):
@@ -237,13 +230,13 @@ def _positions(rec: Recorder, indices: Sequence[torch.Tensor | None], loc: Locat
 
 
 @rule("transformers.grouped_mm_fallback")
-def _grouped_mm(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+def _grouped_mm(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value]:
     """transformers' own op for dtypes in which PyTorch's has no kernel."""
     return rec.emitter.call("aten._grouped_mm", [rec.value(a, loc) for a in args], [tensor_type(out[0])], loc)
 
 
 @rule("aten.as_strided")
-def _as_strided(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> Sequence[SSAValue]:
+def _as_strided(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> Sequence[Value]:
     """Strides count in memory: the op reads the tensor that owns the memory, not the view it is called on."""
     x, size, stride, offset = args
     entry = rec.entry(x)
@@ -258,7 +251,7 @@ def _as_strided(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Lo
 
 
 @rule("aten.as_strided_scatter")
-def _as_strided_scatter(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: LocationAttr) -> None:
+def _as_strided_scatter(rec: Recorder, args: list[Any], out: list[torch.Tensor], loc: Location) -> None:
     _require_whole_memory(rec, args[0], loc)
 
 
@@ -267,7 +260,7 @@ def _reach(size: Sequence[int], stride: Sequence[int], offset: int) -> int:
     return offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
 
 
-def _require_whole_memory(rec: Recorder, tensor: torch.Tensor | None, loc: LocationAttr) -> None:
+def _require_whole_memory(rec: Recorder, tensor: torch.Tensor | None, loc: Location) -> None:
     """Refuse to go by strides where the order of memory is not that of the elements."""
     if tensor is None or not tensor.is_contiguous() or tensor.storage_offset() != 0:
         rec.problems.fail(

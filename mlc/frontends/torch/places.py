@@ -16,10 +16,9 @@ from types import FrameType
 
 import torch
 from torch.nn.modules import module as nn_module
-from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr, NameLoc, StringAttr
 
+from mlc.frontends.torch.graph import Location
 from mlc.frontends.torch.owned import Owned
-from mlc.ir.locations import source_location
 
 _OURS = str(Path(__file__).parents[2])
 _TORCH = str(Path(torch.__file__).parent)
@@ -36,7 +35,7 @@ class Places:
         self._stack: list[str] = [""]
         self._thread = threading.get_ident()
         self._is_users: dict[str, bool] = {}
-        self._cache: dict[tuple[str, int, str], LocationAttr] = {}
+        self._cache: dict[tuple[str, int, str], Location] = {}
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
@@ -54,20 +53,16 @@ class Places:
         """Qualified name of the module that runs; empty in the outermost one."""
         return self._stack[-1]
 
-    def here(self) -> LocationAttr:
+    def here(self) -> Location:
         """Location of the innermost line outside torch that is being executed."""
         return self.at(*self.line(), self.path)
 
-    def at(self, file: str, line: int, path: str) -> LocationAttr:
-        """The location attribute, made once per place."""
+    def at(self, file: str, line: int, path: str) -> Location:
+        """The location, made once per place."""
         key = (file, line, path)
         found = self._cache.get(key)
         if found is None:
-            if file:
-                found = source_location(file, line, path=path or None)
-            else:  # a module made of torch's own: its path says where
-                found = NameLoc(StringAttr(path), UNKNOWN_LOC) if path else UNKNOWN_LOC
-            self._cache[key] = found
+            found = self._cache[key] = Location(*key)
         return found
 
     def line(self) -> tuple[str, int]:

@@ -17,15 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from xdsl.dialects.builtin import LocationAttr
-from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.frontends.torch.decompose import decomposition
 from mlc.frontends.torch.deferred import Results, few_settings, is_plain, may_be_view, settings, tensors
 from mlc.frontends.torch.emit import op_name
 from mlc.frontends.torch.entries import Origin, View
+from mlc.frontends.torch.graph import Location, Type, Value
 from mlc.frontends.torch.normalise import LOOK_FURTHER
-from mlc.ir.fast_core import append_op
 
 if TYPE_CHECKING:
     from mlc.frontends.torch.recorder import Recorder
@@ -46,9 +44,9 @@ class _Step:
     """An op to record. `operands`: values, or numbers of those of the call: first of its tensors, then of its last
     argument where that is a number like no other, then of the results of the steps before."""
 
-    make: type[Operation]
-    types: Sequence[Attribute]
-    operands: Sequence[SSAValue | int]
+    name: str
+    types: Sequence[Type]
+    operands: Sequence[Value | int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ class Plans:
                 return None
         return depends
 
-    def follow(self, plan: Plan, func: torch._ops.OpOverload, args: tuple[Any, ...], location: LocationAttr) -> Any:
+    def follow(self, plan: Plan, func: torch._ops.OpOverload, args: tuple[Any, ...], location: Location) -> Any:
         """Record a call as planned; what it returns."""
         recorder = self.recorder
         assert recorder.deferred is not None
@@ -135,13 +133,14 @@ class Plans:
         else:
             result = recorder.deferred.leave_out(func, args, plan.results)
         emitter = recorder.emitter
+        graph = emitter.graph
         given = tensors(args, {}) if plan.given is None else [args[i] for i in plan.given]
-        made: list[SSAValue] = [recorder.value(t, location) for t in given]
+        made: list[Value] = [recorder.value(t, location) for t in given]
         if func is _ROW:
             made.append(emitter.constant(args[-1]))
         for step in plan.steps:
             operands = [made[of] if isinstance(of, int) else of for of in step.operands]
-            made += append_op(emitter.block, step.make, operands, step.types, location)  # pyright: ignore[reportArgumentType]
+            made += graph.append(step.name, operands, step.types, location)
         outputs: Sequence[torch.Tensor] = result if plan.several else (result,)
         position = plan.viewed
         if position is None:
@@ -155,21 +154,17 @@ class Plans:
             recorder.made(out, Origin.INPUT, made[of], view, look)
         return result
 
-    def learn(
-        self, key: Key, func: torch._ops.OpOverload, args: tuple[Any, ...], result: Any, last: Operation | None
-    ) -> None:
-        """Keep a plan for calls alike, if what was recorded behind the op `last` is one."""
+    def learn(self, key: Key, func: torch._ops.OpOverload, args: tuple[Any, ...], result: Any, before: int) -> None:
+        """Keep a plan for calls alike, if what was recorded is one: all behind the first `before` ops."""
         self._counts[id(func)] += 1
         if self._counts[id(func)] > MOST_PLANS:
             self._follows[id(func)] = False
             return
-        plan = self._plan(func, args, result, last)
+        plan = self._plan(func, args, result, before)
         if plan is not None:
             self.known[key] = plan
 
-    def _plan(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], result: Any, last: Operation | None
-    ) -> Plan | None:
+    def _plan(self, func: torch._ops.OpOverload, args: tuple[Any, ...], result: Any, before: int) -> Plan | None:
         recorder = self.recorder
         outputs = list(tensors((result,), {}))
         entries = [e for out in outputs if (e := recorder.entries.get(id(out))) is not None]
@@ -190,7 +185,7 @@ class Plans:
         sources = {value: n for n, t in enumerate(everything) if (value := recorder.entry(t).value) is not None}
         if len(sources) < len(everything):  # `x * x` does not say which of the two is read where in `x * y`
             return None
-        steps = self._steps(sources, args[-1] if func is _ROW else None, last)
+        steps = self._steps(sources, args[-1] if func is _ROW else None, before)
         values = [sources.get(e.value) for e in entries if e.value is not None]
         if steps is None or None in values:
             return None
@@ -199,23 +194,22 @@ class Plans:
         positions = given if len(given) == len(everything) else None
         return Plan(results, several, viewed, positions, steps, [v for v in values if v is not None], looks)
 
-    def _steps(self, sources: dict[SSAValue, int], number: int | None, last: Operation | None) -> list[_Step] | None:
-        """The ops behind `last`, or None where they have operands that calls alike may not have. `sources` gets their
-        results, too. `number`: an argument that is another in each call."""
+    def _steps(self, sources: dict[Value, int], number: int | None, before: int) -> list[_Step] | None:
+        """The ops behind the first `before`, or None where they have operands that calls alike may not have. `sources`
+        gets their results, too. `number`: an argument that is another in each call."""
         emitter = self.recorder.emitter
         steps: list[_Step] = []
         tensors_given = frozenset(sources)
         given = len(sources)
         index = None if number is None else emitter.constant(number)
         count = given + (index is not None)
-        op = last.next_op if last is not None else None
-        while op is not None:
+        for node in emitter.graph.nodes[before:]:
             # constants are there from now on; a tensor of the call that became one now is made anew in calls alike
-            if not op.results or not (emitter.is_shared(op.results[0]) or op.results[0] in tensors_given):
-                if not op.results or op.attributes or op.properties or op.regions:
+            if not node.results or not (emitter.is_shared(node.results[0]) or node.results[0] in tensors_given):
+                if not node.results or node.held is not None:
                     return None
-                operands: list[SSAValue | int] = []
-                for place, operand in enumerate(op.operands):
+                operands: list[Value | int] = []
+                for place, operand in enumerate(node.operands):
                     if operand is index and place == 2:
                         operands.append(given)
                     elif operand in sources:
@@ -224,11 +218,10 @@ class Plans:
                         operands.append(operand)
                     else:
                         return None
-                steps.append(_Step(type(op), list(op.result_types), operands))
-                for r in op.results:
+                steps.append(_Step(node.name, [r.type for r in node.results], operands))
+                for r in node.results:
                     sources[r] = count
                     count += 1
-            op = op.next_op
         return steps
 
 

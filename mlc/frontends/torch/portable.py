@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
-from xdsl.dialects.func import FuncOp
 
-from mlc.dialects.torch.types import BaseTensorType
 from mlc.errors import InternalError, UnsupportedError
 from mlc.frontends.torch import captured as captures
 from mlc.frontends.torch.arrays import to_numpy
 from mlc.frontends.torch.captured import Alias, Captured, Constant, FromResult, FromSizes, TensorGuard
+from mlc.frontends.torch.graph import TensorType
 from mlc.frontends.torch.size_expressions import plain
 from mlc.runtime.artifact import plan as plans
 from mlc.runtime.artifact import values
@@ -179,9 +178,8 @@ def _alias(output: Alias, kind: str, index: int, shape: Any, dtype: torch.dtype,
 
 def _result_shape(captured: Captured, index: int) -> tuple[int | None, ...]:
     """Of a result of @forward, with None for open sizes."""
-    (forward,) = [op for op in captured.module.ops if isinstance(op, FuncOp)]
-    kind = forward.function_type.outputs.data[index]
-    if not isinstance(kind, BaseTensorType) or kind.shape is None:
+    kind = captured.graph.results[index].type
+    if not isinstance(kind, TensorType):
         raise InternalError(f"result {index} of @forward is {kind}")
     return kind.shape
 

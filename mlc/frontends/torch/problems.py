@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from xdsl.dialects.builtin import LocationAttr
-
 from mlc.errors import UnsupportedError
-from mlc.ir.locations import format_location
+from mlc.frontends.torch.graph import Location
 
 READS_VALUE = (
     "keep the value in tensors (torch.where, torch.index_select, masks) or compute it before the call and pass it "
@@ -43,11 +41,11 @@ class Problems:
 
     found: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def add(self, message: str, location: LocationAttr, hint: str) -> None:
+    def add(self, message: str, location: Location, hint: str) -> None:
         """Note a problem and go on."""
-        self.found.setdefault((format_location(location), message), hint)
+        self.found.setdefault((str(location), message), hint)
 
-    def fail(self, message: str, location: LocationAttr, hint: str) -> NoReturn:
+    def fail(self, message: str, location: Location, hint: str) -> NoReturn:
         """Note a problem after which the run cannot go on."""
         self.add(message, location, hint)
         raise self.error()

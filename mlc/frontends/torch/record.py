@@ -1,6 +1,6 @@
 """Capture a model by running it once: the default way in.
 
-capture(model, (x,), {}, ctx)   -->   Captured(module with @forward(%arg0), guards, outputs, …)
+capture(model, (x,), {}, resources)   -->   Captured(graph of one argument, guards, outputs, …)
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
-from xdsl.dialects.builtin import UNKNOWN_LOC
-from xdsl.ir import Block
 
 from mlc.errors import MlcError, UnsupportedError
 from mlc.frontends.torch.arguments import (
@@ -39,6 +37,7 @@ from mlc.frontends.torch.control_flow import both_branches
 from mlc.frontends.torch.emit import Emitter, tensor_type
 from mlc.frontends.torch.failures import failure, limit_of
 from mlc.frontends.torch.functional import below_autograd, functionalization, unwrap, wrap
+from mlc.frontends.torch.graph import UNKNOWN, Graph
 from mlc.frontends.torch.identities import identities, is_same_program, may_be_one, never_more
 from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.named import class_names
@@ -50,38 +49,42 @@ from mlc.frontends.torch.python_reads import PythonReads
 from mlc.frontends.torch.recorder import Recorder
 from mlc.frontends.torch.state import StateWatch, state_names
 from mlc.frontends.torch.state_guard import Steady
-from mlc.ir.context import MlcContext
-from mlc.ir.fast_build import fast_build
+from mlc.ir.collector import collector_paused
+from mlc.ir.resources import ResourceStore
 
 
-def capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
-    """Run `model` on real inputs and record it; weights go to `ctx.resources`."""
-    captured = _capture(model, args, kwargs, ctx)
+def capture(
+    model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], resources: ResourceStore
+) -> Captured:
+    """Run `model` on real inputs and record it; weights go to `resources`."""
+    captured = _capture(model, args, kwargs, resources)
     together = captured.identities
     each = tuple(range(len(captured.guards)))
     if together is None or together == (each,):
         return captured
-    other = MlcContext()
+    other = ResourceStore()
     with contextlib.suppress(MlcError), warnings.catch_warnings(action="ignore"):
         apart = _attempt(model, args, kwargs, other, compiling=True, together=False)
-        if isinstance(apart, Captured) and is_same_program(apart, captured, (ctx.resources, other.resources)):
+        if isinstance(apart, Captured) and is_same_program(apart, captured, (resources, other)):
             apart.identities = None if never_more(captured.guards) else (each, *together)
             return apart
     return captured
 
 
-def _capture(model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], ctx: MlcContext) -> Captured:
-    known = set(ctx.resources)
-    ended = _attempt(model, args, kwargs, ctx, compiling=True)
+def _capture(
+    model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], resources: ResourceStore
+) -> Captured:
+    known = set(resources)
+    ended = _attempt(model, args, kwargs, resources, compiling=True)
     if isinstance(ended, Captured):
         return ended
     if (limit := limit_of(ended.error)) is not None:
         raise limit from ended.error
-    for name in set(ctx.resources) - known:
-        ctx.resources.drop(name)
+    for name in set(resources) - known:
+        resources.drop(name)
     if ended.asked:
         with contextlib.suppress(MlcError):
-            again = _attempt(model, args, kwargs, ctx, compiling=False)
+            again = _attempt(model, args, kwargs, resources, compiling=False)
             if isinstance(again, Captured):
                 return again
     raise failure(model, ended.args_given, ended.kwargs_given, ended.given, ended.error)
@@ -91,14 +94,14 @@ def _attempt(
     model: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    ctx: MlcContext,
+    resources: ResourceStore,
     *,
     compiling: bool,
     together: bool = True,
 ) -> Captured | _RunFailed:
     try:
-        with fast_build(verify_attributes=True):
-            return _Capture(model, ctx, compiling=compiling, together=together).run(tuple(args), dict(kwargs))
+        with collector_paused():
+            return _Capture(model, resources, compiling=compiling, together=together).run(tuple(args), dict(kwargs))
     except _RunFailed as failed:
         return failed
 
@@ -133,15 +136,15 @@ class _Capture:
     `together`: inputs that are one tensor stay one.
     """
 
-    def __init__(self, model: Callable[..., Any], ctx: MlcContext, *, compiling: bool, together: bool) -> None:
+    def __init__(self, model: Callable[..., Any], resources: ResourceStore, *, compiling: bool, together: bool) -> None:
         self.model = model
         self.together = together
         self.compiling = _Flag(compiling)
-        self.block = Block()
+        self.graph = Graph()
         self.owned = mine = owned(model)
         self.places = Places(mine)
         self.problems = Problems()
-        self.emitter = Emitter(self.block, ctx.resources)
+        self.emitter = Emitter(self.graph, resources)
         self.recorder = Recorder(self.emitter, self.places, self.problems, state_names(mine))
         self.watch = StateWatch(mine)
         self.steady = Steady(mine)
@@ -170,18 +173,18 @@ class _Capture:
             wrappers: dict[int, torch.Tensor] = {}
             for i, tensor in enumerate(leaves):
                 if isinstance(tensor, torch.Tensor) and first[i] == i:
-                    self.recorder.add_input(tensor, self.block.insert_arg(tensor_type(tensor), len(self.block.args)))
+                    self.recorder.add_input(tensor, self.graph.add_argument(tensor_type(tensor)))
                     wrappers[i] = wrap(tensor)
             wrapped = [wrappers.get(i, v) for i, v in zip(first, leaves, strict=True)]
             ended = self._run_model(pytree.tree_unflatten(wrapped, in_spec), wrappers)
         if isinstance(ended, Exception):
             raise _RunFailed(ended, self.given, *given_again, asked=self.compiling.asked)
         out_leaves, out_spec, inner = ended
-        if not self.block.args and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
-            self.problems.fail("neither takes nor returns a tensor", UNKNOWN_LOC, "call it without compiling")
+        if not self.graph.arguments and not any(isinstance(v, torch.Tensor | Alias) for v in out_leaves):
+            self.problems.fail("neither takes nor returns a tensor", UNKNOWN, "call it without compiling")
         recording = Recording(
             self.recorder,
-            self.block,
+            self.graph,
             self.model,
             in_spec,
             guards,
@@ -210,7 +213,7 @@ class _Capture:
             "is_grad_enabled" in names for names in (mine.names, *map(class_names, mine.classes))
         )
         if self.recorder.gradients_matter and self.gradients:
-            self.problems.fail("asks torch.is_grad_enabled()", UNKNOWN_LOC, "call it under torch.no_grad()")
+            self.problems.fail("asks torch.is_grad_enabled()", UNKNOWN, "call it under torch.no_grad()")
 
     # running
 
@@ -234,7 +237,7 @@ class _Capture:
                 found = [Alias(by_wrapper[id(v)]) if id(v) in by_wrapper else unwrap(v) for v in leaves]
                 finals = self.watch.finals()
                 self.buffers = [(b, b, unwrap(final)) for b, final in finals]
-                changed = self.watch.check(self.recorder, UNKNOWN_LOC)
+                changed = self.watch.check(self.recorder, UNKNOWN)
                 if not self.problems.found:
                     own = [*wrappers.values(), *(final for _, final in finals)]
                     changed += self.leaks.check(own, leaves, self.recorder, self.problems)

@@ -20,16 +20,15 @@ from torch._dispatch.python import enable_python_dispatcher
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import TensorWeakRef
-from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
-from xdsl.ir import SSAValue
 
-from mlc.dialects.torch import has_schema, schema
+from mlc.dialects.aten_schema import has_schema, schema
 from mlc.frontends.torch.arrays import element_type
 from mlc.frontends.torch.decompose import decomposition, may_differ
 from mlc.frontends.torch.deferred import Deferred, tensors
 from mlc.frontends.torch.emit import Emitter, op_name, tensor_type
 from mlc.frontends.torch.entries import Entry, Origin, View
 from mlc.frontends.torch.functional import call_functionally
+from mlc.frontends.torch.graph import UNKNOWN, Location, Value
 from mlc.frontends.torch.nested import NESTED, makes_nested
 from mlc.frontends.torch.normalise import NORMALISERS, is_random, is_switched
 from mlc.frontends.torch.places import Places
@@ -72,7 +71,7 @@ class Recorder(TorchDispatchMode):
         self._with_real_tensors = with_real_tensors
         self.real: dict[int, torch.Tensor] = {}  # what fake tensors of an exported graph stand for
         self.externals: list[Entry] = []
-        self._literals: dict[tuple[Any, ...], SSAValue] = {}
+        self._literals: dict[tuple[Any, ...], Value] = {}
         self.values_read: set[int] = set()
         self.entries_read: list[Entry] = []
         self.reads_layout = False
@@ -87,7 +86,7 @@ class Recorder(TorchDispatchMode):
         self.plans = None if watched else Plans(self)
         self.calls = 0
         self.shared = 0  # of these, such that may have given memory that was there before
-        self.place: LocationAttr = UNKNOWN_LOC
+        self.place = UNKNOWN
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -96,7 +95,7 @@ class Recorder(TorchDispatchMode):
 
     # entries
 
-    def add_input(self, tensor: torch.Tensor, value: SSAValue) -> Entry:
+    def add_input(self, tensor: torch.Tensor, value: Value) -> Entry:
         """Declare an argument of @forward."""
         entry = Entry(Origin.INPUT, value, TensorWeakRef(tensor))
         self.entries[id(tensor)] = entry
@@ -109,12 +108,12 @@ class Recorder(TorchDispatchMode):
             return found
         return self._external(tensor)
 
-    def value(self, tensor: torch.Tensor, location: LocationAttr) -> SSAValue:
-        """The SSA value of a tensor, making its literal at first need."""
+    def value(self, tensor: torch.Tensor, location: Location) -> Value:
+        """The value of a tensor, making its literal at first need."""
         return self.value_of(self.entry(tensor), location)
 
-    def value_of(self, entry: Entry, location: LocationAttr) -> SSAValue:
-        """The SSA value of an entry, making its literal at first need."""
+    def value_of(self, entry: Entry, location: Location) -> Value:
+        """The value of an entry, making its literal at first need."""
         if entry.value is None:
             kept = entry.kept
             assert kept is not None
@@ -147,7 +146,7 @@ class Recorder(TorchDispatchMode):
         self.externals.append(entry)
         return entry
 
-    def _literal(self, entry: Entry, location: LocationAttr) -> SSAValue:
+    def _literal(self, entry: Entry, location: Location) -> Value:
         """A weight's literal; tied weights share one."""
         assert entry.kept is not None
         real = self.real_of(entry.kept)
@@ -163,7 +162,7 @@ class Recorder(TorchDispatchMode):
         self,
         tensor: torch.Tensor,
         origin: Origin,
-        value: SSAValue,
+        value: Value,
         view: View | None,
         look: tuple[Any, ...] | None = None,
     ) -> None:
@@ -195,13 +194,13 @@ class Recorder(TorchDispatchMode):
             if plan is not None:
                 return plans.follow(plan, func, args, location)
         self.shared += 1
-        last = self.emitter.block.last_op
+        before = len(self.emitter.graph.nodes)
         result = self._looked_at(func, args, kwargs, location)
         if plans is not None and key is not None:
-            plans.learn(key, func, args, result, last)
+            plans.learn(key, func, args, result, before)
         return result
 
-    def _looked_at(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], location: LocationAttr) -> Any:
+    def _looked_at(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], location: Location) -> Any:
         """Call and record an op that nothing is known of."""
         if not isinstance(func, torch._ops.OpOverload):
             self.problems.fail(f"uses the control-flow op '{func}'", location, CONTROL_FLOW)
@@ -260,7 +259,7 @@ class Recorder(TorchDispatchMode):
         kwargs: dict[str, Any],
         result: Any,
         origin: Origin,
-        location: LocationAttr,
+        location: Location,
     ) -> None:
         outputs = [result] if isinstance(result, torch.Tensor) else list(tensors((result,), {}))
         for out in outputs:
@@ -284,8 +283,8 @@ class Recorder(TorchDispatchMode):
         kwargs: dict[str, Any],
         result: Any,
         outputs: list[torch.Tensor],
-        location: LocationAttr,
-    ) -> Sequence[SSAValue]:
+        location: Location,
+    ) -> Sequence[Value]:
         bound = bind(func, args, kwargs)
         name = op_name(func)
         normalise = NORMALISERS.get(name)
@@ -300,7 +299,7 @@ class Recorder(TorchDispatchMode):
         types = [tensor_type(o) for o in outputs]
         return self.emitter.call(name, operands, types, location)
 
-    def _numbers(self, name: str, bound: list[Any], location: LocationAttr) -> str:
+    def _numbers(self, name: str, bound: list[Any], location: Location) -> str:
         """Python numbers in the place of tensors (`x * 0.5` is mul.Tensor): the op's Scalar form, or 0-d literals."""
         if not has_schema(name):
             return name
@@ -324,7 +323,7 @@ class Recorder(TorchDispatchMode):
                 bound[i] = self.emitter.small_literal(torch.tensor(bound[i], dtype=dtype), location)
         return name
 
-    def _operand(self, value: Any, location: LocationAttr) -> Any:
+    def _operand(self, value: Any, location: Location) -> Any:
         if isinstance(value, torch.Tensor):
             return self.value(value, location)
         if isinstance(value, list | tuple):
@@ -379,7 +378,7 @@ class Recorder(TorchDispatchMode):
     # refusals
 
     def _refuse_mutation(
-        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], location: LocationAttr
+        self, func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], location: Location
     ) -> None:
         for value, argument in zip(bind(func, args, kwargs), func._schema.arguments, strict=False):
             written = argument.alias_info is not None and argument.alias_info.is_write
@@ -398,7 +397,7 @@ class Recorder(TorchDispatchMode):
         kwargs: dict[str, Any],
         result: Any,
         origin: Origin,
-        location: LocationAttr,
+        location: Location,
     ) -> None:
         """Refuse what makes Python depend on values: numbers and flags read, shapes that depend on data."""
         reads = isinstance(result, bool | int | float | complex) and bool(list(tensors(args, kwargs)))
@@ -450,7 +449,7 @@ def _storage(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def refuse_exotic(tensor: torch.Tensor, what: str, problems: Problems, location: LocationAttr) -> None:
+def refuse_exotic(tensor: torch.Tensor, what: str, problems: Problems, location: Location) -> None:
     """Refuse tensors that are not dense CPU tensors of a plain dtype."""
     if tensor.device.type != "cpu" and makes_nested():
         problems.fail("makes a nested tensor", location, NESTED)

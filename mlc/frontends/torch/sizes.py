@@ -14,26 +14,22 @@ from typing import Any
 import sympy
 import torch
 from torch.utils._sympy.functions import FloorDiv, Max, Min, Mod, PythonMod, TruncToInt
-from xdsl.dialects.builtin import UNKNOWN_LOC, AffineMapAttr, IntegerAttr, StringAttr
-from xdsl.ir import SSAValue
-from xdsl.ir.affine import AffineConstantExpr, AffineMap, AffineSymExpr
 
-from mlc.dialects.torch import INT, create, list_construct
-from mlc.dialects.torch.tensor_ops import BindSymbolicShapeOp, SymbolicIntOp
 from mlc.errors import UnsupportedError
 from mlc.frontends.torch.captured import Place, Symbol
 from mlc.frontends.torch.emit import Emitter
+from mlc.frontends.torch.graph import BIND_SHAPE, LIST, SYMBOLIC_INT, ListType, Value
 from mlc.frontends.torch.size_expressions import whole_number
 
 
 class SymbolicSizes:
     """Builds the value of a symbolic int; equal expressions are built once."""
 
-    def __init__(self, emitter: Emitter, symbols: Sequence[Symbol], arguments: dict[int, SSAValue]) -> None:
+    def __init__(self, emitter: Emitter, symbols: Sequence[Symbol], arguments: dict[int, Value]) -> None:
         self._emitter = emitter
         self._places = {s.expr: s.places[0] for s in symbols}
         self._arguments = arguments
-        self._built: dict[Any, SSAValue] = {}
+        self._built: dict[Any, Value] = {}
 
     def bind(self, symbols: Sequence[Symbol], inputs: dict[int, Any]) -> None:
         """Say which sizes of the inputs are the same and how large they may be.
@@ -41,45 +37,36 @@ class SymbolicSizes:
         %s0 = torch.symbolic_int "args[0].shape[0]" {min_val = 2, max_val = 512} : !torch.int
         torch.bind_symbolic_shape %arg0, [%s0], affine_map<()[s0] -> (s0, 128)> : !torch.vtensor<[?,128],f32>
         """
-        made: list[SSAValue] = []
+        made: list[Value] = []
         numbers: dict[tuple[int, int], int] = {}
         for symbol in symbols:
             places = [p for p in symbol.places if p.scale == 1 and not p.offset]
             if not places:
                 continue
-            held = {
-                "symbol_name": StringAttr(symbol.name),
-                "min_val": IntegerAttr(symbol.low, 64),
-                "max_val": IntegerAttr(2**63 - 1 if symbol.high is None else symbol.high, 64),
-            }
-            op = SymbolicIntOp.create(result_types=[INT], attributes=held, location=UNKNOWN_LOC)
-            self._emitter.block.add_op(op)
+            held = (symbol.name, symbol.low, 2**63 - 1 if symbol.high is None else symbol.high)
             numbers |= {(p.leaf, p.dim): len(made) for p in places}
-            made.append(op.results[0])
+            made += self._emitter.graph.append(SYMBOLIC_INT, (), ("int",), held=held)
         for leaf, argument in self._arguments.items():
             shape = [
-                AffineSymExpr(numbers[leaf, d]) if (leaf, d) in numbers else n if isinstance(n, int) else None
+                (numbers[leaf, d],) if (leaf, d) in numbers else n if isinstance(n, int) else None
                 for d, n in enumerate(inputs[leaf].shape)
             ]
-            if not any(isinstance(n, AffineSymExpr) for n in shape) or None in shape:
+            if not any(isinstance(n, tuple) for n in shape) or None in shape:
                 continue
-            exprs = tuple(AffineConstantExpr(n) if isinstance(n, int) else n for n in shape if n is not None)
-            held = {"shape_expressions": AffineMapAttr(AffineMap(0, len(made), exprs))}
-            op = BindSymbolicShapeOp.create(operands=[argument, *made], attributes=held, location=UNKNOWN_LOC)
-            self._emitter.block.add_op(op)
+            self._emitter.graph.append(BIND_SHAPE, [argument, *made], (), held=tuple(shape))
 
-    def __call__(self, size: torch.SymInt) -> SSAValue:
+    def __call__(self, size: torch.SymInt) -> Value:
         """The value of `size`."""
         return self.build(size.node.expr)
 
-    def build(self, expr: Any) -> SSAValue:
+    def build(self, expr: Any) -> Value:
         """The value of a sympy expression."""
         found = self._built.get(expr)
         if found is None:
             found = self._built[expr] = self._make(expr)
         return found
 
-    def _make(self, expr: Any) -> SSAValue:
+    def _make(self, expr: Any) -> Value:
         match expr:
             case sympy.Integer():
                 return self._emitter.constant(int(expr))
@@ -107,13 +94,13 @@ class SymbolicSizes:
                     hint="make the size it depends on static",
                 )
 
-    def _fold(self, name: str, args: Sequence[Any]) -> SSAValue:
+    def _fold(self, name: str, args: Sequence[Any]) -> Value:
         value = self.build(args[0])
         for other in args[1:]:
             value = self._int(name, value, self.build(other))
         return value
 
-    def _symbol(self, symbol: Any) -> SSAValue:
+    def _symbol(self, symbol: Any) -> Value:
         place = self._places.get(symbol)
         if place is None:
             raise UnsupportedError(
@@ -127,15 +114,11 @@ class SymbolicSizes:
             value = self._int("aten.floordiv.int", value, self._emitter.constant(place.scale))
         return value
 
-    def _int(self, name: str, *operands: SSAValue) -> SSAValue:
+    def _int(self, name: str, *operands: Value) -> Value:
         if name.startswith("prim."):  # takes a list
-            items = list_construct(operands, INT, UNKNOWN_LOC)
-            self._emitter.block.add_op(items)
-            operands = (items.results[0],)
+            operands = self._emitter.graph.append(LIST, operands, (ListType("int"),))
             name = f"{name.removesuffix('.int')}.self_int"
-        op = create(name, operands, [INT], location=UNKNOWN_LOC)
-        self._emitter.block.add_op(op)
-        return op.results[0]
+        return self._emitter.graph.append(f"torch.{name}", operands, ("int",))[0]
 
 
 def linear_place(expr: Any, leaf: int, dim: int) -> tuple[Any, Place] | None:

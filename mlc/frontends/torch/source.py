@@ -1,6 +1,7 @@
 """A torch program as the face sees it: something that can be captured for given arguments and then called.
 
-source = TorchSource(model);  source.capture(args, kwargs, ctx) -> Captured;  source.bind(captured, run) -> Binding
+source = TorchSource(model)
+source.capture(args, kwargs, resources) -> Captured;  source.bind(captured, run) -> Binding
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from mlc.frontends.torch.functional import is_wrapped
 from mlc.frontends.torch.quick_call import MISS, Native
 from mlc.frontends.torch.record import capture
 from mlc.frontends.torch.stand_in import attribute, unwrapped
-from mlc.ir.context import MlcContext
+from mlc.ir.resources import ResourceStore
 from mlc.runtime.artifact.plan import Plan
 from mlc.runtime.offload import Block
 
@@ -97,26 +98,26 @@ class TorchSource:
             return tuple(example_inputs), {}
         return (example_inputs,), {}
 
-    def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
-        """Capture for these arguments; weights go to `ctx.resources`."""
+    def capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], resources: ResourceStore) -> Captured:
+        """Capture for these arguments; weights go to `resources`."""
         check_tracers()
         shapes = self.dynamic_shapes
         if shapes is None:
             shapes = marked_dynamic(args, kwargs)
         if shapes is None and not self.exported:
-            return capture(self.model, args, kwargs, ctx)
+            return capture(self.model, args, kwargs, resources)
         from mlc.frontends.torch import exported  # noqa: PLC0415 - torch.export takes 1.2 s to import
 
         if self.exported:
-            return exported.capture_exported(self.model, ctx)
+            return exported.capture_exported(self.model, resources)
         check_call(self.model, args, kwargs)
         check_initialised(self.model)
         check_leaves(leaf_names(self.model, args, kwargs), pytree.tree_leaves((args, kwargs)))
         program = exported.export(self.model, args, kwargs, shapes)
-        return exported.capture_exported(program, ctx, self.model)
+        return exported.capture_exported(program, resources, self.model)
 
     def capture_open(
-        self, known: Sequence[Captured], args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext
+        self, known: Sequence[Captured], args: tuple[Any, ...], kwargs: dict[str, Any], resources: ResourceStore
     ) -> Captured | None:
         """One capture for these arguments and all sizes seen so far; None where no size varies.
 
@@ -129,7 +130,7 @@ class TorchSource:
             return None
         try:
             program = exported.export(self.model, example.args, example.kwargs, example.dynamic_shapes)
-            captured = exported.capture_exported(program, ctx, self.model)
+            captured = exported.capture_exported(program, resources, self.model)
             refuse(captured, args, kwargs)
         except ShapeError as error:
             raise UnsupportedError(error.message) from error

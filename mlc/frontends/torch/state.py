@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from xdsl.dialects.builtin import LocationAttr
 
 from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
+from mlc.frontends.torch.graph import Location
 from mlc.frontends.torch.owned import TABLES, Owned
 from mlc.frontends.torch.problems import KEEPS_STATE
 from mlc.frontends.torch.recorder import Recorder
@@ -78,7 +78,7 @@ class StateWatch:
                 found.setdefault(id(buffer), (buffer, now))
         return list(found.values())
 
-    def check(self, recorder: Recorder, location: LocationAttr) -> list[str]:
+    def check(self, recorder: Recorder, location: Location) -> list[str]:
         """Refuse tensors that the run left in attributes; the result names other attributes it set.
 
         Those that no input decides stay there, as eager leaves them (`torch.nn.utils.weight_norm` keeps the weight).

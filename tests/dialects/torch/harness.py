@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from xdsl.ir import Attribute, Block, SSAValue
 
+from mlc.dialects.aten_schema import NO_DEFAULT, SchemaType
 from mlc.dialects.torch import VTensorType, constant, device, infer, infer_call, list_construct, schema
 from mlc.dialects.torch.aten import AtenOp, aten_op
 from mlc.dialects.torch.promotion import SCALAR_TYPES
-from mlc.dialects.torch.schema import NO_DEFAULT, SchemaType
 from mlc.dialects.torch.types import BOOL, FLOAT, INT, NUMBER, STR, BaseTensorType, TorchListType, TorchOptionalType
 from mlc.interp.domains.ieee import IeeeDomain
 from mlc.ir.semantics import load_dialect_semantics, semantics_of

@@ -17,9 +17,9 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import FunctionType, ModuleOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
+from mlc.dialects.aten_schema import NO_DEFAULT, Schema, SchemaType, schema
 from mlc.dialects.torch.build import constant, create, list_construct
 from mlc.dialects.torch.prim import PrimListUnpackOp
-from mlc.dialects.torch.schema import NO_DEFAULT, Schema, SchemaType, schema
 from mlc.dialects.torch.types import (
     BOOL,
     FLOAT,

@@ -3,7 +3,8 @@
     aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
 
 `schema("aten.add.Tensor")` parses that one line on demand; the file (`aten_schemas.txt`) is written by
-`scripts/generate_aten_schemas.py` from the installed torch.
+`scripts/generate_aten_schemas.py` from the installed torch. Beside the torch dialect, not in it: a recording reads
+schemas without xDSL.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Schema:
 
 @cache
 def _lines() -> dict[str, str]:
-    text = (files("mlc.dialects.torch") / "aten_schemas.txt").read_text()
+    text = (files("mlc.dialects") / "aten_schemas.txt").read_text()
     lines = text.split("\n")
     return {line[: line.index("(")].replace("::", ".", 1): line for line in lines if line and line[0] != "#"}
 
