@@ -39,9 +39,8 @@ def __getattr__(name: str) -> Any:
 
         with importing():
             from mlc.ir.collector import collector_paused  # noqa: PLC0415 - lazy on purpose
-            from mlc.ir.late_formats import late_formats  # noqa: PLC0415 - lazy on purpose
 
-            with collector_paused(), late_formats():
+            with collector_paused():
                 from mlc import api  # noqa: PLC0415 - lazy on purpose
 
         return getattr(api, name)

@@ -22,16 +22,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlc import driver
 from mlc.advice import advise
 from mlc.backends.registry import load_backend
+from mlc.compiled import Compiled
 from mlc.errors import InternalError, MlcError, ShapeError, UnsupportedError, UsageError
 from mlc.ir.collector import collector_paused
-from mlc.ir.context import MlcContext, make_context
-from mlc.ir.parsing import print_text
 from mlc.ir.pipeline_table import checked_level
+from mlc.ir.resources import ResourceStore
 from mlc.options import Options
 from mlc.phases import Phases, importing
+from mlc.recorded import compile_recorded
 from mlc.runtime.files import write_whole
 from mlc.runtime.offload import Placed, place
 from mlc.sample_inputs import random_inputs
@@ -113,7 +113,7 @@ class _Variant:
     """One capture with its native code."""
 
     binding: Binding
-    unit: driver.Compiled
+    unit: Compiled
     placed: Placed | None = None
     """Where its weights are, with `offload_weights`."""
 
@@ -239,9 +239,9 @@ class CompiledModel:
         else:
             phases = Phases.begun()
             with phases.phase("capture"):
-                ctx = make_context()
-                captured = self._capture(args, kwargs, ctx)
-            variant = self._build(captured, ctx, phases)
+                resources = ResourceStore()
+                captured = self._capture(args, kwargs, resources)
+            variant = self._build(captured, resources, phases)
             if len(keep) >= MAX_VARIANTS:
                 keep.remove(self._least_used(keep))
             self._variants = (variant, *keep)
@@ -254,7 +254,7 @@ class CompiledModel:
     def _offload(self, new: _Variant) -> None:
         """Move what a new version was made from to a file, and back what it reads where it lies."""
         with new.unit.phases.phase("offload"):
-            in_use = [memory for v in self._variants for memory in v.unit.memory_in_use()]
+            in_use = [m for v in self._variants for m in v.unit.memory_in_use(v.captured.graph.only_looked_up())]
             blocks = [*self._source.weight_blocks(new.captured), *new.unit.copies_of_weights()]
             new.placed = place(blocks, in_use, new.unit.scratch_directory())
         if new.placed.failed is not None:
@@ -294,7 +294,7 @@ class CompiledModel:
         known = checked_level(level)
         variant = self._latest()
         if level == "torch":
-            return print_text(variant.unit.source)
+            return variant.unit.text()
         return variant.unit.ir(known)
 
     def asm(self) -> str:
@@ -358,9 +358,9 @@ class CompiledModel:
             raise UsageError("nothing is compiled yet", hint="call it once, or pass example_inputs to mlc.compile")
         return self._last
 
-    def _build(self, captured: Captured, ctx: MlcContext, before: Phases) -> _Variant:
+    def _build(self, captured: Captured, resources: ResourceStore, before: Phases) -> _Variant:
         try:
-            unit = driver.compile_captured(captured.module, ctx, self._options, partial(random_inputs, captured))
+            unit = compile_recorded(captured.graph, resources, self._options, partial(random_inputs, captured))
         except UnsupportedError as error:
             raise self._source.with_inputs(error, captured) from error
         unit.phases.items[:0] = before.items
@@ -371,11 +371,11 @@ class CompiledModel:
         """A version for any of the sizes that vary from call to call; None where there cannot be one."""
         if self._cannot_open:
             return None
-        phases, ctx = Phases.begun(), make_context()
+        phases, resources = Phases.begun(), ResourceStore()
         try:
             with phases.phase("capture"):
-                captured = self._source.capture_open([v.captured for v in known], args, kwargs, ctx)
-            return self._build(captured, ctx, phases) if captured is not None else None
+                captured = self._source.capture_open([v.captured for v in known], args, kwargs, resources)
+            return self._build(captured, resources, phases) if captured is not None else None
         except (
             UnsupportedError,
             ShapeError,
@@ -383,9 +383,9 @@ class CompiledModel:
             self._cannot_open = True
             return None
 
-    def _capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], ctx: MlcContext) -> Captured:
+    def _capture(self, args: tuple[Any, ...], kwargs: dict[str, Any], resources: ResourceStore) -> Captured:
         try:
-            return self._source.capture(args, kwargs, ctx)
+            return self._source.capture(args, kwargs, resources)
         except MlcError as error:
             if not self._variants:
                 raise

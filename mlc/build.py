@@ -2,7 +2,7 @@
 
 builder = Builder(module, ctx, options, backend, pipeline, fingerprint, cache)
 built = builder.build(Choices(), phases)         # or builder.tuned(inputs, phases)
-executable = link(built.bundle, built.functions, ctx, backend, phases)
+executable = link(built.bundle, built.functions, ctx.resources, backend, phases)
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from mlc.compile_parts import MAIN, compile_parts, run_rows, workers_for
 from mlc.derived import SETTLED_BY, DerivedConstants
 from mlc.interp import constants_of
 from mlc.ir.compact import from_compact, to_compact
-from mlc.ir.context import MlcContext
+from mlc.ir.context import MlcContext, make_context
 from mlc.ir.locations import format_location
 from mlc.ir.pipeline_table import Pipeline
 from mlc.ir.resource_text import resource_attributes
+from mlc.ir.resources import ResourceStore
 from mlc.module_parts import KernelPart, split_module
 from mlc.options import Options
 from mlc.phases import Phases
@@ -169,7 +170,7 @@ class Builder:
 
         def trial(choices: Choices) -> Trial:
             built = self.build(choices, Phases(), keep_parts=True)
-            executable = link(built.bundle, built.functions, self.ctx, self.backend, Phases())
+            executable = link(built.bundle, built.functions, self.ctx.resources, self.backend, Phases())
             executable.num_threads = self.options.num_threads
             return Trial(choices, built.bundle, executable, built.main, built.kernels)
 
@@ -193,7 +194,7 @@ def places_of(module: ModuleOp) -> str:
 def link(
     bundle: Bundle,
     functions: ModuleOp | None,
-    ctx: MlcContext,
+    resources: ResourceStore,
     backend: Backend,
     phases: Phases,
     made: Callable[[], None] = lambda: None,
@@ -202,12 +203,12 @@ def link(
     """Constants and object code to an executable. `made` is called after each derived constant is there; `derived`:
     what has begun to compute them.
 
-    ArtifactError where the weights in `ctx` are others than those the bundle was made for, by dtype or shape.
+    ArtifactError where the weights in `resources` are others than those the bundle was made for, by dtype or shape.
     """
     with phases.phase("constants"):
-        bundle.check_weights(lambda n: ctx.resources.get(n) if n in ctx.resources else None)
+        bundle.check_weights(lambda n: resources.get(n) if n in resources else None)
         ready = derived.take(functions) if derived is not None and functions is not None else {}
-        arrays = on_large_pages(_constants(bundle, functions, ctx, made, ready))
+        arrays = on_large_pages(_constants(bundle, functions, resources, made, ready))
     with phases.phase("link"):
         library = backend.load(bundle.objects)
         dims = library.find("mlc_output_dims")
@@ -220,7 +221,7 @@ def link(
 def _constants(
     bundle: Bundle,
     functions: ModuleOp | None,
-    ctx: MlcContext,
+    resources: ResourceStore,
     made: Callable[[], None],
     ready: Mapping[str, np.ndarray],
 ) -> Iterator[np.ndarray]:
@@ -233,9 +234,9 @@ def _constants(
         elif name in ready:
             yield ready[name]
         elif name not in derived:
-            yield ctx.resources.get(name)
+            yield resources.get(name)
         else:
             if evaluate is None:
-                evaluate = constants_of(functions or from_compact(bundle.constant_functions, ctx), ctx.resources)
+                evaluate = constants_of(functions or from_compact(bundle.constant_functions, make_context()), resources)
             yield evaluate(name)
             made()

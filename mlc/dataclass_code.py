@@ -5,7 +5,7 @@ which was 0.15 of the 0.4 s that `mlc.compile` needs to be there. Importing this
 the `exec` that the standard library's module calls; it keeps the code of each text in a file beside the package's own
 bytecode, if Python would keep that (`PYTHONDONTWRITEBYTECODE`) and where (`PYTHONPYCACHEPREFIX`). Codes are found by
 their text, so none can be out of date; another version of Python has another file. Other packages' dataclasses are made
-as ever, and so are mlc's as long as xDSL is not there: a saved model needs few.
+as ever, and so are mlc's as long as neither xDSL nor torch is there: a saved model needs few.
 Test: tests/ir/test_dataclass_code.py
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = frozenset({"mlc", "xdsl"})
+_WITH_MANY = frozenset({"torch", "xdsl"})
 _kept: dict[bytes, bytes] | None = None
 _new: dict[bytes, bytes] = {}
 
@@ -36,7 +37,8 @@ def _install() -> None:
 
 def _exec(source: Any, globals: dict[str, Any], locals: Any = None, /) -> None:
     package = str(globals.get("__name__", "")).partition(".")[0]
-    exec(_code_of(source) if package in _PACKAGES and "xdsl" in sys.modules else source, globals, locals)
+    many = package in _PACKAGES and not _WITH_MANY.isdisjoint(sys.modules)
+    exec(_code_of(source) if many else source, globals, locals)
 
 
 def _code_of(text: str) -> Any:

@@ -9,19 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from importlib.metadata import Distribution, distribution, files, packages_distributions
 from pathlib import Path
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import mlc
 from mlc.backends.foreign import ForeignBackend
 from mlc.backends.machine import MachineModel
 from mlc.backends.registry import Backend
 from mlc.ir import custom_ops, plugins
-from mlc.ir.pipeline import load_pass
-from mlc.ir.pipeline_table import CPU_PIPELINE, PRECISION_ROWS, Pipeline
+from mlc.ir.pipeline_table import CPU_PIPELINE, PRECISION_ROWS, Pipeline, Row
 from mlc.sources import CODE
 from mlc.sources import digest as _digest
 
@@ -53,7 +50,7 @@ def _additions(backend: Backend, pipeline: Pipeline) -> str:
     if standard and _package(kind) == "mlc":
         return ""
     rows = (*pipeline.module, *pipeline.kernels)
-    classes = [kind, *([] if standard else [load_pass(row.pass_name) for row in rows])]
+    classes = [kind, *([] if standard else _passes(rows))]
     text = [
         f"{kind.__module__}.{kind.__qualname__}",
         *(f"{row.pass_name} {sorted(row.options.items())}" for row in rows),
@@ -61,6 +58,12 @@ def _additions(backend: Backend, pipeline: Pipeline) -> str:
     for name in sorted({_package(c) for c in classes} - {"mlc", "xdsl"}):
         text += [_digest(path) for path in _sources(name)]
     return " with " + hashlib.blake2b("\n".join(text).encode(), digest_size=16).hexdigest()
+
+
+def _passes(rows: Iterable[Row]) -> list[type]:
+    from mlc.ir.pipeline import load_pass  # noqa: PLC0415 - imports xdsl
+
+    return [load_pass(row.pass_name) for row in rows]
 
 
 def _package(cls: type) -> str:
@@ -85,4 +88,7 @@ def _editable(package: Distribution) -> set[Path]:
     given = json.loads(text) if text else {}
     if not given.get("dir_info", {}).get("editable"):
         return set()
+    from urllib.parse import urlparse  # noqa: PLC0415 - rarely needed, and slow to import
+    from urllib.request import url2pathname  # noqa: PLC0415 - the same
+
     return {Path(url2pathname(urlparse(given["url"]).path))}

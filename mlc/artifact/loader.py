@@ -21,15 +21,17 @@ from xdsl.utils.exceptions import ParseError as XdslParseError
 from mlc.artifact import tuned
 from mlc.backends.registry import Backend, check_runs_here, load_backend
 from mlc.build import Builder, link, run_rows
-from mlc.driver import Compiled, model_key, module_digest, text_key
+from mlc.compiled import Compiled
+from mlc.driver import module_digest
 from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
 from mlc.fingerprint import fingerprint_of
 from mlc.ir.context import MlcContext, make_context
 from mlc.ir.custom_ops import names_in
 from mlc.ir.fast_build import fast_build
-from mlc.ir.parsing import Limits, LocatingParser, check_text, parse_text, print_text
+from mlc.ir.parsing import Limits, LocatingParser, check_text, parse_text
 from mlc.ir.pipeline_table import Pipeline, checked_level
 from mlc.ir.verifier import verify_module
+from mlc.keys import model_key, text_key
 from mlc.options import PRECISIONS, Options
 from mlc.phases import Phases
 from mlc.runtime.artifact.contents import Contents, SavedVersion
@@ -37,6 +39,7 @@ from mlc.runtime.artifact.file import ArtifactFile
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import cache_at
 from mlc.runtime.executable import Executable
+from mlc.setting import Setting
 from mlc.tuning.choices import Choices
 
 
@@ -113,7 +116,7 @@ class Loader:
                 self.cache.put(by_text, own.encode())
         with fast_build():
             try:
-                executable = link(bundle, functions, ctx, self.backend, phases, self.file.release)
+                executable = link(bundle, functions, ctx.resources, self.backend, phases, self.file.release)
             except ArtifactError as error:
                 raise self.file.damaged(error.message) from None
         return Made(bundle, executable)
@@ -193,24 +196,18 @@ class Unit:
         """As `mlc.compile` has it."""
         loader = self.loader
         ctx = loader.context(self.saved)
+        module = loader.parse(self.saved, ctx)
+        setting = Setting(loader.backend, loader.machine, loader.pipeline, loader.fingerprint)
+        choices = Choices.from_json(self.choices)
         return Compiled(
-            self.executable,
-            loader.parse(self.saved, ctx),
-            ctx,
-            loader.options,
-            loader.backend,
-            loader.pipeline,
-            Phases(),
-            True,
-            loader.fingerprint,
-            Choices.from_json(self.choices),
+            self.executable, lambda: module, ctx.resources, loader.options, setting, Phases(), True, choices
         )
 
     def ir(self, level: str) -> str:
         """The module as text at `level`."""
         known = checked_level(level)
         unit = self.compiled()
-        return print_text(unit.source) if level == "torch" else unit.ir(known)
+        return unit.text() if level == "torch" else unit.ir(known)
 
     def explain(self) -> str:
         """Its kernels, and what the passes did, as a table."""

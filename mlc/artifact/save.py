@@ -23,7 +23,8 @@ from xdsl.dialects.builtin import ModuleOp
 from mlc import __version__
 from mlc.artifact.tuned import settled
 from mlc.build import places_of
-from mlc.driver import Compiled, remember_text
+from mlc.compiled import Compiled
+from mlc.driver import remember_text
 from mlc.errors import UsageError
 from mlc.ir.parsing import print_text
 from mlc.ir.resource_text import resource_attributes
@@ -117,7 +118,7 @@ def save(path: Path, source: Source, versions: Sequence[tuple[Any, Compiled]], o
                 "text": arrays.text(whole),
                 "places": arrays.text(_places(module)),
                 "places_hash": places_of(module),
-                "weights": {n: arrays.add(unit.ctx.resources.get(n)) for n in names},
+                "weights": {n: arrays.add(unit.resources.get(n)) for n in names},
                 "plan": source.portable(captured, arrays.add, state).to_json(),
                 "choices": settled(unit) if options.tune else None,
             }

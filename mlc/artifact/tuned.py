@@ -16,7 +16,7 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from mlc.backends.machine import MachineModel
-from mlc.driver import Compiled
+from mlc.compiled import Compiled
 from mlc.ir.pipeline_table import Pipeline
 from mlc.module_parts import split_module
 from mlc.tuning.choices import Choices
@@ -39,11 +39,11 @@ def settled(unit: Compiled) -> dict[str, Any]:
     """The choices of a compiled model."""
     kernels = dict(unit.choices.kernels)
     buffers = unit.lowered("buffers")
-    keys = _keys(buffers, unit.fingerprint) if kernels else {}
-    named = split_module(buffers, unit.fingerprint).named()
-    told = tell(unit.choices, unit.ctx.machine, named, tuned=True, winograd=unit.options.winograd)
+    keys = _keys(buffers, unit.setting.fingerprint) if kernels else {}
+    named = split_module(buffers, unit.setting.fingerprint).named()
+    told = tell(unit.choices, unit.setting.machine, named, tuned=True, winograd=unit.options.winograd)
     return {
-        "machine": machine_kind(unit.ctx.machine),
+        "machine": machine_kind(unit.setting.machine),
         "module": {p: dict(o) for p, o in unit.choices.module.items()},
         "kernels": {lasting: kernels[local] for lasting, local in keys.items() if local in kernels},
         "told": told.lines(),

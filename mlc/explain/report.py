@@ -17,7 +17,7 @@ from xdsl.dialects.func import CallOp, FuncOp
 from xdsl.ir import Operation, SSAValue
 
 from mlc.backends.llvm.limits import Limits, measure_limits
-from mlc.driver import Compiled
+from mlc.compiled import Compiled
 from mlc.explain.accesses import trips
 from mlc.explain.attribution import Held, distribute, held_by
 from mlc.explain.costs import Cost, kernel_cost
@@ -101,7 +101,7 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
     lowered = compiled.lowered("buffers")
     remarks = compiled.remarks()
     names = [op.callee.root_reference.data for op in _entry(lowered).walk() if isinstance(op, CallOp)]
-    parts = split_module(lowered, compiled.fingerprint)
+    parts = split_module(lowered, compiled.setting.fingerprint)
     kernels = {f"k_{key}": function for key, function in parts.named().values()}
     calls = [op for op in _entry(parts.main).walk() if isinstance(op, CallOp)]
     rows: dict[str, KernelRow] = {}
@@ -121,8 +121,8 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
             symbol = call.callee.root_reference.data
             row_of[symbol].add(kernel_cost(kernels[symbol], passed_sizes(call, kernels[symbol])), trips(call))
     else:
-        limits = measure_limits(compiled.ctx.machine)
-        streams = streams_of(calls, kernels, compiled.ctx.machine)
+        limits = measure_limits(compiled.setting.machine)
+        streams = streams_of(calls, kernels, compiled.setting.machine)
         for m in profile_calls(parts.main, compiled.executable, parts.constants, inputs, runs):
             memrefs = [a for a in kernels[m.symbol].body.block.args if isinstance(a.type, MemRefType)]
             sizes: dict[SSAValue, tuple[int, ...]] = dict(zip(memrefs, m.sizes, strict=True))
@@ -130,8 +130,8 @@ def make_report(compiled: Compiled, inputs: Sequence[np.ndarray] | None = None, 
             row_of[m.symbol].add(cost, 1, m.seconds, streamed=streams.of(cost))
     derived = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
     memory = memory_of(remarks, parts.constants, compiled.executable.constants, derived)
-    options = compiled.options
-    told = tell(compiled.choices, compiled.ctx.machine, parts.named(), tuned=options.tune, winograd=options.winograd)
+    options, machine = compiled.options, compiled.setting.machine
+    told = tell(compiled.choices, machine, parts.named(), tuned=options.tune, winograd=options.winograd)
     for row in rows.values():
         row.remarks.update(told.kernels.get(row.name, ()))
     general = Counter(told.model) + distribute(remarks, rows, by_key, held)

@@ -79,6 +79,13 @@ def make_context(*, allow_unregistered: bool = False) -> MlcContext:
     return ctx
 
 
+def context_with(resources: ResourceStore, machine: Any) -> MlcContext:
+    """A context of these weights and this machine model."""
+    ctx = make_context()
+    ctx.resources, ctx.machine = resources, machine
+    return ctx
+
+
 def context_of(ctx: Context) -> MlcContext:
     """Passes are handed xDSL's `Context`; ours is expected. A bare one gets an empty store and log."""
     if isinstance(ctx, MlcContext):

@@ -23,9 +23,6 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import Operation
-
 from mlc.errors import PluginError
 from mlc.ir import plugins
 
@@ -81,16 +78,6 @@ def _load(namespace: str) -> tuple[EntryPoint, Mapping[str, Any]] | None:
 def packages(names: Iterable[str]) -> list[EntryPoint]:
     """The entry points that stand for ops of these names."""
     return [e for namespace in sorted({n.partition(".")[0] for n in names}) for e in plugins.found(GROUP, namespace)]
-
-
-def custom_names(module: ModuleOp) -> set[str]:
-    """Ops of a torch-level module that are known by name only."""
-    return {_name(op) for op in module.walk() if op.name == "torch.operator"}
-
-
-def _name(op: Operation) -> str:
-    name = op.attributes["name"]
-    return name.data.removeprefix("torch.") if isinstance(name, StringAttr) else ""
 
 
 def names_in(text: str) -> set[str]:

@@ -245,4 +245,4 @@ def _run_lowered(
         places="",
         choices={},
     )
-    return link(bundle, constants, ctx, target.backend, Phases()).run(list(inputs))
+    return link(bundle, constants, ctx.resources, target.backend, Phases()).run(list(inputs))

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 
-from mlc import driver
-from mlc.frontends.torch.arrays import ELEMENT_TYPES, from_numpy, to_numpy
-from mlc.ir.context import MlcContext
+from mlc import api
+from mlc.frontends.torch.arrays import from_numpy, to_numpy
+from mlc.frontends.torch.graph import Graph
+from mlc.ir.parsing import print_text
+from mlc.ir.resources import ResourceStore
 from mlc.options import Options
-from tests.frontends.replay import replay
+from mlc.phases import Phases
+from tests.frontends.replay import DTYPES, replay
 
 
 @pytest.fixture(scope="session")
@@ -26,25 +29,28 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class ReplayedUnit:
-    """Stands for `driver.Compiled`: runs the captured module with PyTorch's ops."""
+    """Stands for `Compiled`: runs the captured module with PyTorch's ops."""
 
     module: ModuleOp
-    ctx: MlcContext
+    resources: ResourceStore
     executable: None = None
-    phases: Any = field(default_factory=driver.Phases)
+    phases: Any = field(default_factory=Phases)
 
     @property
     def source(self) -> ModuleOp:
         """The captured module."""
         return self.module
 
+    def text(self) -> str:
+        """The same as text."""
+        return print_text(self.module)
+
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """Replay."""
         (forward,) = self.module.ops
-        dtypes = {element: dtype for dtype, element in ELEMENT_TYPES.items()}
-        wanted = [dtypes[a.type.element_type] for a in forward.body.block.args]  # pyright: ignore
+        wanted = [DTYPES[a.type.element_type] for a in forward.body.block.args]  # pyright: ignore
         tensors = [from_numpy(np.array(a), d) for a, d in zip(inputs, wanted, strict=True)]
-        return [to_numpy(r.contiguous()).copy() for r in replay(self.module, self.ctx.resources, tensors)]
+        return [to_numpy(r.contiguous()).copy() for r in replay(self.module, self.resources, tensors)]
 
 
 @pytest.fixture
@@ -52,10 +58,11 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> list[ModuleOp]:
     """Replays instead of compiling; the list holds the modules captured so far."""
     seen: list[ModuleOp] = []
 
-    def compile_module(module: ModuleOp, ctx: MlcContext, options: Options, inputs: object) -> ReplayedUnit:
+    def compile_recorded(graph: Graph, resources: ResourceStore, options: Options, inputs: object) -> ReplayedUnit:
+        module = graph.module()
         seen.append(module)
-        return ReplayedUnit(module, ctx)
+        return ReplayedUnit(module, resources)
 
-    target: Callable[..., Any] = compile_module
-    monkeypatch.setattr(driver, "compile_module", target)
+    target: Callable[..., Any] = compile_recorded
+    monkeypatch.setattr(api, "compile_recorded", target)
     return seen

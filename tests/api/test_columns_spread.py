@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import mlc
-from mlc import driver
+from mlc import setting
 from mlc.backends.llvm import CPU_BACKEND
 from mlc.backends.llvm.target import missing_features
 from mlc.backends.machine import PRESETS, MachineModel, from_features
@@ -50,7 +50,7 @@ def test_same_numbers(rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) 
         return tile
 
     monkeypatch.setattr(schedule, "contraction_tile", told)
-    monkeypatch.setattr(driver, "load_backend", lambda target: SmallCaches())
+    monkeypatch.setattr(setting, "load_backend", lambda target: SmallCaches())
     torch.manual_seed(0)
     layer, x = nn.Linear(32, columns).eval(), torch.randn(rows, 32)
     with torch.no_grad():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import mlc
-from mlc.driver import Compiled
+from mlc.compiled import Compiled
 from mlc.interp import run_module
 from mlc.interp.domains.bound import BoundDomain
 from mlc.ir.pipeline import make_pass, run_pipeline

@@ -13,7 +13,7 @@ from torch import nn
 
 import mlc
 from mlc.backends.llvm.target import host_machine
-from mlc.driver import Compiled
+from mlc.compiled import Compiled
 from mlc.errors import UsageError
 from mlc.interp import run_module
 from mlc.interp.domains.bound import BoundDomain

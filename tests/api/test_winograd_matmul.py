@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import mlc
-from mlc import driver
+from mlc import setting
 from mlc.backends.llvm import CPU_BACKEND
 from mlc.backends.machine import MachineModel
 
@@ -35,7 +35,7 @@ CACHE: list[Path] = []
 def forced(cache_dir: Path) -> Iterator[None]:
     CACHE[:] = [cache_dir]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver, "load_backend", lambda target: AddsBeside())
+        patch.setattr(setting, "load_backend", lambda target: AddsBeside())
         with torch.no_grad():
             yield
 

@@ -13,7 +13,7 @@ from torch import nn
 import mlc
 from mlc.artifact.tuned import machine_kind
 from mlc.backends.llvm.target import host_machine
-from mlc.driver import Compiled
+from mlc.compiled import Compiled
 from mlc.explain import make_report, table
 from mlc.module_parts import split_module
 from mlc.tools.mlc_command import main

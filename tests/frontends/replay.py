@@ -21,13 +21,14 @@ from mlc.dialects.torch.constants import ScalarConstant
 from mlc.frontends.torch import Binding, Captured, capture
 from mlc.frontends.torch.arrays import ELEMENT_TYPES, SCALAR_TYPE_NUMBERS, from_numpy, to_numpy
 from mlc.frontends.torch.binding import Run
+from mlc.frontends.torch.build_module import ELEMENTS
 from mlc.frontends.torch.captured import TensorGuard
 from mlc.frontends.torch.quick_call import Miss
 from mlc.ir.context import make_context
 from mlc.ir.resources import ResourceStore
 from mlc.ir.verifier import verify_module
 
-_DTYPES = {element: dtype for dtype, element in ELEMENT_TYPES.items()}
+DTYPES = {ELEMENTS[name]: dtype for dtype, name in ELEMENT_TYPES.items()}
 _BY_NUMBER = {number: dtype for dtype, number in SCALAR_TYPE_NUMBERS.items()}
 
 
@@ -88,7 +89,7 @@ def _literal(op: VTensorLiteralOp, resources: ResourceStore) -> torch.Tensor:
     held = op.value
     result = op.results[0].type
     assert isinstance(result, VTensorType) and result.shape is not None and result.element_type is not None
-    shape, dtype = [d or 0 for d in result.shape], _DTYPES[result.element_type]
+    shape, dtype = [d or 0 for d in result.shape], DTYPES[result.element_type]
     if isinstance(held, DenseResourceAttr):
         array = resources.get(held.resource_handle.data)
         return torch.from_numpy(array.copy()).view(dtype).reshape(shape)
@@ -102,7 +103,7 @@ def _literal(op: VTensorLiteralOp, resources: ResourceStore) -> torch.Tensor:
 def _check(op: Operation, type: BaseTensorType, got: torch.Tensor) -> None:
     assert type.shape is not None
     same = len(type.shape) == got.dim() and all(d is None or d == g for d, g in zip(type.shape, got.shape, strict=True))
-    assert same and type.element_type == ELEMENT_TYPES[got.dtype], (
+    assert same and type.element_type == ELEMENTS[ELEMENT_TYPES[got.dtype]], (
         f"{op.name} is typed {type} but gave {got.dtype}{list(got.shape)}"
     )
 
@@ -122,7 +123,7 @@ def replaying(captured: Captured, resources: ResourceStore) -> Run:
 def recorded(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Binding:
     """Capture `model` for these arguments; the module is verified. Calling the result replays it."""
     ctx = make_context()
-    captured = capture(model, args, kwargs, ctx)
+    captured = capture(model, args, kwargs, ctx.resources)
     verify_module(captured.module, ctx)
     return Binding(captured, replaying(captured, ctx.resources))
 

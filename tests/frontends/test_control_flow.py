@@ -14,7 +14,7 @@ from torch._higher_order_ops.while_loop import while_loop
 import mlc
 from mlc.errors import ExecutionError, UnsupportedError
 from mlc.frontends.torch import capture
-from mlc.ir.context import make_context
+from mlc.ir.resources import ResourceStore
 from tests.frontends.replay import recorded
 
 V = torch.rand(4, 6)
@@ -185,7 +185,7 @@ def _loop(x: torch.Tensor) -> Any:
 @torch.no_grad()
 def test_what_is_no_choice_is_refused(model: Callable[..., Any], text: str):
     with pytest.raises(UnsupportedError, match=text) as info:
-        capture(model, (V.clone(),), {}, make_context())
+        capture(model, (V.clone(),), {}, ResourceStore())
     assert "test_control_flow.py:" in str(info.value) and info.value.hint
     with pytest.raises(UnsupportedError) as info:
         mlc.compile(model, (V.clone(),), dynamic_shapes=({0: "n"},))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 import mlc
 from mlc.frontends.torch import capture
 from mlc.frontends.torch.decompose import composite_ops
-from mlc.ir.context import make_context
+from mlc.ir.resources import ResourceStore
 from mlc.lowering.torch.to_linalg.all_lowerings import LOWERINGS
 
 torch.manual_seed(0)
@@ -59,7 +59,7 @@ def test_composites_give_the_numbers_of_eager(name: str) -> None:
 
 
 def test_what_has_a_lowering_stays_whole() -> None:
-    captured = capture(lambda x: F.layer_norm(x, (6,)).softmax(-1), (X,), {}, make_context())
+    captured = capture(lambda x: F.layer_norm(x, (6,)).softmax(-1), (X,), {}, ResourceStore())
     names = [op.name for op in captured.module.walk() if op.name.startswith("torch.aten")]
     assert names == ["torch.aten.layer_norm", "torch.aten.softmax.int"]
     assert not {f"torch.{n}" for n in composite_ops()} & {"torch.aten.layer_norm", "torch.aten.linear"}

@@ -19,6 +19,7 @@ from mlc.frontends.torch.record import capture
 from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
 from mlc.ir.parsing import print_text
+from mlc.ir.resources import ResourceStore
 from tests.models.zoo import ZOO
 
 aten = torch.ops.aten
@@ -56,7 +57,7 @@ def fresh_names() -> Any:
 def described(model: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """All that a capture knows, but for objects of its own."""
     ctx = MlcContext()
-    captured = capture(model, inputs, {}, ctx)
+    captured = capture(model, inputs, {}, ctx.resources)
     weights = {name: ctx.resources.get(name).tobytes() for name in ctx.resources}
     return (
         print_text(captured.module),
@@ -128,7 +129,7 @@ def test_values_that_are_read_are_those_of_eager(look: Any) -> None:
     with torch.no_grad():
         model(x)
     with pytest.raises(UnsupportedError, match="reads the value of a tensor"):
-        capture(model, (x,), {}, MlcContext())
+        capture(model, (x,), {}, ResourceStore())
     (theirs, ours) = model.seen
     assert ours == pytest.approx(theirs)
 
@@ -227,7 +228,7 @@ def test_hooks_run_once_and_random_numbers_stay() -> None:
     model.layer.register_forward_hook(lambda *_: ran.append(1))
     state = torch.get_rng_state()
     with pytest.warns(UserWarning, match="changes Python values"):
-        capture(model, (torch.ones(2, 4),), {}, MlcContext())
+        capture(model, (torch.ones(2, 4),), {}, ResourceStore())
     assert len(ran) == 3
     assert torch.equal(state, torch.get_rng_state())
 
@@ -241,14 +242,14 @@ def test_a_mode_of_the_caller_sees_every_op() -> None:
             return func(*args, **(kwargs or {}))
 
     with Watch():
-        capture(Layers(id), (torch.randn(2, 4),), {}, MlcContext())
+        capture(Layers(id), (torch.randn(2, 4),), {}, ResourceStore())
     assert seen.count("aten::layer_norm") + seen.count("aten::native_layer_norm") == 3
 
 
 def test_training_is_refused_as_before() -> None:
     layer = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)).train()
     with pytest.raises(UnsupportedError, match="draws random numbers"):
-        capture(Layers(id, layer), (torch.randn(2, 4),), {}, MlcContext())
+        capture(Layers(id, layer), (torch.randn(2, 4),), {}, ResourceStore())
 
 
 def test_statistics_of_batches_are_updated() -> None:

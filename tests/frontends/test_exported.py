@@ -24,7 +24,7 @@ from tests.frontends.replay import replaying, same
 def dynamic(model: Any, args: tuple[Any, ...], shapes: Any, kwargs: dict[str, Any] | None = None) -> Binding:
     ctx = make_context()
     program = export(model, args, kwargs or {}, shapes)
-    captured = capture_exported(program, ctx, model)
+    captured = capture_exported(program, ctx.resources, model)
     verify_module(captured.module, ctx)
     return Binding(captured, replaying(captured, ctx.resources))
 
@@ -131,7 +131,7 @@ def test_exported_before_and_after_decompositions():
     program = torch.export.export(model, (x,))
     for candidate in (program, program.run_decompositions()):
         ctx = make_context()
-        captured = capture_exported(candidate, ctx)
+        captured = capture_exported(candidate, ctx.resources)
         calls = float(candidate.state_dict["calls"])
         got = Binding(captured, replaying(captured, ctx.resources))((x,), {})
         assert float(candidate.state_dict["calls"]) == calls + 1

@@ -13,16 +13,16 @@ from torch import nn
 from mlc.errors import MlcError
 from mlc.frontends.torch.plans import Plans
 from mlc.frontends.torch.record import capture
-from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
 from mlc.ir.parsing import print_text
+from mlc.ir.resources import ResourceStore
 from tests.models.zoo import ZOO
 
 X = torch.randn(6, 4, 8)
 
 
 def recorded(model: Callable[..., Any], *inputs: Any) -> tuple[str, list[str], list[str]]:
-    captured = capture(model, inputs, {}, MlcContext())
+    captured = capture(model, inputs, {}, ResourceStore())
     places = [format_location(op.location) for op in captured.module.walk()]
     return print_text(captured.module), places, list(map(repr, captured.outputs))
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from mlc.errors import DTypeError, ExecutionError, UnsupportedError
 from mlc.frontends.torch import capture
-from mlc.ir.context import make_context
+from mlc.ir.resources import ResourceStore
 from tests.frontends.modules import Counting
 from tests.frontends.replay import recorded
 
@@ -91,7 +91,7 @@ REFUSED = {
 def test_what_cannot_be_captured_is_refused_with_its_line(name: str):
     body, text = REFUSED[name]
     with pytest.raises(UnsupportedError, match=text) as info:
-        capture(Refused(body), (V.clone(),), {}, make_context())
+        capture(Refused(body), (V.clone(),), {}, ResourceStore())
     assert "test_record_refusals.py:" in str(info.value) or name in ("attribute", "list attribute")
     assert info.value.hint
     assert torch.equal(OUTSIDE, torch.zeros(4, 6))
@@ -108,7 +108,7 @@ def test_what_cannot_be_captured_is_refused_with_its_line(name: str):
 )
 def test_the_way_out_of_random_numbers_fits_where_they_come_from(body: Any, way: str):
     with pytest.raises(UnsupportedError, match="random numbers") as info:
-        capture(Refused(body), (V,), {}, make_context())
+        capture(Refused(body), (V,), {}, ResourceStore())
     assert info.value.hint and re.search(way, info.value.hint)
 
 
@@ -119,7 +119,7 @@ def test_packed_sequences_draw_no_random_numbers():
 
     layer = nn.GRU(6, 3, batch_first=True)
     with pytest.raises(UnsupportedError, match=r"aten\.item") as info:
-        capture(model, (torch.randn(2, 4, 6), torch.tensor([4, 2])), {}, make_context())
+        capture(model, (torch.randn(2, 4, 6), torch.tensor([4, 2])), {}, ResourceStore())
     assert "random" not in str(info.value)
 
 
@@ -127,7 +127,7 @@ def test_packed_sequences_draw_no_random_numbers():
 def test_packed_weights_are_named_with_the_way_out():
     model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(6, 3)), {nn.Linear}, torch.qint8)
     with pytest.raises(UnsupportedError, match="packed weights of PyTorch's quantisation") as info:
-        capture(model, (V.clone(),), {}, make_context())
+        capture(model, (V.clone(),), {}, ResourceStore())
     assert "test_record_refusals.py:" in str(info.value)
     assert info.value.hint and 'precision="int8"' in info.value.hint
 
@@ -139,7 +139,7 @@ def test_all_refusals_are_listed_at_once():
         return x + torch.rand(6)
 
     with pytest.raises(UnsupportedError, match="3 things in this model cannot be compiled") as info:
-        capture(model, (V.abs(),), {}, make_context())
+        capture(model, (V.abs(),), {}, ResourceStore())
     for text in ("aten.is_nonzero", "aten.item", "aten.rand"):
         assert text in str(info.value)
 
@@ -159,31 +159,31 @@ def test_python_may_not_read_a_buffer_that_each_call_changes(name: str):
     model = Refused(COUNTS[name])
     model.register_buffer("count", torch.tensor(1))
     with pytest.raises(UnsupportedError, match="reads the value of the buffer 'count' in Python and also changes it"):
-        capture(model, (V.clone(),), {}, make_context())
+        capture(model, (V.clone(),), {}, ResourceStore())
     assert int(model.get_buffer("count")) == 1
 
 
 def test_a_cumulative_average_of_batches_is_refused():
     """Its factor is 1 / (number of calls), which Python computes."""
     with pytest.raises(UnsupportedError, match=r"buffer '0\.num_batches_tracked' in Python and also changes it"):
-        capture(nn.Sequential(nn.BatchNorm1d(6, momentum=None)).train(), (V,), {}, make_context())
+        capture(nn.Sequential(nn.BatchNorm1d(6, momentum=None)).train(), (V,), {}, ResourceStore())
 
 
 def test_a_failing_model_names_its_line():
     with pytest.raises(ExecutionError, match="the model itself failed") as info:
-        capture(Refused(lambda s, x: x @ x), (V,), {}, make_context())
+        capture(Refused(lambda s, x: x @ x), (V,), {}, ResourceStore())
     assert "test_record_refusals.py:" in str(info.value)
 
 
 def test_exotic_inputs_are_refused():
     with pytest.raises(DTypeError, match="'x' is on device 'meta'"):
-        capture(lambda x: x, (V.to("meta"),), {}, make_context())
+        capture(lambda x: x, (V.to("meta"),), {}, ResourceStore())
     with pytest.raises(UnsupportedError, match="is a sparse tensor"):
-        capture(lambda x: x, (V.to_sparse(),), {}, make_context())
+        capture(lambda x: x, (V.to_sparse(),), {}, ResourceStore())
     with pytest.raises(UnsupportedError, match="argument 'x' is an object"):
-        capture(lambda x: x, (object(),), {}, make_context())
+        capture(lambda x: x, (object(),), {}, ResourceStore())
     with pytest.raises(DTypeError, match="float8"):
-        capture(lambda x: x + 0, (V.to(torch.float8_e4m3fn),), {}, make_context())
+        capture(lambda x: x + 0, (V.to(torch.float8_e4m3fn),), {}, ResourceStore())
 
 
 def test_a_cache_of_keys_and_values_names_both_ways():
@@ -192,21 +192,21 @@ def test_a_cache_of_keys_and_values_names_both_ways():
             self.keys = keys
 
     with pytest.raises(UnsupportedError, match="tensors inside of a SomeCache") as info:
-        capture(lambda x: SomeCache(x + 1), (V,), {}, make_context())
+        capture(lambda x: SomeCache(x + 1), (V,), {}, ResourceStore())
     assert info.value.hint and "use_cache=False" in info.value.hint and "register_dynamic_cache" in info.value.hint
 
 
 def test_scripted_modules_are_refused():
     scripted = torch.jit.trace(nn.Linear(6, 2), (V,))
     with pytest.raises(UnsupportedError, match="TorchScript"):
-        capture(nn.Sequential(scripted), (V,), {}, make_context())
+        capture(nn.Sequential(scripted), (V,), {}, ResourceStore())
 
 
 def test_python_random_numbers_are_warned_of():
     import random
 
     with pytest.warns(UserWarning, match="random numbers from Python"):
-        capture(lambda x: x * random.random(), (V,), {}, make_context())
+        capture(lambda x: x * random.random(), (V,), {}, ResourceStore())
 
 
 def test_python_counters_are_warned_of():
@@ -222,7 +222,7 @@ def test_python_counters_are_warned_of():
             return x * 2
 
     with pytest.warns(UserWarning, match=r"Python values \(calls\)"):
-        capture(Counter(), (V,), {}, make_context())
+        capture(Counter(), (V,), {}, ResourceStore())
 
 
 def test_a_capture_leaves_no_hooks_or_wrappers():
@@ -230,11 +230,11 @@ def test_a_capture_leaves_no_hooks_or_wrappers():
     buffer = model.mean
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        capture(model, (V,), {}, make_context())
+        capture(model, (V,), {}, ResourceStore())
     assert model.mean is buffer and torch.equal(buffer, torch.zeros(6))
     assert not nn.modules.module._global_forward_hooks and not nn.modules.module._global_forward_pre_hooks
     with pytest.raises(UnsupportedError):
-        capture(Refused(REFUSED["rand"][0]), (V,), {}, make_context())
+        capture(Refused(REFUSED["rand"][0]), (V,), {}, ResourceStore())
     assert not nn.modules.module._global_forward_hooks
 
 

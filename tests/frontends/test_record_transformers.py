@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mlc.frontends.torch import capture
-from mlc.ir.context import make_context
+from mlc.ir.resources import ResourceStore
 from tests.frontends.replay import check, recorded
 
 torch.manual_seed(0)
@@ -58,7 +58,7 @@ def test_libraries_see_that_they_are_compiled():
     def model(x: torch.Tensor) -> torch.Tensor:
         return x + 1 if torch.compiler.is_compiling() or x.sum() > 0 else x
 
-    capture(model, (X,), {}, make_context())
+    capture(model, (X,), {}, ResourceStore())
     assert not torch.compiler.is_compiling()
 
 

@@ -52,7 +52,7 @@ def test_uninitialised_memory_is_zero():
 def test_weights_are_references():
     model = Tied().eval()
     ctx = make_context()
-    capture(model, (V,), {}, ctx)
+    capture(model, (V,), {}, ctx.resources)
     assert list(ctx.resources) == ["a.weight", "a.bias", "b.bias", "table"]
     assert np.shares_memory(ctx.resources.get("a.weight"), model.a.weight.detach().numpy())
     check(model, V)

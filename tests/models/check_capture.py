@@ -33,7 +33,7 @@ def check(name: str, *, small: bool, batch: int = 1) -> str:
         expected = [v for v in pytree.tree_leaves(model(*inputs)) if isinstance(v, torch.Tensor)]
         t1 = time.perf_counter()
     ctx = make_context()
-    captured = capture(model, inputs, {}, ctx)
+    captured = capture(model, inputs, {}, ctx.resources)
     t2 = time.perf_counter()
     captured.module.verify()
     got = captured_outputs(captured, ctx, pytree.tree_leaves((inputs, {})))

@@ -44,7 +44,7 @@ def test_dynamic_batch(name: str):
     model, inputs = ZOO[name].build(batch=3, small=True)
     ctx = make_context()
     program = export(model, inputs, {}, ({0: Dim("batch", min=1, max=32)},))
-    binding = Binding(captured := capture_exported(program, ctx, model), replaying(captured, ctx.resources))
+    binding = Binding(captured := capture_exported(program, ctx.resources, model), replaying(captured, ctx.resources))
     for batch in (1, 5):
         _, inputs = ZOO[name].build(batch=batch, small=True)
         with torch.no_grad():

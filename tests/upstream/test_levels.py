@@ -34,7 +34,7 @@ def levels(source: TorchSource, inputs: tuple[torch.Tensor, ...]) -> Iterator[tu
     """(level, text) of every level below torch, each made from the one before as the driver does."""
     ctx = make_context()
     ctx.machine = load_backend("native").machine("native")
-    module = source.capture(inputs, {}, ctx).module
+    module = source.capture(inputs, {}, ctx.resources).module
     for level in LEVELS[1:]:
         if level == KERNEL_ROWS[0].level:
             for op in [op for op in module.ops if "constant" in op.attributes]:  # run by the interpreter, never lowered

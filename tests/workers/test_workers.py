@@ -51,7 +51,7 @@ def parts_of(model: nn.Module, x: torch.Tensor) -> tuple[MlcContext, ModuleParts
     """The model at the buffers level, taken apart."""
     ctx = make_context()
     ctx.machine = host_machine()
-    module = capture(model, (x,), {}, ctx).module
+    module = capture(model, (x,), {}, ctx.resources).module
     run_rows(CPU_PIPELINE.module, ctx, module, Options())
     return ctx, split_module(module, "test")
 
@@ -179,8 +179,8 @@ def test_jobs_keep_the_module_and_its_locations() -> None:
 
 def test_how_many_are_started(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = make_context()
-    small = capture(*network(1)[:1], (network(1)[1],), {}, ctx).module
-    large = capture(*network(40)[:1], (network(40)[1],), {}, ctx).module
+    small = capture(*network(1)[:1], (network(1)[1],), {}, ctx.resources).module
+    large = capture(*network(40)[:1], (network(40)[1],), {}, ctx.resources).module
     monkeypatch.delenv("MLC_COMPILE_WORKERS", raising=False)
     monkeypatch.setattr(pool, "available_cores", lambda: 64)
     assert count_for(small) == 0
@@ -202,7 +202,7 @@ def test_none_for_passes_or_backends_that_they_would_not_know(monkeypatch: pytes
     monkeypatch.setenv("MLC_COMPILE_WORKERS", "1")
     ctx = make_context()
     ctx.machine = host_machine()
-    source = capture(*network(1)[:1], (network(1)[1],), {}, ctx).module
+    source = capture(*network(1)[:1], (network(1)[1],), {}, ctx.resources).module
     other = CPU_PIPELINE.insert("canonicalize", after="bufferize")
     for module, pipeline, options in (
         (None, CPU_PIPELINE, Options()),

@@ -137,20 +137,21 @@ class Graph:
 
     def content(self, alike: Mapping[Value, Value] | None = None) -> bytes:
         """All that a compiler can see of it, but for places. Arguments that are keys of `alike` are their values."""
-        numbers: dict[Value, int] = {}
-        for argument in self.arguments:
-            if not alike or argument not in alike:
-                numbers[argument] = len(numbers)
+        given = [a for a in self.arguments if not alike or a not in alike]
+        numbers = {argument: number for number, argument in enumerate(given)}
+        count = len(numbers)
         for one, other in (alike or {}).items():
             numbers[one] = numbers[other]
         known: dict[Type, int] = {}
-        arguments = [known.setdefault(a.type, len(known)) for a in self.arguments if not alike or a not in alike]
+        arguments = [known.setdefault(a.type, len(known)) for a in given]
         nodes: list[tuple[Any, ...]] = []
         for node in self.nodes:
             operands = [numbers[v] for v in node.operands]
-            nodes.append((node.name, operands, [known.setdefault(r.type, len(known)) for r in node.results], node.held))
+            results = [known.setdefault(r.type, len(known)) for r in node.results]
+            nodes.append((node.name, operands, results, node.held))
             for result in node.results:
-                numbers[result] = len(numbers)
+                numbers[result] = count
+                count += 1
         types = [_plain(t) for t in known]
         # version 2 has floats bit by bit and no references, which would depend on who else holds an object
         return marshal.dumps((types, arguments, nodes, [numbers[v] for v in self.results]), 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 
-from mlc import driver
+from mlc import setting
 from mlc.backends.llvm import CPU_BACKEND
 from mlc.backends.llvm.target import host_machine
 from mlc.backends.machine import PRESETS, MachineModel, from_features
@@ -205,7 +205,7 @@ RUNNABLE = [name for name in MACHINES if set(PRESETS[name].features) <= set(host
 @pytest.mark.parametrize("shape", [(8, 96, 96), (23, 257, 100)], ids=str)
 @pytest.mark.parametrize("target", RUNNABLE)
 def test_vectors_of_any_width(target: str, shape: tuple[int, int, int], onto: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(driver, "load_backend", lambda target: AddsBeside())
+    monkeypatch.setattr(setting, "load_backend", lambda target: AddsBeside())
     given = data(*shape)
     ctx = context(given)
     compiled = compile_module(parse_text(program(*shape, onto), ctx), ctx, Options(cache_dir="", target=target))

@@ -11,6 +11,7 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import ModuleOp
 
 from mlc import build, driver
+from mlc.compiled import Compiled
 from mlc.errors import ExecutionError
 from mlc.interp import run_function
 from mlc.ir.context import MlcContext, make_context
@@ -93,7 +94,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def _compiled(cache_dir: Path) -> driver.Compiled:
+def _compiled(cache_dir: Path) -> Compiled:
     ctx = make_context()
     return driver.compile_module(parse_text(MODEL, ctx), ctx, Options(debug="bounds", cache_dir=cache_dir))
 

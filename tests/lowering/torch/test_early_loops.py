@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import mlc
-from mlc.driver import Compiled
+from mlc.compiled import Compiled
+from mlc.driver import module_digest
 from mlc.frontends.torch.record import capture
 from mlc.ir.context import make_context
 from mlc.ir.locations import format_location
@@ -70,22 +71,22 @@ def test_below_it_is_the_same_program(way: str) -> None:
     texts: list[str] = []
     for early in (False, True):
         ctx = make_context()
-        captured = capture(model, (x,), {}, ctx)
+        captured = capture(model, (x,), {}, ctx.resources)
         before = print_text(captured.module)
         places = [format_location(op.location) for op in captured.module.walk()]
         if early:
-            whole = roll_early(ctx, captured.module)
-            assert whole is not None and "torch.prim.Loop" in print_text(captured.module)
+            assert roll_early(ctx, captured.module) and "torch.prim.Loop" in print_text(captured.module)
             captured.module.verify()
-            assert print_text(whole()) == before
-            assert [format_location(op.location) for op in whole().walk()] == places
+            whole = captured.graph.module()
+            assert print_text(whole) == before
+            assert [format_location(op.location) for op in whole.walk()] == places
         texts.append(lowered(captured.module, ctx))
     assert texts[0] == texts[1]
 
 
 def ops_below(steps: int) -> int:
     ctx = make_context()
-    captured = capture(Cell(KEEP["stack"]).eval(), (torch.randn(3, steps, 5),), {}, ctx)
+    captured = capture(Cell(KEEP["stack"]).eval(), (torch.randn(3, steps, 5),), {}, ctx.resources)
     roll_early(ctx, captured.module)
     return sum(1 for _ in captured.module.walk())
 
@@ -98,9 +99,9 @@ def test_what_the_compiler_sees_does_not_grow_with_the_sequence() -> None:
 def test_what_has_no_loop_is_left_as_it_is(name: str) -> None:
     model, inputs = ZOO[name].build(batch=2, small=True)
     ctx = make_context()
-    captured = capture(model, inputs, {}, ctx)
+    captured = capture(model, inputs, {}, ctx.resources)
     before = print_text(captured.module)
-    assert roll_early(ctx, captured.module) is None
+    assert not roll_early(ctx, captured.module)
     assert print_text(captured.module) == before
 
 
@@ -116,16 +117,16 @@ def test_steps_that_do_not_pay_stay_where_they_are() -> None:
         return h
 
     ctx = make_context()
-    captured = capture(model, (torch.randn(2, 3, 6),), {}, ctx)
+    captured = capture(model, (torch.randn(2, 3, 6),), {}, ctx.resources)
     before = print_text(captured.module)
-    assert roll_early(ctx, captured.module) is None
+    assert not roll_early(ctx, captured.module)
     assert print_text(captured.module) == before
 
 
 def test_batch_norms_are_folded_before_there_is_a_loop() -> None:
     ctx = make_context()
-    captured = capture(Cell(KEEP["last"], nn.BatchNorm1d(6)).eval(), (torch.randn(3, 12, 5),), {}, ctx)
-    assert roll_early(ctx, captured.module) is None
+    captured = capture(Cell(KEEP["last"], nn.BatchNorm1d(6)).eval(), (torch.randn(3, 12, 5),), {}, ctx.resources)
+    assert not roll_early(ctx, captured.module)
 
 
 def unit(compiled: mlc.CompiledModel) -> Compiled:
@@ -135,7 +136,8 @@ def unit(compiled: mlc.CompiledModel) -> Compiled:
 def test_what_is_shown_and_saved_is_the_whole_program(tmp_path: Path) -> None:
     model, x = Cell(KEEP["stack"]).eval(), torch.randn(3, 12, 5)
     compiled = mlc.compile(model, (x,), num_threads=1)
-    assert "torch.prim.Loop" in print_text(unit(compiled).module)
+    rolled = compiled._latest().captured.graph.module()
+    assert roll_early(make_context(), rolled) and unit(compiled).digest == module_digest(rolled)
     assert compiled.ir("torch").count("torch.aten.tanh") == 12
     report = compiled.explain()
     assert "12 steps of" in report and "tanh 12" in report

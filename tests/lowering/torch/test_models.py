@@ -25,7 +25,7 @@ PASSES = ("torch-canonicalize", "torch-fold-batch-norm", "convert-torch-to-linal
 
 def converted(model: nn.Module, args: tuple[Any, ...], passes: tuple[str, ...] = PASSES) -> tuple[Any, MlcContext]:
     ctx = make_context()
-    captured = capture(model.eval(), args, {}, ctx)
+    captured = capture(model.eval(), args, {}, ctx.resources)
     run_pipeline([make_pass(name) for name in passes], ctx, captured.module)
     verify_module(captured.module, ctx)
     return captured, ctx

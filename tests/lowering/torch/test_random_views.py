@@ -151,7 +151,7 @@ def check(data: bytes) -> None:
     with torch.inference_mode():
         expected = fn(*inputs)
     ctx = make_context()
-    captured = capture(fn, inputs, {}, ctx)
+    captured = capture(fn, inputs, {}, ctx.resources)
     passes = [make_pass(n) for n in ("torch-canonicalize", "torch-fold-batch-norm", "convert-torch-to-linalg")]
     run_pipeline(passes, ctx, captured.module)
     verify_module(captured.module, ctx)
