@@ -116,7 +116,7 @@ def _compile(
     captured: Callable[[], ModuleOp],
 ) -> Compiled:
     cache = cache_at(options.cache_dir)
-    with phases.phase("hash"):
+    with phases.phase("look up"):
         own = module_digest(module) if cache else ""
         key = model_key(own, setting.fingerprint, options, tuned_for(options) if inputs else "")
         stored = cache.get(key) if cache else None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 class Recorded(Protocol):
     """What a frontend recorded (`mlc.frontends.torch.graph.Graph`)."""
 
+    @property
     def digest(self) -> str:
         """What stands for it in keys: all that decides what the code does."""
         ...
@@ -79,7 +80,7 @@ def _find(
     """What the cache has of a model, if its messages name the same lines."""
     if cache is None:
         return None
-    graph, fingerprint = recorded.digest(), setting.fingerprint
+    graph, fingerprint = recorded.digest, setting.fingerprint
     known = cache.get(graph_key(graph, fingerprint))
     if known is None:
         return None
@@ -96,10 +97,9 @@ def _find(
 def remember(recorded: Recorded, digest: str, places: str, fingerprint: str, cache: DiskCache) -> None:
     """What was recorded leads to the module of this digest. `places`: the hash of that one's source lines, where they
     are in messages."""
-    graph = recorded.digest()
-    cache.put(graph_key(graph, fingerprint), digest.encode())
+    cache.put(graph_key(recorded.digest, fingerprint), digest.encode())
     if places:
-        cache.put(places_key(graph, recorded.places(), fingerprint), places.encode())
+        cache.put(places_key(recorded.digest, recorded.places(), fingerprint), places.encode())
 
 
 def tuned_for(options: Options) -> str:

@@ -88,6 +88,7 @@ class Graph:
         self.arguments: list[Value] = []
         self.nodes: list[Node] = []
         self.results: list[Value] = []
+        self._digest = ""
 
     def add_argument(self, type: Type) -> Value:
         """One more argument, behind the others."""
@@ -156,9 +157,12 @@ class Graph:
         # version 2 has floats bit by bit and no references, which would depend on who else holds an object
         return marshal.dumps((types, arguments, nodes, [numbers[v] for v in self.results]), 2)
 
+    @property
     def digest(self) -> str:
-        """What stands for it in keys."""
-        return _digest(self.content())
+        """What stands for it in keys, once it is closed."""
+        if not self._digest:
+            self._digest = _digest(self.content())
+        return self._digest
 
     def places(self) -> str:
         """A hash of the source lines of its ops, in order."""
