@@ -26,7 +26,7 @@ def test_choices_travel(tmp_path: Path, cache_dir: Path):
     loaded = mlc.load(tmp_path / "m.mlc", cache_dir="")
     assert torch.equal(loaded(x), compiled(x))
     buffers = unit.lowered("buffers")
-    assert tuned.local(version["choices"], buffers, unit.fingerprint) == unit.choices
+    assert tuned.local(version["choices"], buffers, unit.setting.fingerprint) == unit.choices
     assert loaded.ir("loops") == compiled.ir("loops")
 
 
@@ -43,7 +43,7 @@ def test_choices_name_the_kernels_whatever_the_compiler(tmp_path: Path, cache_di
     compiled = mlc.compile(nn.Linear(8, 8), (torch.ones(2, 8),), cache_dir=cache_dir)
     unit = compiled._latest().unit
     buffers = unit.lowered("buffers")
-    here, there = tuned._keys(buffers, unit.fingerprint), tuned._keys(buffers, "another compiler")
+    here, there = tuned._keys(buffers, unit.setting.fingerprint), tuned._keys(buffers, "another compiler")
     assert here.keys() == there.keys() and here and not set(here.values()) & set(there.values())
     data = {"module": {}, "kernels": {k: {"vectorize-structured": {"vector_bits": 128}} for k in here}}
     assert tuned.local(data, buffers, "another compiler").kernels.keys() == set(there.values())

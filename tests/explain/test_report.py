@@ -108,7 +108,7 @@ def test_reading_has_a_limit_of_its_own_and_weights_beyond_the_caches_come_from_
 @pytest.mark.parametrize("large", [False, True])
 def test_weights_that_the_caches_hold_may_be_there(compiled: mlc.CompiledModel, large: bool):
     unit = compiled._latest().unit
-    parts = split_module(unit.lowered("buffers"), unit.fingerprint)
+    parts = split_module(unit.lowered("buffers"), unit.setting.fingerprint)
     kernels = {f"k_{key}": kernel for key, kernel in parts.named().values()}
     calls = [op for op in parts.main.walk() if isinstance(op, CallOp)]
     streams = streams_of(calls, kernels, replace(host_machine(), l2=1 << 10, l3=1 << (10 if large else 20)))

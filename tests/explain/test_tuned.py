@@ -45,7 +45,7 @@ def with_choices(unit: Compiled, choices: Choices) -> Compiled:
 
 
 def test_each_kernel_says_what_was_chosen_instead_of_the_default(unit: Compiled):
-    names = split_module(unit.lowered("buffers"), unit.fingerprint).names
+    names = split_module(unit.lowered("buffers"), unit.setting.fingerprint).names
     name = next(n for n in names if n.startswith("matmul"))
     report = make_report(with_choices(unit, Choices(kernels={names[name]: OPTIONS})))
     told = f"tuned: vectorize-structured: vector_registers 8 instead of {host_machine().vector_registers}"
