@@ -27,6 +27,8 @@ X = torch.arange(12.0).view(3, 4)
 class Everything(nn.Module):
     """Constants, literals, lists, optional arguments of each kind, views, in-place changes, buffers, tied weights."""
 
+    turn: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4, bias=False)
@@ -37,7 +39,7 @@ class Everything(nn.Module):
 
     def forward(self, x: torch.Tensor, i: torch.Tensor, m: torch.Tensor) -> object:
         self.steps += 1
-        torch._assert_async((i >= 0).all(), "no such row")  # pyright: ignore[reportCallIssue]
+        torch._assert_async((i >= 0).all(), "no such row")  # pyright: ignore[reportPrivateImportUsage]
         y = self.b(F.gelu(self.a(x), approximate="tanh")) + torch.tensor([0.5, -0.0, float("nan"), 2.0])
         x[:, 1] = y[:, 0].clamp(min=-1)
         z = torch.where(m, self.table(i), torch.tensor([1.5, 2.5, 3, 4], dtype=torch.bfloat16).float())
@@ -80,7 +82,7 @@ OPEN = """
 
 def test_open_sizes() -> None:
     def model(x: torch.Tensor) -> torch.Tensor:
-        return x.new_full((x.shape[0] * 2, torch.sym_max(x.shape[0], 5)), 2)
+        return x.new_full((x.shape[0] * 2, torch.sym_max(x.shape[0], 5)), 2)  # pyright: ignore[reportArgumentType]
 
     program = export(model, (X,), {}, ({0: torch.export.Dim("n", min=2)},))
     assert OPEN in print_text(capture_exported(program, ResourceStore()).module)
