@@ -76,9 +76,7 @@ def compile_module(module: ModuleOp, ctx: MlcContext, options: Options, inputs: 
     with phases.phase("hash"):
         setting = setting_of(options, custom_names(module))
     ctx.machine = setting.machine
-    compiled = _verified(module, ctx, options, setting, inputs, phases, lambda: module)
-    compiled.ctx = ctx
-    return compiled
+    return _verified(module, ctx, options, setting, inputs, phases, lambda: module)
 
 
 def custom_names(module: ModuleOp) -> set[str]:
@@ -139,7 +137,9 @@ def _compile(
                 cache.put(key, bundle.to_bytes())
     executable.num_threads = options.num_threads
     choices = Choices.from_json(bundle.choices)
-    return Compiled(executable, captured, ctx.resources, options, setting, phases, from_cache, choices, own)
+    compiled = Compiled(executable, captured, ctx.resources, options, setting, phases, from_cache, choices, own)
+    compiled.ctx = ctx  # with the remarks of what was compiled here
+    return compiled
 
 
 def module_digest(module: ModuleOp) -> str:
