@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.arith import CMPI_COMPARISON_OPERATIONS, ConstantOp, IntegerOverflowAttr
+from xdsl.dialects.arith import CMPI_COMPARISON_OPERATIONS, ConstantOp
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Operation
 
@@ -19,6 +19,7 @@ from mlc.dialects.arith.integers import (
     check_truncation,
     compare_inline,
     compare_int,
+    flags_of,
     objects,
     plain_inline,
 )
@@ -60,15 +61,9 @@ _BINARY = {
 }
 
 
-def _flags(op: Operation) -> frozenset[str]:
-    flags = op.properties.get("overflowFlags")
-    names = {str(f.value) for f in flags.data} if isinstance(flags, IntegerOverflowAttr) else set[str]()
-    return frozenset(names | {"exact"} if "isExact" in op.properties else names)
-
-
-@semantics(*_BINARY, inline=lambda op, domain: plain_inline(_BINARY[op.name], op.results[0].type, _flags(op)))
+@semantics(*_BINARY, inline=lambda op, domain: plain_inline(_BINARY[op.name], op.results[0].type, flags_of(op)))
 def int_binary(op: Operation, args: Args, run: Runner) -> Results:
-    return (binary_int(op, _BINARY[op.name], args[0], args[1], op.results[0].type, _flags(op)),)
+    return (binary_int(op, _BINARY[op.name], args[0], args[1], op.results[0].type, flags_of(op)),)
 
 
 def _predicate(op: Operation) -> str:
@@ -102,7 +97,7 @@ def _cast_inline(op: Operation) -> str | None:
 def int_cast(op: Operation, args: Args, run: Runner) -> Results:
     source, target = op.operands[0].type, op.results[0].type
     result = cast_int(args[0], source, target, zero_extend=op.name in ("arith.extui", "arith.index_castui"))
-    if op.name == "arith.trunci" and (flags := _flags(op)):
+    if op.name == "arith.trunci" and (flags := flags_of(op)):
         check_truncation(op, args[0], result, flags)
     return (result,)
 

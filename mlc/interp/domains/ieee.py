@@ -72,24 +72,30 @@ _APPROX1: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def maximum(a: Any, b: Any) -> Any:
-    """IEEE 754-2019 maximum: NaN if any is NaN, +0 above -0."""
-    return np.where((a == 0) & (b == 0), np.add(a, b), np.maximum(a, b))[()]
+def _extreme(ufunc: Callable[[Any, Any], Any], of_zeros: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """numpy's, which does not say what it makes of two zeros: there `of_zeros` says."""
+
+    def of(a: Any, b: Any) -> Any:
+        found = ufunc(a, b)
+        if not np.any(found == 0):
+            return found
+        return np.where((a == 0) & (b == 0), of_zeros(a, b), found)[()]
+
+    return of
 
 
-def minimum(a: Any, b: Any) -> Any:
-    """IEEE 754-2019 minimum: NaN if any is NaN, -0 below +0."""
-    return np.where((a == 0) & (b == 0), np.negative(np.add(np.negative(a), np.negative(b))), np.minimum(a, b))[()]
+def _lesser_zero(a: Any, b: Any) -> Any:
+    return np.negative(np.add(np.negative(a), np.negative(b)))
 
 
-def maxnum(a: Any, b: Any) -> Any:
-    """The other operand if one is NaN; of two zeros +0."""
-    return np.where((a == 0) & (b == 0), np.add(a, b), np.fmax(a, b))[()]
-
-
-def minnum(a: Any, b: Any) -> Any:
-    """The other operand if one is NaN; of two zeros -0."""
-    return np.where((a == 0) & (b == 0), np.negative(np.add(np.negative(a), np.negative(b))), np.fmin(a, b))[()]
+maximum = _extreme(np.maximum, np.add)
+"""IEEE 754-2019 maximum: NaN if any is NaN, +0 above -0."""
+minimum = _extreme(np.minimum, _lesser_zero)
+"""IEEE 754-2019 minimum: NaN if any is NaN, -0 below +0."""
+maxnum = _extreme(np.fmax, np.add)
+"""The other operand if one is NaN; of two zeros +0."""
+minnum = _extreme(np.fmin, _lesser_zero)
+"""The other operand if one is NaN; of two zeros -0."""
 
 
 _EXACT2: dict[str, Callable[[Any, Any], Any]] = {
