@@ -10,6 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import BFloat16Type, FunctionType, IntegerType, MemRefType, ModuleOp
 from xdsl.ir import Attribute, Operation
 
+from mlc.arrays.bfloat16 import bf16_bits
 from mlc.errors import DTypeError, ShapeError, UsageError
 from mlc.interp.derived import DerivedResources
 from mlc.interp.domains import make_domain
@@ -17,7 +18,7 @@ from mlc.interp.engine import MAX_ITERATIONS, Interpreter
 from mlc.ir.memory import Buffer, allocate, buffer_from
 from mlc.ir.resources import ResourceStore
 from mlc.ir.semantics import ANY_ORDER, Domain
-from mlc.ir.values import DYNAMIC, ShapedTypes, bf16_bits, dtype_of, element_type, is_float, static_shape
+from mlc.ir.values import DYNAMIC, ShapedTypes, dtype_of, element_type, is_float, static_shape
 
 
 def run_module(

@@ -12,7 +12,7 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Operation
 
-from mlc.dialects.linalg_ext.winograd import LIMIT, TAPS, Filtering, run_both_ways, run_program
+from mlc.arrays.winograd import LIMIT, TAPS, Filtering, run_both_ways, run_program
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
