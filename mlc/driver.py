@@ -22,7 +22,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 
 from mlc.backends.registry import Backend, check_runs_here, load_backend
-from mlc.build import Builder, InputsFor, link, places_of
+from mlc.build import Builder, InputsFor, places_of
 from mlc.compile_parts import run_rows
 from mlc.errors import InternalError
 from mlc.fingerprint import fingerprint_of
@@ -37,6 +37,7 @@ from mlc.ir.pipeline_table import Pipeline, Row
 from mlc.ir.remarks import Remark, RemarkLog
 from mlc.ir.resource_text import resource_attributes
 from mlc.ir.verifier import verify_module
+from mlc.linking import link
 from mlc.module_parts import KernelPart, declaration_of, kernel_part, split_module
 from mlc.options import Options
 from mlc.phases import Phases
@@ -241,7 +242,7 @@ def _compile(
             bundle = None  # the same program from other lines: its messages would name the first one's
     from_cache = bundle is not None
     if bundle is not None:
-        executable = link(bundle, None, ctx, backend, phases)
+        executable = link(bundle, ctx.resources, backend, phases)
     else:
         builder = Builder(module, ctx, options, backend, pipeline, fingerprint, cache)
         if inputs is not None:
@@ -249,7 +250,7 @@ def _compile(
         else:
             built = builder.build(builder.default, phases)
             bundle = built.bundle
-            executable = link(bundle, built.functions, ctx, backend, phases, derived=built.derived)
+            executable = link(bundle, ctx.resources, backend, phases, functions=built.functions, derived=built.derived)
         if cache:
             with phases.phase("store"):
                 cache.put(key, bundle.to_bytes())

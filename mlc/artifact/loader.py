@@ -20,7 +20,7 @@ from xdsl.utils.exceptions import ParseError as XdslParseError
 
 from mlc.artifact import tuned
 from mlc.backends.registry import Backend, check_runs_here, load_backend
-from mlc.build import Builder, link, run_rows
+from mlc.build import Builder, run_rows
 from mlc.driver import Compiled, model_key, module_digest, text_key
 from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
 from mlc.fingerprint import fingerprint_of
@@ -30,6 +30,7 @@ from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import Limits, LocatingParser, check_text, parse_text, print_text
 from mlc.ir.pipeline_table import Pipeline, checked_level
 from mlc.ir.verifier import verify_module
+from mlc.linking import link
 from mlc.options import PRECISIONS, Options
 from mlc.phases import Phases
 from mlc.runtime.artifact.contents import Contents, SavedVersion
@@ -113,7 +114,9 @@ class Loader:
                 self.cache.put(by_text, own.encode())
         with fast_build():
             try:
-                executable = link(bundle, functions, ctx, self.backend, phases, self.file.release)
+                executable = link(
+                    bundle, ctx.resources, self.backend, phases, functions=functions, made=self.file.release
+                )
             except ArtifactError as error:
                 raise self.file.damaged(error.message) from None
         return Made(bundle, executable)

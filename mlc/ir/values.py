@@ -30,7 +30,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
-from mlc.arrays.bfloat16 import from_bf16_bits, round_bf16
+from mlc.arrays.bfloat16 import round_bf16
+from mlc.arrays.stored import carried
 from mlc.errors import UnsupportedError, VerifyError
 from mlc.ir.resources import ResourceStore
 
@@ -71,6 +72,11 @@ def element_type(t: Attribute) -> Attribute:
 def is_float(t: Attribute) -> bool:
     """Whether `t`, or its element type, is a float type."""
     return type(element_type(t)) in _FLOATS
+
+
+def is_bf16(t: Attribute) -> bool:
+    """Whether `t`, or its element type, is bf16: carried in float32, stored as its bits."""
+    return type(element_type(t)) is BFloat16Type
 
 
 def float_kind(t: Attribute) -> str:
@@ -197,10 +203,7 @@ def _int_literal(value: int, t: Attribute) -> Any:
 
 def _reinterpret(data: np.ndarray, t: Attribute) -> np.ndarray:
     """An array as stored in the weight store as the dtype of `t`: bf16 bits widen, signedness is renamed."""
-    dtype = dtype_of(t)
-    if isinstance(element_type(t), BFloat16Type) and data.dtype.itemsize == 2:
-        return from_bf16_bits(np.ascontiguousarray(data).view(np.uint16))
-    return data if data.dtype == dtype else data.view(dtype)
+    return carried(data, dtype_of(t), bf16=is_bf16(t))
 
 
 def _dense(attr: DenseIntOrFPElementsAttr) -> np.ndarray:

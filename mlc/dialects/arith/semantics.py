@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.arith import CMPI_COMPARISON_OPERATIONS, ConstantOp
-from xdsl.dialects.builtin import IntegerAttr
+from xdsl.dialects.builtin import DenseResourceAttr, IntegerAttr
 from xdsl.ir import Operation
 
 from mlc.dialects.arith.integers import (
@@ -23,11 +23,36 @@ from mlc.dialects.arith.integers import (
     objects,
     plain_inline,
 )
-from mlc.ir.semantics import Args, Results, Runner, fail, semantics
-from mlc.ir.values import attribute_array, dtype_of, element_type, int_width, is_float, signed, unsigned, wrap_int
+from mlc.ir.semantics import Args, Results, Runner, Step, fail, semantics
+from mlc.ir.values import (
+    attribute_array,
+    dtype_of,
+    element_type,
+    int_width,
+    is_bf16,
+    is_float,
+    signed,
+    static_shape,
+    unsigned,
+    wrap_int,
+)
+
+LONGEST = 4096
+"""Bytes of a literal that is part of a step."""
 
 
-@semantics("arith.constant")
+def _constant_step(op: Operation) -> Step | None:
+    assert isinstance(op, ConstantOp)
+    t, dtype = op.result.type, dtype_of(op.result.type)
+    if isinstance(op.value, DenseResourceAttr):
+        return Step("weight", (op.value.resource_handle.data, dtype.str, is_bf16(t)), ())
+    value = attribute_array(op.value, None)
+    if value.size and not any(value.strides):
+        value = value.reshape(-1)[:1]
+    return Step("literal", (dtype.str, static_shape(t), value.tobytes().hex()), ()) if value.nbytes <= LONGEST else None
+
+
+@semantics("arith.constant", step=_constant_step)
 def constant(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, ConstantOp)
     value = attribute_array(op.value, run.resources)
