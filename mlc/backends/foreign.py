@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from xdsl.dialects.builtin import ModuleOp
-
 from mlc.backends.machine import MachineModel
 from mlc.errors import MlcError, PluginError
 from mlc.ir.pipeline_table import Pipeline
 from mlc.runtime.threads import ThreadPool
 
 if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
     from mlc.backends.registry import Backend
 
 T = TypeVar("T")

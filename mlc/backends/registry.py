@@ -10,9 +10,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
-from typing import Protocol
-
-from xdsl.dialects.builtin import ModuleOp
+from typing import TYPE_CHECKING, Protocol
 
 from mlc.backends.foreign import ForeignBackend, target_names
 from mlc.backends.llvm.backend import CPUBackend
@@ -24,6 +22,9 @@ from mlc.ir import plugins
 from mlc.ir.pipeline_table import Pipeline
 from mlc.runtime.linker import Library
 from mlc.runtime.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
 
 GROUP = "mlc.backends"
 
