@@ -1,15 +1,15 @@
-"""One captured module to a bundle under given choices, and a bundle to an executable.
+"""One captured module to a bundle under given choices.
 
 builder = Builder(module, ctx, options, backend, pipeline, fingerprint, cache)
 built = builder.build(Choices(), phases)         # or builder.tuned(inputs, phases)
-executable = link(built.bundle, built.functions, ctx.resources, backend, phases)
+executable = link(built.bundle, ctx.resources, backend, phases, functions=built.functions)     # mlc/linking.py
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,24 +17,23 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
-from mlc.backends.llvm.same_words import same_words
+from mlc.arrays.recipes import Recipes
 from mlc.backends.registry import Backend
 from mlc.compile_parts import MAIN, compile_parts, run_rows, workers_for
 from mlc.derived import SETTLED_BY, DerivedConstants
-from mlc.interp import constants_of
-from mlc.ir.compact import from_compact, to_compact
-from mlc.ir.context import MlcContext, make_context
+from mlc.interp.recipes import recipes_of
+from mlc.ir.compact import to_compact
+from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
 from mlc.ir.pipeline_table import Pipeline
 from mlc.ir.resource_text import resource_attributes
-from mlc.ir.resources import ResourceStore
+from mlc.linking import link
 from mlc.module_parts import KernelPart, split_module
 from mlc.options import Options
 from mlc.phases import Phases
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import DiskCache
-from mlc.runtime.executable import Executable, NativeCode, TensorSpec
-from mlc.runtime.large_pages import on_large_pages
+from mlc.runtime.executable import Executable, TensorSpec
 from mlc.signature import assertion_messages, signature_of
 from mlc.tuning.choices import DIRECT, Choices
 from mlc.workers.pool import Workers
@@ -140,13 +139,15 @@ class Builder:
             for kernel in missing:
                 cache.put(choices.object_key(kernel.key), compiled[kernel.key])
         names = {op.sym_name.data for op in parts.constant_functions.ops if isinstance(op, FuncOp)}
+        recipes = recipes_of(parts.constant_functions)
         bundle = Bundle(
             objects=[compiled[MAIN], *(objects[k.key] for k in parts.kernels)],
             inputs=signature.inputs,
             outputs=signature.outputs,
             constants=parts.constants,
             derived=sorted(names),
-            constant_functions=to_compact(parts.constant_functions),
+            recipes=recipes,
+            constant_functions=_without(recipes, parts.constant_functions),
             literals={n: ctx.resources.get(n) for n in parts.constants if n not in self.weights and n not in names},
             weights=self._weights_of_source(),
             assertions=messages,
@@ -170,7 +171,7 @@ class Builder:
 
         def trial(choices: Choices) -> Trial:
             built = self.build(choices, Phases(), keep_parts=True)
-            executable = link(built.bundle, built.functions, self.ctx.resources, self.backend, Phases())
+            executable = link(built.bundle, self.ctx.resources, self.backend, Phases(), functions=built.functions)
             executable.num_threads = self.options.num_threads
             return Trial(choices, built.bundle, executable, built.main, built.kernels)
 
@@ -191,52 +192,7 @@ def places_of(module: ModuleOp) -> str:
     return hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
 
 
-def link(
-    bundle: Bundle,
-    functions: ModuleOp | None,
-    resources: ResourceStore,
-    backend: Backend,
-    phases: Phases,
-    made: Callable[[], None] = lambda: None,
-    derived: DerivedConstants | None = None,
-) -> Executable:
-    """Constants and object code to an executable. `made` is called after each derived constant is there; `derived`:
-    what has begun to compute them.
-
-    ArtifactError where the weights in `resources` are others than those the bundle was made for, by dtype or shape.
-    """
-    with phases.phase("constants"):
-        bundle.check_weights(lambda n: resources.get(n) if n in resources else None)
-        ready = derived.take(functions) if derived is not None and functions is not None else {}
-        arrays = on_large_pages(_constants(bundle, functions, resources, made, ready))
-    with phases.phase("link"):
-        library = backend.load(bundle.objects)
-        dims = library.find("mlc_output_dims")
-        code = NativeCode(library.address("mlc_forward"), library.address("mlc_arena_size"), dims, library)
-        pool = backend.thread_pool()
-        words = same_words()  # here, where the cache is at hand: later LLVM would be loaded for it
-    return Executable(code, bundle.inputs, bundle.outputs, arrays, bundle.assertions, pool, same_words=words)
-
-
-def _constants(
-    bundle: Bundle,
-    functions: ModuleOp | None,
-    resources: ResourceStore,
-    made: Callable[[], None],
-    ready: Mapping[str, np.ndarray],
-) -> Iterator[np.ndarray]:
-    """The constants of a bundle, one by one, in any memory layout."""
-    derived = set(bundle.derived)
-    evaluate: Callable[[str], np.ndarray] | None = None
-    for name in bundle.constants:
-        if name in bundle.literals:
-            yield bundle.literals[name]
-        elif name in ready:
-            yield ready[name]
-        elif name not in derived:
-            yield resources.get(name)
-        else:
-            if evaluate is None:
-                evaluate = constants_of(functions or from_compact(bundle.constant_functions, make_context()), resources)
-            yield evaluate(name)
-            made()
+def _without(recipes: Recipes, functions: ModuleOp) -> str:
+    """The functions that have no recipe, as they are stored."""
+    rest = [op for op in functions.ops if isinstance(op, FuncOp) and op.sym_name.data not in recipes.results]
+    return to_compact(ModuleOp([op.clone() for op in rest])) if rest else ""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Operation
 
-from mlc.build import Builder, InputsFor, link, places_of
+from mlc.build import Builder, InputsFor, places_of
 from mlc.compiled import Compiled
 from mlc.errors import InternalError
 from mlc.ir.compact import to_compact
@@ -25,6 +25,7 @@ from mlc.ir.parsing import print_text
 from mlc.ir.resources import ResourceStore
 from mlc.ir.verifier import verify_module
 from mlc.keys import digest, model_key, text_key
+from mlc.linking import link
 from mlc.options import Options
 from mlc.phases import Phases
 from mlc.recorded import Recorded, remember, tuned_for
@@ -123,7 +124,7 @@ def _compile(
             bundle = None  # the same program from other lines: its messages would name the first one's
     from_cache = bundle is not None
     if bundle is not None:
-        executable = link(bundle, None, ctx.resources, setting.backend, phases)
+        executable = link(bundle, ctx.resources, setting.backend, phases)
     else:
         builder = Builder(module, ctx, options, setting.backend, setting.pipeline, setting.fingerprint, cache)
         if inputs is not None:
@@ -131,7 +132,9 @@ def _compile(
         else:
             built = builder.build(builder.default, phases)
             bundle = built.bundle
-            executable = link(bundle, built.functions, ctx.resources, setting.backend, phases, derived=built.derived)
+            executable = link(
+                bundle, ctx.resources, setting.backend, phases, functions=built.functions, derived=built.derived
+            )
         if cache:
             with phases.phase("store"):
                 cache.put(key, bundle.to_bytes())

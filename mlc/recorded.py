@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from mlc.compiled import Compiled
 from mlc.ir.resources import ResourceStore
 from mlc.keys import graph_key, model_key, places_key
+from mlc.linking import link
 from mlc.options import Options
 from mlc.phases import Phases
 from mlc.runtime.bundle import Bundle
@@ -110,9 +111,7 @@ def tuned_for(options: Options) -> str:
 def _linked(
     found: _Found, recorded: Recorded, resources: ResourceStore, options: Options, setting: Setting, phases: Phases
 ) -> Compiled:
-    from mlc.build import link  # noqa: PLC0415 - imports xdsl, for derived constants
-
-    executable = link(found.bundle, None, resources, setting.backend, phases)
+    executable = link(found.bundle, resources, setting.backend, phases)
     executable.num_threads = options.num_threads
     choices = Choices.from_json(found.bundle.choices)
     return Compiled(

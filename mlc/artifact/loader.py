@@ -20,7 +20,7 @@ from xdsl.utils.exceptions import ParseError as XdslParseError
 
 from mlc.artifact import tuned
 from mlc.backends.registry import Backend, check_runs_here, load_backend
-from mlc.build import Builder, link, run_rows
+from mlc.build import Builder, run_rows
 from mlc.compiled import Compiled
 from mlc.driver import module_digest
 from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
@@ -32,6 +32,7 @@ from mlc.ir.parsing import Limits, LocatingParser, check_text, parse_text
 from mlc.ir.pipeline_table import Pipeline, checked_level
 from mlc.ir.verifier import verify_module
 from mlc.keys import model_key, text_key
+from mlc.linking import link
 from mlc.options import PRECISIONS, Options
 from mlc.phases import Phases
 from mlc.runtime.artifact.contents import Contents, SavedVersion
@@ -116,7 +117,9 @@ class Loader:
                 self.cache.put(by_text, own.encode())
         with fast_build():
             try:
-                executable = link(bundle, functions, ctx.resources, self.backend, phases, self.file.release)
+                executable = link(
+                    bundle, ctx.resources, self.backend, phases, functions=functions, made=self.file.release
+                )
             except ArtifactError as error:
                 raise self.file.damaged(error.message) from None
         return Made(bundle, executable)

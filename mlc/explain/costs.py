@@ -36,8 +36,8 @@ from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr
 
+from mlc.arrays.winograd import TAPS, Program
 from mlc.dialects.linalg_ext.attention_op import AttentionOp
-from mlc.dialects.linalg_ext.winograd import TAPS, Program
 from mlc.dialects.linalg_ext.winograd_matmul_ops import GROUP, WinogradMatmulOp, padded
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.explain.accesses import nest_around, touched, trips

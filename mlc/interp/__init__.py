@@ -3,7 +3,7 @@
     results = mlc.interp.run_module(module, "forward", [x], resources=store)            # IEEE floats
     results = mlc.interp.run_module(module, "forward", [x], domain="field")             # GF(2^31 - 1)
 
-May import `mlc.ir`, and `mlc.dialects` through their registered semantics only.
+May import `mlc.ir`, `mlc.arrays`, and `mlc.dialects` through their registered semantics only.
 """
 
 from mlc.interp.domains import DOMAINS, make_domain

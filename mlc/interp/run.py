@@ -10,6 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import BFloat16Type, FunctionType, IntegerType, MemRefType, ModuleOp
 from xdsl.ir import Attribute, Operation
 
+from mlc.arrays.bfloat16 import bf16_bits
 from mlc.errors import DTypeError, ShapeError, UsageError
 from mlc.interp.derived import DerivedResources
 from mlc.interp.domains import make_domain
@@ -17,7 +18,7 @@ from mlc.interp.engine import MAX_ITERATIONS, Interpreter
 from mlc.ir.memory import Buffer, allocate, buffer_from
 from mlc.ir.resources import ResourceStore
 from mlc.ir.semantics import ANY_ORDER, Domain
-from mlc.ir.values import DYNAMIC, ShapedTypes, bf16_bits, dtype_of, element_type, is_float, static_shape
+from mlc.ir.values import DYNAMIC, ShapedTypes, dtype_of, element_type, is_bf16, is_float, static_shape
 
 
 def run_module(
@@ -94,7 +95,7 @@ def _constant(interpreter: Interpreter, name: str) -> np.ndarray:
         raise UsageError(f"@{name} is no constant function: it must take nothing and return one tensor")
     (result,) = interpreter.run_function(name, ())
     array = np.asarray(_output(result, ftype.outputs.data[0], interpreter.domain, raw=False))
-    return bf16_bits(array) if isinstance(element_type(ftype.outputs.data[0]), BFloat16Type) else array
+    return bf16_bits(array) if is_bf16(ftype.outputs.data[0]) else array
 
 
 def function_type(module: ModuleOp, name: str) -> FunctionType:

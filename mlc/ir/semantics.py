@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
-from xdsl.ir import Attribute, Block, Operation, Region
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from mlc.errors import ExecutionError, UnsupportedError
 from mlc.ir import plugins
@@ -158,19 +158,33 @@ class Branch(NamedTuple):
     args: tuple[Value, ...]
 
 
+class Step(NamedTuple):
+    """The meaning of an op on IEEE numbers as plain data: a function of `mlc.arrays.steps`, what it gets first, and
+    the values that it gets then."""
+
+    kind: str
+    attributes: tuple[Any, ...]
+    operands: tuple[SSAValue, ...]
+
+
 SemanticsFn = Callable[[Operation, Args, Runner], Any]
 InlineFn = Callable[[Operation, Domain], str | None]
+StepFn = Callable[[Operation], Step | None]
 
 _TABLE: dict[str, SemanticsFn] = {}
 _INLINE: dict[str, InlineFn] = {}
+_STEPS: dict[str, StepFn] = {}
 _LOADED: set[str] = set()
 
 
-def semantics(*op_names: str, inline: InlineFn | None = None) -> Callable[[SemanticsFn], SemanticsFn]:
+def semantics(
+    *op_names: str, inline: InlineFn | None = None, step: StepFn | None = None
+) -> Callable[[SemanticsFn], SemanticsFn]:
     """Register the meaning of ops by name. A second registration of a name is an error.
 
     `inline` may give the same meaning as a Python expression over `{0}`, `{1}`, … (operands) and `np`, for ops of at
     most one result; the engine pastes it into the code it makes of a region. `tests/interp` checks that both agree.
+    `step` may give what it is on IEEE numbers, for ops of one result: the function that the meaning itself calls.
     """
 
     def register(fn: SemanticsFn) -> SemanticsFn:
@@ -180,6 +194,8 @@ def semantics(*op_names: str, inline: InlineFn | None = None) -> Callable[[Seman
             _TABLE[name] = fn
             if inline is not None:
                 _INLINE[name] = inline
+            if step is not None:
+                _STEPS[name] = step
         return fn
 
     return register
@@ -252,6 +268,14 @@ def inline_of(op: Operation, domain: Domain) -> str | None:
         return None
     make = _INLINE.get(op.name)
     return None if make is None else make(op, domain)
+
+
+def step_of(op: Operation) -> Step | None:
+    """The meaning of `op` on IEEE numbers as plain data, where it has such."""
+    if _lookup(op.name) is None:
+        return None
+    make = _STEPS.get(op.name)
+    return None if make is None else make(op)
 
 
 def registered_semantics() -> tuple[str, ...]:

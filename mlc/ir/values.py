@@ -30,6 +30,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
+from mlc.arrays.bfloat16 import round_bf16
+from mlc.arrays.stored import carried
 from mlc.errors import UnsupportedError, VerifyError
 from mlc.ir.resources import ResourceStore
 
@@ -49,6 +51,12 @@ _BY_CLASS: dict[type[Attribute], np.dtype[Any]] = {
     Float64Type: np.dtype(np.float64),
     IndexType: np.dtype(np.int64),
 }
+_KINDS: dict[type[Attribute], str] = {
+    Float16Type: "f16",
+    BFloat16Type: "bf16",
+    Float32Type: "f32",
+    Float64Type: "f64",
+}
 _INTS: dict[tuple[int, bool], np.dtype[Any]] = {
     (width, unsigned): np.dtype(f"{'uint' if unsigned else 'int'}{max(8, 1 << (width - 1).bit_length())}")
     for width in range(2, 65)
@@ -64,6 +72,19 @@ def element_type(t: Attribute) -> Attribute:
 def is_float(t: Attribute) -> bool:
     """Whether `t`, or its element type, is a float type."""
     return type(element_type(t)) in _FLOATS
+
+
+def is_bf16(t: Attribute) -> bool:
+    """Whether `t`, or its element type, is bf16: carried in float32, stored as its bits."""
+    return type(element_type(t)) is BFloat16Type
+
+
+def float_kind(t: Attribute) -> str:
+    """The name of a float type, or of a shaped type's elements, in `mlc.arrays.floats`."""
+    kind = _KINDS.get(type(element_type(t)))
+    if kind is None:
+        raise UnsupportedError(f"type {t} is no float type that the interpreter knows", expected="f16 bf16 f32 f64")
+    return kind
 
 
 def dtype_of(t: Attribute) -> np.dtype[Any]:
@@ -143,20 +164,6 @@ def fill_shape(t: Attribute, dynamic: Sequence[Any]) -> tuple[int, ...]:
     return tuple(int(next(it)) if d == DYNAMIC else d for d in static_shape(t))
 
 
-def round_bf16(a: Any) -> Any:
-    """float32 values rounded to the nearest bf16 (ties to even), kept in float32."""
-    x = np.ascontiguousarray(a, dtype=np.float32)
-    bits = x.view(np.uint32)
-    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
-    out = np.where(np.isnan(x), x, rounded.view(np.float32))
-    return out.reshape(np.shape(a))[()]
-
-
-def bf16_bits(a: np.ndarray) -> np.ndarray:
-    """The bits of bf16 values that are carried in float32."""
-    return (np.ascontiguousarray(a, np.float32).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-
-
 def attribute_array(attr: Attribute, resources: ResourceStore | None) -> np.ndarray:
     """The literal or weight behind an attribute as a read-only numpy array (scalars are 0-d)."""
     match attr:
@@ -196,10 +203,7 @@ def _int_literal(value: int, t: Attribute) -> Any:
 
 def _reinterpret(data: np.ndarray, t: Attribute) -> np.ndarray:
     """An array as stored in the weight store as the dtype of `t`: bf16 bits widen, signedness is renamed."""
-    dtype = dtype_of(t)
-    if isinstance(element_type(t), BFloat16Type) and data.dtype.itemsize == 2:
-        return (np.ascontiguousarray(data).view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return data if data.dtype == dtype else data.view(dtype)
+    return carried(data, dtype_of(t), bf16=is_bf16(t))
 
 
 def _dense(attr: DenseIntOrFPElementsAttr) -> np.ndarray:

@@ -18,25 +18,28 @@ from typing import Any
 
 import numpy as np
 
+from mlc.arrays.recipes import Recipes
 from mlc.errors import ArtifactError
 from mlc.runtime.executable import TensorSpec
 
-_MAGIC = b"mlc-bundle-5\n"
+_MAGIC = b"mlc-bundle-6\n"
 
 
 @dataclass
 class Bundle:
     """`objects[0]` holds the entry points. `constants`: resource names in table order. Those in `derived` come from
-    the function of the same name in `constant_functions` (IR in the form of `mlc/ir/compact.py`), those in `literals`
-    are small tables that passes made, the others are the model's weights. `weights`: dtype and shape of every weight of
-    the model, also of those that only derived constants are made of. `assertions`: messages by status; `places`: a hash
-    of the source lines they name. `choices`: what tuning settled, as `mlc/tuning/choices.py` writes it."""
+    `recipes`, or else from the function of the same name in `constant_functions` (IR in the form of
+    `mlc/ir/compact.py`; "" where all have recipes), those in `literals` are small tables that passes made, the others
+    are the model's weights. `weights`: dtype and shape of every weight of the model, also of those that only derived
+    constants are made of. `assertions`: messages by status; `places`: a hash of the source lines they name. `choices`:
+    what tuning settled, as `mlc/tuning/choices.py` writes it."""
 
     objects: list[bytes]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     constants: list[str]
     derived: list[str]
+    recipes: Recipes
     constant_functions: str
     literals: dict[str, np.ndarray]
     weights: dict[str, tuple[str, tuple[int, ...]]]
@@ -67,6 +70,7 @@ class Bundle:
                 "derived": self.derived,
                 "literals": [[n, a.dtype.str, list(a.shape), a.tobytes().hex()] for n, a in self.literals.items()],
                 "weights": [[n, dtype, shape] for n, (dtype, shape) in self.weights.items()],
+                "recipes": self.recipes.to_json(),
                 "constant_functions": self.constant_functions,
                 "assertions": list(self.assertions.items()),
                 "places": self.places,
@@ -100,12 +104,13 @@ class Bundle:
                 derived=list(header["derived"]),
                 literals={n: _literal(dtype, shape, data) for n, dtype, shape, data in header["literals"]},
                 weights={n: (str(dtype), tuple(shape)) for n, dtype, shape in header["weights"]},
-                constant_functions=header["constant_functions"],
+                recipes=Recipes.from_json(header["recipes"]),
+                constant_functions=str(header["constant_functions"]),
                 assertions={int(code): str(text) for code, text in header["assertions"]},
                 places=str(header["places"]),
                 choices=dict(header["choices"]),
             )
-        except (ValueError, KeyError, TypeError, struct.error) as e:
+        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as e:
             raise ArtifactError(f"not a compiled model: {e}", hint="compile the model again") from None
 
 

@@ -27,9 +27,9 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation
 
+from mlc.arrays.recipes import Recipes
 from mlc.backends.llvm.testing import NativeKernel, failure_messages
 from mlc.backends.registry import check_runs_here
-from mlc.build import link
 from mlc.compile_parts import run_rows
 from mlc.driver import compile_module
 from mlc.errors import UnsupportedError
@@ -37,6 +37,7 @@ from mlc.ir.compact import to_compact
 from mlc.ir.context import MlcContext
 from mlc.ir.locations import format_location
 from mlc.ir.values import is_float
+from mlc.linking import link
 from mlc.module_parts import constant_names
 from mlc.options import Options
 from mlc.phases import Phases
@@ -238,6 +239,7 @@ def _run_lowered(
         outputs=signature.outputs,
         constants=names,
         derived=sorted(derived),
+        recipes=Recipes(),  # the functions are at hand
         constant_functions=to_compact(constants),
         literals={},
         weights={},  # checked against the module as it was parsed, and kept nowhere
@@ -245,4 +247,4 @@ def _run_lowered(
         places="",
         choices={},
     )
-    return link(bundle, constants, ctx.resources, target.backend, Phases()).run(list(inputs))
+    return link(bundle, ctx.resources, target.backend, Phases(), functions=constants).run(list(inputs))

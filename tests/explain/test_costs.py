@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from xdsl.dialects.func import FuncOp
 
-from mlc.dialects.linalg_ext.winograd import filtering, run_both_ways
+from mlc.arrays.winograd import filtering, run_both_ways
 from mlc.explain.costs import Cost, Sizes, kernel_cost
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text

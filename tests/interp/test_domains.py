@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from xdsl.dialects.builtin import bf16, f16, f32, f64
 
+from mlc.arrays.bfloat16 import round_bf16
+from mlc.arrays.floats import FLOAT1, FLOAT2, compare
 from mlc.interp.domains.bound import BoundDomain
 from mlc.interp.domains.field import NAN, FieldDomain, P, from_float
-from mlc.interp.domains.ieee import FLOAT1, FLOAT2, IeeeDomain, compare
+from mlc.interp.domains.ieee import IeeeDomain
 from mlc.interp.domains.integers import IntegersDomain
 from mlc.interp.domains.rounding import fma_f64, fma_narrow
-from mlc.ir.values import round_bf16
 
 EDGES = np.array(
     [

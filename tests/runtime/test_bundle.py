@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from mlc.arrays.recipes import Recipes
 from mlc.errors import ArtifactError
 from mlc.runtime.bundle import Bundle
 from mlc.runtime.executable import TensorSpec
@@ -23,6 +24,7 @@ def bundle() -> Bundle:
         outputs=(spec,),
         constants=["const.0", "table"],
         derived=["const.0"],
+        recipes=Recipes([("weight", ["w", "<f4", False], []), ("reshape", [[4]], [0])], {"w.packed": 1}),
         constant_functions="f",
         literals={"table": np.array([1, 2])},
         weights={"w": (W.dtype.str, W.shape)},

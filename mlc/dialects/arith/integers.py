@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.arith import IntegerOverflowAttr
 from xdsl.ir import Attribute, Operation
 
 from mlc.ir.semantics import fail
@@ -60,6 +61,13 @@ _EXTREMA: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
     "minu": (np.minimum, False),
     "maxu": (np.maximum, False),
 }
+
+
+def flags_of(op: Operation) -> frozenset[str]:
+    """`nsw`, `nuw` and `exact`, as far as an op of `arith` has them."""
+    flags = op.properties.get("overflowFlags")
+    names = {str(f.value) for f in flags.data} if isinstance(flags, IntegerOverflowAttr) else set[str]()
+    return frozenset(names | {"exact"} if "isExact" in op.properties else names)
 
 
 def binary_int(

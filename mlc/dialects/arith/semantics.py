@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.arith import CMPI_COMPARISON_OPERATIONS, ConstantOp, IntegerOverflowAttr
-from xdsl.dialects.builtin import IntegerAttr
+from xdsl.dialects.arith import CMPI_COMPARISON_OPERATIONS, ConstantOp
+from xdsl.dialects.builtin import DenseResourceAttr, IntegerAttr
 from xdsl.ir import Operation
 
 from mlc.dialects.arith.integers import (
@@ -19,14 +19,40 @@ from mlc.dialects.arith.integers import (
     check_truncation,
     compare_inline,
     compare_int,
+    flags_of,
     objects,
     plain_inline,
 )
-from mlc.ir.semantics import Args, Results, Runner, fail, semantics
-from mlc.ir.values import attribute_array, dtype_of, element_type, int_width, is_float, signed, unsigned, wrap_int
+from mlc.ir.semantics import Args, Results, Runner, Step, fail, semantics
+from mlc.ir.values import (
+    attribute_array,
+    dtype_of,
+    element_type,
+    int_width,
+    is_bf16,
+    is_float,
+    signed,
+    static_shape,
+    unsigned,
+    wrap_int,
+)
+
+LONGEST = 4096
+"""Bytes of a literal that is part of a step."""
 
 
-@semantics("arith.constant")
+def _constant_step(op: Operation) -> Step | None:
+    assert isinstance(op, ConstantOp)
+    t, dtype = op.result.type, dtype_of(op.result.type)
+    if isinstance(op.value, DenseResourceAttr):
+        return Step("weight", (op.value.resource_handle.data, dtype.str, is_bf16(t)), ())
+    value = attribute_array(op.value, None)
+    if value.size and not any(value.strides):
+        value = value.reshape(-1)[:1]
+    return Step("literal", (dtype.str, static_shape(t), value.tobytes().hex()), ()) if value.nbytes <= LONGEST else None
+
+
+@semantics("arith.constant", step=_constant_step)
 def constant(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, ConstantOp)
     value = attribute_array(op.value, run.resources)
@@ -60,15 +86,9 @@ _BINARY = {
 }
 
 
-def _flags(op: Operation) -> frozenset[str]:
-    flags = op.properties.get("overflowFlags")
-    names = {str(f.value) for f in flags.data} if isinstance(flags, IntegerOverflowAttr) else set[str]()
-    return frozenset(names | {"exact"} if "isExact" in op.properties else names)
-
-
-@semantics(*_BINARY, inline=lambda op, domain: plain_inline(_BINARY[op.name], op.results[0].type, _flags(op)))
+@semantics(*_BINARY, inline=lambda op, domain: plain_inline(_BINARY[op.name], op.results[0].type, flags_of(op)))
 def int_binary(op: Operation, args: Args, run: Runner) -> Results:
-    return (binary_int(op, _BINARY[op.name], args[0], args[1], op.results[0].type, _flags(op)),)
+    return (binary_int(op, _BINARY[op.name], args[0], args[1], op.results[0].type, flags_of(op)),)
 
 
 def _predicate(op: Operation) -> str:
@@ -102,7 +122,7 @@ def _cast_inline(op: Operation) -> str | None:
 def int_cast(op: Operation, args: Args, run: Runner) -> Results:
     source, target = op.operands[0].type, op.results[0].type
     result = cast_int(args[0], source, target, zero_extend=op.name in ("arith.extui", "arith.index_castui"))
-    if op.name == "arith.trunci" and (flags := _flags(op)):
+    if op.name == "arith.trunci" and (flags := flags_of(op)):
         check_truncation(op, args[0], result, flags)
     return (result,)
 

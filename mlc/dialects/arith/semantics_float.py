@@ -7,8 +7,8 @@ from xdsl.dialects.arith import CMPF_COMPARISON_OPERATIONS
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Operation
 
-from mlc.ir.semantics import Args, Domain, Results, Runner, fail, semantics
-from mlc.ir.values import dtype_of, int_width, unsigned, wrap_int
+from mlc.ir.semantics import Args, Domain, Results, Runner, Step, fail, semantics
+from mlc.ir.values import dtype_of, float_kind, int_width, unsigned, wrap_int
 
 _BINARY = {
     "arith.addf": "add",
@@ -27,12 +27,20 @@ def _inline_binary(op: Operation, domain: Domain) -> str | None:
     return domain.inline(_BINARY[op.name], op.results[0].type)
 
 
-@semantics(*_BINARY, inline=_inline_binary)
+def _binary_step(op: Operation) -> Step:
+    return Step("float2", (_BINARY[op.name], float_kind(op.results[0].type)), tuple(op.operands))
+
+
+@semantics(*_BINARY, inline=_inline_binary, step=_binary_step)
 def float_binary(op: Operation, args: Args, run: Runner) -> Results:
     return (run.domain.float2(_BINARY[op.name], args[0], args[1], op.results[0].type),)
 
 
-@semantics("arith.negf", inline=lambda op, domain: domain.inline("neg", op.results[0].type))
+@semantics(
+    "arith.negf",
+    inline=lambda op, domain: domain.inline("neg", op.results[0].type),
+    step=lambda op: Step("float1", ("neg", float_kind(op.results[0].type)), tuple(op.operands)),
+)
 def negf(op: Operation, args: Args, run: Runner) -> Results:
     return (run.domain.float1("neg", args[0], op.results[0].type),)
 
@@ -45,7 +53,10 @@ def cmpf(op: Operation, args: Args, run: Runner) -> Results:
     return (run.domain.compare(name, args[0], args[1], op.operands[0].type),)
 
 
-@semantics("arith.extf", "arith.truncf")
+@semantics(
+    *("arith.extf", "arith.truncf"),
+    step=lambda op: Step("round_to", (float_kind(op.results[0].type),), tuple(op.operands)),
+)
 def float_cast(op: Operation, args: Args, run: Runner) -> Results:
     return (run.domain.convert(args[0], op.operands[0].type, op.results[0].type),)
 

@@ -9,7 +9,6 @@ are linear.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,12 @@ from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Block, Operation
 from xdsl.ir.affine import AffineMap
 
+from mlc.arrays.blocks import Part, in_blocks, part_of
 from mlc.dialects.linalg.access import Access, loop_ranges
 from mlc.dialects.linalg.accumulate import accumulate
 from mlc.dialects.linalg.named_ops import NAMES
 from mlc.dialects.linalg.products import multiply
+from mlc.dialects.linalg.structured_step import structured_step
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Results, Runner, fail, semantics
 
@@ -56,10 +57,6 @@ NAMED = [
 ]
 
 
-BLOCK = 1 << 16
-"""Elements that are computed at once: what is computed on the way stays in the processor's cache."""
-
-
 @semantics("linalg.yield")
 def yield_(op: Operation, args: Args, run: Runner) -> Results:
     return args
@@ -72,7 +69,7 @@ def index(op: Operation, args: Args, run: Runner) -> Results:
     return (run.iteration[-1][dim.value.data],)
 
 
-@semantics("linalg.generic", *NAMED)
+@semantics("linalg.generic", *NAMED, step=structured_step)
 def structured(op: Operation, args: Args, run: Runner) -> Results:
     forms = run.state.setdefault("linalg.forms", {})
     form = forms.get(op)
@@ -178,12 +175,18 @@ def _run_arrays(op: Operation, nest: _Nest, values: list[np.ndarray], n_inputs: 
 
     if not sequential:
         read = [r() for r in reads]
+        if run.domain.name != "ieee":
+            for w, r in zip(writes, evaluate((), read, writes), strict=True):
+                w[...] = r
+            return
         whole = indices
-        for part in _parts(shape) if run.domain.name == "ieee" else [()]:
-            indices = [None if i is None else _part(i, part) for i in whole]
-            results = evaluate((), [_part(v, part) for v in read], [_part(w, part) for w in writes])
-            for w, r in zip(writes, results, strict=True):
-                w[part] = r
+
+        def compute(inputs: list[Any], outputs: list[Any], part: Part) -> Results:
+            nonlocal indices
+            indices = [None if i is None else part_of(i, part) for i in whole]
+            return evaluate((), inputs, outputs)
+
+        in_blocks(read, writes, shape, compute)
         return
     trip = [ranges[d] for d in sequential]
     if multiply(body, reads, writes, trip, shape, run):
@@ -196,20 +199,6 @@ def _run_arrays(op: Operation, nest: _Nest, values: list[np.ndarray], n_inputs: 
         state = list(evaluate([np.int64(i) for i in point], [r(point) for r in reads], state))
     for w, s in zip(writes, state, strict=True):
         w[...] = s
-
-
-def _parts(shape: Sequence[int]) -> list[tuple[slice, ...]]:
-    """Pieces of an array of this shape, cut along one dimension, of about `BLOCK` elements."""
-    axis = next((d for d, n in enumerate(shape) if n > 1), 0)
-    if prod(shape) <= BLOCK:
-        return [()]
-    step = max(1, BLOCK // prod(shape[axis + 1 :]))
-    return [(*[slice(None)] * axis, slice(at, at + step)) for at in range(0, shape[axis], step)]
-
-
-def _part(value: Any, part: tuple[slice, ...]) -> Any:
-    """A piece of an array; all of one that has a single element in that dimension."""
-    return value if not part or np.ndim(value) == 0 or value.shape[len(part) - 1] == 1 else value[part]
 
 
 Evaluate = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Results]

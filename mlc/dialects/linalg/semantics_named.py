@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr
 from xdsl.ir import Operation
 
+from mlc.arrays import packing
+from mlc.arrays.shapes import transpose as transposed
 from mlc.ir.memory import Buffer
-from mlc.ir.semantics import Args, Results, Runner, fail, semantics
-from mlc.ir.values import dtype_of, element_type, is_float, mixed
+from mlc.ir.semantics import Args, Results, Runner, Step, fail, semantics
+from mlc.ir.values import DYNAMIC, dtype_of, element_type, is_float, mixed
 
 
 def _ints(op: Operation, name: str) -> list[int]:
@@ -38,9 +39,9 @@ def deliver(op: Operation, destination: Any, value: np.ndarray) -> Results:
     return (value,)
 
 
-@semantics("linalg.transpose")
+@semantics("linalg.transpose", step=lambda op: Step("transpose", (_ints(op, "permutation"),), (op.operands[0],)))
 def transpose(op: Operation, args: Args, run: Runner) -> Results:
-    return deliver(op, args[1], read(args[0]).transpose(_ints(op, "permutation")))
+    return deliver(op, args[1], transposed(_ints(op, "permutation"), read(args[0])))
 
 
 @semantics("linalg.broadcast")
@@ -55,41 +56,31 @@ def _tiles(op: Operation, dynamic: Args) -> tuple[int, ...]:
     return mixed(_ints(op, "static_inner_tiles"), dynamic)
 
 
-def _outer(op: Operation, rank: int) -> list[int]:
-    return _ints(op, "outer_dims_perm") or list(range(rank))
-
-
-def packing_order(rank: int, positions: Sequence[int], outer: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Where dimension d lies once each tiled one is split in two, and the order that packing puts them in."""
-    place: list[int] = []
-    at = 0
-    for d in range(rank):
-        place.append(at)
-        at += 2 if d in positions else 1
-    return place, [place[d] for d in outer] + [place[p] + 1 for p in positions]
-
-
-@semantics("linalg.pack")
-def pack(op: Operation, args: Args, run: Runner) -> Results:
-    x, destination = args[0], args[1]
-    positions = _ints(op, "inner_dims_pos")
+def _is_padded(op: Operation) -> bool:
     segments = op.properties["operandSegmentSizes"]
     assert isinstance(segments, DenseArrayBase)
-    padded = int(segments.get_values()[2]) == 1
-    tiles = dict(zip(positions, _tiles(op, args[3:] if padded else args[2:]), strict=True))
-    rank = np.ndim(x)
-    _, order = packing_order(rank, positions, _outer(op, rank))
-    sizes = [-(-n // tiles[d]) * tiles[d] if d in tiles else n for d, n in enumerate(np.shape(x))]
-    if tuple(sizes) != np.shape(x):
-        if not padded:
-            fail(op, f"shape {list(np.shape(x))} is no multiple of the tiles and there is no padding value")
-        grown = np.full(sizes, args[2], dtype=x.dtype)
-        grown[tuple(slice(0, n) for n in np.shape(x))] = x
-        x = grown
-    split: list[int] = []
-    for d, n in enumerate(sizes):
-        split += [n // tiles[d], tiles[d]] if d in tiles else [n]
-    return deliver(op, destination, np.reshape(x, split).transpose(order))
+    return int(segments.get_values()[2]) == 1
+
+
+def _pack_step(op: Operation) -> Step | None:
+    tiles = _ints(op, "static_inner_tiles")
+    if DYNAMIC in tiles:
+        return None
+    operands = (op.operands[0], *([op.operands[2]] if _is_padded(op) else []))
+    return Step("pack", (_ints(op, "inner_dims_pos"), tiles, _ints(op, "outer_dims_perm")), operands)
+
+
+@semantics("linalg.pack", step=_pack_step)
+def pack(op: Operation, args: Args, run: Runner) -> Results:
+    x, destination, *rest = args
+    padding = [rest.pop(0)] if _is_padded(op) else []
+    try:
+        packed = packing.pack(
+            _ints(op, "inner_dims_pos"), _tiles(op, tuple(rest)), _ints(op, "outer_dims_perm"), np.asarray(x), *padding
+        )
+    except ValueError as e:
+        fail(op, str(e))
+    return deliver(op, destination, packed)
 
 
 @semantics("linalg.unpack")
@@ -97,7 +88,7 @@ def unpack(op: Operation, args: Args, run: Runner) -> Results:
     x, destination = args[0], args[1]
     positions = _ints(op, "inner_dims_pos")
     rank = np.ndim(destination)
-    place, order = packing_order(rank, positions, _outer(op, rank))
+    place, order = packing.packing_order(rank, positions, _ints(op, "outer_dims_perm"))
     split = np.transpose(x, np.argsort(order))
     sizes = [split.shape[place[d]] * (split.shape[place[d] + 1] if d in positions else 1) for d in range(rank)]
     whole = np.reshape(split, sizes)

@@ -12,10 +12,11 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Operation
 
-from mlc.dialects.linalg_ext.winograd import LIMIT, TAPS, Filtering, run_both_ways, run_program
+from mlc.arrays.winograd import LIMIT, TAPS, Filtering, run_both_ways
+from mlc.arrays.winograd_filters import transform_filters
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
 from mlc.ir.memory import Buffer
-from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
+from mlc.ir.semantics import Args, Domain, Results, Runner, Step, semantics
 
 
 class _Arrays:
@@ -40,47 +41,22 @@ class _Arrays:
         return self.domain.fma(self.number(factor), a, b, f32)
 
 
-@semantics("linalg_ext.winograd_filter_transform")
+def _transform_step(op: Operation) -> Step:
+    assert isinstance(op, WinogradFilterTransformOp) and isinstance(op.result.type, TensorType)
+    rows, columns = op.filterings()
+    return Step("transform_filters", (rows.tile, columns.tile, op.result.type.get_shape()[0]), (op.filter,))
+
+
+@semantics("linalg_ext.winograd_filter_transform", step=_transform_step)
 def filter_transform(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, WinogradFilterTransformOp) and isinstance(op.result.type, TensorType)
-    pieces, positions, filters, depth, lanes = op.result.type.get_shape()
+    pieces = op.result.type.get_shape()[0]
     w = np.asarray(args[0])
     rows, columns = op.filterings()
     if run.domain.name != "ieee":
         factor = _one_by_scale(rows, columns, run.domain)
         return (run.domain.float2("mul", factor, _transformed(w, rows, columns, pieces, run.domain), f32),)
-    matrix = np.kron(_matrix(rows), _matrix(columns)) / float(rows.scale * columns.scale)
-    out = np.empty((pieces, positions, filters, depth, lanes), np.float32)
-    for piece, block in product(range(pieces), range(filters)):  # few at a time: in the cache, and on this thread
-        taps = w[block].reshape(pieces, -1, TAPS * TAPS, w.shape[4], lanes)[piece]
-        taps = taps.transpose(1, 0, 2, 3).reshape(TAPS * TAPS, -1)
-        out[piece, :, block] = (matrix @ taps.astype(np.float64)).reshape(positions, depth, lanes)
-    return (out,)
-
-
-def _matrix(f: Filtering) -> np.ndarray:
-    """G in float64, where it is exact."""
-    return np.array(run_program(f.filter, list(np.eye(TAPS)), _Numbers))
-
-
-class _Numbers:
-    """Arithmetic on arrays of float64."""
-
-    @staticmethod
-    def add(a: Any, b: Any) -> Any:
-        return a + b
-
-    @staticmethod
-    def sub(a: Any, b: Any) -> Any:
-        return a - b
-
-    @staticmethod
-    def mul(factor: float, a: Any) -> Any:
-        return factor * a
-
-    @staticmethod
-    def fma(factor: float, a: Any, b: Any) -> Any:
-        return factor * a + b
+    return (transform_filters(rows.tile, columns.tile, pieces, w),)
 
 
 def _one_by_scale(rows: Filtering, columns: Filtering, domain: Domain) -> Any:

@@ -63,7 +63,7 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from mlc.dialects.linalg_ext.winograd import POINTS, TAPS, Filtering, filtering
+from mlc.arrays.winograd import POINTS, TAPS, Filtering, filtering
 
 
 def _shape(value: SSAValue, what: str, rank: int) -> tuple[int, ...]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from xdsl.ir import Operation
 
-from mlc.ir.semantics import Args, Results, Runner, fail, semantics
-from mlc.ir.values import dtype_of, int_width, signed, unsigned, wrap_int
+from mlc.ir.semantics import Args, Results, Runner, Step, fail, semantics
+from mlc.ir.values import dtype_of, float_kind, int_width, signed, unsigned, wrap_int
 
 _UNARY = {
     "math.absf": "abs",
@@ -50,12 +50,16 @@ _UNARY = {
 _BINARY = {"math.powf": "pow", "math.atan2": "atan2", "math.copysign": "copysign"}
 
 
-@semantics(*_UNARY)
+@semantics(
+    *_UNARY, step=lambda op: Step("float1", (_UNARY[op.name], float_kind(op.results[0].type)), tuple(op.operands))
+)
 def float_unary(op: Operation, args: Args, run: Runner) -> Results:
     return (run.domain.float1(_UNARY[op.name], args[0], op.results[0].type),)
 
 
-@semantics(*_BINARY)
+@semantics(
+    *_BINARY, step=lambda op: Step("float2", (_BINARY[op.name], float_kind(op.results[0].type)), tuple(op.operands))
+)
 def float_binary(op: Operation, args: Args, run: Runner) -> Results:
     return (run.domain.float2(_BINARY[op.name], args[0], args[1], op.results[0].type),)
 

@@ -9,7 +9,8 @@ from xdsl.dialects.builtin import ArrayAttr, IntegerAttr
 from xdsl.dialects.tensor import CollapseShapeOp, ConcatOp, ExpandShapeOp
 from xdsl.ir import Attribute, Operation
 
-from mlc.ir.semantics import Args, Results, Runner, fail, semantics
+from mlc.arrays import shapes
+from mlc.ir.semantics import Args, Results, Runner, Step, fail, semantics
 from mlc.ir.values import DYNAMIC, element_type, fill_shape, is_float, mixed, static_shape
 
 
@@ -114,15 +115,20 @@ def reassociation_of(op: Operation) -> list[list[int]]:
     ]
 
 
-@semantics("tensor.collapse_shape")
+def _reshape_step(op: Operation) -> Step | None:
+    shape = static_shape(op.results[0].type)
+    return None if DYNAMIC in shape else Step("reshape", (shape,), (op.operands[0],))
+
+
+@semantics("tensor.collapse_shape", step=_reshape_step)
 def collapse_shape(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, CollapseShapeOp)
     shape = np.shape(args[0])
     new = tuple(int(np.prod([shape[d] for d in group], dtype=np.int64)) for group in reassociation_of(op))
-    return (np.reshape(args[0], new),)
+    return (shapes.reshape(new, args[0]),)
 
 
-@semantics("tensor.expand_shape")
+@semantics("tensor.expand_shape", step=_reshape_step)
 def expand_shape(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, ExpandShapeOp)
     new = mixed(op.static_output_shape.get_values(), args[1:])
@@ -130,7 +136,7 @@ def expand_shape(op: Operation, args: Args, run: Runner) -> Results:
     for d, group in enumerate(reassociation_of(op)):
         if int(np.prod([new[i] for i in group], dtype=np.int64)) != shape[d]:
             fail(op, f"dimension {d} of size {shape[d]} does not split into {[new[i] for i in group]}")
-    return (np.reshape(args[0], new),)
+    return (shapes.reshape(new, args[0]),)
 
 
 @semantics("tensor.reshape")
@@ -138,7 +144,7 @@ def reshape(op: Operation, args: Args, run: Runner) -> Results:
     new = tuple(int(n) for n in args[1])
     if int(np.prod(new, dtype=np.int64)) != np.size(args[0]):
         fail(op, f"{np.size(args[0])} elements do not fill {list(new)}")
-    return (np.reshape(args[0], new),)
+    return (shapes.reshape(new, args[0]),)
 
 
 @semantics("tensor.concat")

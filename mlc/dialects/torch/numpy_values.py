@@ -20,6 +20,7 @@ import numpy as np
 from xdsl.dialects.builtin import BFloat16Type, ComplexType, Float64Type, IntegerType
 from xdsl.ir import Attribute, Operation
 
+from mlc.arrays.bfloat16 import round_bf16
 from mlc.dialects.torch.aten import AtenOp
 from mlc.dialects.torch.inference import infer_raw
 from mlc.dialects.torch.promotion import result_type
@@ -45,7 +46,7 @@ from mlc.dialects.torch.types import (
 from mlc.errors import UnsupportedError
 from mlc.ir.locations import format_location
 from mlc.ir.semantics import Args, Runner, fail, semantics
-from mlc.ir.values import dtype_of, round_bf16
+from mlc.ir.values import dtype_of
 
 _ELEMENT_TYPES: dict[str, Attribute] = {
     "float32": f32,

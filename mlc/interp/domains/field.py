@@ -18,7 +18,7 @@ import numpy as np
 from xdsl.dialects.builtin import FixedBitwidthType
 from xdsl.ir import Attribute
 
-from mlc.interp.domains.ieee import compare as ieee_compare
+from mlc.arrays.floats import compare as ieee_compare
 from mlc.ir.values import dtype_of, element_type, is_float
 
 P = 2**31 - 1

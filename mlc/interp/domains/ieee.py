@@ -2,116 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import BFloat16Type, Float64Type
 from xdsl.ir import Attribute
 
+from mlc.arrays import floats
 from mlc.interp.domains.rounding import fma_f64, fma_narrow
-from mlc.ir.values import dtype_of, element_type, round_bf16
+from mlc.ir.values import dtype_of, element_type, float_kind
 
 Value = Any
-
-_ERF = np.frompyfunc(math.erf, 1, 1)
-_ERFC = np.frompyfunc(math.erfc, 1, 1)
-
-
-def erf(x: Any) -> Any:
-    """math.erf over an array, in float64."""
-    return np.asarray(_ERF(np.asarray(x, dtype=np.float64)), dtype=np.float64)[()]
-
-
-def round_half_away(x: Any) -> Any:
-    """C's `round`: halves away from zero, exact for every float, sign of zero kept."""
-    t = np.trunc(x)
-    up = np.abs(x - t) >= 0.5
-    return np.copysign(np.where(up, np.abs(t) + np.asarray(1, dtype=np.asarray(x).dtype), np.abs(t)), x)[()]
-
-
-# Computed in the type itself: exact or correctly rounded by numpy.
-_EXACT1: dict[str, Callable[[Any], Any]] = {
-    "neg": np.negative,
-    "abs": np.abs,
-    "sqrt": np.sqrt,
-    "ceil": np.ceil,
-    "floor": np.floor,
-    "trunc": np.trunc,
-    "roundeven": np.rint,
-    "round": round_half_away,
-}
-
-# Computed in float64 and rounded once to the type.
-_APPROX1: dict[str, Callable[[Any], Any]] = {
-    "rsqrt": lambda x: 1.0 / np.sqrt(x),
-    "exp": np.exp,
-    "exp2": np.exp2,
-    "expm1": np.expm1,
-    "log": np.log,
-    "log2": np.log2,
-    "log10": np.log10,
-    "log1p": np.log1p,
-    "sin": np.sin,
-    "cos": np.cos,
-    "tan": np.tan,
-    "asin": np.arcsin,
-    "acos": np.arccos,
-    "atan": np.arctan,
-    "sinh": np.sinh,
-    "cosh": np.cosh,
-    "tanh": np.tanh,
-    "asinh": np.arcsinh,
-    "acosh": np.arccosh,
-    "atanh": np.arctanh,
-    "erf": erf,
-    "cbrt": np.cbrt,
-    "erfc": lambda x: np.asarray(_ERFC(np.asarray(x)), dtype=np.float64),
-}
-
-
-def maximum(a: Any, b: Any) -> Any:
-    """IEEE 754-2019 maximum: NaN if any is NaN, +0 above -0."""
-    return np.where((a == 0) & (b == 0), np.add(a, b), np.maximum(a, b))[()]
-
-
-def minimum(a: Any, b: Any) -> Any:
-    """IEEE 754-2019 minimum: NaN if any is NaN, -0 below +0."""
-    return np.where((a == 0) & (b == 0), np.negative(np.add(np.negative(a), np.negative(b))), np.minimum(a, b))[()]
-
-
-def maxnum(a: Any, b: Any) -> Any:
-    """The other operand if one is NaN; of two zeros +0."""
-    return np.where((a == 0) & (b == 0), np.add(a, b), np.fmax(a, b))[()]
-
-
-def minnum(a: Any, b: Any) -> Any:
-    """The other operand if one is NaN; of two zeros -0."""
-    return np.where((a == 0) & (b == 0), np.negative(np.add(np.negative(a), np.negative(b))), np.fmin(a, b))[()]
-
-
-_EXACT2: dict[str, Callable[[Any, Any], Any]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "div": np.divide,
-    "rem": np.fmod,
-    "max": maximum,
-    "min": minimum,
-    "maxnum": maxnum,
-    "minnum": minnum,
-    "copysign": np.copysign,
-}
-
-
-def power(x: Any, y: Any) -> Any:
-    """C's pow. numpy may take the square root for an exponent of one half, which differs at -inf and at -0."""
-    return np.where((y == 0.5) & ((x == 0) | np.isinf(x)), np.abs(x), np.power(x, y))
-
-
-_APPROX2: dict[str, Callable[[Any, Any], Any]] = {"pow": power, "atan2": np.arctan2}
 
 _INLINE = {
     "add": "({0} + {1})",
@@ -120,57 +21,6 @@ _INLINE = {
     "div": "np.divide({0}, {1})",
     "neg": "(-{0})",
 }
-
-FLOAT1 = (*_EXACT1, *_APPROX1)
-FLOAT2 = (*_EXACT2, *_APPROX2)
-
-
-def compare(predicate: str, a: Any, b: Any) -> Any:
-    """The sixteen predicates of `arith.cmpf` on numpy floats."""
-    if predicate in ("true", "false"):
-        return np.full(np.broadcast_shapes(np.shape(a), np.shape(b)), predicate == "true")[()]
-    unordered = np.isnan(a) | np.isnan(b)
-    if predicate == "ord":
-        return ~unordered
-    if predicate == "uno":
-        return unordered
-    kind = predicate[1:]
-    match kind:
-        case "eq":
-            holds = np.equal(a, b)
-        case "ne":
-            holds = np.not_equal(a, b)
-        case "gt":
-            holds = np.greater(a, b)
-        case "ge":
-            holds = np.greater_equal(a, b)
-        case "lt":
-            holds = np.less(a, b)
-        case "le":
-            holds = np.less_equal(a, b)
-        case _:
-            raise ValueError(f"unknown predicate {predicate}")
-    return (holds | unordered) if predicate[0] == "u" else (holds & ~unordered)
-
-
-MANY = 4096  # elements, from which it pays to look at all of them first
-
-
-def to_int_checked(a: Any, target: np.dtype[Any]) -> tuple[Any, Any]:
-    """Truncate floats to ints; the mask says which do not fit (NaN and overflow), those come back as 0."""
-    if target.kind == "b":
-        low, high = 0.0, 2.0
-    else:
-        info = np.iinfo(target)
-        low, high = (
-            float(info.min),
-            float(info.max) + 1.0 if info.bits < 64 else 2.0 ** (63 if target.kind == "i" else 64),
-        )
-    if np.size(a) >= MANY and target.kind != "b" and low <= np.min(a) and np.max(a) < high:  # weights: no copies
-        return np.asarray(a).astype(target), np.zeros(np.shape(a), np.bool_)
-    t = np.trunc(np.asarray(a, dtype=np.float64))
-    bad = ~((t >= low) & (t < high))
-    return np.where(bad, 0.0, t).astype(target)[()], bad
 
 
 class IeeeDomain:
@@ -187,24 +37,14 @@ class IeeeDomain:
     def to_ieee(self, value: Value, t: Attribute) -> np.ndarray:
         return np.asarray(value)
 
-    def _round(self, x: Any, t: Attribute) -> Value:
-        e = element_type(t)
-        if isinstance(e, BFloat16Type):
-            return round_bf16(x)
-        return np.asarray(x).astype(dtype_of(e), copy=False)[()]
-
     def looked_at(self, value: Value) -> np.ndarray:
         return np.asarray(value)
 
     def float1(self, name: str, a: Value, t: Attribute) -> Value:
-        if name in _EXACT1:
-            return self._round(_EXACT1[name](a), t)
-        return self._round(_APPROX1[name](np.asarray(a, dtype=np.float64)), t)
+        return floats.float1(name, float_kind(t), a)
 
     def float2(self, name: str, a: Value, b: Value, t: Attribute) -> Value:
-        if name in _EXACT2:
-            return self._round(_EXACT2[name](a, b), t)
-        return self._round(_APPROX2[name](np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)), t)
+        return floats.float2(name, float_kind(t), a, b)
 
     def fma(self, a: Value, b: Value, c: Value, t: Attribute) -> Value:
         e = element_type(t)
@@ -213,46 +53,19 @@ class IeeeDomain:
         return fma_narrow(a, b, c, dtype_of(e), bf16=isinstance(e, BFloat16Type))
 
     def compare(self, predicate: str, a: Value, b: Value, t: Attribute) -> Value:
-        return compare(predicate, a, b)
+        return floats.compare(predicate, a, b)
 
     def convert(self, a: Value, source: Attribute, target: Attribute) -> Value:
-        return self._round(a, target)
+        return floats.round_to(float_kind(target), a)
 
     def from_int(self, a: Value, target: Attribute) -> Value:
-        e = element_type(target)
-        x = np.asarray(a)
-        if isinstance(e, BFloat16Type) or (dtype_of(e).itemsize == 2 and x.dtype.itemsize > 2):
-            return self._round(_odd_float(x), target)
-        return x.astype(dtype_of(e))[()]
+        return floats.from_int(float_kind(target), a)
 
     def to_int(self, a: Value, source: Attribute, target: np.dtype[Any]) -> tuple[Value, Value]:
-        return to_int_checked(a, target)
+        return floats.to_int_checked(a, target)
 
     def sum(self, a: Value, axes: tuple[int, ...], t: Attribute, init: Value | None = None) -> Value:
-        keep = [d for d in range(np.ndim(a)) if d not in axes]
-        shape = tuple(int(np.shape(a)[d]) for d in keep)
-        x = np.transpose(a, [*keep, *axes]).reshape((*shape, prod(np.shape(a)[d] for d in axes)))
-        dtype = dtype_of(t)
-        start = np.broadcast_to(np.asarray(0 if init is None else init, dtype=dtype), shape)
-        terms = np.concatenate([start[..., None], x], axis=-1)
-        if isinstance(element_type(t), BFloat16Type) or dtype == np.float16:
-            acc = start
-            for k in range(x.shape[len(shape)]):
-                acc = self.float2("add", acc, x[..., k], t)
-            return acc
-        return np.add.accumulate(terms, axis=-1, dtype=dtype)[..., -1]
+        return floats.add_up(float_kind(t), a, axes, init)
 
     def inline(self, name: str, t: Attribute) -> str | None:
         return None if isinstance(element_type(t), BFloat16Type) else _INLINE.get(name)
-
-
-def _odd_float(x: np.ndarray) -> np.ndarray:
-    """Ints as float32 rounded to odd, so that a second rounding to 16 bits is correct."""
-    f = x.astype(np.float64).astype(np.float32)
-    back = f.astype(np.float64)
-    exact = x.astype(np.float64)
-    bits = f.view(np.int32)
-    even = (bits & 1) == 0
-    off = (back != exact) & even & np.isfinite(f)
-    step = np.where(np.abs(exact) > np.abs(back), 1, -1).astype(np.int32)
-    return np.where(off, bits + step, bits).astype(np.int32).view(np.float32)

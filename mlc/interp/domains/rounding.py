@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlc.ir.values import round_bf16
+from mlc.arrays.bfloat16 import round_bf16
 
 
 def add_to_odd(p: np.ndarray, c: np.ndarray) -> np.ndarray:

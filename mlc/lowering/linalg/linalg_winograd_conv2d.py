@@ -45,8 +45,8 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Block, Operation, SSAValue
 
+from mlc.arrays.winograd import POINTS, TAPS, filtering
 from mlc.dialects.linalg.relayout_ops import PackOp
-from mlc.dialects.linalg_ext.winograd import POINTS, TAPS, filtering
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
 from mlc.errors import UsageError
 from mlc.ir.context import MlcContext

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mlc.dialects.linalg_ext.winograd import POINTS, filtering
+from mlc.arrays.winograd import POINTS, filtering
 
 DEPTH = 64
 """Channels summed before the sum goes to memory: fewer round less, more store less."""

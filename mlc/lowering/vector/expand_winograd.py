@@ -40,8 +40,8 @@ from xdsl.dialects.linalg.ops import GenericOp, IndexOp
 from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
+from mlc.arrays.winograd import TAPS
 from mlc.dialects.linalg_ext.private_op import MOST_BYTES, PrivateOp, private_bytes
-from mlc.dialects.linalg_ext.winograd import TAPS
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.dialects.memref.prefetch import PrefetchOp
 from mlc.ir.context import MlcContext

@@ -22,7 +22,7 @@ from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
-from mlc.dialects.linalg_ext.winograd import LIMIT, TAPS
+from mlc.arrays.winograd import LIMIT, TAPS
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, element_type, shape_of
 

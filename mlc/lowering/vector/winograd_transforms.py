@@ -20,7 +20,7 @@ from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 
-from mlc.dialects.linalg_ext.winograd import TAPS, Program, run_both_ways, run_program, some_outputs
+from mlc.arrays.winograd import TAPS, Program, run_both_ways, run_program, some_outputs
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.lowering.vector.loop_writer import Arithmetic, LoopWriter, Offset, element_type, shape_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import mlc.dialects.linalg.semantics as structured
+from mlc.arrays import blocks
 from mlc.interp import run_module
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
@@ -52,7 +52,7 @@ def test_blocks_give_the_same_bits(m: int, n: int, block: int, monkeypatch: pyte
     inputs = [*(rng.standard_normal(s).astype(np.float32) for s in shapes), rng.standard_normal((m, n))]
     x, row, t, far, half, init = inputs
     whole = run_module(module, "f", inputs)
-    monkeypatch.setattr(structured, "BLOCK", block)
+    monkeypatch.setattr(blocks, "BLOCK", block)
     for got, expected in zip(run_module(module, "f", inputs), whole, strict=True):
         assert got.dtype == expected.dtype and got.tobytes() == expected.tobytes()
     index = np.arange(m)[:, None] * np.arange(n)
@@ -62,9 +62,9 @@ def test_blocks_give_the_same_bits(m: int, n: int, block: int, monkeypatch: pyte
 
 
 def test_pieces_cover_every_element_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(structured, "BLOCK", 10)
+    monkeypatch.setattr(blocks, "BLOCK", 10)
     for shape in [(), (3,), (1, 1), (25,), (1, 4, 5), (3, 40), (11, 1, 1)]:
         seen = np.zeros(shape, np.int64)
-        for part in structured._parts(shape):
+        for part in blocks.parts_of(shape):
             seen[part] += 1
         assert (seen == 1).all()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlc.dialects.linalg_ext.winograd import POINTS, TAPS, filtering, run_program, some_outputs
+from mlc.arrays.winograd import POINTS, TAPS, filtering, run_program, some_outputs
 from mlc.errors import MlcError
 from mlc.interp import run_module
 from mlc.ir.context import make_context
