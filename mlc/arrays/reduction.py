@@ -18,6 +18,7 @@ import numpy as np
 
 from mlc.arrays.elementwise import Body, over_loops, run_body
 from mlc.arrays.floats import LARGEST, largest
+from mlc.arrays.integers import INT2
 from mlc.arrays.stored import literal
 
 MAX_TERMS = 1 << 18
@@ -83,6 +84,8 @@ def fold(terms: np.ndarray, acc: Any, name: str, combine: Callable[[Any, Any], A
     are combined, then pairs of those."""
     if name in LARGEST:
         return combine(acc, largest(name, terms))
+    if name in INT2:
+        return combine(acc, INT2[name].reduce(terms, axis=0, dtype=terms.dtype))
     while len(terms) > 1:
         half = len(terms) // 2
         combined = np.asarray(combine(terms[:half], terms[half : 2 * half]))

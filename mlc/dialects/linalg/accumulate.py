@@ -17,7 +17,7 @@ import numpy as np
 from xdsl.ir import Block, Operation
 
 from mlc.arrays.reduction import fold, stretch, stretches, terms_of
-from mlc.dialects.arith.integers import binary_int, flags_of
+from mlc.dialects.arith.integers import binary_int, fills_dtype, flags_of
 from mlc.ir.semantics import Results, Runner, semantics_of, step_of
 from mlc.ir.values import dtype_of, element_type, int_width, signed
 
@@ -141,6 +141,7 @@ def _combine(op: Operation, acc: Any, terms: np.ndarray, run: Runner) -> Any:
     if op.name == "arith.addf":
         return run.domain.sum(terms, (0,), t, acc)
     if op.name in _INT_OPS:
-        return fold(terms, acc, "", lambda a, b: binary_int(op, _INT_OPS[op.name], a, b, t))
+        name = _INT_OPS[op.name]
+        return fold(terms, acc, name if fills_dtype(t) else "", lambda a, b: binary_int(op, name, a, b, t))
     meaning, name = semantics_of(op), _EXTREMES[op.name] if run.domain.name == "ieee" else ""
     return fold(terms, acc, name, lambda a, b: meaning(op, (a, b), run)[0])
