@@ -89,7 +89,7 @@ def _extreme(ufunc: Callable[[Any, Any], Any], of_zeros: Callable[[Any, Any], An
 
     def of(a: Any, b: Any) -> Any:
         found = ufunc(a, b)
-        if not np.any(found == 0):
+        if any(not np.any(x == 0) for x in sorted((a, b), key=np.size)):
             return found
         return np.where((a == 0) & (b == 0), of_zeros(a, b), found)[()]
 

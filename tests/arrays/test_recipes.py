@@ -246,10 +246,11 @@ def stored(made: Recipes) -> Recipes:
     return Recipes.from_json(json.loads(json.dumps(made.to_json())))
 
 
-@pytest.mark.parametrize("kept", [0, 8 << 20])
-def test_the_bits_of_the_interpreter(kept: int, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("keeps", [True, False])
+def test_the_bits_of_the_interpreter(keeps: bool, monkeypatch: pytest.MonkeyPatch):
     module, ctx, names = parsed(TEXT)
-    monkeypatch.setattr(recipes, "KEPT", kept)
+    if not keeps:
+        monkeypatch.setattr(recipes._Computer, "_keep", lambda *_: None)
     made = recipes_of(module)
     assert sorted(made.results) == sorted(names)
     expected = constants_of(module, ctx.resources)
@@ -308,7 +309,7 @@ def test_what_two_constants_take_is_computed_once(monkeypatch: pytest.MonkeyPatc
     assert called["elementwise"] == sum(kind == "elementwise" for kind, _, _ in made.steps)
     called.clear()
     compute = made.computer(ctx.resources.get)
-    monkeypatch.setattr(recipes, "KEPT", 0)
+    monkeypatch.setattr(recipes._Computer, "_keep", lambda *_: None)
     for name in names:
         compute(name)
     assert called["elementwise"] == 1 + sum(kind == "elementwise" for kind, _, _ in made.steps)
