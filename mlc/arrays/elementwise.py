@@ -32,17 +32,22 @@ def elementwise(
 ) -> np.ndarray:
     """Value `result` of `body` at each point of loops of this `shape`. Operand k is read at the loops `reads[k]`, the
     array that comes back is indexed by the loops `writes`. `functions`: what steps of a kind call."""
-    steps = [(functions(kind), attributes, places) for kind, attributes, places in body]
     out = np.empty([shape[d] for d in writes], dtype)
 
     def compute(inputs: list[Any], *_: Any) -> list[Any]:
-        for function, attributes, places in steps:
-            inputs.append(function(*attributes, *(inputs[i] for i in places)))
-        return [inputs[result]]
+        return [run_body(functions, body, inputs)[result]]
 
     views = [over_loops(x, dims, len(shape)) for x, dims in zip(operands, reads, strict=True)]
     in_blocks(views, [out.transpose(np.argsort(writes))], shape, compute)
     return out
+
+
+def run_body(functions: Callable[[str], Callable[..., Any]], body: Body, inputs: Sequence[Any]) -> list[Any]:
+    """All values: the inputs, then one per step."""
+    values = list(inputs)
+    for kind, attributes, places in body:
+        values.append(functions(kind)(*attributes, *(values[i] for i in places)))
+    return values
 
 
 def over_loops(x: np.ndarray, dims: Sequence[int], loops: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlc.arrays.bfloat16 import round_bf16
+from mlc.errors import ExecutionError
 
 Value = Any
 
@@ -88,7 +89,7 @@ def _extreme(ufunc: Callable[[Any, Any], Any], of_zeros: Callable[[Any, Any], An
 
     def of(a: Any, b: Any) -> Any:
         found = ufunc(a, b)
-        if not np.any(found == 0):
+        if any(not np.any(x == 0) for x in sorted((a, b), key=np.size)):
             return found
         return np.where((a == 0) & (b == 0), of_zeros(a, b), found)[()]
 
@@ -107,6 +108,21 @@ maxnum = _extreme(np.fmax, np.add)
 """The other operand if one is NaN; of two zeros +0."""
 minnum = _extreme(np.fmin, _lesser_zero)
 """The other operand if one is NaN; of two zeros -0."""
+
+
+LARGEST = {"max": np.maximum, "min": np.minimum, "maxnum": np.fmax, "minnum": np.fmin}
+"""What numpy has for the extremes, but for the sign of zeros."""
+
+
+def largest(name: str, terms: np.ndarray) -> Any:
+    """Of the terms along the first dimension the one that is left when they are combined by one of `LARGEST`."""
+    found = LARGEST[name].reduce(terms, axis=0)
+    if not np.any(found == 0):
+        return found
+    sign = np.signbit(terms) & (terms == 0)
+    least = name.startswith("min")
+    negative = np.any(sign, axis=0) if least else ~np.any(~sign & (terms == 0), axis=0)
+    return np.where(found == 0, np.where(negative, -found.dtype.type(0), found.dtype.type(0)), found)
 
 
 EXACT2: dict[str, Callable[[Any, Any], Any]] = {
@@ -207,6 +223,14 @@ def from_int(kind: str, a: Value) -> Value:
     if kind == "bf16" or (kind == "f16" and x.dtype.itemsize > 2):
         return round_to(kind, _odd_float(x))
     return x.astype(DTYPES[kind])[()]
+
+
+def to_int(dtype: str, a: Value) -> Value:
+    """Towards zero; ExecutionError where one does not fit."""
+    value, bad = to_int_checked(a, np.dtype(dtype))
+    if np.any(bad):
+        raise ExecutionError(f"'arith.fptosi': a float does not fit {np.dtype(dtype)}")
+    return value
 
 
 def add_up(kind: str, a: Value, axes: tuple[int, ...], init: Value | None = None) -> Value:

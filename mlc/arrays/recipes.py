@@ -5,7 +5,7 @@
 
 A step is `(kind, attributes, operands)`: a function of `mlc/arrays/steps.py` with its attributes, and the numbers of
 the steps whose values it gets. `weight` is an array of the weight store. `mlc/interp/recipes.py` makes steps of the IR.
-What several constants are made of is computed once, as far as a few megabytes hold it until then.
+What several constants are made of is computed once, as far as a few megabytes hold it until then, or what one took.
 Tests: tests/arrays/test_recipes.py
 """
 
@@ -22,7 +22,7 @@ from mlc.arrays.stored import carried
 from mlc.errors import InternalError, LimitError, MlcError
 
 KEPT = 8 << 20
-"""Bytes of values that wait for other constants."""
+"""Bytes of values that wait for other constants; more where a value of the last constant was larger."""
 _CHEAP = frozenset(("weight", "literal", "pack", "reshape", "transpose"))
 """Kinds whose values are views, as a rule."""
 
@@ -81,6 +81,7 @@ class _Computer:
         self._recipes = recipes
         self._get = get
         self._kept: dict[int, np.ndarray] = {}
+        self._room = KEPT
         self._readers: list[list[int]] = [[] for _ in recipes.steps]
         for number, (_, _, operands) in enumerate(recipes.steps):
             for operand in operands:
@@ -109,6 +110,7 @@ class _Computer:
     def _values(self, end: int) -> dict[int, np.ndarray]:
         """What value `end` takes and others may take, too, and itself."""
         steps, values = self._recipes.steps, dict(self._kept)
+        self._room = KEPT
         numbers = sorted(self._recipes.needed([end], self._kept))
         last = {operand: number for number in numbers for operand in steps[number][2]}
         for number in numbers:
@@ -117,6 +119,7 @@ class _Computer:
                 values[number] = self._weight(*attributes)
             else:
                 values[number] = function(kind)(*attributes, *(values[o] for o in operands))
+                self._room = max(self._room, values[number].nbytes)
             for operand in operands:
                 once = self._waiting[operand] == 1 or steps[operand][0] in _CHEAP
                 if once and last[operand] == number:
@@ -132,6 +135,6 @@ class _Computer:
         size = 0
         for number in sorted(values, reverse=True):
             missing = any(self._waiting[r] and r not in kept for r in self._readers[number])
-            if missing and self._recipes.steps[number][0] not in _CHEAP and size + values[number].nbytes <= KEPT:
+            if missing and self._recipes.steps[number][0] not in _CHEAP and size + values[number].nbytes <= self._room:
                 kept[number] = values[number]
                 size += values[number].nbytes

@@ -16,9 +16,13 @@ from typing import Any
 _FUNCTIONS = {
     "bf16_bits": "bfloat16",
     "elementwise": "elementwise",
+    "as_dtype": "integers",
+    "int2": "integers",
+    "reduce": "reduction",
     "float1": "floats",
     "float2": "floats",
     "round_to": "floats",
+    "to_int": "floats",
     "literal": "stored",
     "pack": "packing",
     "reshape": "shapes",
@@ -32,4 +36,4 @@ _FUNCTIONS = {
 def function(kind: str) -> Callable[..., Any]:
     """What a step of this kind calls; KeyError where there is none."""
     found = getattr(importlib.import_module(f"mlc.arrays.{_FUNCTIONS[kind]}"), kind)
-    return partial(found, function) if kind == "elementwise" else found
+    return partial(found, function) if kind in ("elementwise", "reduce") else found

@@ -10,9 +10,9 @@ import pytest
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
-from mlc.arrays import recipes
+from mlc.arrays import recipes, reduction
 from mlc.arrays.recipes import Recipes
-from mlc.errors import InternalError
+from mlc.errors import ExecutionError, InternalError
 from mlc.interp import constants_of
 from mlc.interp.recipes import recipes_of
 from mlc.ir.context import MlcContext, make_context
@@ -137,6 +137,65 @@ func.func private @filters() -> tensor<2x36x2x4x4xf32> attributes {constant} {
       : (tensor<2x2x3x3x4x4xf32>) -> tensor<2x36x2x4x4xf32>
   func.return %r : tensor<2x36x2x4x4xf32>
 }"""
+# what int8 makes of weights: the largest of each row, its factor, the numbers, sums of them
+QUANTIZED = """
+func.func private @sums() -> tensor<12xi32> attributes {constant} {
+  %w = arith.constant dense_resource<w> : tensor<12x32xf32>
+  %least = arith.constant 1.0e-30 : f32
+  %e = tensor.empty() : tensor<12xf32>
+  %i = linalg.fill ins(%least : f32) outs(%e : tensor<12xf32>) -> tensor<12xf32>
+  %m = linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i)>],
+      iterator_types = ["parallel", "reduction"]} ins(%w : tensor<12x32xf32>) outs(%i : tensor<12xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %0 = math.absf %a : f32
+    %1 = arith.maximumf %b, %0 : f32
+    linalg.yield %1 : f32
+  } -> tensor<12xf32>
+  %f = tensor.empty() : tensor<12x32xi8>
+  %q = linalg.generic {indexing_maps = [affine_map<(i, j) -> (i, j)>, affine_map<(i, j) -> (i)>,
+      affine_map<(i, j) -> (i, j)>], iterator_types = ["parallel", "parallel"]}
+      ins(%w, %m : tensor<12x32xf32>, tensor<12xf32>) outs(%f : tensor<12x32xi8>) {
+  ^bb0(%a: f32, %b: f32, %c: i8):
+    %most = arith.constant 127.0 : f32
+    %0 = arith.divf %a, %b : f32
+    %1 = arith.mulf %0, %most : f32
+    %2 = math.roundeven %1 : f32
+    %3 = arith.fptosi %2 : f32 to i8
+    linalg.yield %3 : i8
+  } -> tensor<12x32xi8>
+  %h = tensor.empty() : tensor<3x8x4x4xi8>
+  %p = linalg.pack %q inner_dims_pos = [0, 1] inner_tiles = [4, 4] into %h : tensor<12x32xi8> -> tensor<3x8x4x4xi8>
+  %zero = arith.constant 0 : i32
+  %g = tensor.empty() : tensor<4x3xi32>
+  %z = linalg.fill ins(%zero : i32) outs(%g : tensor<4x3xi32>) -> tensor<4x3xi32>
+  %s = linalg.generic {indexing_maps = [affine_map<(i, j, k, l) -> (i, j, l, k)>, affine_map<(i, j, k, l) -> (l, i)>],
+      iterator_types = ["parallel", "reduction", "reduction", "parallel"]}
+      ins(%p : tensor<3x8x4x4xi8>) outs(%z : tensor<4x3xi32>) {
+  ^bb0(%a: i8, %b: i32):
+    %many = arith.constant 128 : i32
+    %0 = arith.extsi %a : i8 to i32
+    %1 = arith.muli %0, %many : i32
+    %2 = arith.subi %b, %1 : i32
+    linalg.yield %2 : i32
+  } -> tensor<4x3xi32>
+  %x = tensor.collapse_shape %s [[0, 1]] : tensor<4x3xi32> into tensor<12xi32>
+  func.return %x : tensor<12xi32>
+}"""
+REDUCED = """
+func.func private @reduced() -> tensor<4x2xE> attributes {constant} {
+  %r = arith.constant dense_resource<r> : tensor<3x4x5x2xE>
+  %i = arith.constant dense_resource<i> : tensor<2x4xE>
+  %m = linalg.generic {indexing_maps = [affine_map<(i, j, k, l) -> (i, j, k, l)>, affine_map<(i, j, k, l) -> (l, j)>],
+      iterator_types = ["reduction", "parallel", "reduction", "parallel"]}
+      ins(%r : tensor<3x4x5x2xE>) outs(%i : tensor<2x4xE>) {
+  ^bb0(%a: E, %b: E):
+    %1 = COMBINE : E
+    linalg.yield %1 : E
+  } -> tensor<2x4xE>
+  %e = tensor.empty() : tensor<4x2xE>
+  %t = linalg.transpose ins(%m : tensor<2x4xE>) outs(%e : tensor<4x2xE>) permutation = [1, 0]
+  func.return %t : tensor<4x2xE>
+}"""
 OTHERS = """
 func.func private @by_position() -> tensor<12xf32> attributes {constant} {
   %v = arith.constant dense_resource<v> : tensor<12xf32>
@@ -187,10 +246,11 @@ def stored(made: Recipes) -> Recipes:
     return Recipes.from_json(json.loads(json.dumps(made.to_json())))
 
 
-@pytest.mark.parametrize("kept", [0, 8 << 20])
-def test_the_bits_of_the_interpreter(kept: int, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("keeps", [True, False])
+def test_the_bits_of_the_interpreter(keeps: bool, monkeypatch: pytest.MonkeyPatch):
     module, ctx, names = parsed(TEXT)
-    monkeypatch.setattr(recipes, "KEPT", kept)
+    if not keeps:
+        monkeypatch.setattr(recipes._Computer, "_keep", lambda *_: None)
     made = recipes_of(module)
     assert sorted(made.results) == sorted(names)
     expected = constants_of(module, ctx.resources)
@@ -199,6 +259,42 @@ def test_the_bits_of_the_interpreter(kept: int, monkeypatch: pytest.MonkeyPatch)
         for name in turn:
             got, wanted = np.ascontiguousarray(compute(name)), np.ascontiguousarray(expected(name))
             assert (got.dtype, got.shape, got.tobytes()) == (wanted.dtype, wanted.shape, wanted.tobytes()), name
+
+
+def test_numbers_of_8_bits():
+    module, ctx, _ = parsed(QUANTIZED)
+    got = stored(recipes_of(module)).computer(ctx.resources.get)("sums")
+    assert got.dtype == np.int32 and got.tobytes() == constants_of(module, ctx.resources)("sums").tobytes()
+    ctx.resources.set("w", np.full((12, 32), np.nan, np.float32))
+    for compute in (stored(recipes_of(module)).computer(ctx.resources.get), constants_of(module, ctx.resources)):
+        with pytest.raises(ExecutionError, match=r"'arith\.fptosi': a float does not fit"):
+            compute("sums")
+
+
+@pytest.mark.parametrize("terms", [6, 1 << 18])
+@pytest.mark.parametrize(
+    ("e", "combine"),
+    [
+        *(("f32", f"arith.{n} %b, %a") for n in ("maximumf", "minimumf", "maxnumf", "minnumf")),
+        *(("bf16", f"arith.{n} %a, %b") for n in ("maximumf", "minnumf")),
+        *(("i16", f"arith.{n} %b, %a") for n in ("addi", "subi", "muli", "andi", "ori", "xori")),
+    ],
+)
+def test_reductions(e: str, combine: str, terms: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reduction, "MAX_TERMS", terms)
+    module, ctx, _ = parsed(REDUCED.replace("COMBINE", combine).replace("E", e))
+    rng = np.random.default_rng(3)
+    for name, shape in (("r", (3, 4, 5, 2)), ("i", (2, 4))):
+        if e == "i16":
+            ctx.resources.set(name, rng.integers(-(1 << 15), 1 << 15, shape).astype(np.int16))
+            continue
+        x = rng.choice(
+            np.array([-1, -0.0, 0, 1, np.nan, np.inf], np.float32), shape, p=[0.2, 0.3, 0.3, 0.1, 0.05, 0.05]
+        )
+        ctx.resources.set(name, x if e == "f32" else (x.view(np.uint32) >> 16).astype(np.uint16))
+    got = np.ascontiguousarray(stored(recipes_of(module)).computer(ctx.resources.get)("reduced"))
+    wanted = np.ascontiguousarray(constants_of(module, ctx.resources)("reduced"))
+    assert (got.dtype, got.shape, got.tobytes()) == (wanted.dtype, wanted.shape, wanted.tobytes())
 
 
 def test_what_two_constants_take_is_computed_once(monkeypatch: pytest.MonkeyPatch):
@@ -213,15 +309,15 @@ def test_what_two_constants_take_is_computed_once(monkeypatch: pytest.MonkeyPatc
     assert called["elementwise"] == sum(kind == "elementwise" for kind, _, _ in made.steps)
     called.clear()
     compute = made.computer(ctx.resources.get)
-    monkeypatch.setattr(recipes, "KEPT", 0)
+    monkeypatch.setattr(recipes._Computer, "_keep", lambda *_: None)
     for name in names:
         compute(name)
     assert called["elementwise"] == 1 + sum(kind == "elementwise" for kind, _, _ in made.steps)
 
 
 def test_other_functions_have_none():
-    module, _, names = parsed(OTHERS)
-    assert len(names) == 3 and recipes_of(module) == Recipes()
+    module, _, names = parsed(OTHERS + REDUCED.replace("COMBINE", "arith.addf %b, %a").replace("E", "f32"))
+    assert len(names) == 4 and recipes_of(module) == Recipes()
 
 
 @pytest.mark.parametrize(

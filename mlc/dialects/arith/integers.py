@@ -12,6 +12,7 @@ import numpy as np
 from xdsl.dialects.arith import IntegerOverflowAttr
 from xdsl.ir import Attribute, Operation
 
+from mlc.arrays.integers import INT2, as_dtype, int2
 from mlc.ir.semantics import fail
 from mlc.ir.values import dtype_of, int_width, signed, unsigned, wrap_int
 
@@ -40,12 +41,7 @@ def _ceil_divide(a: Any, b: Any) -> Any:
     return q + (np.remainder(a, b) != 0).astype(q.dtype)
 
 
-_WRAPPING: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]] = {
-    "add": (np.add, np.logical_xor),
-    "sub": (np.subtract, np.logical_xor),
-    "mul": (np.multiply, np.logical_and),
-}
-_BITWISE: dict[str, Callable[[Any, Any], Any]] = {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
+_ON_BOOLS: dict[str, Callable[[Any, Any], Any]] = {"add": np.logical_xor, "sub": np.logical_xor, "mul": np.logical_and}
 _DIVISIONS: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
     "divs": (_trunc_divide, True),
     "floordivs": (np.floor_divide, True),
@@ -63,6 +59,11 @@ _EXTREMA: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
 }
 
 
+def fills_dtype(t: Attribute) -> bool:
+    """Whether ints of this type are all that numpy's dtype has, and signed there: what `mlc.arrays.integers` takes."""
+    return int_width(t) == 8 * dtype_of(t).itemsize and dtype_of(t).kind == "i"
+
+
 def flags_of(op: Operation) -> frozenset[str]:
     """`nsw`, `nuw` and `exact`, as far as an op of `arith` has them."""
     flags = op.properties.get("overflowFlags")
@@ -74,14 +75,13 @@ def binary_int(
     op: Operation, name: str, a: Value, b: Value, t: Attribute, flags: frozenset[str] = frozenset()
 ) -> Value:
     """`a name b` on ints of type `t`; `flags` are `nsw`, `nuw`, `exact`, whose violation is an error."""
-    if name in _WRAPPING:
-        ufunc, on_bool = _WRAPPING[name]
-        result = on_bool(a, b) if int_width(t) == 1 else wrap_int(ufunc(a, b), t)
+    if name in _ON_BOOLS:
+        result = _ON_BOOLS[name](a, b) if int_width(t) == 1 else wrap_int(int2(name, a, b), t)
         if flags:
-            _check_overflow(op, ufunc, result, a, b, t, flags)
+            _check_overflow(op, INT2[name], result, a, b, t, flags)
         return result
-    if name in _BITWISE:
-        return _BITWISE[name](a, b)
+    if name in INT2:  # bit by bit
+        return int2(name, a, b)
     if name in _DIVISIONS:
         return _divide(op, *_DIVISIONS[name], a, b, t, flags)
     if name in _EXTREMA:
@@ -211,4 +211,4 @@ def cast_int(a: Value, source: Attribute, target: Attribute, *, zero_extend: boo
     x = np.asarray(unsigned(a, source) if zero_extend else as_signed(a))
     if int_width(target) == 1:
         return ((x.astype(np.uint8) if x.dtype.kind == "b" else x) & 1 != 0)[()]
-    return wrap_int(x.astype(dtype_of(target))[()], target)
+    return wrap_int(as_dtype(dtype_of(target).str, x), target)

@@ -12,6 +12,7 @@ from xdsl.dialects.arith import CMPI_COMPARISON_OPERATIONS, ConstantOp
 from xdsl.dialects.builtin import DenseResourceAttr, IntegerAttr
 from xdsl.ir import Operation
 
+from mlc.arrays.integers import INT2
 from mlc.dialects.arith.integers import (
     as_signed,
     binary_int,
@@ -19,6 +20,7 @@ from mlc.dialects.arith.integers import (
     check_truncation,
     compare_inline,
     compare_int,
+    fills_dtype,
     flags_of,
     objects,
     plain_inline,
@@ -86,7 +88,21 @@ _BINARY = {
 }
 
 
-@semantics(*_BINARY, inline=lambda op, domain: plain_inline(_BINARY[op.name], op.results[0].type, flags_of(op)))
+def _binary_step(op: Operation) -> Step | None:
+    plain = _BINARY[op.name] in INT2 and fills_dtype(op.results[0].type) and not flags_of(op)
+    return Step("int2", (_BINARY[op.name],), tuple(op.operands)) if plain else None
+
+
+def _extend_step(op: Operation) -> Step | None:
+    plain = op.name == "arith.extsi" and all(fills_dtype(v.type) for v in (op.operands[0], op.results[0]))
+    return Step("as_dtype", (dtype_of(op.results[0].type).str,), tuple(op.operands)) if plain else None
+
+
+@semantics(
+    *_BINARY,
+    step=_binary_step,
+    inline=lambda op, domain: plain_inline(_BINARY[op.name], op.results[0].type, flags_of(op)),
+)
 def int_binary(op: Operation, args: Args, run: Runner) -> Results:
     return (binary_int(op, _BINARY[op.name], args[0], args[1], op.results[0].type, flags_of(op)),)
 
@@ -118,6 +134,7 @@ def _cast_inline(op: Operation) -> str | None:
 @semantics(
     *("arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast", "arith.index_castui"),
     inline=lambda op, domain: _cast_inline(op),
+    step=_extend_step,
 )
 def int_cast(op: Operation, args: Args, run: Runner) -> Results:
     source, target = op.operands[0].type, op.results[0].type

@@ -7,6 +7,7 @@ from xdsl.dialects.arith import CMPF_COMPARISON_OPERATIONS
 from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Operation
 
+from mlc.dialects.arith.integers import fills_dtype
 from mlc.ir.semantics import Args, Domain, Results, Runner, Step, fail, semantics
 from mlc.ir.values import dtype_of, float_kind, int_width, unsigned, wrap_int
 
@@ -71,7 +72,12 @@ def int_to_float(op: Operation, args: Args, run: Runner) -> Results:
     return (run.domain.from_int(a, op.results[0].type),)
 
 
-@semantics("arith.fptosi", "arith.fptoui")
+def _to_int_step(op: Operation) -> Step | None:
+    plain = op.name == "arith.fptosi" and fills_dtype(op.results[0].type)
+    return Step("to_int", (dtype_of(op.results[0].type).str,), tuple(op.operands)) if plain else None
+
+
+@semantics("arith.fptosi", "arith.fptoui", step=_to_int_step)
 def float_to_int(op: Operation, args: Args, run: Runner) -> Results:
     target = op.results[0].type
     dtype, width = dtype_of(target), int_width(target)

@@ -16,16 +16,20 @@ from typing import Any
 import numpy as np
 from xdsl.ir import Block, Operation
 
-from mlc.dialects.arith.integers import binary_int, flags_of
-from mlc.ir.semantics import Results, Runner, semantics_of
+from mlc.arrays.reduction import fold, stretch, stretches, terms_of
+from mlc.dialects.arith.integers import binary_int, fills_dtype, flags_of
+from mlc.ir.semantics import Results, Runner, semantics_of, step_of
 from mlc.ir.values import dtype_of, element_type, int_width, signed
 
 MAX_POINTS = 8192
 """With more parallel points than this a step of the loop is long enough by itself."""
 
-MAX_TERMS = 1 << 18
-"""Computed at once."""
-
+_EXTREMES = {
+    "arith.maximumf": "max",
+    "arith.minimumf": "min",
+    "arith.maxnumf": "maxnum",
+    "arith.minnumf": "minnum",
+}
 _FLOAT_NEUTRAL = {
     "arith.addf": -0.0,
     "arith.maximumf": -np.inf,
@@ -50,7 +54,7 @@ _INT_OPS = {
 Evaluate = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Results]
 
 
-def _combiner(body: Block, n_inputs: int) -> Operation | None:
+def combiner_of(body: Block, n_inputs: int) -> Operation | None:
     """The op that folds the accumulator in, when it is the only reader of it and its result is yielded."""
     if len(body.args) != n_inputs + 1:
         return None
@@ -69,11 +73,12 @@ def _combiner(body: Block, n_inputs: int) -> Operation | None:
     return op
 
 
-def _neutral(op: Operation, run: Runner) -> Any:
+def neutral_of(op: Operation) -> Any:
+    """What a combiner leaves every term as."""
     t = element_type(op.results[0].type)
     dtype = dtype_of(t)
     if op.name in _FLOAT_NEUTRAL:
-        return run.domain.constant(dtype.type(_FLOAT_NEUTRAL[op.name]), t)
+        return dtype.type(_FLOAT_NEUTRAL[op.name])
     width = int_width(t)
     match _INT_OPS[op.name]:
         case "mul":
@@ -86,6 +91,15 @@ def _neutral(op: Operation, run: Runner) -> Any:
             return dtype.type(0 if width == 1 else 2 ** (width - 1) - 1)
         case _:
             return dtype.type(0)
+
+
+def combining_step(op: Operation) -> tuple[str, tuple[Any, ...]] | None:
+    """Kind and attributes of the step that takes the terms of a combiner in; None where it is no step, or where order
+    counts."""
+    step = step_of(op)
+    if step is None or op.name == "arith.addf":
+        return None
+    return (step.kind, step.attributes) if op.name in _EXTREMES else ("int2", (_INT_OPS[op.name],))
 
 
 def accumulate(
@@ -101,37 +115,25 @@ def accumulate(
 ) -> bool:
     """Do the whole reduction into `writes` if it has the right form; says whether it did."""
     points = prod(shape)
-    combine = _combiner(body, n_inputs)
+    combine = combiner_of(body, n_inputs)
     if combine is None or points > MAX_POINTS or prod(trip) < 4 or any(not hasattr(r, "full") for r in reads):
         return False
-    split = len(trip) - 1  # loops before this one run step by step, this one in stretches, those after it as a whole
-    while split > 0 and 2 * prod(trip[split:]) * points <= MAX_TERMS:
-        split -= 1
-    length = max(1, MAX_TERMS // (prod(trip[split + 1 :]) * points))
-    neutral = _neutral(combine, run)
+    neutral = neutral_of(combine)
+    if combine.name in _FLOAT_NEUTRAL:
+        neutral = run.domain.constant(neutral, element_type(combine.results[0].type))
     acc: Any = np.array(writes[0])
-    for point in np.ndindex(*trip[:split]):
-        for first in range(0, trip[split], length):
-            run.tick()
-            spans = [range(first, min(first + length, trip[split])), *(range(n) for n in trip[split + 1 :])]
-            inner = [len(span) for span in spans]
-            index = [
-                np.arange(span.start, span.stop).reshape([-1 if e == d else 1 for e in range(len(inner) + len(shape))])
-                for d, span in enumerate(spans)
-            ]
-            inputs = [_stretch(r.full, point, spans[0]) for r in reads]
-            (terms,) = evaluate([*(np.int64(i) for i in point), *index], inputs, [neutral])
-            terms = np.broadcast_to(terms, (*inner, *shape)).reshape((prod(inner), *shape))
-            acc = _combine(combine, acc, terms, run)
+    for point, spans in stretches(trip, points):
+        run.tick()
+        rank = len(spans) + len(shape)
+        index = [
+            np.arange(span.start, span.stop).reshape([-1 if e == d else 1 for e in range(rank)])
+            for d, span in enumerate(spans)
+        ]
+        inputs = [stretch(r.full, point, spans[0]) for r in reads]
+        (terms,) = evaluate([*(np.int64(i) for i in point), *index], inputs, [neutral])
+        acc = _combine(combine, acc, terms_of(terms, spans, shape), run)
     writes[0][...] = acc
     return True
-
-
-def _stretch(full: np.ndarray, point: Sequence[int], span: range) -> np.ndarray:
-    """The operand at one index of the outer reduction loops, for some of the next (size-1 axes where it does not
-    vary)."""
-    here = full[tuple(i if n > 1 else 0 for i, n in zip(point, full.shape, strict=False))]
-    return here[span.start : span.stop] if here.shape[0] > 1 else here
 
 
 def _combine(op: Operation, acc: Any, terms: np.ndarray, run: Runner) -> Any:
@@ -139,15 +141,7 @@ def _combine(op: Operation, acc: Any, terms: np.ndarray, run: Runner) -> Any:
     if op.name == "arith.addf":
         return run.domain.sum(terms, (0,), t, acc)
     if op.name in _INT_OPS:
-        return _folded(terms, acc, lambda a, b: binary_int(op, _INT_OPS[op.name], a, b, t))
-    fold = semantics_of(op)
-    return _folded(terms, acc, lambda a, b: fold(op, (a, b), run)[0])
-
-
-def _folded(terms: np.ndarray, acc: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """`acc` with all of the terms: pairs, then pairs of those."""
-    while len(terms) > 1:
-        half = len(terms) // 2
-        combined = np.asarray(combine(terms[:half], terms[half : 2 * half]))
-        terms = np.concatenate([combined, terms[2 * half :]]) if len(terms) % 2 else combined
-    return combine(acc, terms[0])
+        name = _INT_OPS[op.name]
+        return fold(terms, acc, name if fills_dtype(t) else "", lambda a, b: binary_int(op, name, a, b, t))
+    meaning, name = semantics_of(op), _EXTREMES[op.name] if run.domain.name == "ieee" else ""
+    return fold(terms, acc, name, lambda a, b: meaning(op, (a, b), run)[0])

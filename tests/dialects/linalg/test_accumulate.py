@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import mlc.dialects.linalg.accumulate as accumulate
 import mlc.dialects.linalg.semantics as structured
+from mlc.arrays import reduction
+from mlc.dialects.linalg import accumulate
 from mlc.interp import run_function
 from mlc.ir.context import make_context
 from mlc.ir.parsing import parse_text
@@ -49,7 +50,7 @@ def check(text: str, inputs: list[Any], domain: str, monkeypatch: pytest.MonkeyP
     (steps,), _ = run_function(module, "f", inputs, domain=domain, raw=True)
     monkeypatch.setattr(structured, "accumulate", noted)
     for terms in (8, 30, 1 << 18):
-        monkeypatch.setattr(accumulate, "MAX_TERMS", terms)
+        monkeypatch.setattr(reduction, "MAX_TERMS", terms)
         (stretches,), _ = run_function(module, "f", inputs, domain=domain, raw=True)
         assert stretches.dtype == steps.dtype
         if domain == "bound":  # each step adds a little to the bound, for the rounding of the bound itself
