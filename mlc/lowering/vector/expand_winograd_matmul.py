@@ -40,11 +40,10 @@ from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp
 from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineConstantExpr, AffineDimExpr, AffineExpr, AffineMap
 
+from mlc.dialects.linalg_ext.prepared_matmul import PLAIN, UNSCALE
 from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     GROUP,
-    PLAIN,
     SUMS,
-    UNSCALE,
     WinogradMatmulOp,
 )
 from mlc.ir.context import MlcContext

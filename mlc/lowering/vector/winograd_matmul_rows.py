@@ -24,17 +24,11 @@ from xdsl.dialects.linalg.ops import FillOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
+from mlc.dialects.linalg_ext.prepared_matmul import LARGEST, PLAIN, SCALE, SIZES, SMALLEST, SQUARES, UNSCALE
 from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     GROUP,
-    LARGEST,
     PERIOD,
-    PLAIN,
-    SCALE,
-    SIZES,
-    SMALLEST,
-    SQUARES,
     SUMS,
-    UNSCALE,
     WinogradMatmulOp,
     padded,
     room,

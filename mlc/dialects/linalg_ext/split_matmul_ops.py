@@ -1,0 +1,119 @@
+"""Matrix products of f32 through a matrix unit that multiplies bf16: every number as the sum of three.
+
+    %w = "linalg_ext.split_matmul_weights"(%p) : (tensor<48x768x16xf32>) -> tensor<48x385x32xf32>
+    %y, %s, %r = "linalg_ext.split_matmul"(%x, %w, %o, %e, %f)
+        : (tensor<128x768xf32>, tensor<48x385x32xf32>,                                              ins
+           tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>)                     outs
+        -> (tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>)
+
+A number of f32 has 24 bits and one of bf16 eight: x = x0 + x1 + x2, each what rounding leaves of the one before,
+and all of them together are x. Of the nine products of the parts of two numbers six are multiplied, in f32:
+
+    x w  =  x0 w0 + (x0 w1 + x1 w0) + (x0 w2 + x1 w1 + x2 w0) + what is less than 2^-24 x w
+
+Parts of small numbers would be less than any of bf16: every row of inputs and every column of weights is multiplied by
+a power of two that brings its root mean square near one, and the result divided by it. Rows with NaN, infinities, or
+whose squares sum to less than 2^-100 or more than 2^100 per term, and all rows where a column of weights has NaN,
+infinities or more than that, are multiplied plainly.
+
+The result is added to the first destination. The other two destinations are scratch; what those results hold is not
+specified. Terms are a multiple of 16, filled up with zeros to a multiple of 32.
+
+    x  rows, terms                                   as in `prepared_matmul.py`; rows may be pixels
+    w  columns / 16, terms / 2 + 1, 32               scaled weights in pairs of terms, [terms / 2, 16, 2]; the last row:
+                                                     one by the factor of each column (zero: a column of zeros), then
+                                                     sixteen times whether any column is to be multiplied plainly
+    y  rows, columns / 16, 16
+    s  rows / 16, terms / 32, 3, 16, 32              the parts of scaled inputs, in tiles of 16 rows (pixels one after
+                                                     the other)
+    r  5, rows                                       numbers of every row
+
+The ops are written in the generic form, which upstream's tools read without knowing the dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from xdsl.dialects.builtin import TensorType, bf16, f32
+from xdsl.ir import SSAValue
+from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, result_def, traits_def
+from xdsl.traits import Pure
+from xdsl.utils.exceptions import VerifyException
+
+from mlc.dialects.linalg_ext.prepared_matmul import NUMBERS, PreparedMatmulOp, checked_shape, result_types
+
+LANES = 16
+"""Columns of a panel, rows of a tile."""
+STEP = 32
+"""Terms of a tile."""
+PARTS = 3
+"""bf16 numbers whose sum one of f32 is."""
+
+
+def filled(terms: int) -> int:
+    """Terms, filled up to whole tiles."""
+    return -(-terms // STEP) * STEP
+
+
+def parts_shape(rows: int, terms: int) -> tuple[int, ...]:
+    """Shape of the destination for the parts of `rows` rows of `terms`."""
+    return (-(-rows // LANES), filled(terms) // STEP, PARTS, LANES, STEP)
+
+
+def weights_shape(blocks: int, terms: int) -> tuple[int, ...]:
+    """Shape of prepared weights of `blocks` panels."""
+    return (blocks, filled(terms) // 2 + 1, 2 * LANES)
+
+
+@irdl_op_definition
+class SplitMatmulWeightsOp(IRDLOperation):
+    """Panels of weights, scaled, with what the product needs besides; see the module."""
+
+    name = "linalg_ext.split_matmul_weights"
+
+    panels = operand_def(TensorType)
+    result = result_def(TensorType)
+
+    traits = traits_def(Pure())
+
+    def __init__(self, panels: SSAValue) -> None:
+        blocks, terms, _ = _panels(panels)
+        super().__init__(operands=[panels], result_types=[TensorType(f32, weights_shape(blocks, terms))])
+
+    def verify_(self) -> None:
+        blocks, terms, _ = _panels(self.panels)
+        wanted = weights_shape(blocks, terms)
+        if checked_shape(self.result, "result", f32, 3) != wanted:
+            raise VerifyException(f"expected a result of shape {list(wanted)}, got {self.result.type}")
+
+
+@irdl_op_definition
+class SplitMatmulOp(PreparedMatmulOp):
+    """Adds the product of %x and prepared weights to the first destination; see the module."""
+
+    name = "linalg_ext.split_matmul"
+
+    def __init__(self, operands: Sequence[SSAValue]) -> None:
+        super().__init__(operands=list(operands), result_types=[result_types(operands)])
+
+    def verify_(self) -> None:
+        grid, terms = self.grid(), self.terms()
+        if terms % LANES or not terms:
+            raise VerifyException(f"expected a multiple of {LANES} terms, got {terms}")
+        if len(grid) > 1 and checked_shape(self.input, "input", f32, 5)[-1] != LANES:
+            raise VerifyException(f"expected blocks of {LANES} channels, got {self.input.type}")
+        blocks = checked_shape(self.weights, "weights", f32, 3)[0]
+        self.expect("weights", self.weights, weights_shape(blocks, terms))
+        self.expect("output", self.output, (grid[0], blocks, *grid[1:], LANES))
+        self.expect("parts", self.scaled, parts_shape(prod(grid), terms), bf16)
+        self.expect("rows", self.rows, (NUMBERS, *grid))
+        self.check_results()
+
+
+def _panels(value: SSAValue) -> tuple[int, ...]:
+    shape = checked_shape(value, "panels", f32, 3)
+    if shape[2] != LANES or shape[1] % LANES or not shape[1]:
+        raise VerifyException(f"expected panels of a multiple of {LANES} terms and {LANES} columns, got {value.type}")
+    return shape
