@@ -1,10 +1,11 @@
 """Matrix products of f32 through a matrix unit that multiplies bf16: every number as the sum of three.
 
     %w = "linalg_ext.split_matmul_weights"(%p) : (tensor<48x768x16xf32>) -> tensor<48x385x32xf32>
-    %y, %s, %r = "linalg_ext.split_matmul"(%x, %w, %o, %e, %f)
+    %y, %s, %r, %q = "linalg_ext.split_matmul"(%x, %w, %o, %e, %f, %g)
         : (tensor<128x768xf32>, tensor<48x385x32xf32>,                                              ins
-           tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>)                     outs
-        -> (tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>)
+           tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>,                     outs
+           tensor<2x24x3x16x32xbf16>)
+        -> (tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>, tensor<2x24x3x16x32xbf16>)
 
 A number of f32 has 24 bits and one of bf16 eight: x = x0 + x1 + x2, each what rounding leaves of the one before,
 and all of them together are x. Of the nine products of the parts of two numbers six are multiplied, in f32:
@@ -16,7 +17,7 @@ a power of two that brings its root mean square near one, and the result divided
 whose squares sum to less than 2^-100 or more than 2^100 per term, and all rows where a column of weights has NaN,
 infinities or more than that, are multiplied plainly.
 
-The result is added to the first destination. The other two destinations are scratch; what those results hold is not
+The result is added to the first destination. The other destinations are scratch; what those results hold is not
 specified. Terms are a multiple of 16, filled up with zeros to a multiple of 32.
 
     x  rows, terms                                   as in `prepared_matmul.py`; rows may be pixels
@@ -27,6 +28,8 @@ specified. Terms are a multiple of 16, filled up with zeros to a multiple of 32.
     s  rows / 16, terms / 32, 3, 16, 32              the parts of scaled inputs, in tiles of 16 rows (pixels one after
                                                      the other)
     r  5, rows                                       numbers of every row
+    q  2, terms / 32 of a piece, 3, 16, 32           the parts of two panels of weights, for every thread (pieces of at
+                                                     most 1024 terms)
 
 The ops are written in the generic form, which upstream's tools read without knowing the dialect.
 """
@@ -48,6 +51,8 @@ LANES = 16
 """Columns of a panel, rows of a tile."""
 STEP = 32
 """Terms of a tile."""
+MOST_STEPS = 32
+"""Tiles of terms in a piece, at most: their parts, and those of rows beside them, stay in the second-level cache."""
 PARTS = 3
 """bf16 numbers whose sum one of f32 is."""
 
@@ -60,6 +65,17 @@ def filled(terms: int) -> int:
 def parts_shape(rows: int, terms: int) -> tuple[int, ...]:
     """Shape of the destination for the parts of `rows` rows of `terms`."""
     return (-(-rows // LANES), filled(terms) // STEP, PARTS, LANES, STEP)
+
+
+def piece_steps(terms: int) -> int:
+    """Tiles of terms in a piece: as even a split as there is."""
+    steps = filled(terms) // STEP
+    return -(-steps // -(-steps // MOST_STEPS))
+
+
+def panels_shape(terms: int) -> tuple[int, ...]:
+    """Shape of the destination for the parts of two panels."""
+    return (2, piece_steps(terms), PARTS, LANES, STEP)
 
 
 def weights_shape(blocks: int, terms: int) -> tuple[int, ...]:
@@ -79,11 +95,11 @@ class SplitMatmulWeightsOp(IRDLOperation):
     traits = traits_def(Pure())
 
     def __init__(self, panels: SSAValue) -> None:
-        blocks, terms, _ = _panels(panels)
+        blocks, terms = _panels(panels)
         super().__init__(operands=[panels], result_types=[TensorType(f32, weights_shape(blocks, terms))])
 
     def verify_(self) -> None:
-        blocks, terms, _ = _panels(self.panels)
+        blocks, terms = _panels(self.panels)
         wanted = weights_shape(blocks, terms)
         if checked_shape(self.result, "result", f32, 3) != wanted:
             raise VerifyException(f"expected a result of shape {list(wanted)}, got {self.result.type}")
@@ -95,6 +111,13 @@ class SplitMatmulOp(PreparedMatmulOp):
 
     name = "linalg_ext.split_matmul"
 
+    panels = operand_def()
+
+    @property
+    def outputs(self) -> list[SSAValue]:
+        """Destinations: what is added to, and scratch."""
+        return [*super().outputs, self.panels]
+
     def __init__(self, operands: Sequence[SSAValue]) -> None:
         super().__init__(operands=list(operands), result_types=[result_types(operands)])
 
@@ -104,16 +127,18 @@ class SplitMatmulOp(PreparedMatmulOp):
             raise VerifyException(f"expected a multiple of {LANES} terms, got {terms}")
         if len(grid) > 1 and checked_shape(self.input, "input", f32, 5)[-1] != LANES:
             raise VerifyException(f"expected blocks of {LANES} channels, got {self.input.type}")
-        blocks = checked_shape(self.weights, "weights", f32, 3)[0]
+        blocks, _, _ = checked_shape(self.weights, "weights", f32, 3)
         self.expect("weights", self.weights, weights_shape(blocks, terms))
         self.expect("output", self.output, (grid[0], blocks, *grid[1:], LANES))
         self.expect("parts", self.scaled, parts_shape(prod(grid), terms), bf16)
         self.expect("rows", self.rows, (NUMBERS, *grid))
+        self.expect("panels", self.panels, panels_shape(terms), bf16)
         self.check_results()
 
 
-def _panels(value: SSAValue) -> tuple[int, ...]:
-    shape = checked_shape(value, "panels", f32, 3)
-    if shape[2] != LANES or shape[1] % LANES or not shape[1]:
+def _panels(value: SSAValue) -> tuple[int, int]:
+    """Blocks and terms of packed weights."""
+    blocks, terms, lanes = checked_shape(value, "panels", f32, 3)
+    if lanes != LANES or terms % LANES or not terms:
         raise VerifyException(f"expected panels of a multiple of {LANES} terms and {LANES} columns, got {value.type}")
-    return shape
+    return blocks, terms

@@ -11,7 +11,7 @@ from xdsl.dialects import llvm
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, i1
 from xdsl.ir import Operation, SSAValue
 
-from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, INTRINSICS, PERMVAR, PERMVAR_TWO
+from mlc.dialects.llvm.intrinsics import CVT_BF16, DOT_BF16, DOT_UI8, INTRINSICS, PERMVAR, PERMVAR_TWO
 from mlc.lowering.llvm.arith_ops import NO_OVERFLOW, elementwise, fastmath, part_type, set_parts
 from mlc.lowering.llvm.attributes import enum_name, int_array
 from mlc.lowering.llvm.builder import FunctionBuilder
@@ -56,6 +56,14 @@ def dot(b: FunctionBuilder, op: Operation) -> None:
     ty = vector_of(args[0].type)
     name = DOT_BF16 if op.name == "x86vector.avx512.dot" else DOT_UI8
     set_parts(b, op.results[0], [call_intrinsic(b, name.format(bits=32 * ty.get_shape()[0]), args, ty)])
+
+
+@converts("x86vector.avx512.cvt.packed.f32_to_bf16")
+def convert_to_bf16(b: FunctionBuilder, op: Operation) -> None:
+    value = b.value(op.operands[0])
+    bits = 32 * vector_of(value.type).get_shape()[0]
+    result = call_intrinsic(b, CVT_BF16.format(bits=bits), (value,), op.results[0].type)
+    set_parts(b, op.results[0], [result])
 
 
 @converts("x86vector.avx512.permvar")
