@@ -39,7 +39,7 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.vector.loop_writer import Offset
-from mlc.lowering.vector.prepared_product import epilogue_behind, fill_before
+from mlc.lowering.vector.prepared_product import epilogue_behind, even_parts, fill_before
 from mlc.lowering.vector.prepared_rows import D, loops_map
 from mlc.lowering.vector.winograd_matmul_rows import WinogradMatmulRows
 
@@ -90,7 +90,7 @@ class _Expansion(WinogradMatmulRows):
         total = self.plain_rows()
         some = self.kept[0]
         most = max(1, (block or BLOCK_BYTES // (4 * self.whole)) // prod(self.grid[some + 1 :]))
-        for low, high, rows in _even(self.grid[some], most, most // 2):
+        for low, high, rows in even_parts(self.grid[some], most, most // 2):
             self.multiply(low, high, rows, total)
 
     def multiply(self, low: int, high: int, rows: int, total: SSAValue) -> None:
@@ -197,24 +197,14 @@ class _Expansion(WinogradMatmulRows):
             self.generic([x, w, factor], [y], maps, 1, on.block, cold=True)
 
 
-def _even(count: int, most: int, least: int) -> list[tuple[int, int, int]]:
-    """Parts of one size from `least` to `most` that cover `count`, and what is left: first, end, size."""
-    if count <= most:
-        return [(0, count, count)]
-    sizes = range(max(least, 1), most + 1)
-    size = max(sizes, key=lambda n: (count % n == 0, count % n, n))
-    whole = count // size * size
-    return [(0, whole, size), *([(whole, count, count - whole)] if whole < count else [])]
-
-
 def _tiles(sizes: Sequence[int]) -> list[list[tuple[int, int, int]]]:
     """Register tiles that cover rows: parts of every dimension; several rows of pixels where they are narrow."""
     *images, wide = sizes
     tiles: list[list[tuple[int, int, int]]] = []
-    for columns in _even(wide, MOST_ROWS, LEAST_ROWS):
+    for columns in even_parts(wide, MOST_ROWS, LEAST_ROWS):
         if not images:
             tiles.append([columns])
             continue
         tall = MOST_ROWS // wide if wide == columns[2] else 1
-        tiles += [[(0, 1, 1), rows, columns] for rows in _even(images[-1], max(tall, 1), max(tall, 1))]
+        tiles += [[(0, 1, 1), rows, columns] for rows in even_parts(images[-1], max(tall, 1), max(tall, 1))]
     return tiles

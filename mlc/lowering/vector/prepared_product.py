@@ -150,3 +150,13 @@ class PreparedProduct(PreparedRows):
         on.end([on.inline(op.body.block, on.block.args)])
         loops = len(self.kept_outputs)
         self.generic(inputs, [y], [*maps, AffineMap.identity(loops)], loops, on.block)
+
+
+def even_parts(count: int, most: int, least: int) -> list[tuple[int, int, int]]:
+    """Parts of one size from `least` to `most` that cover `count`, and what is left: first, end, size."""
+    if count <= most:
+        return [(0, count, count)]
+    sizes = range(max(least, 1), most + 1)
+    size = max(sizes, key=lambda n: (count % n == 0, count % n, n))
+    whole = count // size * size
+    return [(0, whole, size), *([(whole, count, count - whole)] if whole < count else [])]
