@@ -2,7 +2,9 @@
 
     rows    x [rows, terms]                             y [rows, columns / lanes, lanes]
     pixels  x [images, terms / lanes, height, width,    y [images, columns / lanes, height, width, lanes]
-               lanes]                                      (1x1 convolutions in blocked layout)
+               lanes]
+
+Pixels are rows of 1x1 convolutions in blocked layout, channels their terms.
 """
 
 from __future__ import annotations
