@@ -46,6 +46,7 @@ MODULE_ROWS: tuple[Row, ...] = (
     Row("linalg-accumulate-products", "linalg"),
     Row("linalg-pack-matmul", "linalg"),
     Row("linalg-winograd-matmul", "linalg"),
+    Row("linalg-split-matmul", "linalg"),
     Row("linalg-hoist-constants", "linalg"),
     Row("linalg-decompose-named-ops", "linalg"),
     Row("linalg-propagate-reshapes", "linalg"),
@@ -129,6 +130,15 @@ ORDER: tuple[Order, ...] = (
     Order("linalg-pack-matmul", "linalg-winograd-matmul", "it is written for packed panels"),
     Order("linalg-winograd-matmul", "linalg-hoist-constants", "prepared weights are constant expressions"),
     Order("linalg-winograd-matmul", "linalg-decompose-named-ops", "it knows weights by the pack that lays them out"),
+    Order("linalg-pack-matmul", "linalg-split-matmul", "it is written for packed panels"),
+    Order("linalg-block-layouts", "linalg-split-matmul", "it is written for blocked channels"),
+    Order(
+        "linalg-winograd-matmul", "linalg-split-matmul", "where pairs of terms gain, the matrix unit has less to give"
+    ),
+    Order("linalg-winograd-pointwise", "linalg-split-matmul", "what pairs of channels gain by is theirs"),
+    Order("linalg-demote-convolution-inputs", "linalg-split-matmul", "what is rounded is one part"),
+    Order("linalg-split-matmul", "linalg-hoist-constants", "prepared weights are constant expressions"),
+    Order("linalg-split-matmul", "linalg-decompose-named-ops", "it knows weights by the pack that lays them out"),
     Order("expand-attention", "vectorize-structured", "its structured ops are to be vectorised"),
     Order("expand-winograd-matmul", "vectorize-structured", "its structured ops are to be vectorised"),
     Order("expand-split-matmul", "vectorize-structured", "its structured ops are to be vectorised"),

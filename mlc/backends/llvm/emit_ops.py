@@ -13,6 +13,7 @@ from mlc.backends.llvm.llvm_types import constant_text, quote
 from mlc.dialects.llvm.intrinsics import (
     BINARY_FLOAT,
     BINARY_INT,
+    CVT_BF16,
     DOT_UI8,
     PERMVAR,
     PERMVAR_TWO,

@@ -1,8 +1,10 @@
 """What products have in common whose rows are brought near one and prepared before they are multiplied.
 
-rows    x [rows, terms]                             y [rows, columns / lanes, lanes]
-pixels  x [images, terms / lanes, height, width,    y [images, columns / lanes, height, width, lanes]
-           lanes]                                      (1x1 convolutions in blocked layout)
+    rows    x [rows, terms]                             y [rows, columns / lanes, lanes]
+    pixels  x [images, terms / lanes, height, width,    y [images, columns / lanes, height, width, lanes]
+               lanes]
+
+Pixels are rows of 1x1 convolutions in blocked layout, channels their terms.
 """
 
 from __future__ import annotations

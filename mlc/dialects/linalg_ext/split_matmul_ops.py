@@ -122,16 +122,16 @@ class SplitMatmulOp(PreparedMatmulOp):
         super().__init__(operands=list(operands), result_types=[result_types(operands)])
 
     def verify_(self) -> None:
-        grid, terms = self.grid(), self.terms()
+        (count, *pixels), terms = self.grid(), self.terms()
         if terms % LANES or not terms:
             raise VerifyException(f"expected a multiple of {LANES} terms, got {terms}")
-        if len(grid) > 1 and checked_shape(self.input, "input", f32, 5)[-1] != LANES:
+        if pixels and checked_shape(self.input, "input", f32, 5)[-1] != LANES:
             raise VerifyException(f"expected blocks of {LANES} channels, got {self.input.type}")
         blocks, _, _ = checked_shape(self.weights, "weights", f32, 3)
         self.expect("weights", self.weights, weights_shape(blocks, terms))
-        self.expect("output", self.output, (grid[0], blocks, *grid[1:], LANES))
-        self.expect("parts", self.scaled, parts_shape(prod(grid), terms), bf16)
-        self.expect("rows", self.rows, (NUMBERS, *grid))
+        self.expect("output", self.output, (count, blocks, *pixels, LANES))
+        self.expect("parts", self.scaled, parts_shape(prod((count, *pixels)), terms), bf16)
+        self.expect("rows", self.rows, (NUMBERS, count, *pixels))
         self.expect("panels", self.panels, panels_shape(terms), bf16)
         self.check_results()
 

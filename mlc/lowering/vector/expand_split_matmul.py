@@ -105,7 +105,7 @@ class _Expansion(SplitMatmulRows):
                     self.group(self.plus(first, low), high, size, self.blocks - 1, 1, total)
 
     def group(self, first: Offset, high: int, size: int, block: Offset, across: int, total: SSAValue) -> None:
-        """`size` tiles of rows from `first` on, with `across` panels from `block` on. `high`: end of all such groups."""
+        """`size` tiles of rows from `first` on, with `across` panels from `block` on. `high`: their end."""
         panels = self.put(PrivateOp(self.op.panels)).result
         sums = self.scratch(size * LANES, across, LANES)
         low, rows = self.times(first, LANES), prod(self.grid)

@@ -15,7 +15,6 @@ from xdsl.ir import SSAValue
 
 from mlc.dialects.linalg_ext.prepared_matmul import SCALE
 from mlc.dialects.linalg_ext.split_matmul_ops import LANES, PARTS, SplitMatmulOp
-from mlc.dialects.vector.ops import BroadcastOp
 from mlc.dialects.x86vector.ops import CvtPackedF32ToBF16Op
 from mlc.lowering.vector.loop_writer import Offset, shape_of
 from mlc.lowering.vector.prepared_product import PreparedProduct
@@ -37,9 +36,10 @@ class SplitMatmulRows(PreparedProduct):
         last = shape_of(self.op.weights)[1] - 1
         weights = self.view(self.op.weights, [0, last, LANES], [1, 1, 1], ())
         rows = prod(self.grid)
-        with self.loop(rows, -(-rows // LANES) * LANES) as row, self.loop(0, self.steps) as step:
-            for half in (0, LANES) if rows % LANES else ():
-                self.put_parts([self.zero()] * PARTS, self.op.scaled, self.place(row, step), half)
+        if rows % LANES:
+            with self.loop(rows, -(-rows // LANES) * LANES) as row, self.loop(0, self.steps) as step:
+                for half in (0, LANES):
+                    self.put_parts([self.zero()] * PARTS, self.op.scaled, self.place(row, step), half)
         with self.some_rows() as (first, each):
             x, by_term = self.op.input, loops_map(2, 0, 1)
             if len(self.grid) == 1:
@@ -64,7 +64,9 @@ class SplitMatmulRows(PreparedProduct):
         """The parts of one scaled row; zeros behind its terms."""
         row = self.number_of(at)
         numbers = [self.as_index(n) for n in (SCALE, *at)]
-        scale = self.put(BroadcastOp(self.put(memref.LoadOp.get(self.numbers_of_rows, numbers)).res, _WIDE)).vector
+        scale = self.put(
+            vector.BroadcastOp(self.put(memref.LoadOp.get(self.numbers_of_rows, numbers)).res, _WIDE)
+        ).vector
         whole, left = divmod(self.blocks_of_terms, 2)
         with self.loop(0, whole) as step:
             for n in (0, 1) if whole else ():
