@@ -111,17 +111,18 @@ class SplitMatmulOp(PreparedMatmulOp):
 
     name = "linalg_ext.split_matmul"
 
-    panels = operand_def()
-
     @property
-    def outputs(self) -> list[SSAValue]:
-        """Destinations: what is added to, and scratch."""
-        return [*super().outputs, self.panels]
+    def panels(self) -> SSAValue:
+        """Scratch: the parts of two panels of weights."""
+        (panels,) = self.more
+        return panels
 
     def __init__(self, operands: Sequence[SSAValue]) -> None:
-        super().__init__(operands=list(operands), result_types=[result_types(operands)])
+        super().__init__(operands=[*operands[:5], operands[5:]], result_types=[result_types(operands)])
 
     def verify_(self) -> None:
+        if len(self.more) != 1:
+            raise VerifyException(f"expected six operands, got {len(self.operands)}")
         (count, *pixels), terms = self.grid(), self.terms()
         if terms % LANES or not terms:
             raise VerifyException(f"expected a multiple of {LANES} terms, got {terms}")

@@ -64,9 +64,8 @@ class SplitMatmulRows(PreparedProduct):
         """The parts of one scaled row; zeros behind its terms."""
         row = self.number_of(at)
         numbers = [self.as_index(n) for n in (SCALE, *at)]
-        scale = self.put(
-            vector.BroadcastOp(self.put(memref.LoadOp.get(self.numbers_of_rows, numbers)).res, _WIDE)
-        ).vector
+        factor = self.put(memref.LoadOp.get(self.numbers_of_rows, numbers)).res
+        scale = self.put(vector.BroadcastOp(factor, _WIDE)).vector
         whole, left = divmod(self.blocks_of_terms, 2)
         with self.loop(0, whole) as step:
             for n in (0, 1) if whole else ():
