@@ -6,8 +6,8 @@
 
 LLVM's own bf16 is left alone: where the target has instructions for it, code generation ends the process on vectors of
 9, 17, 25... lanes, flushes denormals and calls a library that nobody links. mlc's lowering computes in f32 itself
-(`mlc/lowering/llvm/floats.py`); what is written here serves llvm-level files written by others. Only the instructions
-for dot products (`x86vector.avx512.dot`) and conversions (`.cvt.packed.f32_to_bf16`) get bf16 as LLVM has it.
+(`mlc/lowering/llvm/floats.py`); what is written here serves llvm-level files written by others. Only the instruction
+for dot products (`x86vector.avx512.dot`) gets bf16 as LLVM has it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from mlc.backends.llvm import emit_ops  # noqa: F401  the emitters that are wrapped here
 from mlc.backends.llvm.emit import EMITTERS, EmitFn, Emitter
-from mlc.dialects.llvm.intrinsics import BINARY_FLOAT, CVT_BF16, DOT_BF16, REDUCE_FLOAT, UNARY_FLOAT
+from mlc.dialects.llvm.intrinsics import BINARY_FLOAT, DOT_BF16, REDUCE_FLOAT, UNARY_FLOAT
 from mlc.errors import UnsupportedError
 from mlc.ir.locations import format_location
 
@@ -184,24 +184,20 @@ def _refused(fn: EmitFn) -> EmitFn:
     return emit
 
 
-_CONVERSIONS = {CVT_BF16.format(bits=bits) for bits in (256, 512)}
 _DOTS = {DOT_BF16.format(bits=bits) for bits in (128, 256, 512)}
 
 
-def _own_bfloat16(fn: EmitFn) -> EmitFn:
-    """Calls of the instructions that take or make LLVM's own bf16: the bits are named so for them alone."""
+def _dot_product(fn: EmitFn) -> EmitFn:
+    """Calls of the one instruction that multiplies LLVM's own bf16: the bits are named so for it alone."""
 
     def emit(e: Emitter, op: Operation) -> None:
         assert isinstance(op, llvm.CallIntrinsicOp)
         name = op.intrin.data
-        if name not in _DOTS and name not in _CONVERSIONS:
+        if name not in _DOTS:
             _refused(fn)(e, op)
             return
         if not e.has_feature("avx512bf16"):
             fn(e, op)
-            return
-        if name in _CONVERSIONS:
-            _converted(e, op, name)
             return
         sums, *factors = op.args
         lanes = factors[0].type
@@ -216,19 +212,8 @@ def _own_bfloat16(fn: EmitFn) -> EmitFn:
     return emit
 
 
-def _converted(e: Emitter, op: llvm.CallIntrinsicOp, name: str) -> None:
-    """f32 to LLVM's bf16, whose bits are ours."""
-    (value,) = op.args
-    kind = op.results[0].type
-    assert isinstance(kind, VectorType)
-    narrow, made = f"<{kind.get_shape()[0]} x bfloat>", e.fresh()
-    e.intrinsics.setdefault(name, f"declare {narrow} @{name}({e.types(value.type)})")
-    e.line(f"{made} = call {narrow} @{name}({e.typed(value)})")
-    e.result(op, f"bitcast {narrow} {made} to {e.types(kind)}")
-
-
 for _name in _BY_FLOAT:
     EMITTERS[f"llvm.{_name}"] = _by_float(EMITTERS[f"llvm.{_name}"])
 for _name in _REFUSED:
     EMITTERS[f"llvm.{_name}"] = _refused(EMITTERS[f"llvm.{_name}"])
-EMITTERS["llvm.call_intrinsic"] = _own_bfloat16(EMITTERS["llvm.call_intrinsic"])
+EMITTERS["llvm.call_intrinsic"] = _dot_product(EMITTERS["llvm.call_intrinsic"])

@@ -13,7 +13,6 @@ from mlc.backends.llvm.llvm_types import constant_text, quote
 from mlc.dialects.llvm.intrinsics import (
     BINARY_FLOAT,
     BINARY_INT,
-    CVT_BF16,
     DOT_UI8,
     PERMVAR,
     PERMVAR_TWO,
@@ -293,7 +292,6 @@ _GENERIC_INTRINSIC = re.compile(
 
 _OF_TARGET = {
     **{DOT_UI8.format(bits=bits): "avx512vnni" for bits in (128, 256, 512)},
-    **{CVT_BF16.format(bits=bits): "avx512bf16" for bits in (256, 512)},
     PERMVAR: "avx512f",
     PERMVAR_TWO.format(bits=256): "avx512vl",
     **dict.fromkeys((TILE_ZERO, TILE_LOAD, TILE_STORE), "amx-tile"),

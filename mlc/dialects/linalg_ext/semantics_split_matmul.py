@@ -7,8 +7,10 @@ but for the least of their products.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from xdsl.dialects.builtin import TensorType, f32
+from xdsl.dialects.builtin import TensorType, bf16, f32
 from xdsl.ir import Operation
 
 from mlc.dialects.linalg_ext.semantics_prepared import aligned, factors, plain_product
@@ -35,12 +37,11 @@ def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
         factor, unscale, odd = factors(w, run.domain)
         if factor is not None:
             w = w * factor[:, None]
-        pairs = here[:, :-1].reshape(len(w), -1, lanes, 2)
-        pairs[:, : terms // 2] = w.reshape(len(w), -1, 2, lanes).swapaxes(2, 3)
-        pairs[:, terms // 2 :] = zero
-        here[:, -1, :LANES] = unscale
+        here[:, :terms] = w
+        here[:, terms:-2] = zero
+        here[:, -2] = unscale
         plain = plain or odd
-    out[:, -1, LANES:] = run.domain.constant(np.float32(plain), f32)
+    out[:, -1] = run.domain.constant(np.float32(plain), f32)
     return (out,)
 
 
@@ -48,5 +49,19 @@ def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
 def matmul(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, SplitMatmulOp)
     w = args[1].read() if isinstance(args[1], Buffer) else np.asarray(args[1])
-    pairs = w[:, :-1].reshape(len(w), -1, LANES, 2).swapaxes(2, 3).reshape(len(w), -1, LANES)
-    return plain_product(op, pairs, w[:, -1, :LANES], args, run)
+    return plain_product(op, w[:, : op.terms()], w[:, -2], args, run)
+
+
+@semantics("linalg_ext.bf16_parts")
+def parts(op: Operation, args: Args, run: Runner) -> Results:
+    """The leading bits, then those of what is left; where numbers have no bits the nearest, as good as them."""
+    left: Any = np.stack([args[0], args[1]], axis=-1).reshape(2 * LANES)
+    found: list[Any] = []
+    for _ in op.results:
+        if run.domain.name == "ieee":
+            leading = (left.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+            found.append(run.domain.convert(leading, f32, bf16))
+        else:
+            found.append(run.domain.convert(left, f32, bf16))
+        left = run.domain.float2("sub", left, run.domain.convert(found[-1], bf16, f32), f32)
+    return tuple(found)

@@ -1,16 +1,16 @@
 """Matrix products of f32 through a matrix unit that multiplies bf16: every number as the sum of three.
 
-    %w = "linalg_ext.split_matmul_weights"(%p) : (tensor<48x768x16xf32>) -> tensor<48x385x32xf32>
+    %w = "linalg_ext.split_matmul_weights"(%p) : (tensor<48x768x16xf32>) -> tensor<48x770x16xf32>
     %y, %s, %r, %q = "linalg_ext.split_matmul"(%x, %w, %o, %e, %f, %g)
-        : (tensor<128x768xf32>, tensor<48x385x32xf32>,                                              ins
+        : (tensor<128x768xf32>, tensor<48x770x16xf32>,                                              ins
            tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>,                     outs
            tensor<2x24x3x16x32xbf16>)
         -> (tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>, tensor<2x24x3x16x32xbf16>)
 
-A number of f32 has 24 bits and one of bf16 eight: x = x0 + x1 + x2, each what rounding leaves of the one before,
-and all of them together are x. Of the nine products of the parts of two numbers six are multiplied, in f32:
+A number of f32 has 24 bits and one of bf16 eight: x = x0 + x1 + x2, each the leading bits of what the one before
+leaves, and all of them together are x. Of the nine products of the parts of two numbers six are multiplied, in f32:
 
-    x w  =  x0 w0 + (x0 w1 + x1 w0) + (x0 w2 + x1 w1 + x2 w0) + what is less than 2^-24 x w
+    x w  =  x0 w0 + (x0 w1 + x1 w0) + (x0 w2 + x1 w1 + x2 w0) + what is less than 2^-21 x w, mostly 2^-23 of it
 
 Parts of small numbers would be less than any of bf16: every row of inputs and every column of weights is multiplied by
 a power of two that brings its root mean square near one, and the result divided by it. Rows with NaN, infinities, or
@@ -21,12 +21,11 @@ The result is added to the first destination. The other destinations are scratch
 specified. Terms are a multiple of 16, filled up with zeros to a multiple of 32.
 
     x  rows, terms                                   as in `prepared_matmul.py`; rows may be pixels
-    w  columns / 16, terms / 2 + 1, 32               scaled weights in pairs of terms, [terms / 2, 16, 2]; the last row:
-                                                     one by the factor of each column (zero: a column of zeros), then
-                                                     sixteen times whether any column is to be multiplied plainly
+    w  columns / 16, terms + 2, 16                   scaled weights, filled up; one by the factor of the column (zero: a
+                                                     column of zeros); whether any column is to be multiplied plainly
     y  rows, columns / 16, 16
     s  rows / 16, terms / 32, 3, 16, 32              the parts of scaled inputs, in tiles of 16 rows (pixels one after
-                                                     the other)
+                                                     the other); of 32 terms every other one is from the second half
     r  5, rows                                       numbers of every row
     q  2, terms / 32 of a piece, 3, 16, 32           the parts of two panels of weights, for every thread (pieces of at
                                                      most 1024 terms)
@@ -39,9 +38,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import TensorType, bf16, f32
+from xdsl.dialects.builtin import TensorType, VectorType, bf16, f32
 from xdsl.ir import SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, result_def, traits_def
+from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, result_def, traits_def, var_result_def
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
@@ -80,7 +79,31 @@ def panels_shape(terms: int) -> tuple[int, ...]:
 
 def weights_shape(blocks: int, terms: int) -> tuple[int, ...]:
     """Shape of prepared weights of `blocks` panels."""
-    return (blocks, filled(terms) // 2 + 1, 2 * LANES)
+    return (blocks, filled(terms) + 2, LANES)
+
+
+@irdl_op_definition
+class BF16PartsOp(IRDLOperation):
+    """The three parts of the lanes of two vectors in turn: 0, 1, … of a part are those of %a[0], %b[0], %a[1], …
+
+    %0, %1, %2 = "linalg_ext.bf16_parts"(%a, %b)
+        : (vector<16xf32>, vector<16xf32>) -> (vector<32xbf16>, vector<32xbf16>, vector<32xbf16>)
+    """
+
+    name = "linalg_ext.bf16_parts"
+
+    a = operand_def(VectorType(f32, [LANES]))
+    b = operand_def(VectorType(f32, [LANES]))
+    parts = var_result_def(VectorType(bf16, [STEP]))
+
+    traits = traits_def(Pure())
+
+    def __init__(self, a: SSAValue, b: SSAValue) -> None:
+        super().__init__(operands=[a, b], result_types=[[VectorType(bf16, [STEP])] * PARTS])
+
+    def verify_(self) -> None:
+        if len(self.parts) != PARTS:
+            raise VerifyException(f"expected {PARTS} results, got {len(self.parts)}")
 
 
 @irdl_op_definition

@@ -26,7 +26,6 @@ from xdsl.traits import Pure
 
 DOT_BF16 = "llvm.x86.avx512bf16.dpbf16ps.{bits}"
 DOT_UI8 = "llvm.x86.avx512.vpdpbusd.{bits}"
-CVT_BF16 = "llvm.x86.avx512bf16.cvtneps2bf16.{bits}"
 """Called by `llvm.call_intrinsic`, as upstream does; of one target, which must have `avx512bf16` or `avx512vnni`."""
 PERMVAR = "llvm.x86.avx512.permvar.sf.512"
 PERMVAR_TWO = "llvm.x86.avx512.vpermi2var.ps.{bits}"

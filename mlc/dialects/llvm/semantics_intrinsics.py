@@ -10,13 +10,12 @@ from xdsl.dialects.builtin import IntegerAttr
 from xdsl.ir import Operation
 
 from mlc.dialects.arith.integers import binary_int, objects
-from mlc.dialects.llvm.intrinsics import CVT_BF16, DOT_BF16, DOT_UI8, PERMVAR, PERMVAR_TWO
+from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, PERMVAR, PERMVAR_TWO
 from mlc.dialects.llvm.semantics_tiles import TILE_INTRINSICS, tile_intrinsic
-from mlc.dialects.x86vector.semantics import dot_bf16, dot_int8, permuted, rounded_to_bf16
+from mlc.dialects.x86vector.semantics import dot_bf16, dot_int8, permuted
 from mlc.ir.semantics import Args, Domain, Results, Runner, fail, semantics
 from mlc.ir.values import dtype_of, int_width, is_float, signed, unsigned, wrap_int
 
-_CVT_BF16 = {CVT_BF16.format(bits=bits) for bits in (256, 512)}
 _DOT_BF16, _DOT_UI8 = ({name.format(bits=bits) for bits in (128, 256, 512)} for name in (DOT_BF16, DOT_UI8))
 
 _FLOAT2 = {
@@ -113,8 +112,6 @@ def call_intrinsic(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, llvm.CallIntrinsicOp)
     if op.intrin.data in _DOT_UI8:
         return (dot_int8(args),)
-    if op.intrin.data in _CVT_BF16:
-        return (rounded_to_bf16(op, args, run),)
     if op.intrin.data == PERMVAR:
         return (permuted(*args),)
     if op.intrin.data == PERMVAR_TWO.format(bits=256):

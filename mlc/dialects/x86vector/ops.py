@@ -1,16 +1,13 @@
-"""Dot products of neighbouring narrow elements, added to wide accumulators, lane by lane; conversions to narrow
-elements; lookups in a register.
+"""Dot products of neighbouring narrow elements, added to wide accumulators, lane by lane; lookups in a register.
 
     %d = x86vector.avx512.dot %acc, %a, %b : vector<32xbf16> -> vector<16xf32>
     lane i:   %acc[i] + %a[2i + 1] * %b[2i + 1] + %a[2i] * %b[2i]
 
-    %h = x86vector.avx512.cvt.packed.f32_to_bf16 %a : vector<16xf32> -> vector<16xbf16>
-
-Upstream's names and syntax; it has no op for VNNI's unsigned by signed products, which here is `avx512.dot.ui8`:
+Upstream's name and syntax; it has no op for VNNI's unsigned by signed products, which here is `avx512.dot.ui8`:
 
     %d = x86vector.avx512.dot.ui8 %acc, %a, %b : vector<64xi8> -> vector<16xi32>
 
-Besides 512 bits, the products take 256 and 128.
+Besides 512 bits, the ops take 256 and 128.
 
 A table of 16 values is looked up by a permutation of it, for which upstream has no op either. It is printed in the
 generic form, which upstream's tools read without knowing the op:
@@ -103,24 +100,4 @@ class PermvarOp(IRDLOperation):
             raise VerifyException(f"the result is {lanes[0]} lanes of f32, not {self.dst.type}")
 
 
-@irdl_op_definition
-class CvtPackedF32ToBF16Op(IRDLOperation):
-    """Lanes of f32 rounded to bf16. Subnormal lanes become zero."""
-
-    name = "x86vector.avx512.cvt.packed.f32_to_bf16"
-    a = operand_def(VectorType)
-    dst = result_def(VectorType)
-    traits = traits_def(Pure())
-    assembly_format = "$a attr-dict `:` type($a) `->` type($dst)"
-
-    def verify_(self) -> None:
-        a = self.a.type
-        assert isinstance(a, VectorType)
-        lanes = a.get_shape()
-        if lanes not in ((8,), (16,)) or a.element_type != f32:
-            raise VerifyException(f"the operand is 8 or 16 lanes of f32, not {a}")
-        if self.dst.type != VectorType(bf16, lanes):
-            raise VerifyException(f"the result is {lanes[0]} lanes of bf16, not {self.dst.type}")
-
-
-OPS = (CvtPackedF32ToBF16Op, DotBF16Op, DotUI8Op, PermvarOp)
+OPS = (DotBF16Op, DotUI8Op, PermvarOp)

@@ -41,20 +41,6 @@ def dot_int8(args: Args) -> Any:
     return acc + products.reshape(*acc.shape, 4).sum(axis=-1, dtype=np.int32)
 
 
-@semantics("x86vector.avx512.cvt.packed.f32_to_bf16")
-def convert_to_bf16(op: Operation, args: Args, run: Runner) -> Results:
-    return (rounded_to_bf16(op, args, run),)
-
-
-def rounded_to_bf16(op: Operation, args: Args, run: Runner) -> Any:
-    """The nearest bf16, ties to even; zero for subnormal numbers, where numbers have bits."""
-    value = args[0]
-    if run.domain.name == "ieee":
-        value = np.asarray(value)
-        value = np.where(np.abs(value) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), value), value)
-    return run.domain.convert(value, op.operands[0].type, element_type(op.results[0].type))
-
-
 @semantics("x86vector.avx512.permvar")
 def permvar(op: Operation, args: Args, run: Runner) -> Results:
     return (permuted(*args),)

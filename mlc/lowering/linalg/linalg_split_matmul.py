@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
 
-from xdsl.dialects import arith, tensor
+from xdsl.dialects import tensor
 from xdsl.dialects.builtin import ModuleOp, bf16, f32
 from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import SSAValue
@@ -185,10 +185,5 @@ def _sizes(op: GenericOp) -> tuple[int, int, int]:
 
 
 def _read(read: tensor.ExtractOp, weights: SSAValue, terms: int) -> None:
-    """An element of the panels from the prepared weights, which lie in pairs of terms."""
-    at = At(read)
-    block, term, lane = read.indices
-    two = at.index(2)
-    pair, within = at.add(arith.DivUIOp(term, two)).result, at.add(arith.RemUIOp(term, two)).result
-    place = at.add(arith.AddiOp(at.add(arith.MuliOp(lane, two)).result, within)).result
-    read_prepared(read, weights, [block, pair, place], weights_shape(1, terms)[1] - 1)
+    """An element of the panels from the prepared weights."""
+    read_prepared(read, weights, list(read.indices), weights_shape(1, terms)[1] - 2)

@@ -30,7 +30,6 @@ from xdsl.dialects import arith, memref, scf
 from xdsl.dialects.builtin import IndexType, ModuleOp, bf16, f32
 from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Block, Region, SSAValue
-from xdsl.ir.affine import AffineMap
 
 from mlc.dialects.amx.ops import TileLoadOp, TileMulFOp, TileStoreOp, TileType, TileZeroOp
 from mlc.dialects.linalg_ext.private_op import PrivateOp
@@ -40,7 +39,7 @@ from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.vector.loop_writer import Offset, shape_of
 from mlc.lowering.vector.prepared_product import epilogue_behind, even_parts, fill_before
-from mlc.lowering.vector.prepared_rows import D
+from mlc.lowering.vector.prepared_rows import loops_map
 from mlc.lowering.vector.split_matmul_rows import SplitMatmulRows
 
 NEAR = 1280 << 10
@@ -151,10 +150,9 @@ class _Expansion(SplitMatmulRows):
         """sums += the products of `steps` steps of terms from `start` on."""
         for n in range(across):
             with self.loop(0, steps) as step, self.loop(0, LANES) as pair:
-                row = self.plus(self.times(self.plus(start, step), LANES), pair)
-                for half in (0, LANES):
-                    value = self.load(self.op.weights, [self.plus(block, n), row, half])
-                    self.put_parts(self.parts(value), panels, [n, step, 0, pair], half)
+                row = self.plus(self.times(self.plus(start, step), STEP), pair)
+                places = [[self.plus(block, n), self.plus(row, half), 0] for half in (0, LANES)]
+                self.put_parts([self.load(self.op.weights, p) for p in places], panels, [n, step, 0, pair])
         begun = self.steps > self.piece
         with self.loop(0, size // 2 * 2, 2) as tile:
             if size > 1:
@@ -273,21 +271,15 @@ class _Expansion(SplitMatmulRows):
                 x = self.view(self.op.input, [*row, self.times(part, LANES)], [1, LANES], (1,))
             else:
                 x = self.view(self.op.input, [row[0], part, *row[1:], 0], [1, 1, 1, 1, LANES], (4,))
-            half = LANES // 2
-            w = self.view(self.op.weights, [block, self.times(part, half), 0], [1, half, 2 * LANES], (1, 2))
+            w = self.view(self.op.weights, [block, self.times(part, LANES), 0], [1, LANES, LANES], (1, 2))
             on = self.body(4)
             a, b, unscale, acc = on.block.args
             weight = on.put(arith.MulfOp(b, unscale))
             on.end([on.add(acc, on.put(arith.MulfOp(a, weight)))])
-            lane, pair, odd = D[:3]
-            maps = [
-                AffineMap(3, 0, (pair * 2 + odd,)),
-                AffineMap(3, 0, (pair, lane, odd)),
-                *[AffineMap(3, 0, (lane,))] * 2,
-            ]
-            self.generic([x, self.split(w, 2), factor], [y], maps, 1, on.block, cold=True)
+            maps = [loops_map(2, 1), loops_map(2, 1, 0), loops_map(2, 0), loops_map(2, 0)]  # lanes, terms
+            self.generic([x, w, factor], [y], maps, 1, on.block, cold=True)
 
     @property
     def last(self) -> int:
         """The row of the weights that holds their factors."""
-        return shape_of(self.op.weights)[1] - 1
+        return shape_of(self.op.weights)[1] - 2

@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from math import prod
 
 from xdsl.dialects import arith, memref, vector
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, VectorType, bf16, f32
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, VectorType, f32
 from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import SSAValue
 
 from mlc.dialects.linalg_ext.prepared_matmul import SCALE
-from mlc.dialects.linalg_ext.split_matmul_ops import LANES, PARTS, SplitMatmulOp
-from mlc.dialects.x86vector.ops import CvtPackedF32ToBF16Op
+from mlc.dialects.linalg_ext.split_matmul_ops import LANES, BF16PartsOp, SplitMatmulOp
 from mlc.lowering.vector.loop_writer import Offset, shape_of
 from mlc.lowering.vector.prepared_product import PreparedProduct
 from mlc.lowering.vector.prepared_rows import loops_map
 
-_WIDE, _NARROW = VectorType(f32, [LANES]), VectorType(bf16, [LANES])
+_WIDE = VectorType(f32, [LANES])
 
 
 class SplitMatmulRows(PreparedProduct):
@@ -34,12 +33,11 @@ class SplitMatmulRows(PreparedProduct):
     def write_rows(self) -> None:
         """All rows, some in each iteration; zeros in the rows that the last tile has too many."""
         last = shape_of(self.op.weights)[1] - 1
-        weights = self.view(self.op.weights, [0, last, LANES], [1, 1, 1], ())
+        weights = self.view(self.op.weights, [0, last, 0], [1, 1, 1], ())
         rows = prod(self.grid)
         if rows % LANES:
             with self.loop(rows, -(-rows // LANES) * LANES) as row, self.loop(0, self.steps) as step:
-                for half in (0, LANES):
-                    self.put_parts([self.zero()] * PARTS, self.op.scaled, self.place(row, step), half)
+                self.put_parts([self.zeros()] * 2, self.op.scaled, self.place(row, step))
         with self.some_rows() as (first, each):
             x, by_term = self.op.input, loops_map(2, 0, 1)
             if len(self.grid) == 1:
@@ -68,14 +66,12 @@ class SplitMatmulRows(PreparedProduct):
         scale = self.put(vector.BroadcastOp(factor, _WIDE)).vector
         whole, left = divmod(self.blocks_of_terms, 2)
         with self.loop(0, whole) as step:
-            for n in (0, 1) if whole else ():
-                value = self.input_block(at, self.plus(self.times(step, 2), n))
-                self.put_parts(self.parts(self.scaled(value, scale)), self.op.scaled, self.place(row, step), n * LANES)
+            if whole:
+                values = [self.input_block(at, self.plus(self.times(step, 2), n)) for n in (0, 1)]
+                self.put_parts([self.scaled(v, scale) for v in values], self.op.scaled, self.place(row, step))
         if left:
-            place = self.place(row, whole)
-            parts = self.parts(self.scaled(self.input_block(at, 2 * whole), scale))
-            self.put_parts(parts, self.op.scaled, place, 0)
-            self.put_parts([self.zero()] * PARTS, self.op.scaled, place, LANES)
+            value = self.scaled(self.input_block(at, 2 * whole), scale)
+            self.put_parts([value, self.zeros()], self.op.scaled, self.place(row, whole))
 
     def scaled(self, value: SSAValue, scale: SSAValue) -> SSAValue:
         return self.put(arith.MulfOp(value, scale)).result
@@ -85,28 +81,19 @@ class SplitMatmulRows(PreparedProduct):
         place = [*at, self.times(block, LANES)] if len(at) == 1 else [at[0], block, *at[1:], 0]
         return self.load(self.op.input, place)
 
-    def parts(self, value: SSAValue) -> list[SSAValue]:
-        """Three of bf16 whose sum 16 numbers are."""
-        found: list[SSAValue] = []
-        for _ in range(PARTS):
-            found.append(self.put(CvtPackedF32ToBF16Op.create(operands=[value], result_types=[_NARROW])).dst)
-            if len(found) < PARTS:
-                value = self.put(arith.SubfOp(value, self.put(arith.ExtFOp(found[-1], _WIDE)).result)).result
-        return found
-
-    def put_parts(self, parts: Sequence[SSAValue], out: SSAValue, place: Sequence[Offset], column: int) -> None:
-        """Store the parts of 16 terms. `place`: of the first part's row; its parts are in the dimension before that."""
+    def put_parts(self, values: Sequence[SSAValue], out: SSAValue, place: Sequence[Offset]) -> None:
+        """Store the parts of twice 16 numbers. `place`: of the first part's row; parts are in the dimension before."""
+        parts = self.put(BF16PartsOp(*values)).parts
         for n, part in enumerate(parts):
-            at = [*place[:-2], n, place[-1], column]
-            self.put(vector.StoreOp(part, out, [self.as_index(k) for k in at]))
+            self.put(vector.StoreOp(part, out, [self.as_index(k) for k in (*place[:-2], n, place[-1], 0)]))
 
     def place(self, row: Offset, step: Offset) -> list[Offset]:
         """Where the parts of a row are: tile, step, part, row of the tile."""
         return [self.divided(row, LANES), step, 0, self.left_over(row, LANES)]
 
-    def zero(self) -> SSAValue:
-        """16 zeros of bf16."""
-        return self.put(arith.ConstantOp(DenseIntOrFPElementsAttr.from_list(_NARROW, [0.0]))).result
+    def zeros(self) -> SSAValue:
+        """16 of them."""
+        return self.put(arith.ConstantOp(DenseIntOrFPElementsAttr.from_list(_WIDE, [0.0]))).result
 
     def load(self, source: SSAValue, place: Sequence[Offset]) -> SSAValue:
         """16 neighbours."""
