@@ -28,7 +28,7 @@ specified. Terms are a multiple of 16, filled up with zeros to a multiple of 32.
                                                      the other); of 32 terms every other one is from the second half
     r  5, rows                                       numbers of every row
     q  2, terms / 32 of a piece, 3, 16, 32           the parts of two panels of weights, for every thread (pieces of at
-                                                     most 1024 terms)
+                                                     most 768 terms)
 
 The ops are written in the generic form, which upstream's tools read without knowing the dialect.
 """
@@ -50,7 +50,7 @@ LANES = 16
 """Columns of a panel, rows of a tile."""
 STEP = 32
 """Terms of a tile."""
-MOST_STEPS = 32
+MOST_STEPS = 24
 """Tiles of terms in a piece, at most: their parts, and those of rows beside them, stay in the second-level cache."""
 PARTS = 3
 """bf16 numbers whose sum one of f32 is."""

@@ -34,6 +34,7 @@ from xdsl.ir import Block, Region, SSAValue
 from mlc.dialects.amx.ops import TileLoadOp, TileMulFOp, TileStoreOp, TileType, TileZeroOp
 from mlc.dialects.linalg_ext.private_op import PrivateOp
 from mlc.dialects.linalg_ext.split_matmul_ops import LANES, PARTS, STEP, SplitMatmulOp
+from mlc.dialects.memref.prefetch import PrefetchOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
@@ -42,10 +43,14 @@ from mlc.lowering.vector.prepared_product import epilogue_behind, even_parts, fi
 from mlc.lowering.vector.prepared_rows import loops_map
 from mlc.lowering.vector.split_matmul_rows import SplitMatmulRows
 
-NEAR = 1280 << 10
+NEAR = 896 << 10
 """Bytes of the parts of a group of rows and of two panels, in a piece: they stay in the second-level cache."""
 MOST_TILES = 16
 """Of a group: its sums stay in the first-level cache."""
+FAR = 1 << 20
+"""Bytes of weights from which on those that are next are prefetched into the second-level cache."""
+SHORT = 4
+"""Steps of terms that are over before their prefetched parts are there."""
 PRODUCTS = ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))
 """Parts of rows and of weights: from one to the next, either is the same."""
 _SUMS = TileType.of(LANES, LANES, f32)
@@ -81,6 +86,26 @@ class ExpandSplitMatmul(MlcPass):
                         old.erase()
 
 
+@dataclass(frozen=True)
+class _Place:
+    """`size` tiles of rows from `first` on, with `across` panels from `block` on."""
+
+    first: Offset
+    size: int
+    block: Offset
+    across: int
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """`steps` steps of terms from `start` on, and where the weights of those that come next begin."""
+
+    start: Offset
+    steps: int
+    next_block: Offset
+    next_start: Offset
+
+
 class _Expansion(SplitMatmulRows):
     """One product with its epilogue."""
 
@@ -98,125 +123,156 @@ class _Expansion(SplitMatmulRows):
         for low, high, size in even_parts(shape_of(self.op.scaled)[0], most, most // 2):
             if pairs:
                 with self.parallel([(high - low, size), (pairs, 1)]) as (first, pair):
-                    self.group(self.plus(first, low), high, size, self.times(pair, 2), 2, total)
+                    self.group(_Place(self.plus(first, low), size, self.times(pair, 2), 2), high, total)
             if left:
                 with self.parallel([(high - low, size)]) as (first,):
-                    self.group(self.plus(first, low), high, size, self.blocks - 1, 1, total)
+                    self.group(_Place(self.plus(first, low), size, self.blocks - 1, 1), high, total)
 
-    def group(self, first: Offset, high: int, size: int, block: Offset, across: int, total: SSAValue) -> None:
-        """`size` tiles of rows from `first` on, with `across` panels from `block` on. `high`: their end."""
+    def group(self, at: _Place, high: int, total: SSAValue) -> None:
+        """A group of tiles with some panels. `high`: the end of all groups of this size."""
+        block, across = at.block, at.across
         panels = self.put(PrivateOp(self.op.panels)).result
-        sums = self.scratch(size * LANES, across, LANES)
-        low, rows = self.times(first, LANES), prod(self.grid)
-        count: Offset = size * LANES
+        sums = self.scratch(at.size * LANES, across, LANES)
+        low, rows = self.times(at.first, LANES), prod(self.grid)
+        count: Offset = at.size * LANES
         if high * LANES > rows:  # the last tile has rows too many
             left = self.put(arith.SubiOp(self.index(rows), self.as_index(low))).result
-            count = self.put(arith.MinSIOp(left, self.index(size * LANES))).result
+            count = self.put(arith.MinSIOp(left, self.index(at.size * LANES))).result
         if self.fill is None:  # what is added to is there only once
             self.plain(total, low, count, block, across)
         whole, rest = divmod(self.steps, self.piece)
         if whole + bool(rest) > 1:
             self.clear(sums)
         with self.loop(0, whole * self.piece, self.piece) as start:
-            self.add_piece(first, size, block, across, start, self.piece, panels, sums)
+            self.add_piece(at, self.piece_from(at, start, self.piece), panels, sums)
         if rest:
-            self.add_piece(first, size, block, across, whole * self.piece, rest, panels, sums)
+            self.add_piece(at, self.piece_from(at, whole * self.piece, rest), panels, sums)
         with self.counted(count) as row:
-            at = self.row_at(self.plus(low, row))
-            one = [1] * len(at)
+            place = self.row_at(self.plus(low, row))
+            one = [1] * len(place)
             for n in range(across):
                 here = self.plus(block, n)
                 value = self.view(sums, [row, n, 0], [1, 1, LANES], (0, 2) if self.inner == 1 else (0, 1, 2))
                 factor = self.view(self.op.weights, [here, self.last, 0], [1, 1, LANES], (2,))
-                y = self.start(at, here, one)
-                self.add_scaled(value, factor, at, one, y)
-                self.write_epilogue(at, here, one, y)
+                y = self.start(place, here, one)
+                self.add_scaled(value, factor, place, one, y)
+                self.write_epilogue(place, here, one, y)
         if self.fill is not None:
             self.plain(total, low, count, block, across)
 
+    def piece_from(self, at: _Place, start: Offset, steps: int) -> _Piece:
+        """The piece of terms that begins at step `start`, and where the weights begin that are multiplied next."""
+        behind = self.plus(start, steps)
+        other = self.plus(at.block, at.across)
+        if isinstance(behind, int):
+            return _Piece(start, steps, other, 0) if behind >= self.steps else _Piece(start, steps, at.block, behind)
+        is_last = self.put(arith.CmpiOp(behind, self.index(self.steps), "eq")).result
+        block, first = (
+            self.put(arith.SelectOp(is_last, self.as_index(a), self.as_index(b))).result
+            for a, b in ((other, at.block), (0, behind))
+        )
+        return _Piece(start, steps, block, first)
+
     # Products
 
-    def add_piece(
-        self,
-        first: Offset,
-        size: int,
-        block: Offset,
-        across: int,
-        start: Offset,
-        steps: int,
-        panels: SSAValue,
-        sums: SSAValue,
-    ) -> None:
-        """sums += the products of `steps` steps of terms from `start` on."""
-        for n in range(across):
-            with self.loop(0, steps) as step, self.loop(0, LANES) as pair:
-                row = self.plus(self.times(self.plus(start, step), STEP), pair)
-                places = [[self.plus(block, n), self.plus(row, half), 0] for half in (0, LANES)]
+    def add_piece(self, at: _Place, piece: _Piece, panels: SSAValue, sums: SSAValue) -> None:
+        """sums += the products of a piece of terms."""
+        for n in range(at.across):
+            with self.loop(0, piece.steps) as step, self.loop(0, LANES) as pair:
+                row = self.plus(self.times(self.plus(piece.start, step), STEP), pair)
+                places = [[self.plus(at.block, n), self.plus(row, half), 0] for half in (0, LANES)]
                 self.put_parts([self.load(self.op.weights, p) for p in places], panels, [n, step, 0, pair])
-        begun = self.steps > self.piece
-        with self.loop(0, size // 2 * 2, 2) as tile:
-            if size > 1:
-                self.add_tiles(first, tile, 2, across, start, steps, panels, sums, begun=begun)
-        if size % 2:
-            self.add_tiles(first, size - 1, 1, across, start, steps, panels, sums, begun=begun)
+        if at.size > 1:
+            with self.loop(0, at.size // 2 * 2, 2) as tile:
+                self.add_tiles(at, piece, tile, 2, panels, sums)
+        if at.size % 2:
+            self.add_tiles(at, piece, at.size - 1, 1, panels, sums)
 
-    def add_tiles(
-        self,
-        first: Offset,
-        tile: Offset,
-        down: int,
-        across: int,
-        start: Offset,
-        steps: int,
-        panels: SSAValue,
-        sums: SSAValue,
-        *,
-        begun: bool,
-    ) -> None:
-        """The sums of `down` tiles of rows and `across` panels. `begun`: they are not the first."""
+    def add_tiles(self, at: _Place, piece: _Piece, tile: Offset, down: int, panels: SSAValue, sums: SSAValue) -> None:
+        """The sums of `down` tiles of rows with all panels at hand."""
         places = [
             self.view(sums, [self.times(self.plus(tile, i), LANES), j, 0], [LANES, 1, LANES], (0, 2))
             for i in range(down)
-            for j in range(across)
+            for j in range(at.across)
         ]
         zero = self.index(0)
-        if begun:
+        if self.steps > self.piece:  # of the pieces before
             accs = [self.put(TileLoadOp.create(operands=[p, zero, zero], result_types=[_SUMS])).res for p in places]
         else:
             accs = [self.put(TileZeroOp.create(result_types=[_SUMS])).res for _ in places]
-        at = self.plus(first, tile)
 
         def products(step: Offset, accs: Sequence[SSAValue]) -> list[SSAValue]:
-            return self.products(at, down, across, self.plus(start, step), step, panels, accs)
+            wanted = [
+                *self.next_factors(at, piece, tile, down, step, panels),
+                *self.next_weights(at, piece, tile, step),
+            ]
+            return self.products(at, piece, tile, step, panels, accs, wanted)
 
-        for place, value in zip(places, self.summed(steps, accs, products), strict=True):
+        for place, value in zip(places, self.summed(piece.steps, accs, products), strict=True):
             self.put(TileStoreOp.create(operands=[place, zero, zero, value]))
 
     def products(
         self,
+        at: _Place,
+        piece: _Piece,
         tile: Offset,
-        down: int,
-        across: int,
-        term: Offset,
         step: Offset,
         panels: SSAValue,
         accs: Sequence[SSAValue],
+        wanted: list[tuple[SSAValue, list[Offset], int]],
     ) -> list[SSAValue]:
-        """One step of terms: six products of parts for every tile of sums, each loaded when first needed."""
+        """One step of terms: six products of parts for every tile of sums, each loaded when first needed. What is
+        `wanted` later is prefetched between them."""
         sums = list(accs)
+        each = -(-len(wanted) // (len(PRODUCTS) * len(sums)))
         before: tuple[int | None, int | None] = (None, None)
         rows: list[SSAValue] = []
         columns: list[SSAValue] = []
+        term, first = self.plus(piece.start, step), self.plus(at.first, tile)
+        down = len(sums) // at.across
         for part in PRODUCTS:
             if part[0] != before[0]:
-                rows = [self.tile(self.op.scaled, [self.plus(tile, i), term, part[0], 0, 0]) for i in range(down)]
+                rows = [self.tile(self.op.scaled, [self.plus(first, i), term, part[0], 0, 0]) for i in range(down)]
             if part[1] != before[1]:
-                columns = [self.tile(panels, [j, step, part[1], 0, 0]) for j in range(across)]
+                columns = [self.tile(panels, [j, step, part[1], 0, 0]) for j in range(at.across)]
             before = part
             for n in range(len(sums)):
-                operands = [rows[n // across], columns[n % across], sums[n]]
+                operands = [rows[n // at.across], columns[n % at.across], sums[n]]
                 sums[n] = self.put(TileMulFOp.create(operands=operands, result_types=[_SUMS])).res
+                for source, place, locality in wanted[:each]:
+                    self.put(PrefetchOp(source, [self.as_index(k) for k in place], locality))
+                wanted = wanted[each:]
         return sums
+
+    def next_factors(
+        self, at: _Place, piece: _Piece, tile: Offset, down: int, step: Offset, panels: SSAValue
+    ) -> list[tuple[SSAValue, list[Offset], int]]:
+        """The lines of the next step's parts, which come from the second-level cache."""
+        if piece.steps < SHORT:
+            return []
+        step = self.plus(step, 1)
+        term, first = self.plus(piece.start, step), self.plus(at.first, tile)
+        sources = [(self.op.scaled, self.plus(first, i), term) for i in range(down)]
+        sources += [(panels, j, step) for j in range(at.across)]
+        return [(m, [a, b, part, line, 0], 3) for m, a, b in sources for part in range(PARTS) for line in range(LANES)]
+
+    def next_weights(
+        self, at: _Place, piece: _Piece, tile: Offset, step: Offset
+    ) -> list[tuple[SSAValue, list[Offset], int]]:
+        """Some lines of the next weights, where they come from beyond the second-level cache: each pair of tiles of rows
+        asks for some, all together for all."""
+        if 4 * prod(shape_of(self.op.weights)) < FAR or self.blocks < 4:
+            return []
+        lines = at.across * STEP  # in a step
+        pairs = max(1, at.size // 2)
+        some = min(lines, 1 << (-(-lines // pairs) - 1).bit_length())
+        from_line = self.times(tile, some // 2)
+        block = self.plus(piece.next_block, self.divided(from_line, STEP))
+        row = self.plus(
+            self.times(self.plus(piece.next_start, step), STEP),
+            self.left_over(from_line, STEP) if some <= STEP else 0,
+        )
+        return [(self.op.weights, [self.plus(block, n // STEP), self.plus(row, n % STEP), 0], 2) for n in range(some)]
 
     def tile(self, source: SSAValue, place: Sequence[Offset]) -> SSAValue:
         zero = self.index(0)
