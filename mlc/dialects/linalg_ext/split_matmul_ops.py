@@ -50,6 +50,8 @@ STEP = 32
 """Terms of a tile."""
 PARTS = 3
 """bf16 numbers whose sum one of f32 is."""
+PRODUCTS = 6
+"""Of parts, for one of whole numbers."""
 
 
 def filled(terms: int) -> int:
