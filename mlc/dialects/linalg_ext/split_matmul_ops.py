@@ -54,6 +54,8 @@ MOST_STEPS = 24
 """Tiles of terms in a piece, at most: their parts, and those of rows beside them, stay in the second-level cache."""
 PARTS = 3
 """bf16 numbers whose sum one of f32 is."""
+PRODUCTS = 6
+"""Of parts, for one of whole numbers."""
 
 
 def filled(terms: int) -> int:

@@ -39,6 +39,8 @@ from xdsl.ir import SSAValue
 from mlc.dialects.linalg_ext.prepared_matmul import NUMBERS
 from mlc.dialects.linalg_ext.split_matmul_ops import (
     LANES,
+    PARTS,
+    PRODUCTS,
     SplitMatmulOp,
     SplitMatmulWeightsOp,
     filled,
@@ -74,8 +76,6 @@ DIRECT = 32 * 0.85
 """Multiply-adds of f32 in a cycle, by vectors."""
 UNIT = 512 * 0.7
 """Multiply-adds of bf16 in a cycle, by the matrix unit."""
-PRODUCTS = 6
-"""Of parts, for one of whole numbers."""
 SPLIT, PREPARED, SUMMED = 0.6, 0.5, 10.0
 """Cycles in which a number of the inputs is scaled and split; in which one of the weights is split, for every group of
 rows; in which a vector of sums is scaled back and added to the output."""
@@ -169,8 +169,8 @@ def cost(rows: int, terms: int, columns: int) -> float:
     depth = filled(terms)
     whole = -(-rows // LANES) * LANES
     piece = min(depth, DEPTH)
-    # two bytes of three parts of every term: of the rows of a group, and of a vector of 32 columns
-    group = max(2 * LANES, int((CACHED - 2 * 3 * 2 * LANES * piece) / (2 * 3 * piece)))
+    split = 2 * PARTS * piece  # bytes of a row, or of a column
+    group = max(2 * LANES, int((CACHED - 2 * LANES * split) / split))
     products = whole * depth * columns * PRODUCTS / UNIT
     prepared = SPLIT * rows * terms + PREPARED * depth * columns * ceil(rows / group)
     cycles = products + prepared + SUMMED * rows * columns / LANES
