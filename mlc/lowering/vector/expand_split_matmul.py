@@ -259,8 +259,8 @@ class _Expansion(SplitMatmulRows):
     def next_weights(
         self, at: _Place, piece: _Piece, tile: Offset, step: Offset
     ) -> list[tuple[SSAValue, list[Offset], int]]:
-        """Some lines of the next weights, where they come from beyond the second-level cache: each pair of tiles of rows
-        asks for some, all together for all."""
+        """Some lines of the next weights, where they come from beyond the second-level cache: each pair of tiles of
+        rows asks for some, all together for all."""
         if 4 * prod(shape_of(self.op.weights)) < FAR or self.blocks < 4:
             return []
         lines = at.across * STEP  # in a step
