@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import TensorType, bf16, f32
+from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Operation
 
 from mlc.dialects.linalg_ext.semantics_prepared import aligned, factors, plain_product
-from mlc.dialects.linalg_ext.split_matmul_ops import LANES, SplitMatmulOp, SplitMatmulWeightsOp
+from mlc.dialects.linalg_ext.split_matmul_ops import PARTS, STEP, SplitMatmulOp, SplitMatmulWeightsOp
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Results, Runner, semantics
 
@@ -54,14 +54,30 @@ def matmul(op: Operation, args: Args, run: Runner) -> Results:
 
 @semantics("linalg_ext.bf16_parts")
 def parts(op: Operation, args: Args, run: Runner) -> Results:
-    """The leading bits, then those of what is left; where numbers have no bits the nearest, as good as them."""
-    left: Any = np.stack([args[0], args[1]], axis=-1).reshape(2 * LANES)
-    found: list[Any] = []
-    for _ in op.results:
-        if run.domain.name == "ieee":
-            leading = (left.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
-            found.append(run.domain.convert(leading, f32, bf16))
-        else:
-            found.append(run.domain.convert(left, f32, bf16))
-        left = run.domain.float2("sub", left, run.domain.convert(found[-1], bf16, f32), f32)
-    return tuple(found)
+    """The leading bits, then those of what is left.
+
+    Where numbers have no bits, the first two parts are any whose sum is the number: the result then shows whether all
+    their products are summed. Bounds are those of the number, as its parts are no roundings.
+    """
+    left: Any = np.stack([args[0], args[1]], axis=-1).reshape(STEP)
+    match run.domain.name:
+        case "field":
+            first = run.domain.float1("leading bits", left, f32)
+            rest = run.domain.float2("sub", left, first, f32)
+            return first, rest, run.domain.constant(np.zeros(STEP, np.float32), f32)
+        case "bound":
+            exact = [run.domain.constant(p, f32) for p in _leading_bits(left["v"])]
+            exact[-1]["e"] = left["e"]
+            return tuple(exact)
+        case _:
+            return tuple(_leading_bits(left))
+
+
+def _leading_bits(left: Any) -> list[np.ndarray]:
+    """Parts of eight bits each, as numbers of single precision."""
+    found: list[np.ndarray] = []
+    for _ in range(PARTS):
+        found.append((left.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32))
+        with np.errstate(invalid="ignore"):
+            left = left - found[-1]
+    return found
