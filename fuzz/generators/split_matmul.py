@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from fuzz.generators.linalg_base import LinalgBase
 from fuzz.generators.staged import lower
 from fuzz.generators.winograd import laid_out
 from fuzz.generators.winograd_matmul import WinogradMatmulGenerator, packed
@@ -15,7 +18,16 @@ from mlc.testing.program import Program
 _PASS = "linalg-split-matmul"
 
 
-class SplitMatmulGenerator(WinogradMatmulGenerator):
+class _AllBits(LinalgBase):
+    """Weights of all the bits that a number has, in most programs: otherwise their later parts are zero."""
+
+    def array(self, shape: tuple[int, ...], element: str) -> np.ndarray:
+        """Of weights."""
+        data = super().array(shape, element)
+        return data * np.float32(0.7390851) if element == "f32" and self.tape.chance(70) else data
+
+
+class SplitMatmulGenerator(_AllBits, WinogradMatmulGenerator):
     """Products of rows: whole tiles of terms, and half of the last one filled up."""
 
     row_counts = (4, 6, 16, 3, 1, 17, 13, 5, 2, 20, 12, 33, 40)
@@ -25,7 +37,7 @@ class SplitMatmulGenerator(WinogradMatmulGenerator):
     most = 640
 
 
-class SplitPointwiseGenerator(WinogradPointwiseGenerator):
+class SplitPointwiseGenerator(_AllBits, WinogradPointwiseGenerator):
     """1x1 convolutions of whole blocks."""
 
     most_inputs = 640
@@ -62,6 +74,6 @@ def _program(tape: Tape) -> Program:
 
 def _taken(tape: Tape, before: str | None) -> Program:
     program = _program(tape)
-    make_pass(_PASS, {"gain": 1 << 20}).apply(program.ctx, program.module)
+    make_pass(_PASS, {"gain": 1 << 20, "depth": tape.pick((32, 768, 64))}).apply(program.ctx, program.module)
     names = [row.pass_name for row in MODULE_ROWS]
     return lower(program, names[names.index(_PASS) + 1 : names.index(before) if before else None])

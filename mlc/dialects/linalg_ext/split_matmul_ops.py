@@ -27,8 +27,7 @@ specified. Terms are a multiple of 16, filled up with zeros to a multiple of 32.
     s  rows / 16, terms / 32, 3, 16, 32              the parts of scaled inputs, in tiles of 16 rows (pixels one after
                                                      the other); of 32 terms every other one is from the second half
     r  5, rows                                       numbers of every row
-    q  2, terms / 32 of a piece, 3, 16, 32           the parts of two panels of weights, for every thread (pieces of at
-                                                     most 768 terms)
+    q  2, terms / 32 of a piece, 3, 16, 32           the parts of two panels of weights, for every thread
 
 The ops are written in the generic form, which upstream's tools read without knowing the dialect.
 """
@@ -50,8 +49,6 @@ LANES = 16
 """Columns of a panel, rows of a tile."""
 STEP = 32
 """Terms of a tile."""
-MOST_STEPS = 24
-"""Tiles of terms in a piece, at most: their parts, and those of rows beside them, stay in the second-level cache."""
 PARTS = 3
 """bf16 numbers whose sum one of f32 is."""
 PRODUCTS = 6
@@ -68,15 +65,11 @@ def parts_shape(rows: int, terms: int) -> tuple[int, ...]:
     return (-(-rows // LANES), filled(terms) // STEP, PARTS, LANES, STEP)
 
 
-def piece_steps(terms: int) -> int:
-    """Tiles of terms in a piece: as even a split as there is."""
+def panels_shape(terms: int, depth: int) -> tuple[int, ...]:
+    """Shape of the destination for the parts of two panels, of pieces of at most `depth` terms, as even as they can
+    be."""
     steps = filled(terms) // STEP
-    return -(-steps // -(-steps // MOST_STEPS))
-
-
-def panels_shape(terms: int) -> tuple[int, ...]:
-    """Shape of the destination for the parts of two panels."""
-    return (2, piece_steps(terms), PARTS, LANES, STEP)
+    return (2, -(-steps // -(-steps // max(1, depth // STEP))), PARTS, LANES, STEP)
 
 
 def weights_shape(blocks: int, terms: int) -> tuple[int, ...]:
@@ -158,7 +151,10 @@ class SplitMatmulOp(PreparedMatmulOp):
         self.expect("output", self.output, (count, blocks, *pixels, LANES))
         self.expect("parts", self.scaled, parts_shape(prod((count, *pixels)), terms), bf16)
         self.expect("rows", self.rows, (NUMBERS, count, *pixels))
-        self.expect("panels", self.panels, panels_shape(terms), bf16)
+        _, steps, *_ = checked_shape(self.panels, "panels", bf16, 5)
+        if not 1 <= steps <= filled(terms) // STEP:
+            raise VerifyException(f"expected pieces of 1 to {filled(terms) // STEP} steps, got {steps}")
+        self.expect("panels", self.panels, (2, steps, PARTS, LANES, STEP), bf16)
         self.check_results()
 
 

@@ -16,7 +16,7 @@ What: products of f32 over packed panels of 16 columns (linalg-pack-matmul) and 
 filters, not padded, of blocks of 16 (with a stride, the pixels that count are a slice of the input), whose weights are
 constant and whose sizes are static, of so many rows and columns that splitting them costs less than it saves.
 `gain`: of the direct time in percent, what the estimate must stay under (-1: chosen here, nothing on machines without
-such a unit; 0: none is taken).
+such a unit; 0: none is taken). `depth`: terms of a piece, at most.
 Runs after linalg-pack-matmul and linalg-block-layouts (it reads their layouts), linalg-winograd-matmul and
 linalg-winograd-pointwise (what they take is not left). Runs before linalg-hoist-constants (which prepares the weights
 when the model is compiled).
@@ -81,8 +81,8 @@ SPLIT, PREPARED, SUMMED = 0.6, 0.5, 10.0
 rows; in which a vector of sums is scaled back and added to the output."""
 CACHED = 1.1e6
 """Bytes of the second-level cache that the parts of a group of rows share with those of two panels of weights."""
-DEPTH = 1024
-"""Terms that are multiplied at a time, at most."""
+DEPTH = 768
+"""Terms of a piece, at most: their parts, and those of rows beside them, stay in the second-level cache."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,13 @@ class LinalgSplitMatmul(MlcPass):
             "weights scaled by powers of two; numbers as sums of parts, the least products left out"
         ),
         profile="linalg-split-matmul",
-        options=({"gain": 1 << 20}, {"gain": 1 << 16}, {"gain": 4000}),
+        options=({"gain": 1 << 20}, {"gain": 1 << 16, "depth": 32}, {"gain": 4000}),
         establishes=("products with constant weights that gain by it go through the matrix unit for bf16",),
         nests=True,
     )
 
     gain: int = option(-1, Span(1, 1 << 20, special=(0, -1)))
+    depth: int = option(DEPTH, Span(1, 1 << 20))
 
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for entry in functions_to_lower(module.ops):
@@ -131,7 +132,7 @@ class LinalgSplitMatmul(MlcPass):
             op.outputs[0],
             at.empty(parts_shape(rows, terms), bf16),
             at.empty([NUMBERS, count, *pixels], f32),
-            at.empty(panels_shape(terms), bf16),
+            at.empty(panels_shape(terms, self.depth), bf16),
         ]
         new = at.add(SplitMatmulOp(operands))
         replace(op, new)
