@@ -54,7 +54,7 @@ def matmul(op: Operation, args: Args, run: Runner) -> Results:
 
 @semantics("linalg_ext.bf16_parts")
 def parts(op: Operation, args: Args, run: Runner) -> Results:
-    """The leading bits, then those of what is left.
+    """The nearest bf16, that of what is left, and what is left then.
 
     Where numbers have no bits, the first two parts are any whose sum is the number: the result then shows whether all
     their products are summed. Bounds are those of the number, as its parts are no roundings.
@@ -62,22 +62,23 @@ def parts(op: Operation, args: Args, run: Runner) -> Results:
     left: Any = np.stack([args[0], args[1]], axis=-1).reshape(STEP)
     match run.domain.name:
         case "field":
-            first = run.domain.float1("leading bits", left, f32)
+            first = run.domain.float1("first part", left, f32)
             rest = run.domain.float2("sub", left, first, f32)
             return first, rest, run.domain.constant(np.zeros(STEP, np.float32), f32)
         case "bound":
-            exact = [run.domain.constant(p, f32) for p in _leading_bits(left["v"])]
+            exact = [run.domain.constant(p, f32) for p in _eight_bits_each(left["v"])]
             exact[-1]["e"] = left["e"]
             return tuple(exact)
         case _:
-            return tuple(_leading_bits(left))
+            return tuple(_eight_bits_each(left))
 
 
-def _leading_bits(left: Any) -> list[np.ndarray]:
-    """Parts of eight bits each, as numbers of single precision."""
+def _eight_bits_each(left: Any) -> list[np.ndarray]:
+    """Parts, as numbers of single precision."""
     found: list[np.ndarray] = []
     for _ in range(PARTS):
-        found.append((left.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32))
+        half = np.uint32(0x8000 if len(found) < PARTS - 1 else 0)
+        found.append(((left.view(np.uint32) + half) & np.uint32(0xFFFF0000)).view(np.float32))
         with np.errstate(invalid="ignore"):
             left = left - found[-1]
     return found

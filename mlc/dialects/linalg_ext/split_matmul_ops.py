@@ -7,10 +7,10 @@
            tensor<2x24x3x16x32xbf16>)
         -> (tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>, tensor<2x24x3x16x32xbf16>)
 
-A number of f32 has 24 bits and one of bf16 eight: x = x0 + x1 + x2, each the leading bits of what the one before
-leaves, and all of them together are x. Of the nine products of the parts of two numbers six are multiplied, in f32:
+A number of f32 has 24 bits and one of bf16 eight: x = x0 + x1 + x2, each the nearest of bf16 to what those before it
+leave, and all of them together are x. Of the nine products of the parts of two numbers six are multiplied, in f32:
 
-    x w  =  x0 w0 + (x0 w1 + x1 w0) + (x0 w2 + x1 w1 + x2 w0) + what is less than 2^-21 x w, mostly 2^-23 of it
+    x w  =  x0 w0 + (x0 w1 + x1 w0) + (x0 w2 + x1 w1 + x2 w0) + what is less than 2^-24 x w
 
 Parts of small numbers would be less than any of bf16: every row of inputs and every column of weights is multiplied by
 a power of two that brings its root mean square near one, and the result divided by it. Rows with NaN, infinities, or
@@ -79,7 +79,9 @@ def weights_shape(blocks: int, terms: int) -> tuple[int, ...]:
 
 @irdl_op_definition
 class BF16PartsOp(IRDLOperation):
-    """The three parts of the lanes of two vectors in turn: 0, 1, … of a part are those of %a[0], %b[0], %a[1], …
+    """Three parts of the lanes of two vectors in turn: 0, 1, … of a part are those of %a[0], %b[0], %a[1], …
+
+    Two are the nearest bf16, of two as near the larger in magnitude; the third is what they leave.
 
     %0, %1, %2 = "linalg_ext.bf16_parts"(%a, %b)
         : (vector<16xf32>, vector<16xf32>) -> (vector<32xbf16>, vector<32xbf16>, vector<32xbf16>)

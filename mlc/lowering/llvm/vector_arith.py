@@ -65,6 +65,8 @@ def bf16_parts(b: FunctionBuilder, op: Operation) -> None:
     ints = VectorType(i32, wide.get_shape())
     for result in op.results:
         bits = [b.emit(llvm.BitcastOp, (x,), ints) for x in left]
+        if result is not op.results[-1]:  # the last part has no more bits than it can hold
+            bits = [b.emit(llvm.AddOp, (x, b.splat(0x8000, ints)), ints, NO_OVERFLOW) for x in bits]
         leading = [b.emit(llvm.AndOp, (x, b.splat(0xFFFF0000 - (1 << 32), ints)), ints) for x in bits]
         low = b.emit(llvm.LShrOp, (leading[0], b.splat(16, ints)), ints)
         set_parts(b, result, [b.emit(llvm.BitcastOp, (b.emit(llvm.OrOp, (low, leading[1]), ints),), result.type)])
