@@ -65,6 +65,7 @@ PASSES: dict[str, str] = {
     "share-kernels": "mlc.lowering.buffers.share_kernels:ShareKernels",
     "expand-attention": "mlc.lowering.vector.expand_attention:ExpandAttention",
     "expand-winograd-matmul": "mlc.lowering.vector.expand_winograd_matmul:ExpandWinogradMatmul",
+    "expand-split-matmul": "mlc.lowering.vector.expand_split_matmul:ExpandSplitMatmul",
     "expand-winograd": "mlc.lowering.vector.expand_winograd:ExpandWinograd",
     "expand-math": "mlc.lowering.vector.expand_math:ExpandMath",
     "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",
