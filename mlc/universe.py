@@ -64,6 +64,7 @@ PASSES: dict[str, str] = {
     "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",
     "share-kernels": "mlc.lowering.buffers.share_kernels:ShareKernels",
     "expand-attention": "mlc.lowering.vector.expand_attention:ExpandAttention",
+    "expand-split-matmul": "mlc.lowering.vector.expand_split_matmul:ExpandSplitMatmul",
     "expand-winograd-matmul": "mlc.lowering.vector.expand_winograd_matmul:ExpandWinogradMatmul",
     "expand-split-matmul": "mlc.lowering.vector.expand_split_matmul:ExpandSplitMatmul",
     "expand-winograd": "mlc.lowering.vector.expand_winograd:ExpandWinograd",

@@ -11,7 +11,7 @@ from xdsl.ir import Dialect
 
 from mlc.dialects.linalg_ext.attention_op import AttentionOp
 from mlc.dialects.linalg_ext.private_op import PrivateOp
-from mlc.dialects.linalg_ext.split_matmul_ops import SplitMatmulOp, SplitMatmulWeightsOp
+from mlc.dialects.linalg_ext.split_matmul_ops import BF16PartsOp, SplitMatmulOp, SplitMatmulWeightsOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp, WinogradMatmulWeightsOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp, WinogradFilterTransformOp
 
@@ -19,6 +19,7 @@ LINALG_EXT = Dialect(
     "linalg_ext",
     [
         AttentionOp,
+        BF16PartsOp,
         PrivateOp,
         SplitMatmulOp,
         SplitMatmulWeightsOp,

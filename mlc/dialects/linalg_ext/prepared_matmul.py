@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from xdsl.dialects.builtin import DYNAMIC_INDEX, MemRefType, ShapedType, TensorType, f32
 from xdsl.ir import Attribute, SSAValue
-from xdsl.irdl import IRDLOperation, operand_def, var_result_def
+from xdsl.irdl import IRDLOperation, operand_def, var_operand_def, var_result_def
 from xdsl.utils.exceptions import VerifyException
 
 UNSCALE, SCALE, SQUARES, SIZES, PLAIN, NUMBERS = range(6)
@@ -31,6 +31,7 @@ class PreparedMatmulOp(IRDLOperation):
     output = operand_def()
     scaled = operand_def()
     rows = operand_def()
+    more = var_operand_def()
     res = var_result_def(TensorType)
 
     @property
@@ -41,7 +42,7 @@ class PreparedMatmulOp(IRDLOperation):
     @property
     def outputs(self) -> list[SSAValue]:
         """Destinations: what is added to, and scratch."""
-        return [self.output, self.scaled, self.rows]
+        return [self.output, self.scaled, self.rows, *self.more]
 
     def terms(self) -> int:
         """Terms of a row."""

@@ -7,12 +7,14 @@ but for the least of their products.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Operation
 
 from mlc.dialects.linalg_ext.semantics_prepared import aligned, factors, plain_product
-from mlc.dialects.linalg_ext.split_matmul_ops import LANES, SplitMatmulOp, SplitMatmulWeightsOp
+from mlc.dialects.linalg_ext.split_matmul_ops import PARTS, STEP, SplitMatmulOp, SplitMatmulWeightsOp
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Results, Runner, semantics
 
@@ -35,12 +37,11 @@ def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
         factor, unscale, odd = factors(w, run.domain)
         if factor is not None:
             w = w * factor[:, None]
-        pairs = here[:, :-1].reshape(len(w), -1, lanes, 2)
-        pairs[:, : terms // 2] = w.reshape(len(w), -1, 2, lanes).swapaxes(2, 3)
-        pairs[:, terms // 2 :] = zero
-        here[:, -1, :LANES] = unscale
+        here[:, :terms] = w
+        here[:, terms:-2] = zero
+        here[:, -2] = unscale
         plain = plain or odd
-    out[:, -1, LANES:] = run.domain.constant(np.float32(plain), f32)
+    out[:, -1] = run.domain.constant(np.float32(plain), f32)
     return (out,)
 
 
@@ -48,5 +49,35 @@ def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
 def matmul(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, SplitMatmulOp)
     w = args[1].read() if isinstance(args[1], Buffer) else np.asarray(args[1])
-    pairs = w[:, :-1].reshape(len(w), -1, LANES, 2).swapaxes(2, 3).reshape(len(w), -1, LANES)
-    return plain_product(op, pairs, w[:, -1, :LANES], args, run)
+    return plain_product(op, w[:, : op.terms()], w[:, -2], args, run)
+
+
+@semantics("linalg_ext.bf16_parts")
+def parts(op: Operation, args: Args, run: Runner) -> Results:
+    """The leading bits, then those of what is left.
+
+    Where numbers have no bits, the first two parts are any whose sum is the number: the result then shows whether all
+    their products are summed. Bounds are those of the number, as its parts are no roundings.
+    """
+    left: Any = np.stack([args[0], args[1]], axis=-1).reshape(STEP)
+    match run.domain.name:
+        case "field":
+            first = run.domain.float1("leading bits", left, f32)
+            rest = run.domain.float2("sub", left, first, f32)
+            return first, rest, run.domain.constant(np.zeros(STEP, np.float32), f32)
+        case "bound":
+            exact = [run.domain.constant(p, f32) for p in _leading_bits(left["v"])]
+            exact[-1]["e"] = left["e"]
+            return tuple(exact)
+        case _:
+            return tuple(_leading_bits(left))
+
+
+def _leading_bits(left: Any) -> list[np.ndarray]:
+    """Parts of eight bits each, as numbers of single precision."""
+    found: list[np.ndarray] = []
+    for _ in range(PARTS):
+        found.append((left.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32))
+        with np.errstate(invalid="ignore"):
+            left = left - found[-1]
+    return found

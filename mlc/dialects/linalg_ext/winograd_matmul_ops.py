@@ -118,7 +118,7 @@ class WinogradMatmulOp(PreparedMatmulOp):
 
     def __init__(self, operands: Sequence[SSAValue], depth: int) -> None:
         super().__init__(
-            operands=list(operands),
+            operands=[*operands, []],
             attributes={"depth": IntegerAttr(depth, i64)},
             result_types=[result_types(operands)],
         )
@@ -137,6 +137,8 @@ class WinogradMatmulOp(PreparedMatmulOp):
         return shape[-1] if len(shape) > 2 else self.piece()
 
     def verify_(self) -> None:
+        if self.more:
+            raise VerifyException(f"expected five operands, got {len(self.operands)}")
         grid, terms = self.grid(), self.terms()
         pieces = terms // _depth(self.depth, terms)
         if self.piece() % self.beside():

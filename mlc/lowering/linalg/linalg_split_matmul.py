@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
 
-from xdsl.dialects import arith, tensor
+from xdsl.dialects import tensor
 from xdsl.dialects.builtin import ModuleOp, bf16, f32
 from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import SSAValue
@@ -44,6 +44,7 @@ from mlc.dialects.linalg_ext.split_matmul_ops import (
     SplitMatmulOp,
     SplitMatmulWeightsOp,
     filled,
+    panels_shape,
     parts_shape,
     weights_shape,
 )
@@ -130,6 +131,7 @@ class LinalgSplitMatmul(MlcPass):
             op.outputs[0],
             at.empty(parts_shape(rows, terms), bf16),
             at.empty([NUMBERS, count, *pixels], f32),
+            at.empty(panels_shape(terms), bf16),
         ]
         new = at.add(SplitMatmulOp(operands))
         replace(op, new)
@@ -183,10 +185,5 @@ def _sizes(op: GenericOp) -> tuple[int, int, int]:
 
 
 def _read(read: tensor.ExtractOp, weights: SSAValue, terms: int) -> None:
-    """An element of the panels from the prepared weights, which lie in pairs of terms."""
-    at = At(read)
-    block, term, lane = read.indices
-    two = at.index(2)
-    pair, within = at.add(arith.DivUIOp(term, two)).result, at.add(arith.RemUIOp(term, two)).result
-    place = at.add(arith.AddiOp(at.add(arith.MuliOp(lane, two)).result, within)).result
-    read_prepared(read, weights, [block, pair, place], weights_shape(1, terms)[1] - 1)
+    """An element of the panels from the prepared weights."""
+    read_prepared(read, weights, list(read.indices), weights_shape(1, terms)[1] - 2)
