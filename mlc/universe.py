@@ -66,7 +66,6 @@ PASSES: dict[str, str] = {
     "expand-attention": "mlc.lowering.vector.expand_attention:ExpandAttention",
     "expand-split-matmul": "mlc.lowering.vector.expand_split_matmul:ExpandSplitMatmul",
     "expand-winograd-matmul": "mlc.lowering.vector.expand_winograd_matmul:ExpandWinogradMatmul",
-    "expand-split-matmul": "mlc.lowering.vector.expand_split_matmul:ExpandSplitMatmul",
     "expand-winograd": "mlc.lowering.vector.expand_winograd:ExpandWinograd",
     "expand-math": "mlc.lowering.vector.expand_math:ExpandMath",
     "vectorize-structured": "mlc.lowering.vector.vectorize_structured:VectorizeStructured",
