@@ -123,9 +123,9 @@ PROFILES: dict[str, Generator] = {
         (1, attention_groups),
     ),
     "kernels": mixed(
-        *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (6, kernel_witnesses), (3, winograd_kernels)),
+        *((1, kernels), (1, recurrent_kernels), (3, aliasing_kernels), (6, kernel_witnesses), (4, winograd_kernels)),
         *(
-            (2, mixed((1, winograd_matmul_kernels), (1, attention_kernels), (1, split_matmul_kernels))),
+            (4, mixed((1, winograd_matmul_kernels), (1, attention_kernels), (1, split_matmul_kernels))),
             (1, mixed((1, winograd_pointwise_kernels), (1, demoted_convolution_kernels))),
         ),
     ),

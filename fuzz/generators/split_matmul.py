@@ -31,10 +31,15 @@ class SplitMatmulGenerator(_AllBits, WinogradMatmulGenerator):
     """Products of rows: whole tiles of terms, and half of the last one filled up."""
 
     row_counts = (4, 6, 16, 3, 1, 17, 13, 5, 2, 20, 12, 33, 40)
-    term_counts = (32, 16, 48, 64, 16, 32, 12)
+    term_counts = (32, 16, 48, 64, 16, 32)
     column_counts = (16, 32, 16, 17, 32, 16, 48)
     state_sizes = (16, 32, 16)
     most = 640
+
+    def body_steps(self) -> None:
+        """A product, and what else there is."""
+        self.layer()
+        super().body_steps()
 
 
 class SplitPointwiseGenerator(_AllBits, WinogradPointwiseGenerator):
@@ -44,6 +49,11 @@ class SplitPointwiseGenerator(_AllBits, WinogradPointwiseGenerator):
     most_pixels = 40
     channel_counts = (16, 32, 16, 48, 16, 32, 24)
     filter_counts = (16, 32, 16, 32, 8)
+
+    def body_steps(self) -> None:
+        """A convolution, and what else there is."""
+        self.convolution()
+        super().body_steps()
 
 
 def linalg_split_matmul(tape: Tape) -> Program:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlc.dialects.linalg_ext.prepared_matmul import NUMBERS
-from mlc.dialects.linalg_ext.split_matmul_ops import LANES, STEP, filled, parts_shape, weights_shape
+from mlc.dialects.linalg_ext.split_matmul_ops import STEP, filled, panels_shape, parts_shape, weights_shape
 from mlc.errors import MlcError
 from mlc.interp import run_module
 from mlc.ir.context import make_context
@@ -32,19 +32,18 @@ func.func @forward(%p: {source}) -> {result} {{
 
 
 def scaled(w: np.ndarray) -> np.ndarray:
-    """Weights as panels again, as they are multiplied, with what the terms are filled up with."""
-    pairs = w[:, :-1].reshape(len(w), -1, LANES, 2)
-    return pairs.swapaxes(2, 3).reshape(len(w), -1, LANES)
+    """Weights as they are multiplied, with what the terms are filled up with."""
+    return w[:, :-2]
 
 
 def unscaled(w: np.ndarray, terms: int) -> np.ndarray:
     """Weights divided by the factors of columns."""
-    return scaled(w)[:, :terms] * w[:, None, -1, :LANES]
+    return scaled(w)[:, :terms] * w[:, None, -2]
 
 
 def is_plain(w: np.ndarray) -> bool:
-    """Whether any column is to be multiplied plainly; all blocks say the same, sixteen times."""
-    (told,) = {float(v) for v in w[:, -1, LANES:].flat}
+    """Whether any column is to be multiplied plainly; all columns say the same."""
+    (told,) = {float(v) for v in w[:, -1].flat}
     return bool(told)
 
 
@@ -57,21 +56,12 @@ def test_weights_are_scaled_and_laid_out(terms: int):
     p = panels(2, terms, 16) * np.exp2(np.resize([0, 20, -30, 3], 16)).astype(np.float32)
     w = prepared(p)
     np.testing.assert_array_equal(unscaled(w, terms), p)
-    unscale = w[:, -1, :LANES]
+    unscale = w[:, -2]
     np.testing.assert_array_equal(np.exp2(np.round(np.log2(unscale))), unscale)
     size = np.sqrt(np.mean(np.square(scaled(w)[:, :terms]), axis=1))
     assert size.min() > 0.7 and size.max() < 1.42
     assert not is_plain(w)
     assert not scaled(w)[:, terms:].any()
-
-
-def test_terms_lie_in_pairs():
-    """Column by column, as the matrix unit reads them."""
-    p = np.arange(1, 257, dtype=np.float32).reshape(1, 16, 16)
-    w = prepared(p)
-    for term, column in ((0, 0), (1, 0), (2, 0), (5, 7), (15, 15)):
-        here = w[0, term // 2, 2 * column + term % 2]
-        assert here * w[0, -1, column] == p[0, term, column]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
@@ -81,7 +71,7 @@ def test_a_column_beyond_what_is_scaled_is_told(terms: int, value: float):
     p[1, :, 2] = value
     w = prepared(p)
     assert is_plain(w)
-    assert w[1, -1, 2] == 1
+    assert w[1, -2, 2] == 1
     np.testing.assert_array_equal(unscaled(w, terms), p)
 
 
@@ -102,7 +92,7 @@ def test_a_column_of_little_more_than_zeros_is_scaled():
     p[0, :, 2] = 0
     p[0, 7, 2] = 2.0**-149
     w = prepared(p)
-    assert not is_plain(w) and w[0, -1, 2] == np.float32(2.0**-149)
+    assert not is_plain(w) and w[0, -2, 2] == np.float32(2.0**-149)
     np.testing.assert_array_equal(unscaled(w, 64), p)
 
 
@@ -117,7 +107,7 @@ def test_a_column_of_zeros_is_no_reason():
     p = panels(2, 16, 16)
     p[0, :, 3] = 0
     w = prepared(p)
-    assert not is_plain(w) and w[0, -1, 3] == 0 and w[:, -1, :LANES].astype(bool).sum() == 31
+    assert not is_plain(w) and w[0, -2, 3] == 0 and w[:, -2].astype(bool).sum() == 31
 
 
 def test_shapes_are_of_whole_tiles():
@@ -134,13 +124,15 @@ def multiplied(x: np.ndarray, p: np.ndarray, y: np.ndarray, domain: str = "ieee"
     kinds = [tensor(v.shape) for v in (x, p, y)]
     w = tensor(weights_shape(blocks, terms))
     s, r = tensor(parts_shape(int(np.prod(grid)), terms), "bf16"), tensor((NUMBERS, *grid))
+    q = tensor(panels_shape(terms), "bf16")
     text = f"""
 func.func @forward(%x: {kinds[0]}, %p: {kinds[1]}, %y: {kinds[2]}) -> {kinds[2]} {{
   %w = "linalg_ext.split_matmul_weights"(%p) : ({kinds[1]}) -> {w}
   %e = tensor.empty() : {s}
   %f = tensor.empty() : {r}
-  %o, %a, %b = "linalg_ext.split_matmul"(%x, %w, %y, %e, %f)
-    : ({kinds[0]}, {w}, {kinds[2]}, {s}, {r}) -> ({kinds[2]}, {s}, {r})
+  %g = tensor.empty() : {q}
+  %o, %a, %b, %c = "linalg_ext.split_matmul"(%x, %w, %y, %e, %f, %g)
+    : ({kinds[0]}, {w}, {kinds[2]}, {s}, {r}, {q}) -> ({kinds[2]}, {s}, {r}, {q})
   func.return %o : {kinds[2]}
 }}"""
     ctx = make_context()
@@ -193,17 +185,18 @@ def test_a_row_or_column_of_any_value_spoils_no_other(where: str, value: float):
 
 TYPES = {
     "x": "memref<5x48xf32>",
-    "w": "memref<2x33x32xf32>",
+    "w": "memref<2x66x16xf32>",
     "y": "memref<5x2x16xf32>",
     "s": "memref<1x2x3x16x32xbf16>",
     "r": "memref<5x5xf32>",
+    "q": "memref<2x2x3x16x32xbf16>",
 }
 
 
 def product(results: str = "", **change: str) -> str:
     types = {**TYPES, **change}
     arguments = ", ".join(f"%{n}: {t}" for n, t in types.items())
-    bound = "%a, %b, %c = " if results else ""
+    bound = "%a, %b, %c, %d = " if results else ""
     return f"""
 func.func @f({arguments}) {{
   {bound}"linalg_ext.split_matmul"({", ".join(f"%{n}" for n in types)}) : ({", ".join(types.values())}) -> ({results})
@@ -211,6 +204,7 @@ func.func @f({arguments}) {{
 }}"""
 
 
+RESULTS = "tensor<5x2x16xf32>, tensor<1x2x3x16x32xbf16>, tensor<5x5xf32>, tensor<2x2x3x16x32xbf16>"
 PIXELS = {"x": "memref<2x3x4x5x16xf32>", "y": "memref<2x2x4x5x16xf32>", "s": "memref<3x2x3x16x32xbf16>"}
 
 
@@ -233,8 +227,8 @@ def test_a_product_verifies_and_prints_as_it_was_read(change: dict[str, str]):
         ({"x": "memref<5x3x16xf32>"}, "the input to have 2 or 5 static dimensions"),
         ({**PIXELS, "x": "memref<2x6x4x5x8xf32>"}, "expected blocks of 16 channels"),
         ({**PIXELS, "r": "memref<5x40xf32>"}, "the rows to have 4 static dimensions"),
-        ({"w": "memref<2x25x32xf32>"}, "expected weights of shape"),
-        ({"w": "memref<2x33x16xf32>"}, "expected weights of shape"),
+        ({"w": "memref<2x50x16xf32>"}, "expected weights of shape"),
+        ({"w": "memref<2x65x16xf32>"}, "expected weights of shape"),
         ({"w": "memref<66x32xf32>"}, "the weights to have 3 static dimensions"),
         ({"y": "memref<5x2x8xf32>"}, "expected output of shape"),
         ({"y": "memref<4x2x16xf32>"}, "expected output of shape"),
@@ -244,6 +238,7 @@ def test_a_product_verifies_and_prints_as_it_was_read(change: dict[str, str]):
         ({"s": "memref<2x2x3x16x32xbf16>"}, "expected parts of shape"),
         ({"r": "memref<4x5xf32>"}, "expected rows of shape"),
         ({"r": "memref<5x4xf32>"}, "expected rows of shape"),
+        ({"q": "memref<2x1x3x16x32xbf16>"}, "expected panels of shape"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, str], message: str):
@@ -256,12 +251,12 @@ def test_what_does_not_fit_is_refused(change: dict[str, str], message: str):
     ("outs", "results", "message"),
     [
         ("tensor", "", "expected results on tensors"),
-        ("memref", "tensor<5x2x16xf32>, tensor<1x2x3x16x32xbf16>, tensor<5x5xf32>", "types of the results"),
-        ("tensor", "tensor<5x2x16xf32>, tensor<1x2x3x16x32xbf16>, tensor<4x5xf32>", "types of the results"),
+        ("memref", RESULTS, "types of the results"),
+        ("tensor", RESULTS.replace("5x5", "4x5"), "types of the results"),
     ],
 )
 def test_results_are_those_of_destinations(outs: str, results: str, message: str):
-    change = {n: t.replace("memref", outs if n in "ysr" else "tensor") for n, t in TYPES.items()}
+    change = {n: t.replace("memref", outs if n in "ysrq" else "tensor") for n, t in TYPES.items()}
     ctx = make_context()
     with pytest.raises(MlcError, match=message):
         verify_module(parse_text(product(results, **change), ctx), ctx)
@@ -270,11 +265,11 @@ def test_results_are_those_of_destinations(outs: str, results: str, message: str
 @pytest.mark.parametrize(
     ("source", "result", "message"),
     [
-        ((2, 16, 16), (2, 9, 32), "expected a result of shape"),
-        ((2, 16, 16), (1, 17, 32), "expected a result of shape"),
-        ((2, 24, 16), (2, 17, 32), "panels of a multiple of 16 terms"),
-        ((2, 0, 16), (2, 1, 32), "panels of a multiple of 16 terms"),
-        ((2, 16, 8), (2, 17, 32), "and 16 columns"),
+        ((2, 16, 16), (2, 18, 16), "expected a result of shape"),
+        ((2, 16, 16), (1, 34, 16), "expected a result of shape"),
+        ((2, 24, 16), (2, 34, 16), "panels of a multiple of 16 terms"),
+        ((2, 0, 16), (2, 2, 16), "panels of a multiple of 16 terms"),
+        ((2, 16, 8), (2, 34, 16), "and 16 columns"),
     ],
 )
 def test_prepared_weights_that_do_not_fit_are_refused(source: tuple[int, ...], result: tuple[int, ...], message: str):

@@ -17,10 +17,11 @@
 // 48 terms are filled up to 64, five rows to sixteen; the product is added to what was there. Too small to gain.
 // CHECK-LABEL: func.func @packed
 // CHECK: %[[P:.*]] = linalg.pack %w
-// CHECK: %[[W:.*]] = "linalg_ext.split_matmul_weights"(%[[P]]) : (tensor<2x48x16xf32>) -> tensor<2x33x32xf32>
+// CHECK: %[[W:.*]] = "linalg_ext.split_matmul_weights"(%[[P]]) : (tensor<2x48x16xf32>) -> tensor<2x66x16xf32>
 // CHECK: %[[S:.*]] = tensor.empty() : tensor<1x2x3x16x32xbf16>
 // CHECK: %[[R:.*]] = tensor.empty() : tensor<5x5xf32>
-// CHECK: %[[Y:.*]], %{{.*}}, %{{.*}} = "linalg_ext.split_matmul"(%x, %[[W]], %y, %[[S]], %[[R]])
+// CHECK: %[[Q:.*]] = tensor.empty() : tensor<2x2x3x16x32xbf16>
+// CHECK: %[[Y:.*]], %{{.*}}, %{{.*}}, %{{.*}} = "linalg_ext.split_matmul"(%x, %[[W]], %y, %[[S]], %[[R]], %[[Q]])
 // CHECK-NOT: linalg.generic
 // CHECK: func.return %[[Y]]
 // CHOSEN-LABEL: func.func @packed
@@ -41,8 +42,8 @@ func.func @packed(%x: tensor<5x48xf32>, %y: tensor<5x2x16xf32>) -> tensor<5x2x16
 // CHECK-LABEL: func.func @large
 // CHECK: "linalg_ext.split_matmul"
 // CHOSEN-LABEL: func.func @large
-// CHOSEN: "linalg_ext.split_matmul_weights"(%{{.*}}) : (tensor<48x768x16xf32>) -> tensor<48x385x32xf32>
-// CHOSEN: -> (tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>)
+// CHOSEN: "linalg_ext.split_matmul_weights"(%{{.*}}) : (tensor<48x768x16xf32>) -> tensor<48x770x16xf32>
+// CHOSEN: -> (tensor<128x48x16xf32>, tensor<8x24x3x16x32xbf16>, tensor<5x128xf32>, tensor<2x24x3x16x32xbf16>)
 func.func @large(%x: tensor<128x768xf32>, %y: tensor<128x48x16xf32>) -> tensor<128x48x16xf32> {
   %w = arith.constant dense_resource<w> : tensor<768x768xf32>
   %e = tensor.empty() : tensor<48x768x16xf32>
@@ -56,17 +57,11 @@ func.func @large(%x: tensor<128x768xf32>, %y: tensor<128x48x16xf32>) -> tensor<1
   func.return %r : tensor<128x48x16xf32>
 }
 
-// An element of the panels is read from the prepared weights: pair 3 of terms, the second of it, of column %n; times
-// what the last row holds for that column.
+// An element of the panels is read from the prepared weights, times what the last row but one holds for its column.
 // CHECK-LABEL: func.func @tied
 // CHECK: %[[W:.*]] = "linalg_ext.split_matmul_weights"
-// CHECK: %[[TWO:.*]] = arith.constant 2 : index
-// CHECK: %[[PAIR:.*]] = arith.divui %k, %[[TWO]]
-// CHECK: %[[WITHIN:.*]] = arith.remui %k, %[[TWO]]
-// CHECK: %[[START:.*]] = arith.muli %n, %[[TWO]]
-// CHECK: %[[AT:.*]] = arith.addi %[[START]], %[[WITHIN]]
-// CHECK: %[[E:.*]] = tensor.extract %[[W]][%b, %[[PAIR]], %[[AT]]]
-// CHECK: %[[LAST:.*]] = arith.constant 16 : index
+// CHECK: %[[E:.*]] = tensor.extract %[[W]][%b, %k, %n] : tensor<2x34x16xf32>
+// CHECK: %[[LAST:.*]] = arith.constant 32 : index
 // CHECK: %[[U:.*]] = tensor.extract %[[W]][%b, %[[LAST]], %n]
 // CHECK: arith.mulf %[[E]], %[[U]]
 func.func @tied(%x: tensor<5x32xf32>, %y: tensor<5x2x16xf32>, %b: index, %k: index, %n: index) -> (tensor<5x2x16xf32>, f32) {
@@ -113,10 +108,10 @@ func.func @loop(%x: tensor<5x32xf32>, %y: tensor<5x2x16xf32>) -> tensor<5x2x16xf
 // CHECK-LABEL: func.func @image
 // CHECK: %[[F:.*]] = linalg.pack %w
 // CHECK: %[[P:.*]] = tensor.collapse_shape %[[F]] {{\[\[}}0 : i64], [1 : i64, 2 : i64, 3 : i64, 4 : i64], [5 : i64]] : tensor<4x3x1x1x16x16xf32> into tensor<4x48x16xf32>
-// CHECK: %[[W:.*]] = "linalg_ext.split_matmul_weights"(%[[P]]) : (tensor<4x48x16xf32>) -> tensor<4x33x32xf32>
+// CHECK: %[[W:.*]] = "linalg_ext.split_matmul_weights"(%[[P]]) : (tensor<4x48x16xf32>) -> tensor<4x66x16xf32>
 // CHECK: %[[S:.*]] = tensor.empty() : tensor<5x2x3x16x32xbf16>
 // CHECK: %[[R:.*]] = tensor.empty() : tensor<5x2x5x7xf32>
-// CHECK: "linalg_ext.split_matmul"(%x, %[[W]], %y, %[[S]], %[[R]])
+// CHECK: "linalg_ext.split_matmul"(%x, %[[W]], %y, %[[S]], %[[R]], %{{.*}})
 func.func @image(%x: tensor<2x3x5x7x16xf32>, %y: tensor<2x4x5x7x16xf32>) -> tensor<2x4x5x7x16xf32> {
   %w = arith.constant dense_resource<w> : tensor<64x48x1x1xf32>
   %e = tensor.empty() : tensor<4x3x1x1x16x16xf32>

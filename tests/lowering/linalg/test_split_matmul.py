@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
@@ -19,14 +21,15 @@ from tests.lowering.linalg import test_winograd_matmul as rows
 from tests.lowering.linalg import test_winograd_pointwise as pixels
 
 PASS = "linalg-split-matmul"
-ALL = {"gain": 1 << 20}
-Options = dict[str, object]
+Options = dict[str, Any]
+ALL: Options = {"gain": 1 << 20}
 
 
-def chosen(module: ModuleOp, ctx: MlcContext, block: int = 16, machine: str = "", **options: object) -> Remark:
+def chosen(module: ModuleOp, ctx: MlcContext, block: int = 16, machine: str = "", **options: int) -> Remark:
     """What the pass says of the only product, laid out in blocks of so many."""
     ctx.machine = preset(machine) if machine else None
-    layouts = [make_pass(name, {"block": block}) for name in ("linalg-block-layouts", "linalg-pack-matmul")]
+    blocks: Options = {"block": block}
+    layouts = [make_pass(name, blocks) for name in ("linalg-block-layouts", "linalg-pack-matmul")]
     run_pipeline([*layouts, make_pass(PASS, options)], ctx, module)
     (remark,) = [r for r in ctx.remarks if r.pass_name == PASS]
     made = [op for op in module.walk() if isinstance(op, SplitMatmulOp)]
