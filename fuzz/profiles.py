@@ -27,6 +27,12 @@ from fuzz.generators.linalg import ALL_STEPS, CONSTANT_STEPS, ELEMENTWISE_STEPS,
 from fuzz.generators.linalg_witnesses import witnessed
 from fuzz.generators.loops import loop_kernel
 from fuzz.generators.row_products import memref_rows_kernel
+from fuzz.generators.split_matmul import (
+    linalg_split_matmul,
+    split_matmul,
+    split_matmul_groups,
+    split_matmul_kernels,
+)
 from fuzz.generators.staged import (
     aliasing_buffers,
     buffers,
@@ -93,9 +99,11 @@ PROFILES: dict[str, Generator] = {
     "winograd": winograd,
     "linalg-winograd-matmul": linalg_winograd_matmul,
     "linalg-winograd-pointwise": linalg_winograd_pointwise,
+    "linalg-split-matmul": linalg_split_matmul,
     "linalg-demote-convolutions": linalg_demote_convolutions,
     "attention": attention,
     "winograd-matmul": mixed((1, winograd_matmul), (1, winograd_pointwise)),
+    "split-matmul": split_matmul,
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
     "linalg-packing": mixed(
         (4, witnessed("linalg-pack-matmul", ALL_STEPS)), (4, demoted_products), (6, narrowed_products)
@@ -110,14 +118,14 @@ PROFILES: dict[str, Generator] = {
     "linalg-fusion": witnessed("linalg-fuse-elementwise", ELEMENTWISE_STEPS),
     "linalg-groups": mixed(
         (4, witnessed("linalg-form-kernels", ALL_STEPS)),
-        (1, winograd_matmul_groups),
+        (1, mixed((1, winograd_matmul_groups), (1, split_matmul_groups))),
         (1, mixed((1, winograd_pointwise_groups), (1, demoted_convolution_groups))),
         (1, attention_groups),
     ),
     "kernels": mixed(
-        *((1, kernels), (1, recurrent_kernels), (2, aliasing_kernels), (6, kernel_witnesses), (3, winograd_kernels)),
+        *((1, kernels), (1, recurrent_kernels), (3, aliasing_kernels), (6, kernel_witnesses), (4, winograd_kernels)),
         *(
-            (2, mixed((1, winograd_matmul_kernels), (1, attention_kernels))),
+            (4, mixed((1, winograd_matmul_kernels), (1, attention_kernels), (1, split_matmul_kernels))),
             (1, mixed((1, winograd_pointwise_kernels), (1, demoted_convolution_kernels))),
         ),
     ),

@@ -70,13 +70,14 @@ def compile(
     the first call. New shapes, dtypes, Python arguments, weights or a train()/eval() switch compile again. After
     `MAX_VARIANTS` versions, sizes that vary are left open; otherwise the version used least makes room. With
     `dynamic_shapes` (as for torch.export) one version serves all sizes it allows. 3x3 convolutions are computed by
-    Winograd's filtering where that is faster, products with constant weights by his inner product;
-    `winograd=False` computes all of them directly. With `offload_weights` the memory of weights of which compiled code
-    has packed copies, or only looks up rows, is mapped to files without names in the cache directory: it stays where
-    it is and what it is, so that the model can be called, changed, copied and saved as before, but is read from disk
-    when it is touched. No other thread may write to the weights while they are moved. A lower `precision` pays where
-    the machine has instructions for it (AVX512_BF16, AVX512_VNNI); a warning says where it does not. The other
-    arguments are those of `mlc.options.Options`.
+    Winograd's filtering where that is faster, products with constant weights by his inner product, or through a matrix
+    unit for bf16, every number as the sum of three, with the errors of float32; `winograd=False` computes all of them
+    directly. With `offload_weights` the memory of weights of which compiled code has packed copies, or only looks up
+    rows, is mapped to files without names in the cache directory: it stays where it is and what it is, so that the
+    model can be called, changed, copied and saved as before, but is read from disk when it is touched. No other thread
+    may write to the weights while they are moved. A lower `precision` pays where the machine has instructions for it
+    (AVX512_BF16, AVX512_VNNI); a warning says where it does not. The other arguments are those of
+    `mlc.options.Options`.
     """
     options = Options(
         target=target,

@@ -30,7 +30,8 @@ class Options:
     `num_threads`: threads of each call; None for what `mlc.set_num_threads` says, else one per available core.
     `tune`: measure other layouts, tiles and vector widths while building and keep the fastest; takes longer.
     `winograd`: 3x3 convolutions may use Winograd's minimal filtering, products with constant weights his inner product
-    (pairs of terms for one multiplication); False computes all of them directly.
+    (pairs of terms for one multiplication) or a matrix unit for bf16 (every number as the sum of three); False computes
+    all of them directly.
     `offload_weights`: weights of which compiled code has packed copies leave memory for files without names in the
     cache directory (mapped; the model stays as usable as before), where the system can do that (Linux with glibc).
     `verbose`: print what each phase of a first call took, from imports to the run. `cache_dir`: where compiled kernels

@@ -33,6 +33,7 @@ PASSES: dict[str, str] = {
     "convert-to-llvm": "mlc.lowering.llvm.convert_to_llvm:ConvertToLLVM",
     "linalg-winograd-matmul": "mlc.lowering.linalg.linalg_winograd_matmul:LinalgWinogradMatmul",
     "linalg-winograd-pointwise": "mlc.lowering.linalg.linalg_winograd_pointwise:LinalgWinogradPointwise",
+    "linalg-split-matmul": "mlc.lowering.linalg.linalg_split_matmul:LinalgSplitMatmul",
     "linalg-winograd-conv2d": "mlc.lowering.linalg.linalg_winograd_conv2d:LinalgWinogradConv2D",
     "linalg-demote-contraction-inputs": (
         "mlc.lowering.linalg.linalg_demote_contraction_inputs:LinalgDemoteContractionInputs"
@@ -63,6 +64,7 @@ PASSES: dict[str, str] = {
     "plan-memory": "mlc.lowering.buffers.plan_memory:PlanMemory",
     "share-kernels": "mlc.lowering.buffers.share_kernels:ShareKernels",
     "expand-attention": "mlc.lowering.vector.expand_attention:ExpandAttention",
+    "expand-split-matmul": "mlc.lowering.vector.expand_split_matmul:ExpandSplitMatmul",
     "expand-winograd-matmul": "mlc.lowering.vector.expand_winograd_matmul:ExpandWinogradMatmul",
     "expand-winograd": "mlc.lowering.vector.expand_winograd:ExpandWinograd",
     "expand-math": "mlc.lowering.vector.expand_math:ExpandMath",

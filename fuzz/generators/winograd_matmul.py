@@ -16,17 +16,18 @@ _STEPS = {
     **{"elementwise": 2, "reshape": 1, "reduction": 1},
 }
 _PASS = "linalg-winograd-matmul"
-_ROWS = (4, 6, 8, 3, 1, 7, 13, 5, 2, 9, 12, 21, 40)
-_TERMS = (12, 6, 5, 7, 13, 24, 2, 18, 9, 31, 10, 49, 60, 1)
-_COLUMNS = (8, 12, 5, 9, 4, 16, 3, 17)
-_MOST = 240
-"""Numbers in an argument, or a product: many rows are short and long rows are few, or one program takes seconds."""
 
 
 class WinogradMatmulGenerator(WitnessGenerator):
     """One program: short, as a product has hundreds of ops for the interpreter."""
 
     most_steps = 2
+    row_counts: tuple[int, ...] = (4, 6, 8, 3, 1, 7, 13, 5, 2, 9, 12, 21, 40)
+    term_counts: tuple[int, ...] = (12, 6, 5, 7, 13, 24, 2, 18, 9, 31, 10, 49, 60, 1)
+    column_counts: tuple[int, ...] = (8, 12, 5, 9, 4, 16, 3, 17)
+    state_sizes: tuple[int, ...] = (8, 12, 5, 16)
+    most = 240
+    """Numbers in an argument, or a product: many rows are short and long rows are few, or one program takes seconds."""
 
     def __init__(self, tape: Tape) -> None:
         super().__init__(tape, _STEPS, ())
@@ -36,8 +37,8 @@ class WinogradMatmulGenerator(WitnessGenerator):
     def argument_shape(self, k: int) -> tuple[int, ...]:
         """Rows of terms; the others as many rows."""
         if k == 0:
-            self.rows = self.tape.pick(_ROWS)
-        return (self.rows, self.tape.pick([n for n in _TERMS if self.rows * n <= _MOST]))
+            self.rows = self.tape.pick(self.row_counts)
+        return (self.rows, self.tape.pick([n for n in self.term_counts if self.rows * n <= self.most]))
 
     def layer(self) -> None:
         """A product with constant weights, on zeros in most, and what follows it."""
@@ -62,7 +63,7 @@ class WinogradMatmulGenerator(WitnessGenerator):
     def recurrent_layer(self) -> None:
         """state = f(x A + state B) some times, with weights from outside of the loop."""
         x, tape, k = self.matrix(), self.tape, self.out.counter
-        shape = (x.shape[0], self.tape.pick([n for n in (8, 12, 5, 16) if x.shape[0] * n <= _MOST]))
+        shape = (x.shape[0], self.tape.pick([n for n in self.state_sizes if x.shape[0] * n <= self.most]))
         weights = [self.weights(n, shape[1]) for n in (x.shape[1], shape[1])]
         zero, one, trips = (self.out.value(f"arith.constant {v} : index") for v in (0, 1, tape.pick((2, 1, 3))))
         t, start = tensor(shape, "f32"), self.fill(shape, "f32", tape.pick((0.0, 1.0)))
@@ -93,7 +94,7 @@ class WinogradMatmulGenerator(WitnessGenerator):
 
     def columns(self, x: Value) -> int:
         """Of a product; as many as terms in some, so that the input can be added to it."""
-        return self.tape.pick((*(n for n in _COLUMNS if x.shape[0] * n <= _MOST), x.shape[1]))
+        return self.tape.pick((*(n for n in self.column_counts if x.shape[0] * n <= self.most), x.shape[1]))
 
     def start(self, rows: int, columns: int) -> str:
         """What a product is added to: zeros in most."""
@@ -144,10 +145,11 @@ class WinogradMatmulGenerator(WitnessGenerator):
 def linalg_winograd_matmul(tape: Tape) -> Program:
     """Packed panels, before products are chosen."""
     block = tape.pick((4, 8))
-    return _packed(WinogradMatmulGenerator(tape).program(), block)
+    return packed(WinogradMatmulGenerator(tape).program(), block)
 
 
-def _packed(program: Program, block: int) -> Program:
+def packed(program: Program, block: int) -> Program:
+    """`program` with constant weights in panels of so many columns."""
     make_pass("linalg-pack-matmul", {"block": block, "in_place": False}).apply(program.ctx, program.module)
     return lower(program, [])
 
@@ -169,7 +171,7 @@ def winograd_matmul_groups(tape: Tape) -> Program:
 
 def _taken(tape: Tape, before: str | None) -> Program:
     block, depth = tape.pick((4, 8)), tape.pick((8, 256, 13, 5, 256, 24))
-    program = _packed(WinogradMatmulGenerator(tape).program(), block)
+    program = packed(WinogradMatmulGenerator(tape).program(), block)
     make_pass(_PASS, {"columns": 1, "depth": depth}).apply(program.ctx, program.module)
     names = [row.pass_name for row in MODULE_ROWS]
     return lower(program, names[names.index(_PASS) + 1 : names.index(before) if before else None])

@@ -11,22 +11,24 @@ from mlc.ir.pipeline_table import MODULE_ROWS
 from mlc.testing.program import Program
 
 _PASS = "linalg-winograd-pointwise"
-_MOST_PIXELS = 60
-"""Of an argument: each is a row of products, and one program of many takes seconds in the interpreter."""
 
 
 class WinogradPointwiseGenerator(WinogradGenerator):
     """One program."""
 
     taps = (1, 1)
+    most_pixels = 60
+    """Of an argument: each is a row of products, and one program of many takes seconds in the interpreter."""
+    channel_counts: tuple[int, ...] = (8, 16, 4, 24, 8, 16, 3)
+    filter_counts: tuple[int, ...] = (8, 4, 16, 8, 5)
 
     def argument_shape(self, k: int) -> tuple[int, ...]:
         """Images, whole blocks of channels in most; wide and tall ones, and ones of a few pixels."""
         tape = self.tape
         height = tape.pick((4, 1, 3, 7, 2))
-        width = tape.pick([w for w in (5, 1, 23, 4, 8, 12) if height * w <= _MOST_PIXELS])
-        images = tape.pick((1, 2)) if 2 * height * width <= _MOST_PIXELS else 1
-        return (images, tape.pick((8, 16, 4, 24, 8, 16, 3)), height, width)
+        width = tape.pick([w for w in (5, 1, 23, 4, 8, 12) if height * w <= self.most_pixels])
+        images = tape.pick((1, 2)) if 2 * height * width <= self.most_pixels else 1
+        return (images, tape.pick(self.channel_counts), height, width)
 
     def convolution(self) -> None:
         """1x1, not padded, in most; otherwise any. The input may be added to it, and a border put around it."""
@@ -35,7 +37,8 @@ class WinogradPointwiseGenerator(WinogradGenerator):
         x = self.image()
         images, channels, height, width = x.shape
         stride = self.tape.pick((1, 1, 1, 2, 1, 3))
-        filters = self.tape.pick((channels, 8, 4, channels, 16, 8, 5))
+        few, more = self.filter_counts[:2], self.filter_counts[2:]
+        filters = self.tape.pick((channels, *few, channels, *more))
         w = self.filters(filters, channels)
         attrs = f"{{dilations = dense<1> : tensor<2xi64>, strides = dense<{stride}> : tensor<2xi64>}} "
         size = ((height - 1) // stride + 1, (width - 1) // stride + 1)

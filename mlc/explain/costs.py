@@ -38,6 +38,8 @@ from xdsl.ir.affine import AffineDimExpr
 
 from mlc.arrays.winograd import TAPS, Program
 from mlc.dialects.linalg_ext.attention_op import AttentionOp
+from mlc.dialects.linalg_ext.prepared_matmul import PreparedMatmulOp
+from mlc.dialects.linalg_ext.split_matmul_ops import LANES, PRODUCTS, SplitMatmulOp, filled
 from mlc.dialects.linalg_ext.winograd_matmul_ops import GROUP, WinogradMatmulOp, padded
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.explain.accesses import nest_around, touched, trips
@@ -92,10 +94,9 @@ def kernel_cost(kernel: FuncOp, sizes: Sizes, weights: Set[int] = frozenset()) -
             for value in (op.input, op.filters if op.transformed else op.filter):
                 _note(read, value, sizes)
             _note(written, op.output, sizes)
-        elif isinstance(op, WinogradMatmulOp):
-            sums = prod(_shape(op.output, {}))
-            flops += trips(op) * 2 * sums * op.terms()
-            done["f32"] += trips(op) * sums * op.pieces() * padded(op.piece()) // GROUP * 12
+        elif isinstance(op, PreparedMatmulOp):
+            flops += trips(op) * 2 * _size_of(op.output, {}) * op.terms()
+            done.update({kind: trips(op) * count for kind, count in _prepared_flops(op).items()})
             for value in (*op.inputs, *([op.output] if op.output not in written else [])):
                 _note(read, value, sizes)
             _note(written, op.output, sizes)
@@ -140,6 +141,15 @@ def _winograd_flops(op: WinogradConv2DOp) -> int:
     of_filters = _both_ways(rows.filter, columns.filter) * channels * filters
     products = 2 * op.positions() * channels * filters
     return trips(op) * (prod(op.grid()) * (products + into + back) + often * of_filters)
+
+
+def _prepared_flops(op: PreparedMatmulOp) -> Mapping[str, int]:
+    """Multiply-adds and additions of pairs of terms, or multiply-adds of parts in whole tiles."""
+    sums, rows = _size_of(op.output, {}), prod(op.grid())
+    if isinstance(op, WinogradMatmulOp):
+        return {"f32": sums * op.pieces() * padded(op.piece()) // GROUP * 12}
+    assert isinstance(op, SplitMatmulOp)
+    return {"bf16": PRODUCTS * 2 * -(-rows // LANES) * LANES * filled(op.terms()) * (sums // rows)}
 
 
 def _both_ways(rows: Program, columns: Program) -> int:

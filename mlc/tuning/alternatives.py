@@ -13,11 +13,14 @@ WINOGRAD_TILES = (0, 2, 4)
 
 def layouts(machine: MachineModel, *, winograd: bool = True) -> list[PassOptions]:
     """Blocks of channels and panels of columns narrower and wider than one vector register. With `winograd`, pairs of
-    terms in all 1x1 convolutions that gain by it, also where compiling their kernels takes long."""
+    terms in all 1x1 convolutions that gain by it, also where compiling their kernels takes long; and no numbers split
+    for a matrix unit."""
     lanes = machine.lanes(32)
     found: list[PassOptions] = []
     if winograd and machine.adds_beside_fma:
         found.append({"linalg-winograd-pointwise": {"gain": GAIN}})
+    if winograd and machine.tile_bf16:
+        found.append({"linalg-split-matmul": {"gain": 0}})
     if lanes >= 8:
         found.append({"linalg-block-layouts": {"block": lanes // 2}})
         found.append({"linalg-pack-matmul": {"block": lanes // 2}})

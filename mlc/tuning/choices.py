@@ -55,6 +55,7 @@ DIRECT = Choices(
         "linalg-winograd-conv2d": {"tile": 0},
         "linalg-winograd-pointwise": {"gain": 0},
         "linalg-winograd-matmul": {"columns": 0},
+        "linalg-split-matmul": {"gain": 0},
         "linalg-demote-convolution-inputs": {"winograd": False},
     }
 )

@@ -101,6 +101,24 @@ func.func private @k(%x: memref<5x12xf32>, %w: memref<2x16x4xf32>, %y: memref<5x
   func.return
 }
 """
+SPLIT_MATMUL = """
+func.func private @k(%x: memref<5x48xf32>, %w: memref<2x66x16xf32>, %y: memref<5x2x16xf32>,
+    %s: memref<1x2x3x16x32xbf16>, %r: memref<5x5xf32>, %q: memref<2x2x3x16x32xbf16>) attributes {kernel} {
+  "linalg_ext.split_matmul"(%x, %w, %y, %s, %r, %q)
+    : (memref<5x48xf32>, memref<2x66x16xf32>, memref<5x2x16xf32>, memref<1x2x3x16x32xbf16>, memref<5x5xf32>,
+       memref<2x2x3x16x32xbf16>) -> ()
+  func.return
+}
+"""
+SPLIT_POINTWISE = """
+func.func private @k(%x: memref<2x1x3x3x16xf32>, %w: memref<4x34x16xf32>, %y: memref<2x4x3x3x16xf32>,
+    %s: memref<2x1x3x16x32xbf16>, %r: memref<5x2x3x3xf32>, %q: memref<2x1x3x16x32xbf16>) attributes {kernel} {
+  "linalg_ext.split_matmul"(%x, %w, %y, %s, %r, %q)
+    : (memref<2x1x3x3x16xf32>, memref<4x34x16xf32>, memref<2x4x3x3x16xf32>, memref<2x1x3x16x32xbf16>,
+       memref<5x2x3x3xf32>, memref<2x1x3x16x32xbf16>) -> ()
+  func.return
+}
+"""
 ATTENTION = """
 func.func private @k(%q: memref<2x5x3xf32>, %k: memref<2x7x3xf32>, %v: memref<2x7x4xf32>, %y: memref<2x5x4xf32>)
     attributes {kernel} {
@@ -251,6 +269,17 @@ AT_RUN_TIME = 4 * 4 * _filter_transforms(4) + 4 * 4 * 16  # and outputs are divi
         ),
         # per group of six terms four multiply-adds and four additions
         (WINOGRAD_MATMUL, None, Cost(2 * 5 * 12 * 8, 4 * (5 * 12 + 2 * 16 * 4 + 5 * 8), {"f32": 2 * 5 * 8 * (8 + 4)})),
+        # six products of parts, of rows and terms filled up to whole tiles
+        (
+            SPLIT_MATMUL,
+            None,
+            Cost(2 * 5 * 48 * 32, 4 * (5 * 48 + 2 * 66 * 16 + 2 * 5 * 32), {"bf16": 6 * 2 * 16 * 64 * 32}),
+        ),
+        (
+            SPLIT_POINTWISE,
+            None,
+            Cost(2 * 18 * 16 * 64, 4 * (18 * 16 + 4 * 34 * 16 + 2 * 18 * 64), {"bf16": 6 * 2 * 32 * 32 * 64}),
+        ),
         (ATTENTION, None, Cost(70 * _SCORE, 4 * 2 * (15 + 21 + 28 + 20), {"f32": 70 * _SCORE})),
         (CAUSAL, None, Cost(30 * _SCORE, 4 * 2 * (15 + 15 + 20 + 20), {"f32": 30 * _SCORE})),
         # how far loops go is known, decided by the data among known ends, or not known: what they go through is whole

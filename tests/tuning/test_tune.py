@@ -11,6 +11,7 @@ from torch import nn
 
 import mlc
 from mlc.backends.llvm.target import host_machine
+from mlc.backends.machine import PRESETS
 from mlc.errors import UsageError
 from mlc.ir.pipeline import pass_names
 from mlc.ir.pipeline_table import Row
@@ -157,6 +158,14 @@ def test_pairs_of_terms_are_tried_where_they_may_gain_and_are_wanted():
     assert pairs not in layouts(gains, winograd=False)
     assert pairs not in layouts(others)
     assert {name for options in layouts(gains) for name in options} <= set(pass_names())
+
+
+def test_products_of_split_numbers_are_tried_without_where_they_are_made():
+    whole = {"linalg-split-matmul": {"gain": 0}}
+    assert whole in layouts(PRESETS["x86-64-amx"])
+    assert whole not in layouts(PRESETS["x86-64-amx"], winograd=False)
+    assert whole not in layouts(PRESETS["x86-64-avx512"])
+    assert {name for options in layouts(PRESETS["x86-64-amx"]) for name in options} <= set(pass_names())
 
 
 def test_bounds_are_not_tuned():

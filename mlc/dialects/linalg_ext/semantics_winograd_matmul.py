@@ -7,18 +7,15 @@ equals exactly.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Operation
 
+from mlc.dialects.linalg_ext.semantics_prepared import aligned, factors, plain_product
 from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     GROUP,
-    LARGEST,
-    SMALLEST,
     WinogradMatmulOp,
     WinogradMatmulWeightsOp,
     padded,
@@ -26,10 +23,6 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
 
-LINE = 64
-"""Bytes."""
-LEAST = 149
-"""2^-149 is the least number of single precision."""
 AT_ONCE = 1 << 16
 """Elements prepared at a time: they stay in the second-level cache."""
 
@@ -40,13 +33,13 @@ def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
     panels, depth = np.asarray(args[0]), op.depth.value.data
     blocks, terms, lanes = panels.shape
     pieces, whole = terms // depth, padded(depth)
-    out = _aligned(op.result.type.get_shape(), panels.dtype)
+    out = aligned(op.result.type.get_shape(), panels.dtype)
     step = max(1, AT_ONCE // (terms * lanes))
     plain = False
     for first in range(0, blocks, step):
         w = np.ascontiguousarray(panels[first : first + step])  # panels may be a view of weights that lie otherwise
         here = out[first : first + step]
-        factor, unscale, odd = _factors(w, run.domain)
+        factor, unscale, odd = factors(w, run.domain)
         main = here[:, : pieces * whole].reshape(-1, pieces, whole, lanes)
         if factor is not None:  # repeated: long rows multiply faster than many of `lanes`
             w = w.reshape(-1, pieces, depth * lanes) * np.tile(factor, (1, depth))[:, None]
@@ -57,36 +50,6 @@ def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
         plain = plain or odd
     out[:, -1] = run.domain.constant(np.float32(plain), f32)
     return (out,)
-
-
-def _aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray:
-    """An array that begins where a cache line does, so that whoever runs native code need not copy it."""
-    size = math.prod(shape) * dtype.itemsize
-    raw = np.empty(size + LINE, np.uint8)
-    return raw[-raw.ctypes.data % LINE :][:size].view(dtype).reshape(shape)
-
-
-def _factors(w: Any, domain: Domain) -> tuple[Any, Any, bool]:
-    """Per column: the factor (none where it is one), one by it; whether any is to be multiplied plainly."""
-    if domain.name != "ieee":
-        return None, domain.constant(np.float32(1), f32), False
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("bkl,bkl->bl", w, w) / np.float32(w.shape[1])
-        fits = (squares >= SMALLEST) & (squares <= LARGEST)
-        if fits.all():
-            empty = ~fits
-        else:  # weights of units that training has left for dead are often tiny: double precision squares them
-            wide = w.astype(np.float64)
-            squares = np.einsum("bkl,bkl->bl", wide, wide) / w.shape[1]
-            empty = squares == 0
-            fits = (squares > 0) & (squares <= LARGEST)
-    exponent = -np.rint(0.5 * np.log2(np.where(fits, squares, 1.0))).astype(np.int32)
-    exponent = np.minimum(exponent, LEAST)
-    factor = np.ldexp(np.float64(1), exponent)  # one by it is a number of single precision, even where it is none
-    if exponent.max(initial=0) < 128:
-        factor = factor.astype(np.float32)
-    unscale = np.where(empty, np.float32(0), np.ldexp(np.float32(1), -exponent))
-    return factor, unscale, not bool((fits | empty).all())
 
 
 def _pairs(w: Any, domain: Domain) -> Any:
@@ -103,25 +66,8 @@ def _pairs(w: Any, domain: Domain) -> Any:
 @semantics("linalg_ext.winograd_matmul")
 def matmul(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, WinogradMatmulOp)
-    x, w, y = (a.read() if isinstance(a, Buffer) else np.asarray(a) for a in args[:3])
+    w = args[1].read() if isinstance(args[1], Buffer) else np.asarray(args[1])
     blocks, _, lanes = w.shape
     pieces, depth = op.pieces(), op.piece()
     main = w[:, : pieces * padded(depth)].reshape(blocks, pieces, -1, lanes)[:, :, :depth].reshape(blocks, -1, lanes)
-    if x.ndim > 2:  # pixels are rows, channels terms
-        x, total = np.moveaxis(x, 1, 3), np.moveaxis(y, 1, 3)
-    else:
-        total = y
-    x, shape = x.reshape(-1, op.terms()), total.shape
-    total = total.reshape(-1, blocks, lanes)
-    unscale = np.broadcast_to(w[:, -2], total.shape)
-    for k in range(x.shape[1]):
-        weight = run.domain.float2("mul", np.broadcast_to(main[:, k], total.shape), unscale, f32)
-        term = run.domain.float2("mul", np.broadcast_to(x[:, k, None, None], total.shape), weight, f32)
-        total = run.domain.float2("add", total, term, f32)
-    total = total.reshape(shape)
-    if len(shape) > 3:
-        total = np.moveaxis(total, 3, 1)
-    if isinstance(args[2], Buffer):
-        args[2].write(total)
-        return ()
-    return (total, *args[3:])
+    return plain_product(op, main, w[:, -2], args, run)

@@ -47,21 +47,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import DYNAMIC_INDEX, IntegerAttr, MemRefType, ShapedType, TensorType, f32, i64
-from xdsl.ir import Attribute, SSAValue
-from xdsl.irdl import IRDLOperation, attr_def, irdl_op_definition, operand_def, result_def, traits_def, var_result_def
+from xdsl.dialects.builtin import IntegerAttr, TensorType, f32, i64
+from xdsl.ir import SSAValue
+from xdsl.irdl import IRDLOperation, attr_def, irdl_op_definition, operand_def, result_def, traits_def
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
+
+from mlc.dialects.linalg_ext.prepared_matmul import NUMBERS, PreparedMatmulOp, checked_shape, result_types
 
 GROUP = 6
 """Terms of a group: a pair, one term, a pair with turned signs, one term."""
 PERIOD = 48
 """Terms after which groups and vectors of up to 16 lanes begin together again."""
 BESIDE = 16
-UNSCALE, SCALE, SQUARES, SIZES, PLAIN, SUMS = range(6)
-"""Rows of the third destination; from `SUMS` on one per piece."""
-SMALLEST, LARGEST = 2.0**-100, 2.0**100
-"""Of the mean of squares of what is scaled."""
+SUMS = NUMBERS
+"""From here on one row of the third destination per piece."""
 
 
 def padded(depth: int) -> int:
@@ -109,36 +109,19 @@ def weight_rows(terms: int, depth: int) -> int:
 
 
 @irdl_op_definition
-class WinogradMatmulOp(IRDLOperation):
+class WinogradMatmulOp(PreparedMatmulOp):
     """Adds the product of %x and prepared weights to the first destination; see the module."""
 
     name = "linalg_ext.winograd_matmul"
 
-    input = operand_def()
-    weights = operand_def()
-    output = operand_def()
-    scaled = operand_def()
-    rows = operand_def()
     depth = attr_def(IntegerAttr.constr(i64))
-    res = var_result_def(TensorType)
 
     def __init__(self, operands: Sequence[SSAValue], depth: int) -> None:
-        outs = [v.type for v in operands[2:]]
         super().__init__(
-            operands=list(operands),
+            operands=[*operands, []],
             attributes={"depth": IntegerAttr(depth, i64)},
-            result_types=[outs if all(isinstance(t, TensorType) for t in outs) else []],
+            result_types=[result_types(operands)],
         )
-
-    @property
-    def inputs(self) -> list[SSAValue]:
-        """What is read alone."""
-        return [self.input, self.weights]
-
-    @property
-    def outputs(self) -> list[SSAValue]:
-        """Destinations: what is added to, and scratch."""
-        return [self.output, self.scaled, self.rows]
 
     def piece(self) -> int:
         """Terms of a piece."""
@@ -148,22 +131,14 @@ class WinogradMatmulOp(IRDLOperation):
         """Pieces that the terms are summed in."""
         return self.terms() // self.piece()
 
-    def terms(self) -> int:
-        """Terms of a row."""
-        _, terms, *rest = _shape(self.input, "input", 2, 5)
-        return terms * rest[-1] if rest else terms
-
     def beside(self) -> int:
         """Terms of a piece that lie side by side: all of them, or a block of channels."""
         shape = _shape(self.input, "input", 2, 5)
         return shape[-1] if len(shape) > 2 else self.piece()
 
-    def grid(self) -> tuple[int, ...]:
-        """Extents of the rows: how many, or images, height and width."""
-        count, _, *rest = _shape(self.input, "input", 2, 5)
-        return (count, *rest[:-1])
-
     def verify_(self) -> None:
+        if self.more:
+            raise VerifyException(f"expected five operands, got {len(self.operands)}")
         grid, terms = self.grid(), self.terms()
         pieces = terms // _depth(self.depth, terms)
         if self.piece() % self.beside():
@@ -171,19 +146,10 @@ class WinogradMatmulOp(IRDLOperation):
         blocks, weight, lanes = _shape(self.weights, "weights", 3)
         if weight != weight_rows(terms, self.piece()):
             raise VerifyException(f"expected weights of {weight_rows(terms, self.piece())} rows, got {weight}")
-        self._expect("output", self.output, (grid[0], blocks, *grid[1:], lanes))
-        self._expect("scaled inputs", self.scaled, (*grid, pieces, room(self.piece())))
-        self._expect("rows", self.rows, (SUMS + pieces, *grid))
-        outs = [v.type for v in self.outputs]
-        if self.res and [r.type for r in self.res] != outs:
-            raise VerifyException("expected the types of the results to be those of the destinations")
-        if bool(self.res) != isinstance(outs[0], TensorType):
-            raise VerifyException("expected results on tensors, and none on buffers")
-
-    @staticmethod
-    def _expect(what: str, value: SSAValue, wanted: tuple[int, ...]) -> None:
-        if _shape(value, what, len(wanted)) != wanted:
-            raise VerifyException(f"expected {what} of shape {list(wanted)}, got {value.type}")
+        self.expect("output", self.output, (grid[0], blocks, *grid[1:], lanes))
+        self.expect("scaled inputs", self.scaled, (*grid, pieces, room(self.piece())))
+        self.expect("rows", self.rows, (SUMS + pieces, *grid))
+        self.check_results()
 
 
 def _depth(attr: IntegerAttr, terms: int) -> int:
@@ -194,12 +160,4 @@ def _depth(attr: IntegerAttr, terms: int) -> int:
 
 
 def _shape(value: SSAValue, what: str, *ranks: int) -> tuple[int, ...]:
-    ty: Attribute = value.type
-    if not isinstance(ty, TensorType | MemRefType) or ty.element_type != f32:
-        raise VerifyException(f"expected the {what} to be a tensor or memref of f32, got {ty}")
-    assert isinstance(ty, ShapedType)
-    shape = tuple(ty.get_shape())
-    if len(shape) not in ranks or DYNAMIC_INDEX in shape:
-        wanted = " or ".join(map(str, ranks))
-        raise VerifyException(f"expected the {what} to have {wanted} static dimensions, got {ty}")
-    return shape
+    return checked_shape(value, what, f32, *ranks)

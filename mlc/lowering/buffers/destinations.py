@@ -17,7 +17,7 @@ from xdsl.ir import Operation, OpResult, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
 from mlc.dialects.linalg_ext.attention_op import AttentionOp
-from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
+from mlc.dialects.linalg_ext.prepared_matmul import PreparedMatmulOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 
 VIEW_OPS = (tensor.ExtractSliceOp, tensor.ExpandShapeOp, tensor.CollapseShapeOp, tensor.CastOp)
@@ -66,7 +66,7 @@ class Destinations:
             return tuple(range(first, first + len(op.res)))
         if op.name in ("linalg.softmax", "linalg.broadcast", "linalg.reduce") and op.results:
             return (1,)
-        if isinstance(op, (WinogradConv2DOp, WinogradMatmulOp)) and op.results:
+        if isinstance(op, (WinogradConv2DOp, PreparedMatmulOp)) and op.results:
             return tuple(range(2, 2 + len(op.res)))
         if isinstance(op, AttentionOp) and op.res:
             return (len(op.inputs),)
@@ -94,7 +94,7 @@ class Destinations:
             return bool(op.body.block.args[index].uses) or not is_permutation(maps[index])
         if op.name in ("linalg.softmax", "linalg.broadcast", WinogradConv2DOp.name, AttentionOp.name):
             return False
-        if isinstance(op, WinogradMatmulOp):
+        if isinstance(op, PreparedMatmulOp):
             return op.operands[index] is op.output
         if isinstance(op, func.CallOp):
             return self._kernel_reads(op.callee.string_value(), index)

@@ -27,6 +27,7 @@ from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from xdsl.ir.affine import AffineMap
 
 from mlc.dialects.linalg_ext.attention_op import AttentionOp
+from mlc.dialects.linalg_ext.split_matmul_ops import SplitMatmulOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.dialects.memref.syntax import CastOp
@@ -396,6 +397,6 @@ def _drop_written_inputs(op: linalg.GenericOp, inputs: dict[int, View], outs: li
     op.erase()
 
 
-_STRUCTURED = (WinogradConv2DOp.name, WinogradMatmulOp.name, AttentionOp.name)
+_STRUCTURED = (WinogradConv2DOp.name, WinogradMatmulOp.name, SplitMatmulOp.name, AttentionOp.name)
 for _name in ("linalg.softmax", "linalg.broadcast", "linalg.reduce", *_STRUCTURED):
     RULES[_name] = structured

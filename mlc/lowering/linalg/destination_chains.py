@@ -14,7 +14,7 @@ from xdsl.dialects import arith, tensor
 from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Block, Operation, OpResult, SSAValue
 
-from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
+from mlc.dialects.linalg_ext.prepared_matmul import PreparedMatmulOp
 from mlc.ir.remarks import RemarkLog
 from mlc.lowering.linalg.kernel_destinations import CHAIN, slice_of
 from mlc.lowering.linalg.kernel_groups import Group, Grouping, stays
@@ -91,7 +91,7 @@ class DestinationChains:
         if not isinstance(source, OpResult) or source in self.direct:
             return None
         group = self.grouping.group_of.get(source.op)
-        if group is None or not isinstance(source.op, (GenericOp, FillOp, WinogradMatmulOp)):
+        if group is None or not isinstance(source.op, (GenericOp, FillOp, PreparedMatmulOp)):
             return None
         others = [u for u in users(source, self.block) if u is not insert]
         if others and (CHAIN not in insert.attributes or any(stays(u) for u in others if u.name != insert.name)):

@@ -20,7 +20,7 @@ from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Block, Operation, OpResult, SSAValue
 from xdsl.traits import IsTerminator
 
-from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
+from mlc.dialects.linalg_ext.prepared_matmul import PreparedMatmulOp
 from mlc.lowering.linalg.build import element_type
 from mlc.lowering.linalg.linalg_fuse_elementwise import is_contraction
 from mlc.lowering.linalg.structure import (
@@ -38,7 +38,7 @@ from mlc.lowering.linalg.structure import (
     users,
 )
 
-PRODUCTS = (GenericOp, WinogradMatmulOp)
+PRODUCTS = (GenericOp, PreparedMatmulOp)
 """Ops that go on with what their destinations hold."""
 _VIEWS = (
     tensor.ExpandShapeOp,
@@ -187,10 +187,10 @@ class Grouping:
         return shape in (group.domain, rows)
 
 
-def _goes_on(first: Operation, then: GenericOp | WinogradMatmulOp) -> bool:
+def _goes_on(first: Operation, then: GenericOp | PreparedMatmulOp) -> bool:
     """Whether both are products that write their sums in the same order."""
-    if isinstance(then, WinogradMatmulOp):
-        return isinstance(first, WinogradMatmulOp)
+    if isinstance(then, PreparedMatmulOp):
+        return type(first) is type(then)
     return (
         isinstance(first, GenericOp)
         and is_contraction(first)

@@ -12,7 +12,7 @@ from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Operation
 
 from mlc.dialects.linalg_ext.attention_op import AttentionOp
-from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
+from mlc.dialects.linalg_ext.prepared_matmul import PreparedMatmulOp
 from mlc.lowering.linalg.kernel_groups import is_plain_reduction
 from mlc.lowering.linalg.linalg_fuse_elementwise import is_contraction
 from mlc.lowering.linalg.structure import (
@@ -68,7 +68,7 @@ def _root(ops: Sequence[Operation]) -> Operation:
 
 
 def _is_heavy(op: Operation) -> bool:
-    if isinstance(op, (WinogradMatmulOp, AttentionOp)):
+    if isinstance(op, (PreparedMatmulOp, AttentionOp)):
         return True
     return isinstance(op, GenericOp) and "r" in iterators_of(op) and not is_plain_reduction(op)
 

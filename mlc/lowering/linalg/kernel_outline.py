@@ -22,7 +22,7 @@ from xdsl.dialects.linalg.ops import FillOp, GenericOp, YieldOp
 from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
 
 from mlc.dialects.linalg_ext.attention_op import AttentionOp
-from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulOp
+from mlc.dialects.linalg_ext.prepared_matmul import PreparedMatmulOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradConv2DOp
 from mlc.ir.locations import fuse_locations
 from mlc.ir.structural_key import Numbering, sequence_key
@@ -40,7 +40,7 @@ from mlc.lowering.linalg.structure import (
     starts_loop,
 )
 
-_ONTO = (GenericOp, WinogradMatmulOp)  # ops that go on with what their destinations hold
+_ONTO = (GenericOp, PreparedMatmulOp)  # ops that go on with what their destinations hold
 _OVER = (WinogradConv2DOp, AttentionOp)  # ops that do not look at what their destinations hold
 _CLONED = ("arith.", "math.", "tensor.dim", "tensor.extract", "tensor.empty")
 
@@ -255,7 +255,7 @@ class _Destinations:
                 continue
             if arg is None:
                 arg = _empty_like(init, op.location, before)
-            reads = reads_output(op, i) if isinstance(op, GenericOp) else isinstance(op, WinogradMatmulOp) and i == 0
+            reads = reads_output(op, i) if isinstance(op, GenericOp) else isinstance(op, PreparedMatmulOp) and i == 0
             if reads and init is not arg:
                 copy = identity_copy(init, arg, op.location)
                 before.append(copy)

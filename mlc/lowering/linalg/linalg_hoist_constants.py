@@ -37,6 +37,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Block, Operation, OpResult, Region, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp
+from mlc.dialects.linalg_ext.split_matmul_ops import SplitMatmulWeightsOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import WinogradMatmulWeightsOp
 from mlc.dialects.linalg_ext.winograd_ops import WinogradFilterTransformOp
 from mlc.ir.context import MlcContext
@@ -59,6 +60,8 @@ from mlc.lowering.linalg.structure import (
 _VIEWS = (tensor.ExpandShapeOp, tensor.CollapseShapeOp, tensor.CastOp, tensor.ExtractSliceOp)
 _SMALL = 1 << 14  # elements; below this a broadcast may be stored
 _GROWTH = 2
+_REARRANGED = (PackOp, WinogradFilterTransformOp, WinogradMatmulWeightsOp, SplitMatmulWeightsOp)
+"""Ops on weights whose results are read instead of them."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class ConstantValues:
         if not is_tensor(result) or DYNAMIC_INDEX in shape_of(result) or op.name == "tensor.empty":
             return True
         size = math.prod(shape_of(result))
-        if size <= _SMALL or isinstance(op, (PackOp, WinogradFilterTransformOp, WinogradMatmulWeightsOp)):
+        if size <= _SMALL or isinstance(op, _REARRANGED):
             return True
         read = sum(math.prod(shape_of(v)) for v in inputs if is_tensor(v) and self.constant[v])
         return read == 0 or size <= _GROWTH * read
@@ -213,7 +216,12 @@ class _Hoist:
         main = weights[0] if weights else "literal"
         main = main.removeprefix("const.")
         main = re.sub(r"[^A-Za-z0-9_.$-]", "_", main)
-        kinds = {WinogradFilterTransformOp: "winograd", WinogradMatmulWeightsOp: "paired", PackOp: "packed"}
+        kinds = {
+            WinogradFilterTransformOp: "winograd",
+            WinogradMatmulWeightsOp: "paired",
+            SplitMatmulWeightsOp: "scaled",
+            PackOp: "packed",
+        }
         what = next((word for kind, word in kinds.items() if any(isinstance(op, kind) for op in ops)), "folded")
         name = f"const.{main}.{what}"
         unique, n = name, 0

@@ -20,11 +20,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.dialects import arith, tensor
-from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType, f32
-from xdsl.dialects.linalg.ops import GenericOp, YieldOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects.builtin import ModuleOp, f32
+from xdsl.dialects.linalg.ops import GenericOp
+from xdsl.ir import SSAValue
 
-from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     SUMS,
     WinogradMatmulOp,
@@ -37,16 +36,15 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.linalg.build import At
-from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
-from mlc.lowering.linalg.structure import (
-    dims_map,
-    erase_dead,
-    functions_to_lower,
-    iterators_of,
-    maps_of,
-    nested_blocks,
-    shape_of,
+from mlc.lowering.linalg.prepared_products import (
+    behind,
+    is_product_of_panels,
+    product_obstacle,
+    read_prepared,
+    reads_of,
+    replace,
 )
+from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, nested_blocks, shape_of
 
 DEPTH = 256
 """Terms of a piece: a panel of them and a tile of rows share the first-level cache; short sums round less."""
@@ -56,7 +54,6 @@ LEAST_TERMS = 48
 """Fewer do not pay for what every row and column needs besides."""
 LEAST_COLUMNS = 96
 """Fewer columns do not pay for preparing the rows."""
-_MAPS = [dims_map(4, (0, 3)).data, dims_map(4, (1, 3, 2)).data, dims_map(4, (0, 1, 2)).data]
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class LinalgWinogradMatmul(MlcPass):
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for entry in functions_to_lower(module.ops):
             for block in nested_blocks(entry):
-                found = [op for op in block.ops if _is_product_of_panels(op)]
+                found = [op for op in block.ops if is_product_of_panels(op)]
                 rewritten = [op for op in found if isinstance(op, GenericOp) and self._rewrite(ctx, op)]
                 if rewritten:
                     erase_dead(block)
@@ -97,12 +94,9 @@ class LinalgWinogradMatmul(MlcPass):
         (rows, terms), (blocks, _, lanes) = shape_of(x), shape_of(panels)
         depth = depth_of(terms, self.depth)
         pieces = terms // depth
-        behind = panels.owner.next_op if isinstance(panels.owner, Operation) else None
-        assert behind is not None
-        weights = At(behind, op.location).add(WinogradMatmulWeightsOp(panels, depth)).result
-        for read in [use.operation for use in panels.uses]:
-            if isinstance(read, tensor.ExtractOp):
-                _read(read, weights, depth, terms)
+        weights = behind(panels, op).add(WinogradMatmulWeightsOp(panels, depth)).result
+        for read in reads_of(panels):
+            _read(read, weights, depth, terms)
         operands = [
             x,
             weights,
@@ -111,10 +105,7 @@ class LinalgWinogradMatmul(MlcPass):
             at.empty([SUMS + pieces, rows], f32),
         ]
         new = at.add(WinogradMatmulOp(operands, depth))
-        new.res[0].name_hint = op.results[0].name_hint
-        op.results[0].replace_all_uses_with(new.res[0])
-        op.detach()
-        op.erase()
+        replace(op, new)
         columns = blocks * lanes
         ctx.remarks.applied(self.name, new, "terms in pairs", depth=depth, rows=rows, columns=columns)
         return True
@@ -123,18 +114,15 @@ class LinalgWinogradMatmul(MlcPass):
         gains = ctx.machine is not None and ctx.machine.adds_beside_fma
         if self.columns == 0 or (self.columns < 0 and not gains):
             return "switched off" if self.columns == 0 else "additions take the place of multiply-adds"
-        shapes = [shape_of(v) for v in op.operands]
-        if any(DYNAMIC_INDEX in s or 0 in s for s in shapes):
-            return "dynamic or empty sizes"
-        if not isinstance(op.inputs[1].owner, PackOp) or not is_hoisted(op.inputs[1]):
-            return "panels that are not packed from constants"
-        rows, blocks, lanes = shapes[2]
+        if reason := product_obstacle(op):
+            return reason
+        rows, blocks, lanes = shape_of(op.outputs[0])
         columns = blocks * lanes
         if columns < (LEAST_COLUMNS if self.columns < 0 else self.columns):
             return f"{columns} columns"
         if self.columns < 0 and rows < LEAST_ROWS:
             return f"{rows} rows"
-        terms = shapes[0][1]
+        terms = shape_of(op.inputs[0])[1]
         return f"{terms} terms" if terms < (LEAST_TERMS if self.columns < 0 else 2) else ""
 
 
@@ -148,32 +136,10 @@ def depth_of(terms: int, most: int) -> int:
 
 
 def _read(read: tensor.ExtractOp, weights: SSAValue, depth: int, terms: int) -> None:
-    """The same element of the prepared weights, without its column's factor: they need not be held beside the panels.
-    To the bit, unless it is less than 2^-126 times the root mean square of its column, which scales it to a
-    denormal."""
+    """An element of the panels from the prepared weights."""
     at = At(read)
     block, term, lane = read.indices
     size, whole = at.index(depth), at.index(padded(depth))
     piece, within = at.add(arith.DivUIOp(term, size)).result, at.add(arith.RemUIOp(term, size)).result
-    place = at.add(arith.AddiOp(at.add(arith.MuliOp(piece, whole)).result, within)).result
-    last = at.index(weight_rows(terms, depth) - 2)
-    element, unscale = (at.add(tensor.ExtractOp(weights, [block, row, lane], f32)).result for row in (place, last))
-    value = at.add(arith.MulfOp(element, unscale)).result
-    value.name_hint = read.result.name_hint
-    read.result.replace_all_uses_with(value)
-    read.detach()
-    read.erase()
-
-
-def _is_product_of_panels(op: Operation) -> bool:
-    """Whether `op` is a product of rows and packed panels, in the form that linalg-pack-matmul gives it."""
-    if not isinstance(op, GenericOp) or len(op.inputs) != 2 or len(op.results) != 1 or iterators_of(op) != "pppr":
-        return False
-    body = list(op.body.block.ops)
-    return (
-        maps_of(op) == _MAPS
-        and [type(inner) for inner in body] == [arith.MulfOp, arith.AddfOp, YieldOp]
-        and {*body[0].operands} == {*op.body.block.args[:2]}
-        and {*body[1].operands} == {body[0].results[0], op.body.block.args[2]}
-        and all(isinstance(v.type, TensorType) and v.type.element_type == f32 for v in op.operands)
-    )
+    row = at.add(arith.AddiOp(at.add(arith.MuliOp(piece, whole)).result, within)).result
+    read_prepared(read, weights, [block, row, lane], weight_rows(terms, depth) - 2)

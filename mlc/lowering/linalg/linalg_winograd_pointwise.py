@@ -27,13 +27,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from xdsl.dialects import tensor
-from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, TensorType, f32
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, f32
 from xdsl.dialects.linalg.ops import GenericOp
-from xdsl.ir import Operation, SSAValue
-from xdsl.ir.affine import AffineMap
 
-from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     GROUP,
     SUMS,
@@ -45,16 +41,17 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
-from mlc.lowering.linalg.blocked_convolution import LOOPS, is_blocked_convolution
 from mlc.lowering.linalg.build import At
-from mlc.lowering.linalg.linalg_hoist_constants import is_hoisted
-from mlc.lowering.linalg.structure import (
-    erase_dead,
-    functions_to_lower,
-    maps_of,
-    nested_blocks,
-    shape_of,
+from mlc.lowering.linalg.prepared_products import (
+    behind,
+    filter_panels,
+    is_pointwise,
+    pixels_of,
+    pointwise_obstacle,
+    replace,
+    stride_of,
 )
+from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, nested_blocks, shape_of
 from mlc.lowering.linalg.winograd_cost import depth_of
 
 DEPTH = 256
@@ -98,7 +95,7 @@ class LinalgWinogradPointwise(MlcPass):
     def run(self, ctx: MlcContext, module: ModuleOp) -> None:
         for entry in functions_to_lower(module.ops):
             for block in nested_blocks(entry):
-                found = [op for op in block.ops if isinstance(op, GenericOp) and _is_pointwise(op)]
+                found = [op for op in block.ops if isinstance(op, GenericOp) and is_pointwise(op)]
                 alike = Counter(map(_shape, found))
                 worth = max(LEAST_SAVED, LEAST_PART * sum(map(_direct, found)))
                 if any([self._rewrite(ctx, op, alike[_shape(op)], worth) for op in found]):
@@ -110,15 +107,12 @@ class LinalgWinogradPointwise(MlcPass):
             ctx.remarks.missed(self.name, op, "kept direct", reason=reason)
             return False
         at = At(op)
-        filters = op.inputs[1]
-        x = _pixels(at, op)
+        x = pixels_of(at, op)
         images, blocks, height, width, lanes = shape_of(x)
         depth = depth_of(blocks * lanes, lanes, self.depth)
         pieces = blocks * lanes // depth
-        behind = filters.owner.next_op if isinstance(filters.owner, Operation) else None
-        assert behind is not None
-        before = At(behind, op.location)
-        panels = before.collapse(filters, [[0], [1, 2, 3, 4], [5]])
+        before = behind(op.inputs[1], op)
+        panels = filter_panels(before, op)
         operands = [
             x,
             before.add(WinogradMatmulWeightsOp(panels, depth)).result,
@@ -127,10 +121,7 @@ class LinalgWinogradPointwise(MlcPass):
             at.empty([SUMS + pieces, images, height, width], f32),
         ]
         new = at.add(WinogradMatmulOp(operands, depth))
-        new.res[0].name_hint = op.results[0].name_hint
-        op.results[0].replace_all_uses_with(new.res[0])
-        op.detach()
-        op.erase()
+        replace(op, new)
         ctx.remarks.applied(
             self.name,
             new,
@@ -145,22 +136,13 @@ class LinalgWinogradPointwise(MlcPass):
         limit = self.limit(ctx.machine)
         if limit == 0:
             return "switched off" if self.gain == 0 else "additions take the place of multiply-adds"
-        shapes = [shape_of(v) for v in op.operands]
-        if any(DYNAMIC_INDEX in s or 0 in s for s in shapes):
-            return "dynamic or empty sizes"
-        if stride_of(op) is None:
-            return "other strides"
-        pack = op.inputs[1].owner
-        if not isinstance(pack, PackOp) or not is_hoisted(pack.source):
-            return "filters that are not constant"
-        if pack.positions != (1, 0) or pack.permutation(4) != (0, 1, 2, 3):
-            return "filters packed in another way"
-        filters, channels = shape_of(pack.source)[:2]
-        if filters != shapes[1][0] * shapes[1][5] or channels != shapes[1][1] * shapes[1][4]:
-            return "channels that do not fill their blocks"
-        if self.gain < 0 and shapes[1][5] < ctx.machine.lanes(32):
-            return f"blocks of {shapes[1][5]} filters do not fill a vector"
-        percent = cost(channels, filters, prod(shapes[2][2:4]), shapes[1][4], shapes[1][5], self.depth)
+        if reason := pointwise_obstacle(op):
+            return reason
+        filters, pixels = shape_of(op.inputs[1]), shape_of(op.outputs[0])[2:4]
+        if self.gain < 0 and filters[5] < ctx.machine.lanes(32):
+            return f"blocks of {filters[5]} filters do not fill a vector"
+        channels, beside, lanes = filters[1] * filters[4], *filters[4:]
+        percent = cost(channels, filters[0] * lanes, prod(pixels), beside, lanes, self.depth)
         if percent >= limit:
             return f"estimated at {percent:.0f} % of the direct time"
         saved = round(alike * _direct(op) * (100 - percent) / 100)
@@ -196,30 +178,3 @@ def cost(channels: int, filters: int, pixels: int, beside: int, lanes: int, most
 def _shape(op: GenericOp) -> tuple[object, ...]:
     """What layers have in common whose kernel is one."""
     return (*map(shape_of, op.operands), stride_of(op))
-
-
-def stride_of(op: GenericOp) -> int | None:
-    """The stride of a 1x1 convolution, one for rows and columns; None for others."""
-    _, _, height, width, _ = shape_of(op.inputs[0])
-    for stride in range(1, max(height, width, 1) + 1):
-        rows, columns = (LOOPS[2 + d] if stride == 1 else LOOPS[2 + d] * stride for d in (0, 1))
-        if maps_of(op)[0] == AffineMap(9, 0, (LOOPS[0], LOOPS[5], rows + LOOPS[6], columns + LOOPS[7], LOOPS[8])):
-            return stride
-    return None
-
-
-def _pixels(at: At, op: GenericOp) -> SSAValue:
-    """The inputs that count: all of them, or those that the stride does not skip."""
-    x, stride = op.inputs[0], stride_of(op)
-    assert stride is not None
-    images, blocks, height, width, lanes = shape_of(x)
-    sizes = [images, blocks, *shape_of(op.outputs[0])[2:4], lanes]
-    if sizes == [images, blocks, height, width, lanes]:
-        return x
-    strides = [1, 1, stride, stride, 1]
-    return at.add(tensor.ExtractSliceOp(x, [0] * 5, sizes, strides, TensorType(f32, sizes))).result
-
-
-def _is_pointwise(op: Operation) -> bool:
-    """Whether `op` is a convolution of 1x1 filters in blocked layout."""
-    return is_blocked_convolution(op) and shape_of(op.operands[1])[2:4] == (1, 1)

@@ -8,7 +8,7 @@ A float add or mul reduction goes from lane 0 upwards unless its fast-math flags
 from __future__ import annotations
 
 from xdsl.dialects import llvm
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, i1
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerAttr, VectorType, i1, i32
 from xdsl.ir import Operation, SSAValue
 
 from mlc.dialects.llvm.intrinsics import DOT_BF16, DOT_UI8, INTRINSICS, PERMVAR, PERMVAR_TWO
@@ -56,6 +56,23 @@ def dot(b: FunctionBuilder, op: Operation) -> None:
     ty = vector_of(args[0].type)
     name = DOT_BF16 if op.name == "x86vector.avx512.dot" else DOT_UI8
     set_parts(b, op.results[0], [call_intrinsic(b, name.format(bits=32 * ty.get_shape()[0]), args, ty)])
+
+
+@converts("linalg_ext.bf16_parts")
+def bf16_parts(b: FunctionBuilder, op: Operation) -> None:
+    left = [b.value(v) for v in op.operands]
+    wide = vector_of(left[0].type)
+    ints = VectorType(i32, wide.get_shape())
+    for result in op.results:
+        bits = [b.emit(llvm.BitcastOp, (x,), ints) for x in left]
+        if result is not op.results[-1]:  # the last part has no more bits than it can hold
+            bits = [b.emit(llvm.AddOp, (x, b.splat(0x8000, ints)), ints, NO_OVERFLOW) for x in bits]
+        leading = [b.emit(llvm.AndOp, (x, b.splat(0xFFFF0000 - (1 << 32), ints)), ints) for x in bits]
+        low = b.emit(llvm.LShrOp, (leading[0], b.splat(16, ints)), ints)
+        set_parts(b, result, [b.emit(llvm.BitcastOp, (b.emit(llvm.OrOp, (low, leading[1]), ints),), result.type)])
+        if result is not op.results[-1]:
+            parts = [b.emit(llvm.BitcastOp, (x,), wide) for x in leading]
+            left = [b.emit(llvm.FSubOp, pair, wide, _FAST) for pair in zip(left, parts, strict=True)]
 
 
 @converts("x86vector.avx512.permvar")

@@ -261,34 +261,39 @@ def test_what_is_written_says_what_it_took_along():
         assert (remark.kind, remark.data) == ("applied", {"epilogue": 1, "filled": not onto})
 
 
-def test_elements_of_tied_weights_are_read_as_they_were():
-    """Weights that an embedding reads too: prepared once, and no other numbers for it."""
-    text = """
-func.func @forward(%x: tensor<8x20xf32>, %at: tensor<3xindex>) -> (tensor<8x32xf32>, tensor<3x20xf32>) {
-  %w = arith.constant dense_resource<w> : tensor<32x20xf32>
+def tied(m: int, k: int, n: int) -> str:
+    """A product, and three rows of its weights' transpose."""
+    return f"""
+func.func @forward(%x: tensor<{m}x{k}xf32>, %at: tensor<3xindex>) -> (tensor<{m}x{n}xf32>, tensor<3x{k}xf32>) {{
+  %w = arith.constant dense_resource<w> : tensor<{n}x{k}xf32>
   %zero = arith.constant 0.0 : f32
-  %o = tensor.empty() : tensor<3x20xf32>
-  %g = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0)>, affine_map<(d0, d1) -> (d0, d1)>],
-      iterator_types = ["parallel", "parallel"]} ins(%at : tensor<3xindex>) outs(%o : tensor<3x20xf32>) {
+  %o = tensor.empty() : tensor<3x{k}xf32>
+  %g = linalg.generic {{indexing_maps = [affine_map<(d0, d1) -> (d0)>, affine_map<(d0, d1) -> (d0, d1)>],
+      iterator_types = ["parallel", "parallel"]}} ins(%at : tensor<3xindex>) outs(%o : tensor<3x{k}xf32>) {{
   ^bb0(%row: index, %old: f32):
     %column = linalg.index 1 : index
-    %v = tensor.extract %w[%row, %column] : tensor<32x20xf32>
+    %v = tensor.extract %w[%row, %column] : tensor<{n}x{k}xf32>
     linalg.yield %v : f32
-  } -> tensor<3x20xf32>
-  %t = tensor.empty() : tensor<20x32xf32>
-  %c = linalg.transpose ins(%w : tensor<32x20xf32>) outs(%t : tensor<20x32xf32>) permutation = [1, 0]
-  %e = tensor.empty() : tensor<8x32xf32>
-  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<8x32xf32>) -> tensor<8x32xf32>
-  %p = linalg.matmul ins(%x, %c : tensor<8x20xf32>, tensor<20x32xf32>) outs(%f : tensor<8x32xf32>) -> tensor<8x32xf32>
-  func.return %p, %g : tensor<8x32xf32>, tensor<3x20xf32>
-}"""
+  }} -> tensor<3x{k}xf32>
+  %t = tensor.empty() : tensor<{k}x{n}xf32>
+  %c = linalg.transpose ins(%w : tensor<{n}x{k}xf32>) outs(%t : tensor<{k}x{n}xf32>) permutation = [1, 0]
+  %e = tensor.empty() : tensor<{m}x{n}xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<{m}x{n}xf32>) -> tensor<{m}x{n}xf32>
+  %p = linalg.matmul ins(%x, %c : tensor<{m}x{k}xf32>, tensor<{k}x{n}xf32>) outs(%f : tensor<{m}x{n}xf32>)
+    -> tensor<{m}x{n}xf32>
+  func.return %p, %g : tensor<{m}x{n}xf32>, tensor<3x{k}xf32>
+}}"""
+
+
+def test_elements_of_tied_weights_are_read_as_they_were():
+    """Weights that an embedding reads too: prepared once, and no other numbers for it."""
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((8, 20), (32, 20)))
     w *= np.exp2(rng.integers(-9, 9, (32, 1))).astype(np.float32)
     at = rng.integers(0, 32, 3)
     ctx = make_context()
     ctx.resources.set("w", w)
-    module = parse_text(text, ctx)
+    module = parse_text(tied(8, 20, 32), ctx)
     pairs = make_pass("linalg-winograd-matmul", {"columns": 1, "depth": 6})
     run_pipeline([make_pass("linalg-pack-matmul", {"block": 4}), pairs], ctx, module)
     read = [op.operands[0].owner for op in module.walk() if op.name == "tensor.extract"]
