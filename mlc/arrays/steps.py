@@ -25,6 +25,8 @@ _FUNCTIONS = {
     "to_int": "floats",
     "literal": "stored",
     "pack": "packing",
+    "paired_weights": "scaled_weights",
+    "split_weights": "scaled_weights",
     "reshape": "shapes",
     "transpose": "shapes",
     "transform_filters": "winograd_filters",

@@ -19,8 +19,6 @@ from xdsl.utils.exceptions import VerifyException
 UNSCALE, SCALE, SQUARES, SIZES, PLAIN, NUMBERS = range(6)
 """Numbers of every row, in a destination: one by the factor; the factor; sum of squares; sum of absolute values;
 whether the row is to be multiplied plainly; how many these are."""
-SMALLEST, LARGEST = 2.0**-100, 2.0**100
-"""Of the mean of squares of what is scaled."""
 
 
 class PreparedMatmulOp(IRDLOperation):

@@ -1,52 +1,30 @@
-"""What the semantics of prepared products share: factors of columns, and the plain sum that a product is."""
+"""What the semantics of prepared products share: numbers of a domain, and the plain sum that a product is."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import f32
 
-from mlc.dialects.linalg_ext.prepared_matmul import LARGEST, SMALLEST, PreparedMatmulOp
+from mlc.arrays.scaled_weights import Columns
+from mlc.dialects.linalg_ext.prepared_matmul import PreparedMatmulOp
 from mlc.ir.memory import Buffer
 from mlc.ir.semantics import Args, Domain, Results, Runner
 
-LINE = 64
-"""Bytes."""
-LEAST = 149
-"""2^-149 is the least number of single precision."""
+
+def columns_of(domain: Domain, factors: Columns) -> Columns:
+    """What brings columns near one: `factors`, for numbers of IEEE arithmetic."""
+    if domain.name == "ieee":
+        return factors
+    one = domain.constant(np.float32(1), f32)
+    return lambda w: (None, one, False)
 
 
-def aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray:
-    """An array that begins where a cache line does, so that whoever runs native code need not copy it."""
-    size = math.prod(shape) * dtype.itemsize
-    raw = np.empty(size + LINE, np.uint8)
-    return raw[-raw.ctypes.data % LINE :][:size].view(dtype).reshape(shape)
-
-
-def factors(w: Any, domain: Domain) -> tuple[Any, Any, bool]:
-    """Per column: the factor (none where it is one), one by it; whether any is to be multiplied plainly."""
-    if domain.name != "ieee":
-        return None, domain.constant(np.float32(1), f32), False
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.einsum("bkl,bkl->bl", w, w) / np.float32(w.shape[1])
-        fits = (squares >= SMALLEST) & (squares <= LARGEST)
-        if fits.all():
-            empty = ~fits
-        else:  # weights of units that training has left for dead are often tiny: double precision squares them
-            wide = w.astype(np.float64)
-            squares = np.einsum("bkl,bkl->bl", wide, wide) / w.shape[1]
-            empty = squares == 0
-            fits = (squares > 0) & (squares <= LARGEST)
-    exponent = -np.rint(0.5 * np.log2(np.where(fits, squares, 1.0))).astype(np.int32)
-    exponent = np.minimum(exponent, LEAST)
-    factor = np.ldexp(np.float64(1), exponent)  # one by it is a number of single precision, even where it is none
-    if exponent.max(initial=0) < 128:
-        factor = factor.astype(np.float32)
-    unscale = np.where(empty, np.float32(0), np.ldexp(np.float32(1), -exponent))
-    return factor, unscale, not bool((fits | empty).all())
+def number_of(domain: Domain) -> Callable[[float], Any]:
+    """A number of a domain."""
+    return lambda value: domain.constant(np.float32(value), f32)
 
 
 def plain_product(op: PreparedMatmulOp, main: np.ndarray, unscale: np.ndarray, args: Args, run: Runner) -> Results:

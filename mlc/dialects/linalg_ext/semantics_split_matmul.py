@@ -13,36 +13,23 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Operation
 
-from mlc.dialects.linalg_ext.semantics_prepared import aligned, factors, plain_product
+from mlc.arrays.scaled_weights import distant_factors, split_weights
+from mlc.dialects.linalg_ext.semantics_prepared import columns_of, number_of, plain_product
 from mlc.dialects.linalg_ext.split_matmul_ops import PARTS, STEP, SplitMatmulOp, SplitMatmulWeightsOp
 from mlc.ir.memory import Buffer
-from mlc.ir.semantics import Args, Results, Runner, semantics
-
-AT_ONCE = 1 << 16
-"""Elements prepared at a time: they stay in the second-level cache."""
+from mlc.ir.semantics import Args, Results, Runner, Step, semantics
 
 
-@semantics("linalg_ext.split_matmul_weights")
+def _weights_step(op: Operation) -> Step:
+    assert isinstance(op, SplitMatmulWeightsOp) and isinstance(op.result.type, TensorType)
+    return Step("split_weights", (op.result.type.get_shape()[1],), (op.panels,))
+
+
+@semantics("linalg_ext.split_matmul_weights", step=_weights_step)
 def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, SplitMatmulWeightsOp) and isinstance(op.result.type, TensorType)
-    panels = np.asarray(args[0])
-    blocks, terms, lanes = panels.shape
-    out = aligned(op.result.type.get_shape(), panels.dtype)
-    step = max(1, AT_ONCE // (terms * lanes))
-    plain = False
-    zero = run.domain.constant(np.float32(0), f32)
-    for first in range(0, blocks, step):
-        w = np.ascontiguousarray(panels[first : first + step])  # panels may be a view of weights that lie otherwise
-        here = out[first : first + step]
-        factor, unscale, odd = factors(w, run.domain)
-        if factor is not None:
-            w = w * factor[:, None]
-        here[:, :terms] = w
-        here[:, terms:-2] = zero
-        here[:, -2] = unscale
-        plain = plain or odd
-    out[:, -1] = run.domain.constant(np.float32(plain), f32)
-    return (out,)
+    rows = op.result.type.get_shape()[1]
+    return (split_weights(rows, np.asarray(args[0]), columns_of(run.domain, distant_factors), number_of(run.domain)),)
 
 
 @semantics("linalg_ext.split_matmul")

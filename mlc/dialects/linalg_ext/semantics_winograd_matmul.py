@@ -13,7 +13,8 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Operation
 
-from mlc.dialects.linalg_ext.semantics_prepared import aligned, factors, plain_product
+from mlc.arrays.scaled_weights import column_factors, paired_weights, sums_of_pairs
+from mlc.dialects.linalg_ext.semantics_prepared import columns_of, number_of, plain_product
 from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     GROUP,
     WinogradMatmulOp,
@@ -21,46 +22,30 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
     padded,
 )
 from mlc.ir.memory import Buffer
-from mlc.ir.semantics import Args, Domain, Results, Runner, semantics
-
-AT_ONCE = 1 << 16
-"""Elements prepared at a time: they stay in the second-level cache."""
+from mlc.ir.semantics import Args, Results, Runner, Step, semantics
 
 
-@semantics("linalg_ext.winograd_matmul_weights")
+def _weights_step(op: Operation) -> Step:
+    assert isinstance(op, WinogradMatmulWeightsOp) and isinstance(op.result.type, TensorType)
+    return Step("paired_weights", (op.depth.value.data, GROUP, op.result.type.get_shape()[1]), (op.panels,))
+
+
+@semantics("linalg_ext.winograd_matmul_weights", step=_weights_step)
 def matmul_weights(op: Operation, args: Args, run: Runner) -> Results:
     assert isinstance(op, WinogradMatmulWeightsOp) and isinstance(op.result.type, TensorType)
-    panels, depth = np.asarray(args[0]), op.depth.value.data
-    blocks, terms, lanes = panels.shape
-    pieces, whole = terms // depth, padded(depth)
-    out = aligned(op.result.type.get_shape(), panels.dtype)
-    step = max(1, AT_ONCE // (terms * lanes))
-    plain = False
-    for first in range(0, blocks, step):
-        w = np.ascontiguousarray(panels[first : first + step])  # panels may be a view of weights that lie otherwise
-        here = out[first : first + step]
-        factor, unscale, odd = factors(w, run.domain)
-        main = here[:, : pieces * whole].reshape(-1, pieces, whole, lanes)
-        if factor is not None:  # repeated: long rows multiply faster than many of `lanes`
-            w = w.reshape(-1, pieces, depth * lanes) * np.tile(factor, (1, depth))[:, None]
-        main[:, :, :depth] = w.reshape(-1, pieces, depth, lanes)
-        main[:, :, depth:] = run.domain.constant(np.float32(0), f32)
-        here[:, pieces * whole : -2] = _pairs(main.reshape(-1, pieces, whole // GROUP, GROUP, lanes), run.domain)
-        here[:, -2] = unscale
-        plain = plain or odd
-    out[:, -1] = run.domain.constant(np.float32(plain), f32)
-    return (out,)
+    domain, rows, panels = run.domain, op.result.type.get_shape()[1], np.asarray(args[0])
 
+    def pairs(w: Any) -> Any:
+        first = domain.float2("mul", w[..., 0, :], w[..., 1, :], f32)
+        turned = domain.float2("mul", w[..., 3, :], w[..., 4, :], f32)
+        return domain.sum(domain.float2("sub", first, turned, f32), (2,), f32)
 
-def _pairs(w: Any, domain: Domain) -> Any:
-    """Per piece and column: the sum of the products of pairs, those with turned signs taken off."""
-    if domain.name == "ieee":
-        with np.errstate(over="ignore", invalid="ignore"):
-            first, turned = (np.einsum("bpgl,bpgl->bpl", w[..., s, :], w[..., s + 1, :]) for s in (0, 3))
-            return first - turned
-    first = domain.float2("mul", w[..., 0, :], w[..., 1, :], f32)
-    turned = domain.float2("mul", w[..., 3, :], w[..., 4, :], f32)
-    return domain.sum(domain.float2("sub", first, turned, f32), (2,), f32)
+    summed = sums_of_pairs if domain.name == "ieee" else pairs
+    return (
+        paired_weights(
+            op.depth.value.data, GROUP, rows, panels, columns_of(domain, column_factors), number_of(domain), summed
+        ),
+    )
 
 
 @semantics("linalg_ext.winograd_matmul")

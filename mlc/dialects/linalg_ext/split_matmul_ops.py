@@ -12,10 +12,10 @@ leave, and all of them together are x. Of the nine products of the parts of two 
 
     x w  =  x0 w0 + (x0 w1 + x1 w0) + (x0 w2 + x1 w1 + x2 w0) + what is less than 2^-24 x w
 
-Parts of small numbers would be less than any of bf16: every row of inputs and every column of weights is multiplied by
-a power of two that brings its root mean square near one, and the result divided by it. Rows with NaN, infinities, or
-whose squares sum to less than 2^-100 or more than 2^100 per term, and all rows where a column of weights has NaN,
-infinities or more than that, are multiplied plainly.
+Parts of small numbers would be less than any of bf16: every row of inputs, and columns of weights that are far from
+one, are multiplied by a power of two that brings their root mean square near one, and the result divided by it. Rows
+with NaN, infinities, or whose squares sum to less than 2^-100 or more than 2^100 per term, and all rows where a column
+of weights has NaN, infinities or more than that, are multiplied plainly.
 
 The result is added to the first destination. The other destinations are scratch; what those results hold is not
 specified. Terms are a multiple of 16, filled up with zeros to a multiple of 32.

@@ -25,13 +25,12 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
+from mlc.arrays.scaled_weights import LARGEST, SMALLEST
 from mlc.dialects.linalg_ext.prepared_matmul import (
-    LARGEST,
     NUMBERS,
     PLAIN,
     SCALE,
     SIZES,
-    SMALLEST,
     SQUARES,
     UNSCALE,
     PreparedMatmulOp,
