@@ -79,7 +79,7 @@ UNIT = 512 * 0.7
 SPLIT, PREPARED, SUMMED = 0.6, 0.5, 10.0
 """Cycles in which a number of the inputs is scaled and split; in which one of the weights is split, for every group of
 rows; in which a vector of sums is scaled back and added to the output."""
-CACHED = 1.1e6
+CACHED = 1.3e6
 """Bytes of the second-level cache that the parts of a group of rows share with those of two panels of weights."""
 DEPTH = 768
 """Terms of a piece, at most: their parts, and those of rows beside them, stay in the second-level cache."""

@@ -43,7 +43,7 @@ from mlc.lowering.vector.prepared_product import epilogue_behind, even_parts, fi
 from mlc.lowering.vector.prepared_rows import loops_map
 from mlc.lowering.vector.split_matmul_rows import SplitMatmulRows
 
-NEAR = 896 << 10
+NEAR = 1280 << 10
 """Bytes of the parts of a group of rows and of two panels, in a piece: they stay in the second-level cache."""
 MOST_TILES = 16
 """Of a group: its sums stay in the first-level cache."""
