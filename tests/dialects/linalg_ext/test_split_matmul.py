@@ -53,13 +53,16 @@ def panels(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize("terms", [16, 32, 48, 80])
 def test_weights_are_scaled_and_laid_out(terms: int):
-    p = panels(2, terms, 16) * np.exp2(np.resize([0, 20, -30, 3], 16)).astype(np.float32)
+    powers = np.resize([0, 20, -30, 3, 26, -24], 16)
+    p = panels(2, terms, 16) * np.exp2(powers).astype(np.float32)
     w = prepared(p)
     np.testing.assert_array_equal(unscaled(w, terms), p)
     unscale = w[:, -2]
     np.testing.assert_array_equal(np.exp2(np.round(np.log2(unscale))), unscale)
-    size = np.sqrt(np.mean(np.square(scaled(w)[:, :terms]), axis=1))
+    size = np.sqrt(np.mean(np.square(scaled(w)[:, :terms]), axis=1))[:, np.abs(powers) > 25]
     assert size.min() > 0.7 and size.max() < 1.42
+    as_they_are = np.abs(powers) < 23  # parts of these, and their products, are no subnormal numbers
+    np.testing.assert_array_equal(scaled(w)[:, :terms, as_they_are], p[:, :, as_they_are])
     assert not is_plain(w)
     assert not scaled(w)[:, terms:].any()
 
