@@ -120,6 +120,16 @@ def test_shapes_are_of_whole_tiles():
         assert rows * tile[0] >= n > (rows - 1) * tile[0] and steps * tile[1] == filled(n)
 
 
+@pytest.mark.parametrize(
+    ("terms", "depth", "steps"),
+    [(16, 768, 1), (768, 768, 24), (784, 768, 13), (3072, 768, 24), (3104, 768, 20), (160, 64, 2), (160, 1, 1)],
+)
+def test_pieces_are_as_even_as_can_be(terms: int, depth: int, steps: int):
+    assert panels_shape(terms, depth)[1] == steps
+    pieces = -(-filled(terms) // (steps * STEP))
+    assert steps * STEP <= max(depth, STEP) and pieces == -(-filled(terms) // (max(depth // STEP, 1) * STEP))
+
+
 def multiplied(x: np.ndarray, p: np.ndarray, y: np.ndarray, domain: str = "ieee") -> np.ndarray:
     """What the two ops add to `y`."""
     grid = (x.shape[0], *x.shape[2:-1])
@@ -127,7 +137,7 @@ def multiplied(x: np.ndarray, p: np.ndarray, y: np.ndarray, domain: str = "ieee"
     kinds = [tensor(v.shape) for v in (x, p, y)]
     w = tensor(weights_shape(blocks, terms))
     s, r = tensor(parts_shape(int(np.prod(grid)), terms), "bf16"), tensor((NUMBERS, *grid))
-    q = tensor(panels_shape(terms, 768), "bf16")
+    q = tensor(panels_shape(terms, terms), "bf16")
     text = f"""
 func.func @forward(%x: {kinds[0]}, %p: {kinds[1]}, %y: {kinds[2]}) -> {kinds[2]} {{
   %w = "linalg_ext.split_matmul_weights"(%p) : ({kinds[1]}) -> {w}
@@ -211,7 +221,11 @@ RESULTS = "tensor<5x2x16xf32>, tensor<1x2x3x16x32xbf16>, tensor<5x5xf32>, tensor
 PIXELS = {"x": "memref<2x3x4x5x16xf32>", "y": "memref<2x2x4x5x16xf32>", "s": "memref<3x2x3x16x32xbf16>"}
 
 
-@pytest.mark.parametrize("change", [{}, {**PIXELS, "r": "memref<5x2x4x5xf32>"}], ids=["rows", "pixels"])
+@pytest.mark.parametrize(
+    "change",
+    [{}, {**PIXELS, "r": "memref<5x2x4x5xf32>"}, {"q": "memref<2x1x3x16x32xbf16>"}],
+    ids=["rows", "pixels", "pieces"],
+)
 def test_a_product_verifies_and_prints_as_it_was_read(change: dict[str, str]):
     ctx = make_context()
     module = parse_text(product(**change), ctx)
@@ -241,8 +255,11 @@ def test_a_product_verifies_and_prints_as_it_was_read(change: dict[str, str]):
         ({"s": "memref<2x2x3x16x32xbf16>"}, "expected parts of shape"),
         ({"r": "memref<4x5xf32>"}, "expected rows of shape"),
         ({"r": "memref<5x4xf32>"}, "expected rows of shape"),
-        ({"q": "memref<2x9x3x16x32xbf16>"}, "expected pieces of 1 to"),
-        ({"q": "memref<1x1x3x16x32xbf16>"}, "expected panels of shape"),
+        ({"q": "memref<2x3x3x16x32xbf16>"}, "expected pieces of 1 to 2 steps, got 3"),
+        ({"q": "memref<2x0x3x16x32xbf16>"}, "expected pieces of 1 to 2 steps, got 0"),
+        ({"q": "memref<1x2x3x16x32xbf16>"}, "expected panels of shape"),
+        ({"q": "memref<2x2x2x16x32xbf16>"}, "expected panels of shape"),
+        ({"q": "memref<2x2x3x16x32xf32>"}, "the panels to be a tensor or memref of bf16"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, str], message: str):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from mlc.errors import LimitError, UnsupportedError
+from mlc.interp import run_function
+from tests.lowering.llvm.conftest import same_bits
 
 
 def floats(*shape: int) -> np.ndarray:
@@ -254,6 +256,39 @@ def test_dense_vector_constants(check):
   vector.store %w, %p[%c0] : memref<4xi8>, vector<4xi8>""",
     )
     check(text, "f", [np.zeros((2, 4), np.float32), np.zeros(4, np.int8)])
+
+
+def _bf16_parts_of() -> np.ndarray:
+    """All exponents; what rounds up to the next power of two, what lies between two of bf16, what is no number."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 1 << 32, (256, 2, 16), dtype=np.uint32)
+    bits[::4] |= 0x7F8000
+    bits[1::4] = bits[1::4] & 0xFFFF0000 | 0x8000
+    bits[2] &= 0x80000000
+    bits[3, 0, :6] = [0x7F800000, 0xFF800000, 0x7FC00000, 0x7FFFFFFF, 0x7F7FFFFF, 1]
+    return bits.view(np.float32)
+
+
+@pytest.mark.parametrize("opt_level", [0, 2])
+def test_bf16_parts(parse, native, opt_level):
+    text = function(
+        "%x: memref<256x2x16xf32>, %o: memref<256x3x32xbf16>, %n: index",
+        """  scf.for %i = %c0 to %n step %c1 {
+    %a = vector.load %x[%i, %c0, %c0] : memref<256x2x16xf32>, vector<16xf32>
+    %b = vector.load %x[%i, %c1, %c0] : memref<256x2x16xf32>, vector<16xf32>
+    %p, %q, %r = "linalg_ext.bf16_parts"(%a, %b)
+      : (vector<16xf32>, vector<16xf32>) -> (vector<32xbf16>, vector<32xbf16>, vector<32xbf16>)
+    vector.store %p, %o[%i, %c0, %c0] : memref<256x3x32xbf16>, vector<32xbf16>
+    vector.store %q, %o[%i, %c1, %c0] : memref<256x3x32xbf16>, vector<32xbf16>
+    vector.store %r, %o[%i, %c2, %c0] : memref<256x3x32xbf16>, vector<32xbf16>
+  }""",
+    )
+    module, x, out = parse(text), _bf16_parts_of(), np.zeros((256, 3, 32), np.uint16)
+    _, after = run_function(module, "f", [x, np.array(out), 256])
+    native(module, "f", opt_level=opt_level)(x, out, 256)
+    got = (out.astype(np.uint32) << 16).view(np.float32)
+    assert same_bits(got, np.asarray(after[1], np.float32))
+    assert np.isnan(got).any() and np.isinf(got).any()
 
 
 def test_refusals(parse, native):
