@@ -49,8 +49,8 @@ MOST_TILES = 16
 """Of a group: its sums stay in the first-level cache."""
 FAR = 1 << 20
 """Bytes of weights from which on those that are next are prefetched into the second-level cache."""
-SHORT = 4
-"""Steps of terms that are over before their prefetched parts are there."""
+AHEAD = 64
+"""Rows of a panel, a page, that come near before their parts are made: prefetchers of the hardware stop at pages."""
 PRODUCTS = ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))
 """Parts of rows and of weights: from one to the next, either is the same."""
 _SUMS = TileType.of(LANES, LANES, f32)
@@ -181,6 +181,9 @@ class _Expansion(SplitMatmulRows):
             with self.loop(0, piece.steps) as step, self.loop(0, LANES) as pair:
                 row = self.plus(self.times(self.plus(piece.start, step), STEP), pair)
                 places = [[self.plus(at.block, n), self.plus(row, half), 0] for half in (0, LANES)]
+                for panel, line, first in places:
+                    ahead = [self.as_index(k) for k in (panel, self.plus(line, AHEAD), first)]
+                    self.put(PrefetchOp(self.op.weights, ahead, 3))
                 self.put_parts([self.load(self.op.weights, p) for p in places], panels, [n, step, 0, pair])
         if at.size > 1:
             with self.loop(0, at.size // 2 * 2, 2) as tile:
@@ -202,11 +205,7 @@ class _Expansion(SplitMatmulRows):
             accs = [self.put(TileZeroOp.create(result_types=[_SUMS])).res for _ in places]
 
         def products(step: Offset, accs: Sequence[SSAValue]) -> list[SSAValue]:
-            wanted = [
-                *self.next_factors(at, piece, tile, down, step, panels),
-                *self.next_weights(at, piece, tile, step),
-            ]
-            return self.products(at, piece, tile, step, panels, accs, wanted)
+            return self.products(at, piece, tile, step, panels, accs, self.next_weights(at, piece, tile, step))
 
         for place, value in zip(places, self.summed(piece.steps, accs, products), strict=True):
             self.put(TileStoreOp.create(operands=[place, zero, zero, value]))
@@ -243,18 +242,6 @@ class _Expansion(SplitMatmulRows):
                     self.put(PrefetchOp(source, [self.as_index(k) for k in place], locality))
                 wanted = wanted[each:]
         return sums
-
-    def next_factors(
-        self, at: _Place, piece: _Piece, tile: Offset, down: int, step: Offset, panels: SSAValue
-    ) -> list[tuple[SSAValue, list[Offset], int]]:
-        """The lines of the next step's parts, which come from the second-level cache."""
-        if piece.steps < SHORT:
-            return []
-        step = self.plus(step, 1)
-        term, first = self.plus(piece.start, step), self.plus(at.first, tile)
-        sources = [(self.op.scaled, self.plus(first, i), term) for i in range(down)]
-        sources += [(panels, j, step) for j in range(at.across)]
-        return [(m, [a, b, part, line, 0], 3) for m, a, b in sources for part in range(PARTS) for line in range(LANES)]
 
     def next_weights(
         self, at: _Place, piece: _Piece, tile: Offset, step: Offset
