@@ -16,7 +16,8 @@ What: products of f32 over packed panels of 16 columns (linalg-pack-matmul) and 
 filters, not padded, of blocks of 16 (with a stride, the pixels that count are a slice of the input), whose weights are
 constant and whose sizes are static, of so many rows and columns that splitting them costs less than it saves.
 `gain`: of the direct time in percent, what the estimate must stay under (-1: chosen here, nothing on machines without
-such a unit; 0: none is taken). `depth`: terms of a piece, at most.
+such a unit, and only where products of one shape together save enough that their kernel is worth compiling; 0: none is
+taken). `depth`: terms of a piece, at most.
 Runs after linalg-pack-matmul and linalg-block-layouts (it reads their layouts), linalg-winograd-matmul and
 linalg-winograd-pointwise (what they take is not left). Runs before linalg-hoist-constants (which prepares the weights
 when the model is compiled).
@@ -27,12 +28,13 @@ Tests: tests/lowering/linalg/linalg_split_matmul.mlir, tests/lowering/linalg/tes
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
 
 from xdsl.dialects import tensor
-from xdsl.dialects.builtin import ModuleOp, bf16, f32
+from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, bf16, f32
 from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import SSAValue
 
@@ -81,6 +83,8 @@ SPLIT, PREPARED, SUMMED = 0.6, 0.5, 10.0
 rows; in which a vector of sums is scaled back and added to the output."""
 CACHED = 1.3e6
 """Bytes of the second-level cache that the parts of a group of rows share with those of two panels of weights."""
+LEAST_PART = 0.018
+"""Of the cycles that all products take directly, what those of one shape save together so that a kernel is worth it."""
 DEPTH = 768
 """Terms of a piece, at most: their parts, and those of rows beside them, stay in the second-level cache."""
 
@@ -109,11 +113,14 @@ class LinalgSplitMatmul(MlcPass):
         for entry in functions_to_lower(module.ops):
             for block in nested_blocks(entry):
                 found = [op for op in block.ops if is_product_of_panels(op) or is_pointwise(op)]
-                if any([self._rewrite(ctx, op) for op in found if isinstance(op, GenericOp)]):
+                products = [op for op in found if isinstance(op, GenericOp)]
+                alike = Counter(map(_shape, products))
+                worth = LEAST_PART * sum(map(_direct, products))
+                if any([self._rewrite(ctx, op, alike[_shape(op)], worth) for op in products]):
                     erase_dead(block)
 
-    def _rewrite(self, ctx: MlcContext, op: GenericOp) -> bool:
-        reason = self._obstacle(ctx.machine, op)
+    def _rewrite(self, ctx: MlcContext, op: GenericOp, alike: int, worth: float) -> bool:
+        reason = self._obstacle(ctx.machine, op, alike, worth)
         if reason:
             ctx.remarks.missed(self.name, op, "kept as it is", reason=reason)
             return False
@@ -139,7 +146,7 @@ class LinalgSplitMatmul(MlcPass):
         ctx.remarks.applied(self.name, new, "numbers in three parts", rows=rows, terms=terms, columns=columns)
         return True
 
-    def _obstacle(self, machine: Any, op: GenericOp) -> str:
+    def _obstacle(self, machine: Any, op: GenericOp, alike: int, worth: float) -> str:
         limit = self._limit(machine)
         if limit == 0:
             return "switched off" if self.gain == 0 else "no matrix unit for bf16"
@@ -158,7 +165,12 @@ class LinalgSplitMatmul(MlcPass):
         if self.gain < 0 and columns < LEAST_COLUMNS:
             return f"{columns} columns"
         percent = cost(rows, terms, columns)
-        return f"estimated at {percent:.0f} % of the direct time" if percent >= limit else ""
+        if percent >= limit:
+            return f"estimated at {percent:.0f} % of the direct time"
+        saved = round(alike * _direct(op) * (100 - percent) / 100)
+        if self.gain >= 0 or saved >= worth:
+            return ""
+        return f"all {alike} like it would save {saved} cycles, {round(worth)} are worth another kernel"
 
     def _limit(self, machine: Any) -> int:
         """What the estimate must stay under."""
@@ -176,6 +188,17 @@ def cost(rows: int, terms: int, columns: int) -> float:
     prepared = SPLIT * rows * terms + PREPARED * depth * columns * ceil(rows / group)
     cycles = products + prepared + SUMMED * rows * columns / LANES
     return 100 * cycles * DIRECT / (rows * terms * columns)
+
+
+def _direct(op: GenericOp) -> float:
+    """Cycles of the direct way; 0 for open sizes."""
+    sizes = _sizes(op)
+    return 0.0 if DYNAMIC_INDEX in (*shape_of(op.outputs[0]), *shape_of(op.inputs[1])) else prod(sizes) / DIRECT
+
+
+def _shape(op: GenericOp) -> tuple[object, ...]:
+    """What products have in common whose kernel is one."""
+    return tuple(map(shape_of, op.operands))
 
 
 def _sizes(op: GenericOp) -> tuple[int, int, int]:
