@@ -16,8 +16,8 @@ What: products of f32 over packed panels of 16 columns (linalg-pack-matmul) and 
 filters, not padded, of blocks of 16 (with a stride, the pixels that count are a slice of the input), whose weights are
 constant and whose sizes are static, of so many rows and columns that splitting them costs less than it saves.
 `gain`: of the direct time in percent, what the estimate must stay under (-1: chosen here, nothing on machines without
-such a unit, and only where products of one shape together save enough that their kernel is worth compiling; 0: none is
-taken). `depth`: terms of a piece, at most.
+such a unit, and no convolutions, which gain on one thread and lose on two; of products those that save enough together
+with all of their shape that a kernel is worth compiling; 0: none is taken). `depth`: terms of a piece, at most.
 Runs after linalg-pack-matmul and linalg-block-layouts (it reads their layouts), linalg-winograd-matmul and
 linalg-winograd-pointwise (what they take is not left). Runs before linalg-hoist-constants (which prepares the weights
 when the model is compiled).
@@ -160,6 +160,8 @@ class LinalgSplitMatmul(MlcPass):
             return f"blocks of {beside} channels"
         if terms % LANES:
             return f"{terms} terms"
+        if self.gain < 0 and is_pointwise(op):
+            return "on several threads the parts of pixels come from other cores' caches"
         if self.gain < 0 and rows < LEAST_ROWS:
             return f"{rows} rows"
         if self.gain < 0 and columns < LEAST_COLUMNS:
