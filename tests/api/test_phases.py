@@ -58,7 +58,7 @@ def test_the_total_is_the_first_calls_time(tmp_path: Path):
         assert rows["total"] == pytest.approx(elapsed, rel=0.03, abs=0.005)
         assert rows["total"] == pytest.approx(sum(rows.values()) - rows["total"], abs=0.001 * len(rows))
         assert rows["import"] > 0.01
-        assert made or rows["import of the compiler"] > 0.02
+        assert made or rows["import"] + rows["import of the compiler"] > 0.05
         _, _, shown = done.stdout.partition("compile time\n")
         assert rows_of(shown) == rows
 

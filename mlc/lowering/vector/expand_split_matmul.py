@@ -112,13 +112,13 @@ class _Expansion(SplitMatmulRows):
     def __init__(self, op: SplitMatmulOp, fill: FillOp | None, epilogue: Sequence[GenericOp]) -> None:
         super().__init__(op, fill, epilogue)
         self.piece = shape_of(op.panels)[1]
-        self.tile_row = 2 * PARTS * STEP * self.piece  # bytes
 
     def write(self, tiles: int) -> None:
         """All of it, before the last op that it replaces. `tiles`: of a group, 0 for what fits the cache."""
         self.write_rows()
         total = self.plain_rows()
-        most = tiles or max(2, min(MOST_TILES, NEAR // (LANES * self.tile_row) - 2))
+        tile = 2 * PARTS * LANES * STEP * self.piece  # bytes of one's parts, and of a panel's
+        most = tiles or max(2, min(MOST_TILES, NEAR // tile - 2))
         pairs, left = divmod(self.blocks, 2)
         for low, high, size in even_parts(shape_of(self.op.scaled)[0], most, most // 2):
             if pairs:
@@ -205,7 +205,7 @@ class _Expansion(SplitMatmulRows):
             accs = [self.put(TileZeroOp.create(result_types=[_SUMS])).res for _ in places]
 
         def products(step: Offset, accs: Sequence[SSAValue]) -> list[SSAValue]:
-            return self.products(at, piece, tile, step, panels, accs, self.next_weights(at, piece, tile, step))
+            return self.products(at, piece, tile, step, panels, accs)
 
         for place, value in zip(places, self.summed(piece.steps, accs, products), strict=True):
             self.put(TileStoreOp.create(operands=[place, zero, zero, value]))
@@ -218,11 +218,10 @@ class _Expansion(SplitMatmulRows):
         step: Offset,
         panels: SSAValue,
         accs: Sequence[SSAValue],
-        wanted: list[tuple[SSAValue, list[Offset], int]],
     ) -> list[SSAValue]:
-        """One step of terms: six products of parts for every tile of sums, each loaded when first needed. What is
-        `wanted` later is prefetched between them."""
-        sums = list(accs)
+        """One step of terms: six products of parts for every tile of sums, each loaded when first needed. Between them
+        the next weights are prefetched."""
+        sums, wanted = list(accs), self.next_weights(at, piece, tile, step)
         each = -(-len(wanted) // (len(PRODUCTS) * len(sums)))
         before: tuple[int | None, int | None] = (None, None)
         rows: list[SSAValue] = []
@@ -238,14 +237,12 @@ class _Expansion(SplitMatmulRows):
             for n in range(len(sums)):
                 operands = [rows[n // at.across], columns[n % at.across], sums[n]]
                 sums[n] = self.put(TileMulFOp.create(operands=operands, result_types=[_SUMS])).res
-                for source, place, locality in wanted[:each]:
-                    self.put(PrefetchOp(source, [self.as_index(k) for k in place], locality))
+                for place in wanted[:each]:
+                    self.put(PrefetchOp(self.op.weights, [self.as_index(k) for k in place], 2))
                 wanted = wanted[each:]
         return sums
 
-    def next_weights(
-        self, at: _Place, piece: _Piece, tile: Offset, step: Offset
-    ) -> list[tuple[SSAValue, list[Offset], int]]:
+    def next_weights(self, at: _Place, piece: _Piece, tile: Offset, step: Offset) -> list[list[Offset]]:
         """Some lines of the next weights, where they come from beyond the second-level cache: each pair of tiles of
         rows asks for some, all together for all."""
         if 4 * prod(shape_of(self.op.weights)) < FAR or self.blocks < 4:
@@ -259,7 +256,7 @@ class _Expansion(SplitMatmulRows):
             self.times(self.plus(piece.next_start, step), STEP),
             self.left_over(from_line, STEP) if some <= STEP else 0,
         )
-        return [(self.op.weights, [self.plus(block, n // STEP), self.plus(row, n % STEP), 0], 2) for n in range(some)]
+        return [[self.plus(block, n // STEP), self.plus(row, n % STEP), 0] for n in range(some)]
 
     def tile(self, source: SSAValue, place: Sequence[Offset]) -> SSAValue:
         zero = self.index(0)
