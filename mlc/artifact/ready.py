@@ -125,14 +125,23 @@ class _PoolWhenNeeded(ThreadPool):
         self._cache = cache
         self._pool: ThreadPool | None = None
 
+    def backwards(self) -> int:
+        """Address of a team of one thread that runs loops that stream memory from their last piece to the first."""
+        pool = self._needed()
+        return pool.backwards() if pool is not None else 0
+
     def team(self, threads: int) -> int:
         """Address of a team of this size; 0 for a thread alone."""
         if threads == 1:
             return 0
+        pool = self._needed()
+        return pool.team(threads) if pool is not None else 0
+
+    def _needed(self) -> ThreadPool | None:
         if self._pool is None:
             with using(self._cache):
                 self._pool = thread_pool()
-        return self._pool.team(threads) if self._pool is not None else 0
+        return self._pool
 
 
 def _packed(header: dict[str, Any], bundles: Sequence[bytes]) -> bytes:

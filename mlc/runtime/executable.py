@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 
 from mlc.errors import DTypeError, ExecutionError, LimitError, ShapeError, UsageError
+from mlc.runtime.cpu_caches import cache_bytes
 from mlc.runtime.threads import ThreadPool, threads_for
 
 ALIGNMENT = 64
+TURNS = 0.75, 3.0  # times the second-level cache: of so many constants a part stays in it that calls find going back
 
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 5)
 _SIZE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
@@ -84,6 +86,12 @@ def aligned(array: np.ndarray) -> np.ndarray:
     return out
 
 
+def _turns(constants: int) -> bool:
+    """Whether calls go back and forth through so many bytes."""
+    cache = cache_bytes(2)
+    return cache is not None and TURNS[0] * cache <= constants <= TURNS[1] * cache
+
+
 class Frame:
     """What one call needs for itself while it runs: the table of its arguments' addresses and an arena."""
 
@@ -105,7 +113,10 @@ class Executable:
     """Call it with numpy arrays. Thread-safe and reentrant: a call takes a frame of its own out of `free_frames` (or
     makes one) and puts it back; there are as many frames as calls ever ran at once.
 
-    Without a `pool` it runs on the calling thread alone; `num_threads` is None for the process's own number.
+    Without a `pool` it runs on the calling thread alone; `num_threads` is None for the process's own number. Where
+    constants do not quite fit the second-level cache, every other call of one thread goes through them backwards, so
+    that it begins with those that the call before has used last. Results do not depend on it.
+
     `same_words` asks natively whether memory is as it was (`mlc/backends/llvm/same_words.py`), for guards.
 
     `forward`, `free_frames`, `new_frame`, `constant_table`, `no_dims`, `team` and `failure` are for callers that have
@@ -129,6 +140,8 @@ class Executable:
         self.constant_table = (ctypes.c_void_p * max(1, len(self.constants)))(*(c.ctypes.data for c in self.constants))
         self.no_dims = (ctypes.c_int64 * 1)()
         self.is_static = all(None not in s.shape for s in self.inputs)
+        self._forwards = True  # the next call on one thread, where they go back and forth
+        self._turns = _turns(sum(c.nbytes for c in self.constants)) and self.pool is not None
         self._dynamic_outputs = sum(s.shape.count(None) for s in self.outputs)
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -165,7 +178,14 @@ class Executable:
 
     def team(self) -> int:
         """Address of the team for a call made here and now; 0 for the calling thread alone."""
-        return self.pool.team(threads_for(self.num_threads)) if self.pool is not None else 0
+        if self.pool is None:
+            return 0
+        threads = threads_for(self.num_threads)
+        if self._turns and threads == 1:
+            self._forwards = not self._forwards
+            if self._forwards:
+                return self.pool.backwards()
+        return self.pool.team(threads)
 
     def failure(self, status: int) -> ExecutionError:
         """The error of a status other than 0."""

@@ -3,9 +3,10 @@
     mlc.set_num_threads(2)                # models compiled without num_threads, in the whole process
     with mlc.num_threads(1): model(x)     # these calls, whatever else was said
 
-Native code gets a team, `{parallel_for, number of threads}`, or null to run alone. The workers are one pool per
-process, made when first needed, asleep between calls, ended before the interpreter is; a child after a fork makes its
-own.
+Native code gets a team, `{parallel_for, number of threads, stream_for}`, or null to run alone; `stream_for` runs the
+loops that stream memory (`parallel.streams`), and differs for a thread alone that runs them backwards. The workers are
+one pool per process, made when first needed, asleep between calls, ended before the interpreter is; a child after a
+fork makes its own.
 Tests: tests/runtime/test_threads.py
 """
 
@@ -30,14 +31,17 @@ _VOID = ctypes.CFUNCTYPE(None)
 
 
 class _Team(ctypes.Structure):
-    _fields_ = (("parallel_for", ctypes.c_void_p), ("threads", ctypes.c_int64))
+    _fields_ = (("parallel_for", ctypes.c_void_p), ("threads", ctypes.c_int64), ("stream_for", ctypes.c_void_p))
 
 
 class ThreadPool:
     """The native workers by the addresses of their code; `owner` keeps the code mapped for as long as they live."""
 
-    def __init__(self, *, parallel_for: int, stop: int, reset: int, owner: Any) -> None:
+    def __init__(
+        self, *, parallel_for: int, run_alone: int, run_backwards: int, stop: int, reset: int, owner: Any
+    ) -> None:
         self._parallel_for = parallel_for
+        self._backwards = _Team(run_alone, 1, run_backwards)
         self._owner = owner
         self._teams: dict[int, _Team] = {}
         self._addresses: dict[int, int] = {1: 0}
@@ -49,9 +53,13 @@ class ThreadPool:
         """Address of a team of this size; 0 for a thread alone."""
         address = self._addresses.get(threads)
         if address is None:
-            team = self._teams.setdefault(threads, _Team(self._parallel_for, threads))
+            team = self._teams.setdefault(threads, _Team(self._parallel_for, threads, self._parallel_for))
             address = self._addresses[threads] = ctypes.addressof(team)
         return address
+
+    def backwards(self) -> int:
+        """Address of a team of one thread that runs loops that stream memory from their last piece to the first."""
+        return ctypes.addressof(self._backwards)
 
 
 class _Here(threading.local):

@@ -7,14 +7,13 @@ name alone would switch on features that a virtual machine may hide.
 from __future__ import annotations
 
 import functools
-import os
 import platform
 from dataclasses import replace
-from pathlib import Path
 
 from mlc.backends.llvm.host import host
 from mlc.backends.machine import MachineModel, from_features
 from mlc.errors import UnsupportedError
+from mlc.runtime.cpu_caches import cache_bytes
 
 _GENERIC_CPU = {"x86_64": "x86-64", "aarch64": "generic"}
 
@@ -81,25 +80,5 @@ def host_machine() -> MachineModel:
     withheld = host().withheld  # they tell what processor it is, too
     model = from_features(arch, {*host().features, *withheld}, name=host().cpu)
     model = replace(model, features=tuple(f for f in model.features if f not in withheld))
-    sizes = {level: size for level in (1, 2, 3) if (size := _cache_bytes(level)) is not None}
+    sizes = {level: size for level in (1, 2, 3) if (size := cache_bytes(level)) is not None}
     return replace(model, l1=sizes.get(1, model.l1), l2=sizes.get(2, model.l2), l3=sizes.get(3, model.l3))
-
-
-def _cache_bytes(level: int) -> int | None:
-    """Bytes of the first CPU's data or unified cache of a level, from sysfs, then sysconf."""
-    for entry in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        try:
-            if (entry / "type").read_text().strip() == "Instruction" or int((entry / "level").read_text()) != level:
-                continue
-            text = (entry / "size").read_text().strip()
-        except (OSError, ValueError):
-            continue
-        unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 1)
-        digits = text.rstrip("KMG")
-        if digits.isdigit():
-            return int(digits) * unit
-    name = {1: "SC_LEVEL1_DCACHE_SIZE", 2: "SC_LEVEL2_CACHE_SIZE", 3: "SC_LEVEL3_CACHE_SIZE"}[level]
-    if name in getattr(os, "sysconf_names", {}):
-        size = os.sysconf(name)
-        return size if size > 0 else None
-    return None

@@ -2,6 +2,8 @@
 ;
 ;   void mlc_parallel_for(const team *, void (*body)(void *, int64_t, int64_t, char *own), void *context, int64_t count,
 ;                         int64_t grain, int64_t cost)
+;   void mlc_run_alone(…), void mlc_run_backwards(…)
+;                                the same for a caller alone: all at once; pieces of the grain, the last one first
 ;   void mlc_pool_stop(void)     ends the workers; loops are run by their callers from then on
 ;   void mlc_pool_reset(void)    forgets the workers: for the child after a fork, which has none of them
 ;
@@ -16,7 +18,7 @@
 ; caller's processor to it: a scheduler that finds the other ones halted (a virtual machine after a pause) wakes them there,
 ; and the caller has done the loop alone before they run.
 
-%team = type { ptr, i64 }                          ; this parallel_for, number of threads
+%team = type { ptr, i64, ptr }                     ; how loops run, number of threads, how those run that stream memory
 
 @offer = internal global i64 0, align 128          ; free places << 16 | workers that joined and have not left
 @next = internal global [64 x [16 x i64]] zeroinitializer, align 128 ; of each part, the first grain nobody has taken
@@ -519,6 +521,32 @@ end:
   ret void
 alone:
   call void %body(ptr %context, i64 0, i64 %count, ptr null)
+  ret void
+}
+
+define void @mlc_run_alone(ptr %team, ptr %body, ptr %context, i64 %count, i64 %grain, i64 %cost) nounwind {
+  call void %body(ptr %context, i64 0, i64 %count, ptr null)
+  ret void
+}
+
+define void @mlc_run_backwards(ptr %team, ptr %body, ptr %context, i64 %count, i64 %grain, i64 %cost) nounwind {
+start:
+  %upper = add i64 %count, %grain
+  %upmost = sub i64 %upper, 1
+  %grains = sdiv i64 %upmost, %grain
+  br label %look
+look:
+  %left = phi i64 [ %grains, %start ], [ %piece, %run ]
+  %any = icmp sgt i64 %left, 0
+  br i1 %any, label %run, label %end
+run:
+  %piece = sub i64 %left, 1
+  %from = mul i64 %piece, %grain
+  %up = mul i64 %left, %grain
+  %to = call i64 @llvm.smin.i64(i64 %up, i64 %count)
+  call void %body(ptr %context, i64 %from, i64 %to, ptr null)
+  br label %look
+end:
   ret void
 }
 

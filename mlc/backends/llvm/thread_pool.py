@@ -1,7 +1,7 @@
 """The native code of the worker threads (`thread_pool.ll`), loaded once per process, and compiled where the cache lacks
 it.
 
-    thread_pool()  -->  ThreadPool(parallel_for=0x…, stop=0x…, reset=0x…), or None where there is none to be had
+    thread_pool()  -->  ThreadPool(parallel_for=0x…, stop=0x…, …), or None where there is none to be had
 
 The text is plain LLVM IR over atomics and pthreads, so no C compiler is needed; what it cannot say without naming a
 processor (a pause while spinning, the float mode of a thread) is added here.
@@ -72,6 +72,8 @@ def thread_pool() -> ThreadPool | None:
     code = load_objects([object_of(_SOURCE.read_text() + own, machine, opt_level=0)])
     return ThreadPool(
         parallel_for=code.address("mlc_parallel_for"),
+        run_alone=code.address("mlc_run_alone"),
+        run_backwards=code.address("mlc_run_backwards"),
         stop=code.address("mlc_pool_stop"),
         reset=code.address("mlc_pool_reset"),
         owner=code,

@@ -51,6 +51,16 @@ class MemRefValue:
 Lowered = SSAValue | Linear | MemRefValue | tuple[SSAValue, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ParallelLoop:
+    """Of a function marked `parallel`: the smallest piece of its range, the cycles of an iteration, and whether memory
+    takes longer than arithmetic."""
+
+    grain: int
+    cost: int
+    streams: bool
+
+
 @dataclass
 class ModuleState:
     """What the functions of one module share while they are converted."""
@@ -67,8 +77,8 @@ class ModuleState:
     """Number of each `func.call` of the module, from 1 in order of the text: the upper half of a failure code."""
     kernels: set[str] = field(default_factory=set)
     """Functions marked `kernel`: they take a team, last."""
-    parallel: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Functions marked `parallel`, with the smallest piece of their range and the cycles of an iteration."""
+    parallel: dict[str, ParallelLoop] = field(default_factory=dict)
+    """Functions marked `parallel`."""
     output_dims: Region | None = None
     """Body of @output_dims, which gives the dynamic sizes of the entry's outputs."""
     converted: Counter[str] = field(default_factory=Counter)

@@ -68,7 +68,7 @@ from mlc.lowering.llvm.entry import (
     convert_output_dims,
 )
 from mlc.lowering.llvm.func_ops import convert_function, declare, llvm_signature, returns_status
-from mlc.lowering.llvm.parallel import grain_and_cost, range_function
+from mlc.lowering.llvm.parallel import parallel_loop, range_function
 from mlc.lowering.llvm.registry import family_of
 from mlc.lowering.llvm.types import element_bytes
 
@@ -133,7 +133,7 @@ def _survey(module: ModuleOp) -> ModuleState:
                 state.functions[name] = (op.function_type, returns_status(op.function_type, name))
                 if "kernel" in op.attributes:
                     state.kernels.add(name)
-                if (about := grain_and_cost(op)) is not None:
+                if (about := parallel_loop(op)) is not None:
                     state.parallel[name] = about
         elif isinstance(op, memref.GlobalOp) and isinstance(op.initial_value, DenseResourceAttr):
             state.consts[op.sym_name.data] = len(state.consts)

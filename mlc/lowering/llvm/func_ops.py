@@ -34,7 +34,7 @@ from mlc.errors import UnsupportedError
 from mlc.ir.own_memory import MAY_ALIAS
 from mlc.lowering.llvm.builder import FunctionBuilder, ModuleState
 from mlc.lowering.llvm.control import convert_terminator
-from mlc.lowering.llvm.parallel import call_parallel, grain_and_cost
+from mlc.lowering.llvm.parallel import call_parallel, parallel_loop
 from mlc.lowering.llvm.registry import convert_block, converts
 from mlc.lowering.llvm.types import PTR, parts
 
@@ -67,7 +67,7 @@ def _argument_attributes(op: func.FuncOp) -> ArrayAttr[DictionaryAttr] | None:
     """
     given = op.arg_attrs.data if op.arg_attrs is not None else [DictionaryAttr({})] * len(op.function_type.inputs)
     kernel = "kernel" in op.attributes
-    distinct = kernel or grain_and_cost(op) is not None
+    distinct = kernel or parallel_loop(op) is not None
     out: list[DictionaryAttr] = []
     for ty, attributes in zip(op.function_type.inputs, given, strict=True):
         flags: dict[str, Attribute] = {k: v for k, v in attributes.data.items() if k.startswith("llvm.")}

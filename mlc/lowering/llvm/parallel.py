@@ -2,6 +2,7 @@
 
     call @f(%c0, %n, %x, %y)   -->   if (team == null) f(0, n, x, y);
                                      else { c = {x, y}; team->parallel_for(team, f.range, c, n, grain, cost); }
+                                                           // or team->stream_for, for `parallel.streams`
 
     void f.range(void *c, int64_t begin, int64_t end, char *own) { f(begin, end, c->x, c->y); }
 
@@ -9,8 +10,8 @@
 decides whether the loop is worth waking a thread. A thread of the pool has `own` memory, the caller null: an argument
 marked `mlc.private` lies there, else in the context.
 
-A team is `{parallel_for, number of threads}`, the last argument of every kernel and of the entry; null runs alone and
-costs one comparison.
+A team is `{parallel_for, number of threads, stream_for}`, the last argument of every kernel and of the entry; null runs
+alone and costs one comparison.
 """
 
 from __future__ import annotations
@@ -24,23 +25,25 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from mlc.dialects.linalg_ext.private_op import private_bytes
 from mlc.dialects.llvm import ops as llvm_ops
 from mlc.lowering.llvm.arith_ops import NO_FASTMATH
-from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, ModuleState
+from mlc.lowering.llvm.builder import FunctionBuilder, MemRefValue, ModuleState, ParallelLoop
 from mlc.lowering.llvm.linear import ZERO, Linear
 from mlc.lowering.llvm.types import PTR, element_bytes, parts
 
-PARALLEL, COST, PRIVATE = "parallel", "parallel.cost", "mlc.private"
+PARALLEL, COST, STREAMS, PRIVATE = "parallel", "parallel.cost", "parallel.streams", "mlc.private"
 MUCH = 1 << 30  # cycles of an iteration whose cost is not said: worth a thread
 _BYTE = IntegerType(8)
 _EQUAL = IntegerAttr(0, 64)
 _LINE = 64
+_STREAM_FOR = 16  # byte offset in a team
 
 
-def grain_and_cost(op: Operation) -> tuple[int, int] | None:
-    """Of a function marked `parallel`; None for others, and where something inside can fail."""
+def parallel_loop(op: Operation) -> ParallelLoop | None:
+    """What a function marked `parallel` says; None for others, and where something inside can fail."""
     grain, cost = op.attributes.get(PARALLEL), op.attributes.get(COST)
     if not isinstance(grain, IntegerAttr) or any(o.name in ("cf.assert", "func.call") for o in op.walk()):
         return None
-    return grain.value.data, cost.value.data if isinstance(cost, IntegerAttr) else MUCH
+    cycles = cost.value.data if isinstance(cost, IntegerAttr) else MUCH
+    return ParallelLoop(grain.value.data, cycles, STREAMS in op.attributes)
 
 
 def range_name(name: str) -> str:
@@ -98,9 +101,11 @@ def call_parallel(b: FunctionBuilder, name: str, args: Sequence[SSAValue]) -> No
     context = b.entry_alloca(Linear(size), {"alignment": IntegerAttr(_LINE, i64), "elem_type": _BYTE})
     for value, offset in zip(captured, offsets, strict=True):
         b.effect(llvm.StoreOp, (value, _slot(b, context, offset)), _access(value.type))
-    run = b.emit(llvm.LoadOp, (b.team,), PTR, _access(PTR))
+    about = b.module.parallel[name]
+    how = _slot(b, b.team, _STREAM_FOR) if about.streams else b.team
+    run = b.emit(llvm.LoadOp, (how,), PTR, _access(PTR))
     body = b.emit(llvm.AddressOfOp, (), PTR, {"global_name": SymbolRefAttr(range_name(name))})
-    _call_pointer(b, run, [b.team, body, context, args[1], *map(b.int_const, b.module.parallel[name])])
+    _call_pointer(b, run, [b.team, body, context, args[1], b.int_const(about.grain), b.int_const(about.cost)])
     b.branch(merge)
     b.scopes.pop()
     b.region.add_block(merge)

@@ -10,7 +10,8 @@
 
 A call of a function marked `parallel = g` may be run as calls of parts of its range, in any order and at once, pieces
 of at least `g` iterations; run as it is, it means the same. convert-to-llvm hands such a call to the thread pool, with
-the cost of an iteration (`parallel.cost`): the pool wakes nobody for little. Loops that return something, call or
+the cost of an iteration (`parallel.cost`): the pool wakes nobody for little. `parallel.streams` says that memory takes
+longer than arithmetic, so that the order of the pieces matters to the caches. Loops that return something, call or
 assert, or are less work than `min_cost` (see `cost.py`; memory counts where it takes longer than arithmetic) stay for
 scf-parallel-to-for. A buffer that iterations have privately (`linalg_ext.private`) becomes an argument marked
 `mlc.private`: a thread of the pool puts its own in the place of the caller's. Several parallel loops become one range
@@ -54,7 +55,7 @@ from mlc.ir.own_memory import MAY_ALIAS, is_own
 from mlc.ir.passes import MlcPass, Span, option
 from mlc.lowering.loops.cost import block_cost, constant_of, most_trips, trip_count
 
-PARALLEL, COST, PRIVATE = "parallel", "parallel.cost", "mlc.private"
+PARALLEL, COST, STREAMS, PRIVATE = "parallel", "parallel.cost", "parallel.streams", "mlc.private"
 ENOUGH, FEW = 64, 8  # iterations that keep many threads evenly busy, and a few
 SMALL = 400  # cycles: below, finding out which iteration it is costs too much
 BYTES_PER_CYCLE = 3  # of what a loop reads or writes, at the scale of `cost.py`
@@ -99,13 +100,16 @@ class ScfParallelOutline(MlcPass):
         for op in loops:
             each = block_cost(op.body.block)
             captured = _captured(op)
-            whole = _cost(op, each, captured[0])
+            computed, moved = _costs(op, each, captured[0])
+            whole = max(computed, moved)
             why_not = _refusal(op) or self._too_little(op, whole)
             if why_not:
                 ctx.remarks.missed(self.name, op, "stays on one thread", reason=why_not)
                 continue
             body = _Outlined(op, f"{function.sym_name.data}.{PARALLEL}_{made}", self.grain_cost, each, whole, captured)
             made += 1
+            if moved > computed:
+                body.function.attributes[STREAMS] = UnitAttr()
             data = {"function": body.name, "cycles": body.cost, "grain": body.grain}
             ctx.remarks.applied(self.name, op, "runs on several threads", **data)
             module.body.block.insert_op_before(body.function, function)
@@ -148,14 +152,14 @@ def _refusal(op: scf.ParallelOp) -> str:
     return ""
 
 
-def _cost(op: scf.ParallelOp, each: int, captured: list[SSAValue]) -> int:
-    """Cycles of the whole loop: what it computes (`each` iteration), or what it reads and writes (of what it has
-    `captured`) if that takes longer."""
+def _costs(op: scf.ParallelOp, each: int, captured: list[SSAValue]) -> tuple[int, int]:
+    """Cycles of the whole loop: of what it computes (`each` iteration), and of what it reads and writes (of what it has
+    `captured`)."""
     computed = each * prod(reckoned for _, reckoned in _trips(op))
     private = {inner.source for inner in _private_ops(op)}
     buffers = [v.type for v in captured if v not in private and isinstance(v.type, MemRefType)]
     moved = sum(private_bytes(t) for t in buffers if DYNAMIC_INDEX not in t.get_shape())
-    return max(computed, moved // BYTES_PER_CYCLE)
+    return computed, moved // BYTES_PER_CYCLE
 
 
 def _private_ops(op: scf.ParallelOp) -> list[PrivateOp]:

@@ -3,7 +3,7 @@
 
 // Two loops become one range, the inner one of them from where it begins in a row; views are made again inside, so that whole buffers are passed.
 
-// CHECK: func.func private @k.parallel_0(%[[B:.*]]: index, %[[E:.*]]: index, %[[X:.*]]: memref<64x32xf32>) attributes {parallel = 3 : i64, parallel.cost = 97 : i64} {
+// CHECK: func.func private @k.parallel_0(%[[B:.*]]: index, %[[E:.*]]: index, %[[X:.*]]: memref<64x32xf32>) attributes {parallel = 3 : i64, parallel.cost = 97 : i64, parallel.streams} {
 // CHECK: memref.cast %[[X]]
 // CHECK: %[[FIRST:.*]] = arith.divui %[[B]], %[[N:.*]] : index
 // CHECK: %[[LAST:.*]] = arith.ceildivui %[[E]], %[[N]] : index
