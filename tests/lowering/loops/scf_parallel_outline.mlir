@@ -124,7 +124,7 @@ func.func @shared(%x: memref<64xf32>, %s: memref<4xf32>) attributes {kernel} {
 // Little arithmetic on much memory is worth a thread; the same loop, called again and again by a loop, is not.
 
 // SMALL-LABEL: func.func private @copy.parallel_0
-// SMALL-SAME: attributes {parallel = 7 : i64, parallel.cost = 909 : i64}
+// SMALL-SAME: attributes {parallel = 7 : i64, parallel.cost = 909 : i64, parallel.streams}
 // SMALL-LABEL: func.func @copy
 // SMALL-LABEL: func.func @copy_in_loop
 // SMALL: scf.parallel
