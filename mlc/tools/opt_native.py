@@ -50,7 +50,9 @@ def run_native(
     module: ModuleOp, ctx: MlcContext, name: str, inputs: Sequence[np.ndarray], target: Target
 ) -> list[np.ndarray]:
     """Results of `@name`, then its memref arguments as they are after the call. `module` may be changed."""
-    entry = next(op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == name)
+    entry = next((op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data == name), None)
+    if entry is None:  # an llvm.func
+        raise UnsupportedError(f"@{name} is no func.func", hint=_INTERPRET)
     check_runs_here(target.backend, target.name)
     types = (*entry.function_type.inputs.data, *entry.function_type.outputs.data)
     options = Options(target=target.name, debug="verify" if target.verify else "")

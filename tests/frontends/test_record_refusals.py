@@ -45,6 +45,11 @@ def _grad(self: Any, x: torch.Tensor) -> torch.Tensor:
     return torch.autograd.grad((x * 2).sum(), x)[0]
 
 
+def _double_input(self: Any, x: torch.Tensor) -> torch.Tensor:
+    x.data = x * 2
+    return x
+
+
 OUTSIDE = torch.zeros(4, 6)
 
 REFUSED = {
@@ -67,6 +72,7 @@ REFUSED = {
     "format": (lambda s, x: (f"{x.sum()}", x)[1], "prints or formats a tensor"),
     "print": (lambda s, x: (repr(x), x)[1], "prints or formats a tensor"),
     "list of numbers in tensors": (lambda s, x: torch.tensor([x[0, 0], x[0, 1]]), "reads the memory of a tensor"),
+    "data of an input": (_double_input, "assigns to Tensor.data"),
     "data_ptr": (lambda s, x: x * (x.data_ptr() % 2), "data_ptr"),
     "rand": (lambda s, x: x + torch.rand(6), "random numbers: aten.rand"),
     "dropout": (lambda s, x: F.dropout(x, 0.5), "random numbers: aten.dropout"),
@@ -254,3 +260,21 @@ def test_what_eager_refuses_is_refused(model: Any, inputs: list[torch.Tensor], m
         model(*(x.clone() for x in inputs))
     with pytest.raises(ExecutionError, match=message):
         recorded(model, *inputs)
+
+
+class Halves(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.weight.data = self.weight.data * 0.5
+        return x + self.weight
+
+
+def test_a_weight_given_other_data_is_refused():
+    """PyTorch would end the process."""
+    model = Halves().eval()
+    with pytest.raises(UnsupportedError, match=r"assigns to Tensor\.data") as info:
+        capture(model, (V,), {}, ResourceStore())
+    assert "test_record_refusals.py" in str(info.value) and torch.equal(model.weight, torch.ones(4, 6))

@@ -73,3 +73,10 @@ def test_one_function_of_several_runs_natively(tmp_path: Path):
     x = np.full((2, 1), 3, np.float32)
     for native in ((), ("--native",)):
         assert "[6.]" in run(tmp_path, text, *native, arg0=x, arg1=x)[1]
+
+
+def test_a_function_of_the_llvm_dialect_does_not_run_natively(tmp_path: Path):
+    text = "llvm.func @forward(%a: i64) -> i64 { llvm.return %a : i64 }"
+    assert run(tmp_path, text, arg0=np.array(7))[1] == "%0 = int64[]\n7\n"
+    code, out, err = run(tmp_path, text, "--native", arg0=np.array(7))
+    assert (code, out) == (1, "") and "unsupported: @forward is no func.func" in err

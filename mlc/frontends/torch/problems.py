@@ -32,6 +32,7 @@ CONTROL_FLOW = (
 )
 RANDOM = "draw the numbers outside of the model and pass them as inputs"
 TRAINING = "call model.eval() before compiling; where it is a function, pass training=False"
+GIVES_MEMORY = "compute a new tensor, or change a registered buffer with copy_()"
 KEEPS_STATE = "register it with register_buffer(), or return it and pass it back in"
 
 

@@ -26,7 +26,7 @@ from mlc.frontends.torch.functional import is_wrapped, unwrap, wrap
 from mlc.frontends.torch.leaks import Leaks
 from mlc.frontends.torch.lost_views import LostViews
 from mlc.frontends.torch.nested import NESTED, makes_nested
-from mlc.frontends.torch.problems import PRINTS, READS_VALUE
+from mlc.frontends.torch.problems import GIVES_MEMORY, PRINTS, READS_VALUE
 from mlc.frontends.torch.recorder import Recorder
 
 _AS_MEMORY = {
@@ -67,6 +67,8 @@ class PythonReads(TorchFunctionMode):
             recorder.reads_layout = True
         elif name == "__get__" and getattr(func.__self__, "__name__", "") in _GRADIENTS:
             self._asks_gradients(args[0], func.__self__.__name__)
+        elif name == "__set__" and getattr(func.__self__, "__name__", "") == "data":  # PyTorch would end the process
+            recorder.problems.fail("assigns to Tensor.data", recorder.places.here(), GIVES_MEMORY)
         handler = _HANDLERS.get(name)
         if handler is not None:
             result = handler(self, func, args, kwargs)
