@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Operation
 
 from mlc.build import Builder, InputsFor, places_of
+from mlc.cached_bundle import cached_bundle, keep_bundle
 from mlc.compiled import Compiled
 from mlc.errors import InternalError
 from mlc.ir.compact import to_compact
@@ -29,7 +30,6 @@ from mlc.linking import link
 from mlc.options import Options
 from mlc.phases import Phases
 from mlc.recorded import Recorded, remember, tuned_for
-from mlc.runtime.bundle import Bundle
 from mlc.runtime.cache import cache_at, using
 from mlc.setting import Setting, setting_of
 from mlc.tuning.choices import Choices
@@ -118,10 +118,7 @@ def _compile(
     with phases.phase("look up"):
         own = module_digest(module) if cache else ""
         key = model_key(own, setting.fingerprint, options, tuned_for(options) if inputs else "")
-        stored = cache.get(key) if cache else None
-        bundle = Bundle.from_bytes(stored) if stored is not None else None
-        if bundle is not None and bundle.assertions and bundle.places != places_of(module):
-            bundle = None  # the same program from other lines: its messages would name the first one's
+        bundle = cached_bundle(cache, key, lambda: places_of(module)) if cache else None
     from_cache = bundle is not None
     if bundle is not None:
         executable = link(bundle, ctx.resources, setting.backend, phases)
@@ -137,7 +134,7 @@ def _compile(
             )
         if cache:
             with phases.phase("store"):
-                cache.put(key, bundle.to_bytes())
+                keep_bundle(cache, key, bundle, bundle.places)
     executable.num_threads = options.num_threads
     choices = Choices.from_json(bundle.choices)
     compiled = Compiled(executable, captured, ctx.resources, options, setting, phases, from_cache, choices, own)

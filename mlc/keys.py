@@ -26,6 +26,12 @@ def model_key(module: str, fingerprint: str, options: Options, tuned: str = "") 
     return digest(f"{fingerprint}\n{options.precision} {options.debug} {tuned} {direct}\n{module}")
 
 
+def placed_key(model: str, places: str) -> str:
+    """Under which a model is cached that has assertions. `model`: its `model_key`; `places`: the hash of its source
+    lines, which messages name."""
+    return digest(f"{model}\nat {places}")
+
+
 def text_key(text: str, fingerprint: str) -> str:
     """Under which the digest of the module is cached whose text is `text`."""
     return digest(f"{fingerprint}\nmodule of {digest(text)}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from mlc.cached_bundle import cached_bundle
 from mlc.compiled import Compiled
 from mlc.ir.resources import ResourceStore
 from mlc.keys import graph_key, model_key, places_key
@@ -86,13 +87,14 @@ def _find(
     if known is None:
         return None
     own = known.decode()
-    stored = cache.get(model_key(own, fingerprint, options, tuned_for(options) if tuned else ""))
-    bundle = Bundle.from_bytes(stored) if stored is not None else None
-    if bundle is None:
-        return None
-    if bundle.assertions and cache.get(places_key(graph, recorded.places(), fingerprint)) != bundle.places.encode():
-        return None
-    return _Found(own, bundle)
+
+    def places() -> str | None:
+        found = cache.get(places_key(graph, recorded.places(), fingerprint))
+        return found.decode() if found is not None else None
+
+    key = model_key(own, fingerprint, options, tuned_for(options) if tuned else "")
+    bundle = cached_bundle(cache, key, places)
+    return _Found(own, bundle) if bundle is not None else None
 
 
 def remember(recorded: Recorded, digest: str, places: str, fingerprint: str, cache: DiskCache) -> None:

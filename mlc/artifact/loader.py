@@ -21,6 +21,7 @@ from xdsl.utils.exceptions import ParseError as XdslParseError
 from mlc.artifact import tuned
 from mlc.backends.registry import Backend, check_runs_here, load_backend
 from mlc.build import Builder, run_rows
+from mlc.cached_bundle import cached_bundle, keep_bundle
 from mlc.compiled import Compiled
 from mlc.driver import module_digest
 from mlc.errors import ArtifactError, InternalError, LimitError, ParseError, ShapeError, VerifyError
@@ -113,7 +114,9 @@ class Loader:
                 built = builder.build(self._choices(choices, module, ctx) if choices else builder.default, phases)
             bundle, functions = built.bundle, built.functions
             if self.cache:
-                self.cache.put(model_key(own, self.fingerprint, self.options, settled), bundle.to_bytes())
+                keep_bundle(
+                    self.cache, model_key(own, self.fingerprint, self.options, settled), bundle, saved.places_hash
+                )
                 self.cache.put(by_text, own.encode())
         with fast_build():
             try:
@@ -126,11 +129,11 @@ class Loader:
 
     def _cached(self, module: str, settled: str, saved: SavedVersion) -> Bundle | None:
         """What the cache has of a version, by the digest of its module."""
-        stored = self.cache.get(model_key(module, self.fingerprint, self.options, settled)) if self.cache else None
-        bundle = Bundle.from_bytes(stored) if stored is not None else None
-        if bundle is not None and bundle.assertions and bundle.places != saved.places_hash:
-            return None  # the same program from other lines
-        return bundle
+        if self.cache is None:
+            return None
+        return cached_bundle(
+            self.cache, model_key(module, self.fingerprint, self.options, settled), lambda: saved.places_hash
+        )
 
     def _choices(self, choices: dict[str, Any], module: ModuleOp, ctx: MlcContext) -> Choices:
         """The choices as they are called here: the kernels there are tell their keys."""

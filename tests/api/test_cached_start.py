@@ -40,8 +40,8 @@ print([m for m in sys.modules if m.partition(".")[0] in ("llvmlite", "xdsl")])
 )
 
 
-def run(script: str, folder: Path) -> str:
-    done = subprocess.run([sys.executable, "-c", MODEL + script, str(folder)], capture_output=True, text=True)
+def run(script: str, folder: Path, before: str = "") -> str:
+    done = subprocess.run([sys.executable, "-c", before + MODEL + script, str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -49,6 +49,15 @@ def run(script: str, folder: Path) -> str:
 def test_it_imports_neither_xdsl_nor_llvm(tmp_path: Path) -> None:
     run(START, tmp_path)
     assert run(WITHOUT, tmp_path).splitlines()[-1] == "[]"
+
+
+def test_programs_with_the_same_model_do_not_drive_each_other_out(tmp_path: Path) -> None:
+    """The embedding's message names a line of each program."""
+    shifted = "\n\n"
+    for before in ("", shifted):
+        run(START, tmp_path, before)
+    for before in ("", shifted, "", shifted):
+        assert run(WITHOUT, tmp_path, before).splitlines()[-1] == "[]"
 
 
 def unit_of(compiled: mlc.CompiledModel) -> Compiled:
@@ -105,7 +114,7 @@ def test_messages_name_the_lines_of_this_model(tmp_path: Path) -> None:
         found.append(unit_of(compiled).from_cache)
         with pytest.raises(mlc.MlcError, match=lines[n]):
             compiled(torch.tensor([5]), args[1])
-    assert found == [False, True, False, True, False, True]
+    assert found == [False, True, False, True, True, True]
 
 
 def test_options_have_entries_of_their_own(tmp_path: Path) -> None:

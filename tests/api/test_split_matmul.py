@@ -115,6 +115,39 @@ def test_weights_from_beyond_the_caches():
     assert_as_exact(compiled(linear, x)(x), linear(x), x, linear)
 
 
+@pytest.mark.parametrize(("terms", "kind"), [(4096, "positive"), (8192, "around one"), (25088, "relu")])
+def test_long_sums(terms: int, kind: str):
+    """Errors do not grow with the number of terms: one chain of them has three to four times eager's here."""
+    linear, x = layer(terms, 64), torch.randn(64, terms)
+    if kind == "relu":
+        x = x.relu()
+    else:
+        linear.weight.abs_()
+        x = x.abs() if kind == "positive" else x + 1
+    exact = x.double() @ linear.weight.double().T + linear.bias.double()
+    ours, eager = ((y.double() - exact).square().mean().sqrt() for y in (compiled(linear, x)(x), linear(x)))
+    assert ours <= 1.5 * max(eager.item(), 2.0**-26 * exact.abs().mean().item())
+
+
+SPREADS = [(1e6, 1e6, 1e-6, 1e-6), (1e10, 1e10, 1e-10, 1e-10), (1e12, 1e12, 1e-8, 1e-8), (1e14, 1.0, 1e-24, 1.0)]
+"""The largest term of rows, that of columns, and the others' size."""
+
+
+@pytest.mark.parametrize(("largest", "largest_weight", "others", "other_weights"), SPREADS)
+def test_terms_beside_much_larger_ones(largest: float, largest_weight: float, others: float, other_weights: float):
+    """What is large meets zeros alone: results are the rest's, as exact as eager's."""
+    linear, x = layer(512, 96), others * torch.randn(64, 512)
+    linear.weight.mul_(other_weights)
+    linear.bias.zero_()
+    x[:, 0], linear.weight[:, 0] = largest, 0
+    x[:, 1], linear.weight[:, 1] = 0, largest_weight
+    y, eager = compiled(linear, x)(x).double(), linear(x).double()
+    wide, w = x.double(), linear.weight.double()
+    exact, sizes = wide @ w.T, wide.abs() @ w.abs().T
+    ours, theirs = (((v - exact) / sizes).square().mean().sqrt() for v in (y, eager))
+    assert ours <= 2 * max(theirs.item(), 2.0**-27)
+
+
 @pytest.mark.parametrize("kind", WEIGHTS)
 @pytest.mark.parametrize(("rows", "terms", "columns"), [(7, 48, 96), (33, 272, 100), (64, 768, 112)])
 def test_weights_of_any_size(rows: int, terms: int, columns: int, kind: str):

@@ -343,3 +343,43 @@ def test_the_order_of_free_keywords_counts(captures: list[Any]):
     assert len(captures) == 2
     fixed = mlc.compile(lambda *, a, b: a - b)
     assert torch.equal(fixed(b=V, a=V + 1), fixed(a=V + 1, b=V)) and len(captures) == 3
+
+
+@pytest.mark.parametrize("change", ["conj", "neg"])
+def test_the_same_memory_read_in_another_way(change: str, captures: list[Any]):
+    """Conjugate and negative views differ from their base by a bit of the tensor alone."""
+    model = ByWeight(torch.randn(4, dtype=torch.complex64))
+    compiled, x = mlc.compile(model), torch.randn(3, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
+        model.w.data = model.w.data.conj() if change == "conj" else torch._neg_view(model.w.data)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
+class ByWeight(nn.Module):
+    def __init__(self, w: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("w", w)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.view_as_real(x * self.w)
+
+
+@pytest.mark.parametrize("view", [lambda f: f.conj(), torch._neg_view, lambda f: f.conj().imag, lambda f: f.imag])
+def test_two_weights_of_one_memory(view: Callable[[torch.Tensor], torch.Tensor], captures: list[Any]):
+    f = torch.polar(torch.ones(4), torch.arange(4.0))
+    model = Both(f, view(f))
+    x = torch.randn(4)
+    with torch.no_grad():
+        for got, wanted in zip(mlc.compile(model)(x), model(x), strict=True):
+            torch.testing.assert_close(got, wanted)
+
+
+class Both(nn.Module):
+    def __init__(self, a: torch.Tensor, b: torch.Tensor) -> None:
+        super().__init__()
+        self.a, self.b, self.c = a, b, a.imag
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        made = [x * w for w in (self.a, self.b, self.c)]
+        return [torch.view_as_real(v) if v.is_complex() else v for v in made]

@@ -150,7 +150,8 @@ class Recorder(TorchDispatchMode):
         """A weight's literal; tied weights share one."""
         assert entry.kept is not None
         real = self.real_of(entry.kept)
-        key = (real.data_ptr() or id(real), tuple(real.shape), real.stride(), real.dtype)
+        bits = real.is_conj(), real.is_neg()  # of the same memory, read in another way
+        key = (real.data_ptr() or id(real), tuple(real.shape), real.stride(), real.dtype, bits)
         if key not in self._literals:
             with self._with_real_tensors():
                 self._literals[key] = self.emitter.literal(real, entry.name, location)

@@ -310,7 +310,8 @@ def _version(tensor: torch.Tensor) -> int | None:
 
 
 def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
-    return tensor.dtype, tensor.shape, tensor.stride() if tensor.layout is torch.strided else ()
+    strides = tensor.stride() if tensor.layout is torch.strided else ()
+    return tensor.dtype, tensor.shape, strides, tensor.is_conj(), tensor.is_neg()
 
 
 def _is_watched(value: object, used: set[int]) -> bool:

@@ -12,7 +12,8 @@
                                                 linalg.generic #relu outs(%y) }
                                               scf.if (any row is plain) { … %y += %x * %w } }
 Elementwise ops that follow in place are taken into the loop over rows, and so is a fill before. Two tiles of rows and
-two of columns are summed at once; of a step of terms their six products of parts take 14 loads for 24 products.
+two of columns are summed at once; of a step of terms their six products of parts take 14 loads for 24 products. Pieces
+of terms are summed by themselves and then added up: in one chain errors would grow with the number of terms.
 `tiles`: of 16 rows, in a group that all columns are multiplied with before the next (0: as many as stay in the
 second-level cache beside two panels).
 Runs after bufferize (it works on buffers). Runs before vectorize-structured, which makes the rest of it vectors.
@@ -26,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
-from xdsl.dialects import arith, memref, scf
+from xdsl.dialects import arith, memref, scf, vector
 from xdsl.dialects.builtin import IndexType, ModuleOp, bf16, f32
 from xdsl.dialects.linalg.ops import FillOp, GenericOp
 from xdsl.ir import Block, Region, SSAValue
@@ -193,22 +194,27 @@ class _Expansion(SplitMatmulRows):
 
     def add_tiles(self, at: _Place, piece: _Piece, tile: Offset, down: int, panels: SSAValue, sums: SSAValue) -> None:
         """The sums of `down` tiles of rows with all panels at hand."""
+        first, several = self.times(tile, LANES), self.steps > self.piece
+        own = self.scratch(down * LANES, at.across, LANES) if several else sums
         places = [
-            self.view(sums, [self.times(self.plus(tile, i), LANES), j, 0], [LANES, 1, LANES], (0, 2))
+            self.view(own, [self.plus(0 if several else first, i * LANES), j, 0], [LANES, 1, LANES], (0, 2))
             for i in range(down)
             for j in range(at.across)
         ]
         zero = self.index(0)
-        if self.steps > self.piece:  # of the pieces before
-            accs = [self.put(TileLoadOp.create(operands=[p, zero, zero], result_types=[_SUMS])).res for p in places]
-        else:
-            accs = [self.put(TileZeroOp.create(result_types=[_SUMS])).res for _ in places]
+        accs = [self.put(TileZeroOp.create(result_types=[_SUMS])).res for _ in places]
 
         def products(step: Offset, accs: Sequence[SSAValue]) -> list[SSAValue]:
             return self.products(at, piece, tile, step, panels, accs)
 
         for place, value in zip(places, self.summed(piece.steps, accs, products), strict=True):
             self.put(TileStoreOp.create(operands=[place, zero, zero, value]))
+        if several:
+            with self.loop(0, down * LANES) as row:
+                for j in range(at.across):
+                    here = [self.plus(first, row), j, 0]
+                    total = self.put(arith.AddfOp(self.load(sums, here), self.load(own, [row, j, 0]))).result
+                    self.put(vector.StoreOp(total, sums, [self.as_index(k) for k in here]))
 
     def products(
         self,

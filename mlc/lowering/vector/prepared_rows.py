@@ -44,7 +44,8 @@ D = [AffineDimExpr(i) for i in range(5)]
 
 
 class PreparedRows(LoopWriter):
-    """Writes what prepares the rows of one product. `first`, `last`, `fused`: the ops in whose place all is written."""
+    """Writes what prepares the rows of one product. `first`, `last`, `fused`: the ops in whose place all is written;
+    `lift`: the power of two that rows are brought near."""
 
     def __init__(
         self, op: PreparedMatmulOp, first: Operation, last: Operation, fused: Sequence[Operation] = ()
@@ -56,6 +57,7 @@ class PreparedRows(LoopWriter):
         self.kept = (0,) if len(self.grid) == 1 else (1, 2)
         self.kept_outputs = (0, 2) if len(self.grid) == 1 else (2, 3, 4)
         self.inner = len(self.kept)
+        self.lift = 1.0
 
     @contextmanager
     def some_rows(self) -> Iterator[tuple[list[Offset], list[int]]]:
@@ -97,7 +99,7 @@ class PreparedRows(LoopWriter):
         self.factors(first, rows, weights)
 
     def factors(self, first: Sequence[Offset], rows: Sequence[int], weights: SSAValue) -> None:
-        """The power of two that brings the root of the mean of squares of a row near one; zero for a plain row."""
+        """The power of two that brings the root of the mean of squares of a row near `lift`; zero for a plain row."""
         kinds = self.numbers(first, rows, SQUARES, SIZES, UNSCALE, SCALE, PLAIN)
         on = self.body(6)
         squares, size, plain_weights = on.block.args[:3]
@@ -113,6 +115,8 @@ class PreparedRows(LoopWriter):
         known = on.put(arith.SelectOp(large, one, on.put(arith.SelectOp(small, one, mean))))
         half = on.put(arith.MulfOp(on.put(math.Log2Op(known)), on.constant(-0.5)))
         factor = on.put(math.Exp2Op(on.put(math.RoundEvenOp(half))))
+        if self.lift != 1.0:
+            factor = on.put(arith.MulfOp(factor, on.constant(self.lift)))
         outside = on.put(arith.SelectOp(large, one, on.put(arith.SelectOp(small, one, zero))))
         odd = on.add(on.put(arith.SelectOp(empty, zero, outside)), plain_weights)
         unscale = on.put(arith.SelectOp(empty, zero, on.put(arith.DivfOp(one, factor))))

@@ -19,6 +19,9 @@ from mlc.lowering.vector.loop_writer import Offset, shape_of
 from mlc.lowering.vector.prepared_product import PreparedProduct
 from mlc.lowering.vector.prepared_rows import loops_map
 
+LIFT = 2.0**40
+"""Rows are brought near this, columns are at most 2^24 from one: sums are far from overflow, and products of what is
+2^-68 of the rest of its row and of its column are no subnormal numbers, which the unit counts as zero."""
 _WIDE = VectorType(f32, [LANES])
 
 
@@ -27,7 +30,7 @@ class SplitMatmulRows(PreparedProduct):
 
     def __init__(self, op: SplitMatmulOp, fill: FillOp | None, epilogue: Sequence[GenericOp]) -> None:
         super().__init__(op, fill, epilogue)
-        self.op = op
+        self.op, self.lift = op, LIFT
         self.steps = shape_of(op.scaled)[1]
 
     def write_rows(self) -> None:

@@ -18,7 +18,9 @@
 // CHECK: math.absf
 // CHECK: math.log2
 // CHECK: math.roundeven
-// CHECK: math.exp2
+// CHECK: %[[FACTOR:.*]] = math.exp2
+// CHECK: %[[LIFT:.*]] = arith.constant 1.09951163e+12 : f32
+// CHECK-NEXT: arith.mulf %[[FACTOR]], %[[LIFT]]
 // CHECK: vector.broadcast
 // CHECK: "linalg_ext.bf16_parts"
 // CHECK-NEXT: vector.store %{{.*}}, %s[
@@ -100,8 +102,8 @@ func.func private @fill_and_relu(%x: memref<37x48xf32>, %w: memref<3x66x16xf32>,
   func.return
 }
 
-// What is added to is there only once: plain rows are added before the others. Sums go on from piece to piece, the last
-// one a step shorter. What works on the output elsewhere than element by element stays where it is.
+// What is added to is there only once: plain rows are added before the others. Each piece has a sum of its own, which
+// is added to those before; the last one is a step shorter. What works on the output elsewhere than element by element stays where it is.
 // CHECK-LABEL: func.func private @onto
 // CHECK: scf.parallel
 // CHECK: %[[SUMS:.*]] = memref.alloca() {alignment = 64 : i64} : memref<16x1x16xf32>
@@ -111,15 +113,21 @@ func.func private @fill_and_relu(%x: memref<37x48xf32>, %w: memref<3x66x16xf32>,
 // CHECK: linalg.fill ins(%{{.*}}) outs(%[[SUMS]]
 // CHECK: scf.for
 // CHECK: "linalg_ext.bf16_parts"
-// CHECK: amx.tile_load
-// CHECK-SAME: into !amx.tile<16x16xf32>
+// CHECK: %[[OF_PIECE:.*]] = memref.alloca() {alignment = 64 : i64} : memref<16x1x16xf32>
+// CHECK: amx.tile_zero
 // CHECK-COUNT-6: amx.tile_mulf
 // CHECK: amx.tile_store
+// CHECK: scf.for %[[LINE:[0-9]+]] =
+// CHECK: %[[BEFORE:.*]] = vector.load %[[SUMS]][%[[AT:.*]], %{{.*}}, %{{.*}}]
+// CHECK-NEXT: %[[MORE:.*]] = vector.load %[[OF_PIECE]][%[[LINE]],
+// CHECK-NEXT: %[[TOTAL:.*]] = arith.addf %[[BEFORE]], %[[MORE]]
+// CHECK-NEXT: vector.store %[[TOTAL]], %[[SUMS]][%[[AT]],
 // CHECK: "linalg_ext.bf16_parts"
-// CHECK: amx.tile_load
-// CHECK-SAME: into !amx.tile<16x16xf32>
+// CHECK: amx.tile_zero
 // CHECK-COUNT-6: amx.tile_mulf
 // CHECK: amx.tile_store
+// CHECK: arith.addf
+// CHECK: vector.store %{{.*}}, %[[SUMS]][
 // CHECK-NOT: amx.tile_mulf
 // CHECK-NOT: linalg.fill
 // CHECK: scf.reduce
