@@ -50,15 +50,15 @@ def lowered(unit: Compiled, level: Level, ctx: MlcContext | None = None) -> Modu
     run_pipeline([make_pass(r.pass_name, r.options) for r in shared], ctx, module)
     rest = tuple(r for r in rows if r not in pipeline.module)
     if rest:
-        for op in list(module.ops):
-            if "constant" in op.attributes:  # run by the interpreter, never lowered
-                op.detach()
-                op.erase()
+        constants = [op for op in module.ops if "constant" in op.attributes]  # run by the interpreter, never lowered
+        for op in constants:
+            op.detach()
         tuned = _take_tuned(unit, module)
         run_pipeline([make_pass(r.pass_name, r.options) for r in rest], ctx, module)
         for name, part in tuned.items():
             run_rows(unit.choices.kernel_rows(rest, part.key), ctx, part.module, unit.options)
             _put_back(module, name, part.module)
+        module.body.block.add_ops(constants)  # whoever runs the text needs them
     return module
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 BLOCK = 1 << 16
 """Elements that are computed at once."""
 
-Part = tuple[slice, ...]
+Part = tuple[slice | EllipsisType, ...]
 
 
 def in_blocks(
@@ -28,9 +29,15 @@ def in_blocks(
     """What `compute` makes of each piece of `reads` and of `writes`, written to that piece of `writes`. The former have
     the shape, or 1 where they do not vary; the latter have it."""
     for part in parts_of(shape):
-        results = compute([part_of(r, part) for r in reads], [part_of(w, part) for w in writes], part)
-        for w, r in zip(writes, results, strict=True):
-            w[part] = r
+        write_all(writes, compute([part_of(r, part) for r in reads], [part_of(w, part) for w in writes], part), part)
+
+
+def write_all(writes: Sequence[np.ndarray], results: Sequence[Any], part: Part = ()) -> None:
+    """Write each result to a piece of its array. One may be what another array holds: all are taken as they are now."""
+    if len(writes) > 1:
+        results = [np.array(r) if any(np.may_share_memory(r, w) for w in writes) else r for r in results]
+    for w, r in zip(writes, results, strict=True):
+        w[part] = r
 
 
 def parts_of(shape: Sequence[int]) -> list[Part]:

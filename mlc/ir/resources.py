@@ -17,6 +17,12 @@ from mlc.errors import VerifyError
 Thunk = Callable[[], np.ndarray]
 
 
+def identifier(name: str) -> str:
+    """What a resource of this name is called in the text, where handles are identifiers: `_0.weight` for `0.weight`."""
+    name = re.sub(r"[^A-Za-z0-9_.$]", "_", name)
+    return name if name[:1].isalpha() or name.startswith("_") else f"_{name}"
+
+
 class ResourceStore:
     """Named tensors. Arrays are handed out read-only: the IR treats them as constants."""
 
@@ -35,13 +41,8 @@ class ResourceStore:
         return len(self._entries)
 
     def unique(self, hint: str) -> str:
-        """A name not yet taken, made from `hint`; deterministic in the order of calls.
-
-        Handles are identifiers in the text: `0.weight` becomes `_0.weight`.
-        """
-        hint = re.sub(r"[^A-Za-z0-9_.$]", "_", hint)
-        if not hint[:1].isalpha() and not hint.startswith("_"):
-            hint = f"_{hint}"
+        """A name not yet taken, made from `hint`; deterministic in the order of calls."""
+        hint = identifier(hint)
         if hint not in self._entries:
             return hint
         n = 0

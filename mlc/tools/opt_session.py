@@ -20,6 +20,7 @@ from mlc.ir.parsing import parse_text, print_text
 from mlc.ir.passes import MlcPass
 from mlc.ir.pipeline import Item, OpPipeline, load_pass, pass_names, pass_options, pass_summary, run_pipeline
 from mlc.ir.pipeline_text import pipeline_text
+from mlc.ir.resources import identifier
 from mlc.ir.verifier import verify_module
 from mlc.testing.upstream import UPSTREAM
 from mlc.tools.command import printable
@@ -229,4 +230,4 @@ def _load_resources(ctx: MlcContext, files: list[str]) -> None:
         except Exception as e:  # the library raises its own kinds for a missing, cut or foreign file
             raise UsageError(f"cannot read weights '{file}': {e}", expected="a .safetensors file") from None
         for name, array in weights.items():
-            ctx.resources.set(name, array)
+            ctx.resources.set(identifier(name), array)

@@ -59,6 +59,36 @@ EXP = """func.func @forward(%t: tensor<64xf32>) -> tensor<64xf32> {
   func.return %0 : tensor<64xf32>
 }
 """
+SWAPPED = """func.func @forward(%o: tensor<4xf32>, %p: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+  %r:2 = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>],
+      iterator_types = ["parallel"]} outs(%o, %p : tensor<4xf32>, tensor<4xf32>) {
+  ^bb0(%m: f32, %k: f32):
+    linalg.yield %k, %m : f32, f32
+  } -> (tensor<4xf32>, tensor<4xf32>)
+  func.return %r#0, %r#1 : tensor<4xf32>, tensor<4xf32>
+}
+"""
+SWAPPED_IN_TURNS = """func.func @forward(%o: tensor<4xf32>, %p: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+  %n = tensor.empty() : tensor<3xf32>
+  %r:2 = linalg.generic {indexing_maps = [affine_map<(i, j) -> (j)>, affine_map<(i, j) -> (i)>,
+      affine_map<(i, j) -> (i)>], iterator_types = ["parallel", "reduction"]}
+      ins(%n : tensor<3xf32>) outs(%o, %p : tensor<4xf32>, tensor<4xf32>) {
+  ^bb0(%x: f32, %m: f32, %k: f32):
+    linalg.yield %k, %m : f32, f32
+  } -> (tensor<4xf32>, tensor<4xf32>)
+  func.return %r#0, %r#1 : tensor<4xf32>, tensor<4xf32>
+}
+"""
+LAST_TERM = """func.func @forward(%x: tensor<5x32xf32>, %y: tensor<5x16xf32>) -> tensor<5x16xf32> {
+  %r = linalg.generic {indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (m, n)>],
+      iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x : tensor<5x32xf32>) outs(%y : tensor<5x16xf32>) {
+  ^bb0(%a: f32, %acc: f32):
+    linalg.yield %a : f32
+  } -> tensor<5x16xf32>
+  func.return %r : tensor<5x16xf32>
+}
+"""
 LOAD = """func.func @forward(%a: memref<4xi32>, %i: index) -> i32 {
   %0 = memref.load %a[%i] : memref<4xi32>
   func.return %0 : i32
@@ -75,9 +105,17 @@ def opt(tmp_path: Path, text: str, *flags: str, **inputs: Any) -> tuple[int, str
     return main([str(file), *given, *flags], stdout=out, stderr=err), out.getvalue(), err.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("text", "values"), [(SCALARS, 5), (MIXED, 2), (BUFFERS, 5)], ids=["scalars", "mixed", "buffers"]
-)
+RUN = {
+    "scalars": (SCALARS, 5),
+    "mixed": (MIXED, 2),
+    "buffers": (BUFFERS, 5),
+    "swapped": (SWAPPED, 2),
+    "swapped in turns": (SWAPPED_IN_TURNS, 2),
+    "what holds for all lanes": (LAST_TERM, 1),
+}
+
+
+@pytest.mark.parametrize(("text", "values"), RUN.values(), ids=RUN)
 def test_native_and_interpreted_print_the_same(text: str, values: int, tmp_path: Path):
     native = opt(tmp_path, text, "--run", "--native")
     assert native == opt(tmp_path, text, "--run")

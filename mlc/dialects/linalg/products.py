@@ -10,10 +10,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.arith import AddfOp, MulfOp
 from xdsl.dialects.builtin import f32, f64
 from xdsl.ir import Block
 
+from mlc.dialects.linalg.structured_ops import is_multiply_add
 from mlc.ir.semantics import ANY_ORDER, Runner
 
 LEAST = 1 << 22
@@ -31,7 +31,7 @@ def multiply(
     """writes[0] += the sum over `trip` of reads[0] * reads[1], if the body is that and it is much; says whether it did.
 
     Operands are laid out over the reduced loops, then over those of the result; 1 where they do not depend on one."""
-    if not run.state.get(ANY_ORDER) or prod(trip) * prod(shape) < LEAST or not _multiplies(body):
+    if not run.state.get(ANY_ORDER) or prod(trip) * prod(shape) < LEAST or not is_multiply_add(body):
         return False
     if any(not hasattr(r, "full") for r in reads) or body.args[-1].type not in (f32, f64):
         return False  # narrower ones are rounded at every step
@@ -47,18 +47,3 @@ def multiply(
     total = total.reshape([shape[d - len(trip)] if d in found else 1 for d in range(len(trip), loops)])
     writes[0][...] = writes[0] + alone * total
     return True
-
-
-def _multiplies(body: Block) -> bool:
-    """acc + a * b, in any order of operands."""
-    if len(body.args) != 3 or len(ops := list(body.ops)) != 3:
-        return False
-    product, total, end = ops
-    a, b, acc = body.args
-    return (
-        isinstance(product, MulfOp)
-        and isinstance(total, AddfOp)
-        and {product.lhs, product.rhs} == {a, b}
-        and {total.lhs, total.rhs} == {acc, product.result}
-        and tuple(end.operands) == (total.result,)
-    )

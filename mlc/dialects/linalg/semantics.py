@@ -17,7 +17,7 @@ from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.ir import Block, Operation
 from xdsl.ir.affine import AffineMap
 
-from mlc.arrays.blocks import Part, in_blocks, part_of
+from mlc.arrays.blocks import Part, in_blocks, part_of, write_all
 from mlc.dialects.linalg.access import Access, loop_ranges
 from mlc.dialects.linalg.accumulate import accumulate
 from mlc.dialects.linalg.named_ops import NAMES
@@ -176,8 +176,7 @@ def _run_arrays(op: Operation, nest: _Nest, values: list[np.ndarray], n_inputs: 
     if not sequential:
         read = [r() for r in reads]
         if run.domain.name != "ieee":
-            for w, r in zip(writes, evaluate((), read, writes), strict=True):
-                w[...] = r
+            write_all(writes, evaluate((), read, writes), (...,))
             return
         whole = indices
 
@@ -197,8 +196,7 @@ def _run_arrays(op: Operation, nest: _Nest, values: list[np.ndarray], n_inputs: 
     for point in np.ndindex(*trip):
         run.tick()
         state = list(evaluate([np.int64(i) for i in point], [r(point) for r in reads], state))
-    for w, s in zip(writes, state, strict=True):
-        w[...] = s
+    write_all(writes, state, (...,))
 
 
 Evaluate = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Results]

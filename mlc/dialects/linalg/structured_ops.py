@@ -22,7 +22,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.dialects.linalg import abstract_ops, ops
 from xdsl.dialects.linalg.attrs import IteratorTypeAttr
-from xdsl.ir import Attribute, BlockArgument, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineExpr, AffineMap
 from xdsl.irdl import irdl_op_definition, prop_def
 from xdsl.parser import Parser
@@ -46,6 +46,21 @@ def pair(a: int, b: int) -> DenseIntElementsAttr:
 def iterators(kinds: str) -> ArrayAttr[IteratorTypeAttr]:
     """The attribute of `ppr`: parallel and reduction loops."""
     return ArrayAttr(IteratorTypeAttr.parallel() if k == "p" else IteratorTypeAttr.reduction() for k in kinds)
+
+
+def is_multiply_add(body: Block) -> bool:
+    """Whether a body of floats yields acc + a * b, in any order of operands, and does nothing else."""
+    if len(body.args) != 3 or len(ops := list(body.ops)) != 3:
+        return False
+    product, total, end = ops
+    a, b, acc = body.args
+    return (
+        isinstance(product, arith.MulfOp)
+        and isinstance(total, arith.AddfOp)
+        and {product.lhs, product.rhs} == {a, b}
+        and {total.lhs, total.rhs} == {acc, product.result}
+        and tuple(end.operands) == (total.result,)
+    )
 
 
 def _widened(value: SSAValue, wanted: Attribute) -> SSAValue:

@@ -43,6 +43,8 @@ class PrivateOp(IRDLOperation):
         assert isinstance(t, MemRefType)
         if not t.has_static_shape() or not isinstance(t.layout, NoneAttr):
             raise VerifyException(f"expected a memref of static shape without a layout, got {t}")
+        if not isinstance(t.element_type, FixedBitwidthType):
+            raise VerifyException(f"expected elements of a size that is known, got {t}")
 
 
 def private_bytes(t: MemRefType) -> int:

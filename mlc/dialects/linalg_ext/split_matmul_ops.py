@@ -37,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import TensorType, VectorType, bf16, f32
+from xdsl.dialects.builtin import MemRefType, NoneAttr, TensorType, VectorType, bf16, f32
 from xdsl.ir import SSAValue
 from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, result_def, traits_def, var_result_def
 from xdsl.traits import Pure
@@ -148,6 +148,8 @@ class SplitMatmulOp(PreparedMatmulOp):
             raise VerifyException(f"expected a multiple of {LANES} terms, got {terms}")
         if pixels and checked_shape(self.input, "input", f32, 5)[-1] != LANES:
             raise VerifyException(f"expected blocks of {LANES} channels, got {self.input.type}")
+        if 0 in (count, *pixels):
+            raise VerifyException(f"expected rows, got {self.input.type}")
         blocks, _, _ = checked_shape(self.weights, "weights", f32, 3)
         self.expect("weights", self.weights, weights_shape(blocks, terms))
         self.expect("output", self.output, (count, blocks, *pixels, LANES))
@@ -157,6 +159,9 @@ class SplitMatmulOp(PreparedMatmulOp):
         if not 1 <= steps <= filled(terms) // STEP:
             raise VerifyException(f"expected pieces of 1 to {filled(terms) // STEP} steps, got {steps}")
         self.expect("panels", self.panels, (2, steps, PARTS, LANES, STEP), bf16)
+        for what, scratch in (("parts", self.scaled), ("panels", self.panels)):
+            if isinstance(scratch.type, MemRefType) and not isinstance(scratch.type.layout, NoneAttr):
+                raise VerifyException(f"expected the {what} to have no layout, got {scratch.type}")
         self.check_results()
 
 

@@ -35,6 +35,7 @@ from xdsl.dialects.builtin import (
     NoneAttr,
     StridedLayoutAttr,
     SymbolRefAttr,
+    TensorType,
     i64,
 )
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
@@ -106,6 +107,8 @@ class _Loop:
 def _may_share(op: func.FuncOp) -> bool:
     """Whether `op` is a kernel of nothing but structured ops on its arguments."""
     if "kernel" not in op.attributes or len(op.body.blocks) != 1:
+        return False
+    if any(isinstance(t, TensorType) for t in op.function_type.inputs):  # before bufferize
         return False
     flags = [set(a.data) - {MAY_ALIAS} for a in op.arg_attrs.data] if op.arg_attrs is not None else []
     return not any(flags) and all(

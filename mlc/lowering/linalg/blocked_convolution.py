@@ -7,12 +7,12 @@ linalg.generic (n, f1, oh, ow, f0, c1, kh, kw, c0)
 
 from __future__ import annotations
 
-from xdsl.dialects import arith
 from xdsl.dialects.builtin import TensorType, f32
-from xdsl.dialects.linalg.ops import GenericOp, YieldOp
+from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import Operation
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
+from mlc.dialects.linalg.structured_ops import is_multiply_add
 from mlc.lowering.linalg.structure import iterators_of, maps_of
 
 LOOPS = [AffineDimExpr(i) for i in range(9)]
@@ -28,12 +28,9 @@ def is_blocked_convolution(op: Operation) -> bool:
     if not isinstance(op, GenericOp) or len(op.inputs) != 2 or len(op.results) != 1 or iterators_of(op) != "ppppprrrr":
         return False
     maps = maps_of(op)
-    body = list(op.body.block.ops)
     return (
         maps[1:] == [FILTERS, OUTPUT]
         and len(maps[0].results) == 5
-        and [type(inner) for inner in body] == [arith.MulfOp, arith.AddfOp, YieldOp]
-        and {*body[0].operands} == {*op.body.block.args[:2]}
-        and {*body[1].operands} == {body[0].results[0], op.body.block.args[2]}
+        and is_multiply_add(op.body.block)
         and all(isinstance(v.type, TensorType) and v.type.element_type == f32 for v in op.operands)
     )

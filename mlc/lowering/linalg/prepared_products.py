@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 from xdsl.dialects import arith, tensor
 from xdsl.dialects.builtin import DYNAMIC_INDEX, TensorType, f32
-from xdsl.dialects.linalg.ops import GenericOp, YieldOp
+from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineMap
 
 from mlc.dialects.linalg.relayout_ops import PackOp
+from mlc.dialects.linalg.structured_ops import is_multiply_add
 from mlc.dialects.linalg_ext.prepared_matmul import PreparedMatmulOp
 from mlc.lowering.linalg.blocked_convolution import LOOPS, is_blocked_convolution
 from mlc.lowering.linalg.build import At
@@ -32,12 +33,9 @@ def is_product_of_panels(op: Operation) -> bool:
     """Whether `op` is a product of rows and packed panels."""
     if not isinstance(op, GenericOp) or len(op.inputs) != 2 or len(op.results) != 1 or iterators_of(op) != "pppr":
         return False
-    body = list(op.body.block.ops)
     return (
         maps_of(op) == _MAPS
-        and [type(inner) for inner in body] == [arith.MulfOp, arith.AddfOp, YieldOp]
-        and {*body[0].operands} == {*op.body.block.args[:2]}
-        and {*body[1].operands} == {body[0].results[0], op.body.block.args[2]}
+        and is_multiply_add(op.body.block)
         and all(isinstance(v.type, TensorType) and v.type.element_type == f32 for v in op.operands)
     )
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from math import prod
 
 from xdsl.dialects import arith, func, memref, scf
@@ -96,7 +97,8 @@ class ScfParallelOutline(MlcPass):
         loops = [
             op for op in function.walk() if op.regions and isinstance(op, scf.ParallelOp) and not _inside_parallel(op)
         ]
-        made = 0
+        taken = {op.sym_name.data for op in module.ops if isinstance(op, func.FuncOp)}
+        free = (n for k in count() if (n := f"{function.sym_name.data}.{PARALLEL}_{k}") not in taken)
         for op in loops:
             each = block_cost(op.body.block)
             captured = _captured(op)
@@ -106,8 +108,7 @@ class ScfParallelOutline(MlcPass):
             if why_not:
                 ctx.remarks.missed(self.name, op, "stays on one thread", reason=why_not)
                 continue
-            body = _Outlined(op, f"{function.sym_name.data}.{PARALLEL}_{made}", self.grain_cost, each, whole, captured)
-            made += 1
+            body = _Outlined(op, next(free), self.grain_cost, each, whole, captured)
             if moved > computed:
                 body.function.attributes[STREAMS] = UnitAttr()
             data = {"function": body.name, "cycles": body.cost, "grain": body.grain}

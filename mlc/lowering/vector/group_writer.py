@@ -362,7 +362,8 @@ class GroupWriter:
         keys = [(i, k, point, step.slot) for k in range(len(stage.outs))]
         if step.slot is not None or at.lanes is None:
             results = evaluate(self.em, stage, [*args, *(accs[k] for k in keys)], at.lanes, positions)
-            accs.update(zip(keys, results, strict=True))
+            for key, value in zip(keys, results, strict=True):  # the same for all lanes where no operand varies
+                accs[key] = self.em.broadcast(value, at.lanes) if isinstance(accs[key].type, VectorType) else value
             return
         starts: list[SSAValue] = []
         for k, out in enumerate(stage.outs):

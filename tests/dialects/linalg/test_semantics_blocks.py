@@ -68,3 +68,23 @@ def test_pieces_cover_every_element_once(monkeypatch: pytest.MonkeyPatch) -> Non
         for part in blocks.parts_of(shape):
             seen[part] += 1
         assert (seen == 1).all()
+
+
+SWAPPED = """
+func.func @f(%o: tensor<{n}xf32>, %p: tensor<{n}xf32>) -> (tensor<{n}xf32>, tensor<{n}xf32>) {{
+  %r:2 = linalg.generic {{indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>],
+      iterator_types = ["parallel"]}} outs(%o, %p : tensor<{n}xf32>, tensor<{n}xf32>) {{
+  ^bb0(%m: f32, %k: f32):
+    linalg.yield %k, %m : f32, f32
+  }} -> (tensor<{n}xf32>, tensor<{n}xf32>)
+  func.return %r#0, %r#1 : tensor<{n}xf32>, tensor<{n}xf32>
+}}
+"""
+
+
+@pytest.mark.parametrize("count", [4, 3 * blocks.BLOCK + 5])
+def test_results_that_are_each_others_are_swapped(count: int) -> None:
+    """A result may be what another destination holds: whole, and block by block."""
+    a = np.arange(count, dtype=np.float32)
+    first, second = run_module(parse_text(SWAPPED.format(n=count), make_context()), "f", [a, -a])
+    assert np.array_equal(first, -a) and np.array_equal(second, a)

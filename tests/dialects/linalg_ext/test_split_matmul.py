@@ -259,6 +259,23 @@ def test_a_product_verifies_and_prints_as_it_was_read(change: dict[str, str]):
         ({"q": "memref<2x0x3x16x32xbf16>"}, "expected pieces of 1 to 2 steps, got 0"),
         ({"q": "memref<1x2x3x16x32xbf16>"}, "expected panels of shape"),
         ({"q": "memref<2x2x2x16x32xbf16>"}, "expected panels of shape"),
+        (
+            {
+                "x": "memref<0x48xf32>",
+                "y": "memref<0x2x16xf32>",
+                "s": "memref<0x2x3x16x32xbf16>",
+                "r": "memref<5x0xf32>",
+            },
+            "expected rows, got memref<0x48xf32>",
+        ),
+        (
+            {"q": "memref<2x2x3x16x32xbf16, strided<[3072, 1536, 512, 32, 1], offset: ?>>"},
+            "expected the panels to have no layout",
+        ),
+        (
+            {"s": "memref<1x2x3x16x32xbf16, strided<[9999, 3072, 1024, 64, 2], offset: ?>>"},
+            "expected the parts to have no layout",
+        ),
         ({"q": "memref<2x2x3x16x32xf32>"}, "the panels to be a tensor or memref of bf16"),
     ],
 )
