@@ -13,7 +13,7 @@ from xdsl.passes import ModulePass
 
 import mlc
 from mlc.backends.registry import load_backend, registry
-from mlc.errors import MlcError, PluginError, UsageError, VerifyError
+from mlc.errors import InternalError, MlcError, PluginError, UsageError, VerifyError
 from mlc.ir.context import MlcContext, environment, make_context, universe
 from mlc.ir.fast_build import fast_build
 from mlc.ir.parsing import parse_text, print_text
@@ -206,7 +206,12 @@ def _result(module: ModuleOp, ctx: MlcContext, args: OptArgs, entry: str, target
     v = args.values
     if v.run:
         inputs = make_inputs(module, entry, v.inputs, v.seed)
-        return format_results(run(module, ctx, entry, inputs, target if v.native else None))
+        try:
+            return format_results(run(module, ctx, entry, inputs, target if v.native else None))
+        except InternalError as e:
+            if v.native and e.hint:  # its passes are the compiler's, not those that the command line names
+                e.hint = f"{e.hint}, with --mlc-pipeline in place of --run --native"
+            raise
     if v.emit != "mlir":
         return (target.backend.llvm_ir if v.emit == "llvm" else target.backend.assembly)(module, target.machine)
     return print_text(
