@@ -140,7 +140,7 @@ class Executable:
         self.constant_table = (ctypes.c_void_p * max(1, len(self.constants)))(*(c.ctypes.data for c in self.constants))
         self.no_dims = (ctypes.c_int64 * 1)()
         self.is_static = all(None not in s.shape for s in self.inputs)
-        self._forwards = True  # the next call on one thread, where they go back and forth
+        self._goes_back = False  # the next call on one thread, where they take turns
         self._turns = _turns(sum(c.nbytes for c in self.constants)) and self.pool is not None
         self._dynamic_outputs = sum(s.shape.count(None) for s in self.outputs)
 
@@ -182,8 +182,8 @@ class Executable:
             return 0
         threads = threads_for(self.num_threads)
         if self._turns and threads == 1:
-            self._forwards = not self._forwards
-            if self._forwards:
+            goes_back, self._goes_back = self._goes_back, not self._goes_back
+            if goes_back:
                 return self.pool.backwards()
         return self.pool.team(threads)
 
