@@ -10,8 +10,9 @@ Tests: `tests/repo/test_bad_backends.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mlc.backends.machine import MachineModel
 from mlc.errors import MlcError, PluginError
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from mlc.backends.registry import Backend
 
 T = TypeVar("T")
-_LEAST = {"vector_bits": 0, "vector_registers": 1, "fma_latency": 0, "l1": 1, "l2": 1, "l3": 1}
-"""Figures of a machine model that passes count with, and the least that they can be."""
+_LEAST = {"vector_registers": 1, "fma_latency": 0, "l1": 1, "l2": 1, "l3": 1}
+"""Whole numbers of a machine model that passes count with, and the least that they can be."""
+_RATES = ("fma_per_cycle", "loads_per_cycle", "narrow_per_cycle")
 HINT = "report it to the package that brings the backend; --debug, or the error's cause, shows the traceback"
 
 
@@ -55,9 +57,22 @@ class ForeignBackend:
         model = self._answered("machine", MachineModel, lambda: self.backend.machine(target))
         for name, least in _LEAST.items():
             value: Any = getattr(model, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
-                raise self._error(f"machine() gave a model with {name}={_shown(value)}", f"{name}: {least} or more")
+            if type(value) is not int or value < least:
+                self._refuse(name, value, f"a whole number, {least} or more")
+        bits: Any = model.vector_bits
+        if type(bits) is not int or bits < 0 or bits & (bits - 1):
+            self._refuse("vector_bits", bits, "a power of two, or 0")
+        for name in _RATES:
+            rate: Any = getattr(model, name)
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+                self._refuse(name, rate, "a number above 0")
+        features: Any = model.features
+        if not isinstance(features, tuple) or not all(isinstance(f, str) for f in features):
+            self._refuse("features", features, 'a tuple of names: ("avx2",)')
         return model
+
+    def _refuse(self, name: str, value: object, expected: str) -> NoReturn:
+        raise self._error(f"machine() gave a model with {name}={_shown(value)}", f"{name}: {expected}")
 
     def pipeline(self, target: str) -> Pipeline:
         return self._answered("pipeline", Pipeline, lambda: self.backend.pipeline(target))

@@ -60,12 +60,32 @@ WHO = "backend 'bad' (package bad_package 1.0): "
         (
             "machine",
             "lambda target: dataclasses.replace(CPU_BACKEND.machine('native'), vector_registers=0)",
-            "machine() gave a model with vector_registers=0\n  expected: vector_registers: 1 or more",
+            "machine() gave a model with vector_registers=0\n  expected: vector_registers: a whole number, 1 or more",
         ),
         (
             "machine",
             "lambda target: dataclasses.replace(CPU_BACKEND.machine('native'), vector_bits='128')",
-            "machine() gave a model with vector_bits='128'\n  expected: vector_bits: 0 or more",
+            "machine() gave a model with vector_bits='128'\n  expected: vector_bits: a power of two, or 0",
+        ),
+        (
+            "machine",
+            "lambda target: dataclasses.replace(CPU_BACKEND.machine('native'), vector_bits=96)",
+            "machine() gave a model with vector_bits=96\n  expected: vector_bits: a power of two, or 0",
+        ),
+        (
+            "machine",
+            "lambda target: dataclasses.replace(CPU_BACKEND.machine('native'), fma_per_cycle=0)",
+            "machine() gave a model with fma_per_cycle=0\n  expected: fma_per_cycle: a number above 0",
+        ),
+        (
+            "machine",
+            "lambda target: dataclasses.replace(CPU_BACKEND.machine('native'), loads_per_cycle=float('nan'))",
+            "machine() gave a model with loads_per_cycle=nan\n  expected: loads_per_cycle: a number above 0",
+        ),
+        (
+            "machine",
+            "lambda target: dataclasses.replace(CPU_BACKEND.machine('native'), features='sse2')",
+            "machine() gave a model with features='sse2'\n  expected: features: a tuple of names",
         ),
         ("pipeline", "lambda target: CPU_PIPELINE.insert('cse', before='x')", "pipeline() failed: the pipeline has no"),
         ("pipeline", "boom", "pipeline() failed: KeyError: 'gone'"),

@@ -58,7 +58,7 @@ class Limits:
 def measure_limits(machine: MachineModel) -> Limits:
     """Measure this machine, best of several tries; takes some tenths of a second."""
     lanes = machine.lanes(32)
-    accumulators = max(4, machine.vector_registers - 4)
+    accumulators = max(8, machine.vector_registers - 4)
     block = np.ones(2 * COPY_BYTES, np.uint8)
     source, target = block[:COPY_BYTES], block[COPY_BYTES:]
     bandwidth = 2 * COPY_BYTES / _best(lambda: np.copyto(target, source))
