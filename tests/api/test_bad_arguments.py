@@ -173,3 +173,10 @@ def test_eager_in_the_same_autocast_block_is_left_alone():
         y = model(x)
     y.float().sum().backward()
     assert model.weight.grad is not None
+
+
+def test_a_packed_sequence_is_refused():
+    """A container that cannot be made of anything but tensors."""
+    packed = torch.nn.utils.rnn.pack_padded_sequence(torch.randn(5, 2, 3), torch.tensor([5, 3]))
+    with pytest.raises(UnsupportedError, match=r"reads the value of a tensor in Python: aten\.item"):
+        mlc.compile(torch.nn.LSTM(3, 4).eval())(packed)

@@ -47,9 +47,9 @@ def marked_dynamic(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         marks = getattr(leaf, "_dynamo_dynamic_indices", None) if isinstance(leaf, torch.Tensor) else None
         return {d: torch.export.Dim.DYNAMIC for d in marks} if marks else None
 
-    found = [pytree.tree_map(dims, list(args)), pytree.tree_map(dims, kwargs)]
-    if not any(leaf is not None for leaf in pytree.tree_leaves(found)):
+    if not any(map(dims, pytree.tree_leaves((args, kwargs)))):  # some containers cannot be made of what `dims` gives
         return None
+    found = [pytree.tree_map(dims, list(args)), pytree.tree_map(dims, kwargs)]
     return found[1] if kwargs and not args else tuple(found[0])
 
 
