@@ -58,7 +58,8 @@ def lowered(unit: Compiled, level: Level, ctx: MlcContext | None = None) -> Modu
         for name, part in tuned.items():
             run_rows(unit.choices.kernel_rows(rest, part.key), ctx, part.module, unit.options)
             _put_back(module, name, part.module)
-        module.body.block.add_ops(constants)  # whoever runs the text needs them
+        if level != "llvm":  # who runs the text needs them; who translates that of llvm can do without linalg
+            module.body.block.add_ops(constants)
     return module
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from xdsl.ir import Operation
 
 import mlc
 from mlc.backends.registry import load_backend
@@ -35,14 +36,19 @@ def levels(source: TorchSource, inputs: tuple[torch.Tensor, ...]) -> Iterator[tu
     ctx = make_context()
     ctx.machine = load_backend("native").machine("native")
     module = source.capture(inputs, {}, ctx.resources).module
+    constants: list[Operation] = []
     for level in LEVELS[1:]:
         if level == KERNEL_ROWS[0].level:
-            for op in [op for op in module.ops if "constant" in op.attributes]:  # run by the interpreter, never lowered
-                op.detach()
-                op.erase()
+            constants = [
+                op for op in module.ops if "constant" in op.attributes
+            ]  # run by the interpreter, never lowered
+        for op in constants:
+            op.detach()
         rows = [row for row in MODULE_ROWS + KERNEL_ROWS if row.level == level]
         with fast_build():
             run_pipeline([make_pass(r.pass_name, r.options) for r in rows], ctx, module, Instruments(verify_each=False))
+        if level != "llvm":
+            module.body.block.add_ops(constants)
         yield level, print_text(module)
 
 
