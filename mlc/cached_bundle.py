@@ -4,7 +4,7 @@ keep_bundle(cache, key, bundle, places)             # without assertions under i
 cached_bundle(cache, key, lambda: places)  -->  the bundle whose messages name the lines of `places`, if there is one
 
 Two programs with the same model at different lines are kept beside each other.
-Tests: tests/api/test_recorded.py
+Tests: tests/api/test_cached_start.py
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 BLOCK = 1 << 16
 """Elements that are computed at once."""
 
-Part = tuple[slice | EllipsisType, ...]
+Part = tuple[slice, ...]
 
 
 def in_blocks(

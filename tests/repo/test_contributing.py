@@ -66,6 +66,11 @@ def test_dialect_and_pass_are_found_by_entry_point(tmp_path: Path):
     assert "example-negate-twice\n    Drop pairs of negations" in opt(env, "--list-passes")[1]
     assert "example.squared_relu" in opt(env, str(source), "--example-negate-twice")[1]
     assert "%0 = float32[2]" in opt(env, str(source), "--run")[1]
+    source.write_text(source.read_text(encoding="utf-8").replace("tensor<2xf32>", "tensor<?xf32>"), encoding="utf-8")
+    lowered = [
+        opt(env, str(source), "--example-lower-squared-relu", "--run", *native) for native in ((), ("--native",))
+    ]
+    assert lowered[0] == lowered[1] == opt(env, str(source), "--run") and lowered[0][0] == 0
 
 
 def test_backend_is_found_by_entry_point(tmp_path: Path):

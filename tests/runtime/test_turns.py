@@ -84,7 +84,7 @@ def test_where_the_cache_is_not_known_no_call_goes_back(monkeypatch: pytest.Monk
 
 def _mlp(rows: int) -> tuple[torch.nn.Module, torch.Tensor]:
     torch.manual_seed(0)
-    width = int((2 * (cache_bytes(2) or 1 << 20) / 2 / 4) ** 0.5) // 16 * 16  # two layers of as many bytes as the cache
+    width = int(((cache_bytes(2) or 1 << 20) / 4) ** 0.5) // 16 * 16  # each layer has as many bytes as the cache
     layers = [torch.nn.Linear(width, width), torch.nn.ReLU(), torch.nn.Linear(width, width)]
     return torch.nn.Sequential(*layers).eval(), torch.randn(rows, width)
 

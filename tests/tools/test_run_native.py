@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlc.errors import InternalError
+from mlc.tools import opt_session
 from mlc.tools.mlc_opt import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -330,3 +332,15 @@ def test_elements_outside_are_an_error_not_other_memory(case: str, tmp_path: Pat
     code, _, err = opt(tmp_path, text, "--run", "--native", **arguments)
     assert code == 1 and ("outside of its memory" in err or "step that is not positive" in err), err
     assert opt(tmp_path, text, "--run", **arguments)[0] == 1
+
+
+def test_the_hint_of_a_failure_names_flags_that_show_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The passes of --run --native are the compiler's: no reproducer is written for them."""
+
+    def fails(*args: object) -> None:
+        raise InternalError("pass 'x' left invalid IR", hint="please report it; FLAG=FILE writes what shows it")
+
+    monkeypatch.setattr(opt_session, "run", fails)
+    for flags, more in ((("--run",), ""), (("--run", "--native"), ", with --mlc-pipeline in place of --run --native")):
+        code, _, err = opt(tmp_path, EXP, *flags)
+        assert code == InternalError.exit_code and err.endswith(f"FLAG=FILE writes what shows it{more}\n")

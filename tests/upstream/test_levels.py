@@ -39,9 +39,7 @@ def levels(source: TorchSource, inputs: tuple[torch.Tensor, ...]) -> Iterator[tu
     constants: list[Operation] = []
     for level in LEVELS[1:]:
         if level == KERNEL_ROWS[0].level:
-            constants = [
-                op for op in module.ops if "constant" in op.attributes
-            ]  # run by the interpreter, never lowered
+            constants = [op for op in module.ops if "constant" in op.attributes]  # the interpreter runs them
         for op in constants:
             op.detach()
         rows = [row for row in MODULE_ROWS + KERNEL_ROWS if row.level == level]

@@ -176,7 +176,7 @@ def _run_arrays(op: Operation, nest: _Nest, values: list[np.ndarray], n_inputs: 
     if not sequential:
         read = [r() for r in reads]
         if run.domain.name != "ieee":
-            write_all(writes, evaluate((), read, writes), (...,))
+            write_all(writes, evaluate((), read, writes))
             return
         whole = indices
 
@@ -196,7 +196,7 @@ def _run_arrays(op: Operation, nest: _Nest, values: list[np.ndarray], n_inputs: 
     for point in np.ndindex(*trip):
         run.tick()
         state = list(evaluate([np.int64(i) for i in point], [r(point) for r in reads], state))
-    write_all(writes, state, (...,))
+    write_all(writes, state)
 
 
 Evaluate = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Results]

@@ -21,7 +21,7 @@ from mlc.lowering.vector.prepared_rows import loops_map
 
 LIFT = 2.0**40
 """Rows are brought near this, columns are at most 2^24 from one: sums are far from overflow, and products of what is
-2^-68 of the rest of its row and of its column are no subnormal numbers, which the unit counts as zero."""
+2^-63 of the rest of its row and of its column are no subnormal numbers, which the unit counts as zero."""
 _WIDE = VectorType(f32, [LANES])
 
 
