@@ -41,6 +41,7 @@ PASSES: dict[str, str] = {
     "linalg-demote-convolution-inputs": (
         "mlc.lowering.linalg.linalg_demote_convolution_inputs:LinalgDemoteConvolutionInputs"
     ),
+    "linalg-fold-arith-extension": "mlc.lowering.linalg.linalg_fold_arith_extension:LinalgFoldArithExtension",
     "linalg-quantize-contraction-inputs": (
         "mlc.lowering.linalg.linalg_quantize_contraction_inputs:LinalgQuantizeContractionInputs"
     ),

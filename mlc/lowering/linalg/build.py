@@ -25,7 +25,7 @@ from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
 from xdsl.ir.affine import AffineMap
 
 from mlc.dialects.linalg.relayout_ops import PackOp, SoftmaxOp, UnPackOp
-from mlc.lowering.linalg.structure import iterators, shape_of
+from mlc.lowering.linalg.structure import identity_map, iterators, shape_of
 
 OpT = TypeVar("OpT", bound=Operation)
 Groups = Sequence[Sequence[int]]
@@ -106,6 +106,24 @@ class At:
         out = self.empty([sizes[p] for p in permutation], element_type(value))
         return self.add(TransposeOp(value, out, DenseArrayBase.from_list(i64, list(permutation)))).res[0]
 
+    def pad(self, op: tensor.PadOp, source: SSAValue, value: SSAValue) -> SSAValue:
+        """`source` padded as `op` pads its own, with `value`."""
+        element = element_type(source)
+        block = Block(arg_types=[a.type for a in op.region.block.args])
+        Body(block, self.location).add(tensor.YieldOp(value))
+        result = TensorType(element, shape_of(op.result))
+        low, high = op.static_low.get_values(), op.static_high.get_values()
+        return self.add(
+            tensor.PadOp(source, list(op.low), list(op.high), Region(block), low, high, result, op.nofold)
+        ).result
+
+    def concat(self, op: tensor.ConcatOp, inputs: Sequence[SSAValue]) -> SSAValue:
+        """`inputs` joined as `op` joins its own."""
+        result = TensorType(element_type(inputs[0]), shape_of(op.result))
+        return self.add(
+            tensor.ConcatOp.build(operands=[list(inputs)], properties={"dim": op.dim}, result_types=[result])
+        ).result
+
     def cast(self, value: SSAValue, ty: TensorType) -> SSAValue:
         """The same tensor under a type that knows more or fewer of its sizes."""
         return value if value.type == ty else self.add(tensor.CastOp(value, ty)).dest
@@ -153,6 +171,38 @@ class Body:
     def op(self, cls: Callable[..., Operation], *operands: SSAValue | Attribute) -> SSAValue:
         """`cls(*operands)` and its result."""
         return self.add(cls(*operands)).results[0]
+
+
+def behind(value: SSAValue) -> At:
+    """Where ops on `value` may stand first."""
+    owner = value.owner
+    following = owner.next_op if isinstance(owner, Operation) else owner.first_op
+    assert following is not None
+    return At(following, owner.location if isinstance(owner, Operation) else None)
+
+
+def pads_with_zeros(op: tensor.PadOp) -> bool:
+    """Whether the padding is +0.0."""
+    last = op.region.block.last_op
+    return last is not None and is_zero(last.operands[0])
+
+
+def is_zero(value: SSAValue | None) -> bool:
+    """Whether `value` is the constant +0.0."""
+    constant = value.owner if value is not None else None
+    return (
+        isinstance(constant, arith.ConstantOp)
+        and isinstance(constant.value, FloatAttr)
+        and str(constant.value.value.data) == "0.0"  # not -0.0
+    )
+
+
+def converted(at: At, value: SSAValue, kind: type[Operation], element: Attribute) -> SSAValue:
+    """`value` with `kind`, a cast to `element`, of each of its elements."""
+    same = identity_map(len(shape_of(value)))
+    out = at.empty(at.sizes(value), element)
+    kinds = "p" * len(shape_of(value))
+    return at.generic([(value, same)], [(out, same)], kinds, lambda body, x, _: body.op(kind, x, element))
 
 
 def size_given(value: SSAValue, dim: int) -> SSAValue | tuple[SSAValue, int]:

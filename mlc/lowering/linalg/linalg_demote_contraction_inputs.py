@@ -29,10 +29,11 @@ from mlc.dialects.linalg.structured_ops import MatmulOp as Product
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Narrows
 from mlc.ir.passes import MlcPass
-from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.build import At, converted
+from mlc.lowering.linalg.narrow_sources import extended
 from mlc.lowering.linalg.precision_tally import Tally
 from mlc.lowering.linalg.product_operands import KEPT, obstacle
-from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, identity_map, nested_blocks, shape_of
+from mlc.lowering.linalg.structure import erase_dead, functions_to_lower, nested_blocks
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,6 @@ class _Demotion:
 
     def _narrow(self, at: At, value: SSAValue) -> SSAValue:
         if value not in self.rounded:
-            same = identity_map(len(shape_of(value)))
-            out = at.empty(at.sizes(value), bf16)
-            kinds = "p" * len(shape_of(value))
-            self.rounded[value] = at.generic(
-                [(value, same)], [(out, same)], kinds, lambda body, x, _: body.op(arith.TruncFOp, x, bf16)
-            )
+            source = extended(value)
+            self.rounded[value] = source if source is not None else converted(at, value, arith.TruncFOp, bf16)
         return self.rounded[value]

@@ -12,6 +12,10 @@ multiplies pairs: %p is tensor<32x392x16x2xbf16>, %x is read as tensor<64x392x2x
 k0). Products of i8 (linalg-narrow-integral-contractions) are packed in fours where it multiplies those. Its instruction
 takes one factor unsigned: %x + 128 is multiplied, and 128 times the sums of columns, known at compile time, subtracted
 after.
+Products of computed matrices of bf16, batches of them too, are packed at run time where the machine multiplies pairs
+and enough rows read each panel (`computed_pays`):
+    %p = linalg.pack %b inner_dims_pos = [2, 1] inner_tiles = [16, 2] outer_dims_perm = [0, 2, 1] into
+    … tensor<12x8x32x16x2xbf16>, loops (b, m, n1, n0, k1, k0)
 `interleave`: rows side by side as far as they fill 32 bits; left out, for the types that the machine multiplies so.
 Reads of single elements of a constant that is packed, where they are few, read the panels (`panel_reads`): it is held
 once. The packed result is the plain one seen with its last dimension split, so bias, activation and residual follow in
@@ -31,13 +35,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import DYNAMIC_INDEX, ModuleOp, bf16, f32, i8, i32
+from xdsl.dialects.builtin import DYNAMIC_INDEX, AffineMapAttr, ModuleOp, bf16, f32, i8, i32
 from xdsl.dialects.func import FuncOp
 from xdsl.dialects.linalg.abstract_ops import LinalgStructuredOperation
 from xdsl.dialects.linalg.ops import FillOp, MatmulOp, TransposeOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from mlc.dialects.linalg.relayout_ops import PackOp
+from mlc.dialects.linalg.structured_ops import BatchMatmulOp
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Bitwise, Contract
 from mlc.ir.passes import MlcPass, Span, option
@@ -49,6 +54,7 @@ from mlc.lowering.linalg.structure import dims_map, identity_map, iterators_of, 
 ONE_ROW = "one row reads each weight once"
 IN_PLACE = "rows fill vectors, the weights stay as they are"
 LEAST_BLOCKS = 2  # of rows: fewer do not hide that weights come from memory
+FEW_ROWS = 16  # that read a panel made at run time: with fewer, making it takes longer than reading the matrix does
 SAME_SETS = 4096  # bytes: rows a multiple of these apart fall on the same cache sets, panels are 2 to 4 % faster
 
 
@@ -72,6 +78,7 @@ class LinalgPackMatmul(MlcPass):
         rules={
             "panels": "a product with constant columns -> generic over packed panels",
             "panels-of-transpose": "a product with a transposed constant -> panels packed from its source",
+            "panels-at-run-time": "a product of computed matrices of bf16 -> generic over panels made at run time",
             "pairs": "a product of bf16 with constant columns -> generic over panels of pairs of rows",
             "fours": "a product of i8 with constant columns -> generic over panels of four rows, one factor unsigned",
             "reads-of-panels": "few reads of elements of a packed constant -> reads of its panels",
@@ -113,21 +120,24 @@ class _MatmulWalk(LayoutWalk):
         self.unsigned: dict[tuple[Block | None, SSAValue], SSAValue] = {}
 
     def seed(self, op: Operation) -> bool | None:
-        if not isinstance(op, MatmulOp):
+        if not isinstance(op, (MatmulOp, BatchMatmulOp)):
             return None
         lhs, rhs = op.inputs
         out = op.outputs[0]
-        columns = shape_of(rhs)[1]
+        columns = shape_of(rhs)[-1]
         reason = self._refusal(op, columns)
         if reason:
             if reason == ONE_ROW:
                 return self._in_place(op)
             if reason == IN_PLACE:
                 return self._panels_of_rows(op)
+            if isinstance(op, BatchMatmulOp) and element_type(rhs) != bf16:
+                return None
             self.ctx.remarks.missed(self.pass_name, op, "kept row-major", reason=reason)
             return False
         at = At(op)
-        packing = ((1, self.block),)
+        batch = len(shape_of(rhs)) - 2
+        packing = ((batch + 1, self.block),)
         group = self._group(lhs, rhs)
         rows = self.packings.plain(at, lhs)
         panels = self._panels(at, self.packings.plain(at, rhs), group)
@@ -138,11 +148,11 @@ class _MatmulWalk(LayoutWalk):
                 self.unsigned[key] = _unsigned(at, rows)
             rows = self.unsigned[key]
         if group > 1:
-            sizes = at.sizes(rows)
-            rows = at.expand(rows, [(0,), (1, 2)], [sizes[0], shape_of(lhs)[1] // group, group])
-            reads, kinds = [dims_map(5, (0, 3, 4)), dims_map(5, (1, 3, 2, 4)), dims_map(5, (0, 1, 2))], "ppprr"
-        else:
-            reads, kinds = [dims_map(4, (0, 3)), dims_map(4, (1, 3, 2)), dims_map(4, (0, 1, 2))], "pppr"
+            *sizes, terms = at.sizes(rows)
+            assert isinstance(terms, int)
+            groups = [*((d,) for d in range(batch + 1)), (batch + 1, batch + 2)]
+            rows = at.expand(rows, groups, [*sizes, terms // group, group])
+        reads, kinds = _loops(batch, group)
         result = at.generic(
             [(rows, reads[0]), (panels, reads[1])],
             [(self.packings.packed(at, out, packing), reads[2])],
@@ -154,6 +164,7 @@ class _MatmulWalk(LayoutWalk):
         self.packings.set(op.results[0], packing, result)
         padded = columns % self.block != 0
         rule = "panels-of-transpose" if transposed(rhs) is not None else "panels"
+        rule = rule if is_constant(rhs) else "panels-at-run-time"
         message = f"panels of {self.block} columns"
         self.ctx.remarks.applied(self.pass_name, op, message, rule=rule, padded=padded, interleave=group)
         if group > 1:
@@ -165,7 +176,7 @@ class _MatmulWalk(LayoutWalk):
         readers = [use.operation for v in self.packings.forms(value) for use in v.uses]
         return not any(isinstance(r, LinalgStructuredOperation) and "r" in iterators_of(r) for r in readers)
 
-    def _refusal(self, op: MatmulOp, columns: int) -> str:
+    def _refusal(self, op: MatmulOp | BatchMatmulOp, columns: int) -> str:
         types = [element_type(v) for v in (*op.inputs, op.results[0])]
         if types != [i8, i8, i32] and (types[2] != f32 or any(t not in (f32, bf16) for t in types)):
             return "elements are not f32"
@@ -173,7 +184,9 @@ class _MatmulWalk(LayoutWalk):
             return "indexing maps are not those of a plain product"
         if columns == DYNAMIC_INDEX or columns < self.block:
             return f"{columns} columns, a panel has {self.block}"
-        if not is_constant(op.inputs[1]):
+        if isinstance(op, BatchMatmulOp) or not is_constant(op.inputs[1]):
+            if types == [bf16, bf16, f32] and self.groups[bf16] > 1:
+                return computed_pays(op, self.block)
             return "the right-hand side is computed at run time"
         if shape_of(op.inputs[0])[0] == 1 and types[1] == f32 and transposed(op.inputs[1]) is not None:
             return ONE_ROW
@@ -253,23 +266,50 @@ class _MatmulWalk(LayoutWalk):
 
     def _panels(self, at: At, rhs: SSAValue, group: int) -> SSAValue:
         """[n / block, k, block] from [k, n], or straight from the [n, k] that it is the transpose of;
-        [n / block, k / group, block, group] where rows are interleaved."""
-        rows, columns = shape_of(rhs)
-        element = element_type(rhs)
+        [n / block, k / group, block, group] where rows are interleaved. Batches of matrices stand before that."""
+        *batches, rows, columns = at.sizes(rhs)
+        assert isinstance(rows, int) or group == 1
+        assert isinstance(columns, int)
+        element, batch = element_type(rhs), len(batches)
         pairs = [group] if group > 1 else []
-        dest = at.empty([-(-columns // self.block), rows // group, self.block, *pairs], element)
+        steps = rows // group if isinstance(rows, int) else rows
+        dest = at.empty([*batches, -(-columns // self.block), steps, self.block, *pairs], element)
         padding = at.scalar(0, element) if columns % self.block else None
+        tiles = [self.block, *pairs]
         if (source := transposed(rhs)) is not None:
-            pack = PackOp(source, dest, [0, 1][: 1 + len(pairs)], [self.block, *pairs], padding_value=padding)
+            positions = [batch, batch + 1][: len(tiles)]
+            pack = PackOp(source, dest, positions, tiles, padding_value=padding)
         else:
-            positions = [1, 0][: 1 + len(pairs)]
-            pack = PackOp(rhs, dest, positions, [self.block, *pairs], padding_value=padding, outer_dims_perm=[1, 0])
+            order = [*range(batch), batch + 1, batch]
+            pack = PackOp(rhs, dest, order[batch:][: len(tiles)], tiles, padding_value=padding, outer_dims_perm=order)
         return at.add(pack).results[0]
 
 
-def is_plain(op: MatmulOp) -> bool:
+def _loops(batch: int, group: int) -> tuple[list[AffineMapAttr], str]:
+    """The maps of rows, panels and result over (batches, m, n1, n0, k), or (…, k1, k0) where terms are in groups."""
+    lead, (m, n1, n0, *terms) = tuple(range(batch)), tuple(range(batch, batch + (5 if group > 1 else 4)))
+    loops = batch + 3 + len(terms)
+    rows = (*lead, m, *terms)
+    panels = (*lead, n1, terms[0], n0, *terms[1:])
+    return [dims_map(loops, dims) for dims in (rows, panels, (*lead, m, n1, n0))], "p" * (batch + 3) + "r" * len(terms)
+
+
+def computed_pays(op: MatmulOp | BatchMatmulOp, block: int) -> str:
+    """Why the right-hand side of a product of bf16, computed at run time, is not packed in panels; empty if it is."""
+    rows, terms = shape_of(op.inputs[0])[-2:]
+    columns = shape_of(op.inputs[1])[-1]
+    if rows == DYNAMIC_INDEX or rows < FEW_ROWS:
+        return f"{'an open number of' if rows == DYNAMIC_INDEX else rows} rows, panels are made for {FEW_ROWS}"
+    if terms <= 0 or terms % 2:
+        return f"{'an open number of' if terms == DYNAMIC_INDEX else terms} terms do not fill pairs"
+    return f"{columns} columns, a panel has {block}" if columns == DYNAMIC_INDEX or columns < block else ""
+
+
+def is_plain(op: MatmulOp | BatchMatmulOp) -> bool:
     """Whether neither operand is read transposed or broadcast."""
-    return [m.data for m in (dims_map(3, (0, 2)), dims_map(3, (2, 1)), dims_map(3, (0, 1)))] == maps_of(op)
+    lead = tuple(range(len(shape_of(op.inputs[1])) - 2))
+    m, n, k = range(len(lead), len(lead) + 3)
+    return maps_of(op) == [dims_map(k + 1, (*lead, *dims)).data for dims in ((m, k), (k, n), (m, n))]
 
 
 def _multiply_add(body: Body, a: SSAValue, b: SSAValue, acc: SSAValue, *, unsigned: bool) -> SSAValue:
@@ -289,11 +329,13 @@ def _unsigned(at: At, value: SSAValue) -> SSAValue:
 
 
 def transposed(value: SSAValue) -> SSAValue | None:
-    """The matrix that `value` is the transpose of."""
+    """The matrix that `value` is the transpose of, or the batch of matrices."""
     owner = value.owner
-    if isinstance(owner, TransposeOp) and tuple(owner.permutation.get_values()) == (1, 0):
-        return owner.operands[0]
-    return None
+    if not isinstance(owner, TransposeOp):
+        return None
+    order = tuple(owner.permutation.get_values())
+    *lead, rows, columns = range(len(order))
+    return owner.operands[0] if order == (*lead, columns, rows) else None
 
 
 def is_constant(value: SSAValue, depth: int = 16) -> bool:

@@ -1,4 +1,5 @@
-"""Matrix products: `linalg.matmul` and `linalg.batch_matmul` in f32, f64 or integers, bias added afterwards.
+"""Matrix products: `linalg.matmul` and `linalg.batch_matmul` in f32, f64 or integers, bias added afterwards, before
+the sums of half types are rounded.
 
 The right operand of a linear layer is `linalg.transpose` of the weight, a constant expression that is packed once.
 """
@@ -30,9 +31,13 @@ def product(c: Conversion, a: Tensor, b: Tensor, start: Tensor | None = None) ->
     """a @ b for a of shape (..., m, k) and b of shape (k, n), or equal leading dims; accumulates in at least f32.
 
     `start`: matrices only, and of a type that sums are made in: what the sums begin with."""
-    stored = a.dtype
-    a, b = cast(c, a, stored.compute), cast(c, b, stored.compute)
-    t = a.dtype
+    return cast(c, sums(c, a, b, start), a.dtype)
+
+
+def sums(c: Conversion, a: Tensor, b: Tensor, start: Tensor | None = None) -> Tensor:
+    """The same in the type that sums are made in, for what is added before they are rounded."""
+    t = a.dtype.compute
+    a, b = cast(c, a, t), cast(c, b, t)
     *lead, rows, inner = a.shape
     columns = b.shape[-1]
     shape = (*lead, rows, columns)
@@ -42,7 +47,7 @@ def product(c: Conversion, a: Tensor, b: Tensor, start: Tensor | None = None) ->
     for size, other in zip(lead, b.shape[:-2], strict=True) if batched else ():
         c.demand(size, "eq", other, "the batches of a product do not match")
     if inner == 0:
-        return start or c.full(shape, stored, 0)
+        return start or c.full(shape, t, 0)
     if not batched:
         x = c.realize(a, (tuple(range(n - 1)), (n - 1,)))
         y = c.realize(b, (tuple(range(b.rank - 1)), (b.rank - 1,)))
@@ -54,7 +59,7 @@ def product(c: Conversion, a: Tensor, b: Tensor, start: Tensor | None = None) ->
         y = c.realize(b, (tuple(range(n - 2)), (n - 2,), (n - 1,)))
         value_shape = (c.dims.product(lead), rows, columns)
         value = c.op(BatchMatmulOp, [x, y], [c.fill(value_shape, t, 0)])
-    return cast(c, _merged(c, value_shape, shape, t, value), stored)
+    return _merged(c, value_shape, shape, t, value)
 
 
 @lowers("aten.mm", "aten.bmm")
@@ -69,6 +74,11 @@ def int_mm(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
 
 @lowers("aten.matmul")
 def matmul(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
+    return cast(c, matmul_sums(c, a, b), a.dtype)
+
+
+def matmul_sums(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
+    """a @ b of any ranks, not rounded yet."""
     vector_a, vector_b = a.rank == 1, b.rank == 1
     a = unsqueeze(c, a, 0) if vector_a else a
     b = unsqueeze(c, b, 1) if vector_b else b
@@ -76,7 +86,7 @@ def matmul(c: Conversion, a: Tensor, b: Tensor) -> Tensor:
         batch = broadcast_shape(c, [a.shape[:-2], b.shape[:-2]])
         a = stretched(c, a, (*batch, *a.shape[-2:]))
         b = c.viewed(b, b.shape[-2:]) if c.dims.product(b.shape[:-2]) == 1 else stretched(c, b, (*batch, *b.shape[-2:]))
-    out = product(c, a, b)
+    out = sums(c, a, b)
     shape = out.shape
     if vector_a:
         shape = (*shape[:-2], shape[-1])
@@ -113,9 +123,8 @@ def linear_of(c: Conversion, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
         out = linear_of(c, x, unsqueeze(c, weight, 0), bias)
         return c.viewed(out, x.shape[:-1])
     flat = unsqueeze(c, x, 0) if x.rank == 1 else x
-    out = product(c, flat, c.permuted(weight, (1, 0)))
-    if bias is not None:
-        out = binary(c, "add", out, bias, x.dtype)
+    out = sums(c, flat, c.permuted(weight, (1, 0)))
+    out = cast(c, out, x.dtype) if bias is None else binary(c, "add", out, bias, x.dtype)
     return c.viewed(out, (*x.shape[:-1], weight.shape[0])) if x.rank == 1 else out
 
 
@@ -127,7 +136,7 @@ def linear(c: Conversion, x: Tensor, weight: Tensor, bias: Tensor | None = None)
 @lowers("aten.addmm", "aten.baddbmm", "aten.addmv", "aten.addr")
 def addmm(c: Conversion, bias: Tensor, a: Tensor, b: Tensor, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * bias + alpha * (a @ b); a bias times zero is not read."""
-    out = outer(c, a, b) if a.rank == 1 else matmul(c, a, b)
+    out = outer(c, a, b) if a.rank == 1 else matmul_sums(c, a, b)
     return _scaled_sum(c, bias, out, beta, alpha)
 
 
@@ -140,14 +149,14 @@ def addbmm(c: Conversion, bias: Tensor, a: Tensor, b: Tensor, beta: Number = 1, 
         c.demand(size, "eq", other, "batches or inner sizes of the products do not match")
     merged = c.dims.mul(batch, inner)
     left = c.viewed(c.permuted(a, (1, 0, 2)), (rows, merged))
-    return _scaled_sum(c, bias, product(c, left, c.viewed(b, (merged, columns))), beta, alpha)
+    return _scaled_sum(c, bias, sums(c, left, c.viewed(b, (merged, columns))), beta, alpha)
 
 
 def _scaled_sum(c: Conversion, bias: Tensor, out: Tensor, beta: Number, alpha: Number) -> Tensor:
     t = c.out.compute
     inputs: Sequence[Tensor] = [out] if beta == 0 else [out, bias]
     if beta == 0 and alpha == 1:
-        return out
+        return cast(c, out, c.out)
 
     def fn(body, x, *rest):
         scaled = x if alpha == 1 else body.mul(x, body.const(alpha, t), t)
