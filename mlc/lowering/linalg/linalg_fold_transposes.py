@@ -6,7 +6,8 @@
 
 What: a transposing copy that a contraction reads is composed into the contraction's indexing map, and one that alone
 reads a contraction's result becomes the order in which the contraction writes. Not where it would take away the unit
-stride of the innermost loop, in the output or in the operand that varies with it: vector loads need it. (But products
+stride of the innermost loop, in the output or in the operand that varies with it: vector loads need it. Nor where terms
+that one instruction sums (pairs of bf16) would no longer lie side by side. (But products
 of one to eight rows, as of a query and a cache of keys, sum along the rows as they lie: the copy would take longer.)
 Runs after: linalg-propagate-reshapes. Runs before: linalg-fuse-elementwise.
 Tests: tests/lowering/linalg/linalg_fold_transposes.mlir, tests/lowering/linalg/test_linalg_numerics.py
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from xdsl.dialects.builtin import DYNAMIC_INDEX, AffineMapAttr, ModuleOp
+from xdsl.dialects.builtin import DYNAMIC_INDEX, AffineMapAttr, AnyFloat, IntegerType, ModuleOp
 from xdsl.dialects.linalg.ops import FillOp, GenericOp, IndexOp
 from xdsl.ir import OpResult, SSAValue
 
@@ -86,6 +87,10 @@ class LinalgFoldTransposes(MlcPass):
                 innermost = plain_dims(maps_of(op)[-1])
                 assert innermost is not None
                 loses = (innermost[-1] in dims and dims[-1] != innermost[-1]) or _alone_in_vectors(op, i, dims)
+                if _parts_groups(op, i, dims):
+                    reason = "terms that one instruction sums would no longer lie side by side"
+                    ctx.remarks.missed(self.name, op, "transpose kept", reason=reason)
+                    break
                 if loses and not _summed_for_few_rows(op, i, dims):
                     reason = "the innermost loop would lose its unit stride"
                     ctx.remarks.missed(self.name, op, "transpose kept", reason=reason)
@@ -126,6 +131,16 @@ def _alone_in_vectors(op: GenericOp, i: int, dims: tuple[int, ...]) -> bool:
     panels = kinds[read[-1]] == "p" and any(kinds[d] == "r" for d in read)
     others = [r for j, r in enumerate(reads[:-1]) if j != i and r]
     return panels and kinds[dims[-1]] == "r" and all(kinds[r[-1]] == "r" for r in others)
+
+
+def _parts_groups(op: GenericOp, i: int, dims: tuple[int, ...]) -> bool:
+    """Whether operand `i`, read through `dims`, would lose the groups of terms that fill 32 bits (pairs of bf16)."""
+    read = plain_dims(maps_of(op)[i])
+    assert read is not None
+    element = element_type(op.inputs[i])
+    bits = element.bitwidth if isinstance(element, AnyFloat | IntegerType) else 32
+    group = shape_of(op.inputs[i])[-1] if read else 1
+    return group > 1 and bits * group == 32 and iterators_of(op)[read[-1]] == "r" and dims[-1] != read[-1]
 
 
 def _summed_for_few_rows(op: GenericOp, i: int, dims: tuple[int, ...]) -> bool:

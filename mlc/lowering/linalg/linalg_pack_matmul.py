@@ -240,7 +240,7 @@ class _MatmulWalk(LayoutWalk):
 
     def _group(self, lhs: SSAValue, rhs: SSAValue) -> int:
         """How many rows of the right-hand side lie side by side: 1, or as many as divide them."""
-        element, rows = element_type(rhs), shape_of(rhs)[0]
+        element, rows = element_type(rhs), shape_of(rhs)[-2]
         group = self.groups.get(element, 1) if element_type(lhs) == element else 1
         return group if rows > 0 and rows % group == 0 else 1
 
