@@ -20,6 +20,7 @@ from fuzz.generators.dot_products import (
     quantised_products,
     tile_loops,
 )
+from fuzz.generators.extensions import extended_convolutions, extended_products, folded_products
 from fuzz.generators.functions import function_kernel
 from fuzz.generators.kernel_families import kernel_families
 from fuzz.generators.kernel_witnesses import kernel_witnesses, memref_copies
@@ -106,8 +107,10 @@ PROFILES: dict[str, Generator] = {
     "split-matmul": split_matmul,
     "linalg-products": witnessed("linalg-pack-matmul", ALL_STEPS),
     "linalg-packing": mixed(
-        (4, witnessed("linalg-pack-matmul", ALL_STEPS)), (4, demoted_products), (6, narrowed_products)
+        *((7, witnessed("linalg-pack-matmul", ALL_STEPS)), (4, demoted_products), (8, narrowed_products)),
+        (5, folded_products),
     ),
+    "linalg-extensions": mixed((3, extended_products), (2, extended_convolutions)),
     "linalg-sums": witnessed("linalg-accumulate-products", ALL_STEPS),
     "linalg-quantized": quantised_products,
     "linalg-images": witnessed("linalg-block-layouts", ALL_STEPS),

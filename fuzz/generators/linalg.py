@@ -185,7 +185,9 @@ class LinalgGenerator(LinalgShapes):
 
     def program(self) -> Program:
         """Arguments, steps, results."""
-        arguments = [Value(f"%arg{k}", self.argument_shape(k), self.element) for k in range(self.tape.between(1, 3))]
+        for k in range(self.tape.between(1, 3)):
+            self.late_argument(self.argument_shape(k), self.element)
+        arguments = self.arguments
         if DYN in arguments[0].shape:
             zero = self.out.value("arith.constant 0 : index")
             self.dim_name = self.out.value(f"tensor.dim %arg0, {zero} : {arguments[0].type}")

@@ -36,6 +36,7 @@ class LinalgBase:
     def __init__(self, tape: Tape, steps: dict[str, int], *, small: bool = True) -> None:
         self.tape = tape
         self.out = Lines()
+        self.arguments: list[Value] = []
         self.values: list[Value] = []
         self.data: dict[str, np.ndarray] = {}
         self.features: list[str] = []
@@ -79,6 +80,11 @@ class LinalgBase:
         name = f"w{len(self.data)}"
         self.data[name] = self.array(shape, element)
         return Value(self.out.value(f"arith.constant dense_resource<{name}> : {t}"), shape, element, True)
+
+    def late_argument(self, shape: tuple[int, ...], element: str) -> Value:
+        """One more argument of the function."""
+        self.arguments.append(Value(f"%arg{len(self.arguments)}", shape, element))
+        return self.arguments[-1]
 
     def array(self, shape: tuple[int, ...], element: str) -> np.ndarray:
         dtype = {

@@ -90,6 +90,31 @@ class LayoutWitnesses(WitnessPieces):
             columns_first = Value(product, (k, n), e, w.constant)
         self.named("linalg.matmul", "matmul", [a, columns_first], (a.shape[0], n))
 
+    def computed_product(self) -> None:
+        """A product of two computed matrices, or of batches of them; few rows, odd terms and narrow ones in some."""
+        e, batch = self.element, (self.tape.pick((2, 3)),) if self.tape.chance(50) else ()
+        m, k, n = (
+            self.tape.pick((16, 17, 20, 16, 9)),
+            self.tape.pick((4, 8, 2, 4, 5)),
+            self.tape.pick((16, 17, 4, 16, 3)),
+        )
+        a = self.late_argument((*batch, m, k), e)
+        if self.tape.chance(30):
+            a = self.follow(a, extra=False)
+        b = self.late_argument((*batch, k, n), e)
+        if self.tape.chance(40):
+            source, t = self.late_argument((*batch, n, k), e), tensor((*batch, k, n), e)
+            order = [0, 2, 1] if batch else [1, 0]
+            init = self.empty((*batch, k, n), e)
+            name = self.out.value(
+                f"linalg.transpose ins({source.name}:{source.type}) outs({init}:{t}) permutation = {order}"
+            )
+            b = Value(name, (*batch, k, n), e)
+        kind = "batch_matmul" if batch else "matmul"
+        self.named(f"linalg.{kind}", kind, [a, b], (*batch, m, n))
+        if self.tape.chance(50):
+            self.follow(self.values[-1])
+
     def biased_product(self) -> None:
         """A product with a constant, and what follows it."""
         a = self.matrix()

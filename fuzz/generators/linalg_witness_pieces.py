@@ -36,7 +36,7 @@ class WitnessPieces(LinalgGenerator):
         return self.computed(self.weight(tuple(self.tape.pick((2, 4, 3, 8)) for _ in range(rank)), self.element))
 
     def computed(self, a: Value) -> Value:
-        """`a` through an elementwise op that also reads an argument, so that it is no constant."""
+        """`a` through an elementwise op: no constant itself, an expression of constants where `a` is one."""
         n = len(a.shape)
         maps = [affine(n, [f"d{k}" for k in range(n)])] * 2
         self.generic(

@@ -26,6 +26,9 @@ WITNESSES: dict[str, tuple[str, ...]] = {
         *("transposed_weight", "tied_weight", "transposed_weight", "biased_product", "tied_weight", "weight_both_ways"),
         *("tied_weight", "product_of_weights", "tied_weight"),
     ),
+    "linalg-fold-arith-extension": (
+        *("computed_product", "transposed_weight", "computed_product", "biased_product", "computed_product"),
+    ),
     "linalg-accumulate-products": ("added_products",),
     "linalg-block-layouts": BLOCKED,
     "linalg-decompose-named-ops": ("pack", "broadcast", "reduce", "reshape"),
