@@ -51,6 +51,7 @@ from mlc.lowering.linalg.layout_walk import FOLLOWING, LayoutWalk
 from mlc.lowering.linalg.panel_reads import read_panels
 from mlc.lowering.linalg.structure import dims_map, identity_map, iterators_of, maps_of, shape_of
 
+Products = MatmulOp | BatchMatmulOp
 ONE_ROW = "one row reads each weight once"
 IN_PLACE = "rows fill vectors, the weights stay as they are"
 LEAST_BLOCKS = 2  # of rows: fewer do not hide that weights come from memory
@@ -176,7 +177,7 @@ class _MatmulWalk(LayoutWalk):
         readers = [use.operation for v in self.packings.forms(value) for use in v.uses]
         return not any(isinstance(r, LinalgStructuredOperation) and "r" in iterators_of(r) for r in readers)
 
-    def _refusal(self, op: MatmulOp | BatchMatmulOp, columns: int) -> str:
+    def _refusal(self, op: Products, columns: int) -> str:
         types = [element_type(v) for v in (*op.inputs, op.results[0])]
         if types != [i8, i8, i32] and (types[2] != f32 or any(t not in (f32, bf16) for t in types)):
             return "elements are not f32"
@@ -197,7 +198,7 @@ class _MatmulWalk(LayoutWalk):
                 return IN_PLACE
         return ""
 
-    def _in_place(self, op: MatmulOp) -> bool:
+    def _in_place(self, op: Products) -> bool:
         """One row with the transpose of a constant, which reads that constant as it lies."""
         at = At(op)
         lhs, rhs = op.inputs
@@ -214,7 +215,7 @@ class _MatmulWalk(LayoutWalk):
         self.ctx.remarks.applied(self.pass_name, op, ONE_ROW, rule="row-in-place")
         return True
 
-    def _panels_of_rows(self, op: MatmulOp) -> bool:
+    def _panels_of_rows(self, op: Products) -> bool:
         """Blocks of rows with the transpose of a constant, which is read as it lies: the rows are packed instead."""
         at = At(op)
         lhs, rhs = op.inputs
@@ -294,7 +295,7 @@ def _loops(batch: int, group: int) -> tuple[list[AffineMapAttr], str]:
     return [dims_map(loops, dims) for dims in (rows, panels, (*lead, m, n1, n0))], "p" * (batch + 3) + "r" * len(terms)
 
 
-def computed_pays(op: MatmulOp | BatchMatmulOp, block: int) -> str:
+def computed_pays(op: Products, block: int) -> str:
     """Why the right-hand side of a product of bf16, computed at run time, is not packed in panels; empty if it is."""
     rows, terms = shape_of(op.inputs[0])[-2:]
     columns = shape_of(op.inputs[1])[-1]
@@ -305,7 +306,7 @@ def computed_pays(op: MatmulOp | BatchMatmulOp, block: int) -> str:
     return f"{columns} columns, a panel has {block}" if columns == DYNAMIC_INDEX or columns < block else ""
 
 
-def is_plain(op: MatmulOp | BatchMatmulOp) -> bool:
+def is_plain(op: Products) -> bool:
     """Whether neither operand is read transposed or broadcast."""
     lead = tuple(range(len(shape_of(op.inputs[1])) - 2))
     m, n, k = range(len(lead), len(lead) + 3)

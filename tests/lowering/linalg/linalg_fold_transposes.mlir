@@ -97,3 +97,24 @@ func.func @panels(%x: tensor<2x4x3xf32>, %w: tensor<8x3xf32>, %z: tensor<2x4x8xf
   } -> tensor<2x4x8xf32>
   return %m : tensor<2x4x8xf32>
 }
+
+// Pairs of terms lie side by side in the copy, not in what it copies: one instruction sums them.
+// CHECK-LABEL: func.func @pairs
+// CHECK: %[[T:.*]] = linalg.generic {{.*}} ins(%w : tensor<4x2x1x16xbf16>) outs({{.*}} : tensor<1x4x16x2xbf16>)
+// CHECK: linalg.generic {{.*}} ins(%x, %[[T]] : tensor<9x4x2xbf16>, tensor<1x4x16x2xbf16>)
+func.func @pairs(%x: tensor<9x4x2xbf16>, %w: tensor<4x2x1x16xbf16>, %z: tensor<9x1x16xf32>) -> tensor<9x1x16xf32> {
+  %et = tensor.empty() : tensor<1x4x16x2xbf16>
+  %t = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3) -> (d1, d3, d0, d2)>, affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>], iterator_types = ["parallel", "parallel", "parallel", "parallel"]} ins(%w : tensor<4x2x1x16xbf16>) outs(%et : tensor<1x4x16x2xbf16>) {
+  ^bb0(%a: bf16, %o: bf16):
+    linalg.yield %a : bf16
+  } -> tensor<1x4x16x2xbf16>
+  %m = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3, d4) -> (d0, d3, d4)>, affine_map<(d0, d1, d2, d3, d4) -> (d1, d3, d2, d4)>, affine_map<(d0, d1, d2, d3, d4) -> (d0, d1, d2)>], iterator_types = ["parallel", "parallel", "parallel", "reduction", "reduction"]} ins(%x, %t : tensor<9x4x2xbf16>, tensor<1x4x16x2xbf16>) outs(%z : tensor<9x1x16xf32>) {
+  ^bb0(%a: bf16, %b: bf16, %o: f32):
+    %c = arith.extf %a : bf16 to f32
+    %d = arith.extf %b : bf16 to f32
+    %s = arith.mulf %c, %d : f32
+    %u = arith.addf %o, %s : f32
+    linalg.yield %u : f32
+  } -> tensor<9x1x16xf32>
+  return %m : tensor<9x1x16xf32>
+}
