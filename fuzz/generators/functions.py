@@ -12,7 +12,7 @@ from mlc.testing.program import Program, build
 
 FUNCTIONS = (
     *("exp", "tanh", "erf", "log", "sin", "cos", "exp2", "expm1", "log1p", "log2", "log10", "rsqrt", "sqrt", "atan"),
-    *("cbrt", "sinh", "cosh", "tan", "asin", "acos", "powf", "atan2", "asinh", "acosh", "atanh"),
+    *("cbrt", "sinh", "cosh", "tan", "asin", "acos", "powf", "atan2", "asinh", "acosh", "atanh", "exp", "exp", "exp"),
 )
 BESIDE_ONE = ("exp", "tanh", "erf")  # half of them are only added to one, negated or not
 POSITIVE = ("log", "log2", "log10", "rsqrt", "sqrt")
@@ -49,6 +49,11 @@ def function_kernel(tape: Tape) -> Program:
         beside_one = name in BESIDE_ONE and tape.chance(50)
         if beside_one and tape.chance(50):
             operands = out.value(f"arith.negf {x} : {kind}")
+        if name == "exp" and not beside_one and tape.chance(60):  # as in softmax; a near miss: a bound above zero
+            high = tape.pick(("0.0", "0.0", "-2.5", "0.0", "3.0"))
+            bound = out.value(f"arith.constant {high if scalar else f'dense<{high}>'} : {kind}")
+            pair = (x, bound) if tape.chance(50) else (bound, x)
+            operands = out.value(f"arith.minimumf {', '.join(pair)} : {kind}")
         r = out.value(f"math.{name} {operands} : {kind}")
         if beside_one:
             unit = out.value(f"arith.constant {'1.0' if scalar else 'dense<1.0>'} : {kind}")

@@ -165,8 +165,8 @@ class _Expansion(LoopWriter):
             self.each([], scores, [], _seen)
         self.each([peak], before, [ONE], lambda on, p, _: p)
         self.reduce([scores], peak, by_key, _greater)
-        self.each([before, peak], shrink, [ONE, ONE], lambda on, b, p, _: on.put(math.ExpOp(on.sub(b, p))))
-        self.each([peak], scores, [_map(2, 1)], lambda on, p, s: on.put(math.ExpOp(on.sub(s, p))))
+        self.each([before, peak], shrink, [ONE, ONE], lambda on, b, p, _: _power(on, on.sub(b, p)))
+        self.each([peak], scores, [_map(2, 1)], lambda on, p, s: _power(on, on.sub(s, p)))
         # what the block comes to is summed up by itself: long sums round worse
         here, some = self.scratch(rows), self.scratch(rows, self.columns)
         self.fill(0.0, here)
@@ -263,6 +263,11 @@ def _inverse(on: Arithmetic, total: SSAValue) -> SSAValue:
 
 def _go_on(on: Arithmetic, shrink: SSAValue, here: SSAValue, before: SSAValue) -> SSAValue:
     return on.add(on.put(arith.MulfOp(before, shrink)), here)
+
+
+def _power(on: Arithmetic, x: SSAValue) -> SSAValue:
+    """exp of a number and the largest apart: said to be at most zero, it takes fewer steps."""
+    return on.put(math.ExpOp(on.put(arith.MinimumfOp(x, on.constant(0.0)))))
 
 
 def _greater(on: Arithmetic, score: SSAValue, peak: SSAValue) -> SSAValue:

@@ -8,6 +8,11 @@ Where nothing but 1 + f(x) is used, as in sigmoid, SiLU and both forms of GELU, 
     %e = math.exp %n                               the sign of %x is part of the constants
     %d = arith.addf %e, %one
 
+exp of what is at most a constant that is not above zero, as in softmax, is scaled in one step, as it cannot overflow:
+
+    %n = arith.minimumf %x, %zero            -->   the upper bound of exp's own clamp, and one step less
+    %e = math.exp %n
+
 Where the machine looks up the lanes of a vector in a register (`lookup`), exp and tanh, and 1 + erf, have tables:
 
     %y = math.exp %x : vector<16xf32>   -->   %t = x86vector.avx512.permvar %powers, %j, half as many multiply-adds
@@ -48,15 +53,17 @@ from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, WithinUlp
 from mlc.ir.locations import with_location
 from mlc.ir.passes import MlcPass
+from mlc.lowering.vector import math_single, math_tables
 from mlc.lowering.vector.math_builder import MathBuilder, Val, can_look_up
 from mlc.lowering.vector.math_double import DOUBLE
 from mlc.lowering.vector.math_single import ONE_PLUS, SINGLE
 from mlc.lowering.vector.math_tables import ONE_PLUS_TABLES, TABLES
 
 IN_STEP = 8  # neighbouring ops expanded together
-_Formulas = tuple[dict[str, Callable[..., Val]], dict[str, Callable[..., Val]]]  # of functions, of one plus functions
-_POLYNOMIALS: _Formulas = (SINGLE, ONE_PLUS)
-_TABLES: _Formulas = ({**SINGLE, **TABLES}, {**ONE_PLUS, **ONE_PLUS_TABLES})
+_Table = dict[str, Callable[..., Val]]
+_Formulas = tuple[_Table, _Table, Callable[..., Val]]  # of functions, of one plus functions, of exp below one
+_POLYNOMIALS: _Formulas = (SINGLE, ONE_PLUS, math_single.exp_below_one)
+_TABLES: _Formulas = ({**SINGLE, **TABLES}, {**ONE_PLUS, **ONE_PLUS_TABLES}, math_tables.exp_below_one)
 
 
 @dataclass(frozen=True)
@@ -184,38 +191,58 @@ def _is_beside_one(op: Operation) -> bool:
     )
 
 
+def _bounded(op: Operation) -> tuple[SSAValue, float] | None:
+    """What `op` is exp of, less a bound that is at most zero, and that bound."""
+    bound = op.operands[0].owner
+    if op.name != "math.exp" or not isinstance(bound, arith.MinimumfOp):
+        return None
+    for value, other in ((bound.lhs, bound.rhs), (bound.rhs, bound.lhs)):
+        high = _number(other)
+        if high is not None and -100 <= high <= 0:
+            return value, high
+    return None
+
+
 def _is_one(value: SSAValue) -> bool:
+    return _number(value) == 1.0
+
+
+def _number(value: SSAValue) -> float | None:
+    """The constant that `value` is, in all lanes."""
     owner = value.owner
     if not isinstance(owner, arith.ConstantOp):
-        return False
+        return None
     constant = owner.value
     if isinstance(constant, DenseIntOrFPElementsAttr):
-        return constant.is_splat() and constant.get_values()[0] == 1.0
-    return isinstance(constant, FloatAttr) and constant.value.data == 1.0
+        return float(constant.get_values()[0]) if constant.is_splat() else None
+    return constant.value.data if isinstance(constant, FloatAttr) else None
 
 
 def _formula(op: Operation, formulas: _Formulas) -> tuple[Callable[..., Val], Sequence[SSAValue]]:
     """The formula for `op`, or for the sum of one and it, and what that is a formula of."""
-    whole, one_plus = formulas
+    whole, one_plus, below_one = formulas
     if _is_beside_one(op):
         negated = op.operands[0].owner
         if op.name == "math.exp" and isinstance(negated, arith.NegfOp):
             return partial(one_plus[op.name], factor=-1.0), negated.operands
         return one_plus[op.name], op.operands
+    if (bounded := _bounded(op)) is not None:
+        value, high = bounded
+        return partial(below_one, high=high), [value]
     if op.name in whole:
         return whole[op.name], op.operands
     return lambda m, *args: m.narrow(DOUBLE[op.name](m, *(m.widen(a) for a in args))), op.operands
 
 
 def _replace(op: Operation, result: SSAValue) -> None:
-    """Take `op`, and a negation that only it used, out for `result`."""
-    negated = op.operands[0].owner
+    """Take `op`, and a negation or bound that only it used, out for `result`."""
+    inner = op.operands[0].owner
     op.results[0].replace_all_uses_with(result)
     op.detach()
     op.erase()
-    if isinstance(negated, arith.NegfOp) and negated.result.first_use is None:
-        negated.detach()
-        negated.erase()
+    if isinstance(inner, arith.NegfOp | arith.MinimumfOp) and inner.result.first_use is None:
+        inner.detach()
+        inner.erase()
 
 
 def _element(kind: Attribute) -> Attribute:

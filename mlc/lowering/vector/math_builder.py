@@ -216,6 +216,12 @@ class MathBuilder:
         shifted = x + magic if factor is None else self.fma(x, factor, magic)
         return shifted - magic, self.bits(shifted).int("subi", self.bits(self.const(magic, x.kind)))
 
+    def round_to_power(self, x: Val, factor: float, up: int) -> tuple[Val, Val]:
+        """n, `x` times `factor` to the nearest integer, and 2**(n + `up`), a normal number."""
+        mantissa, bias, magic = FORMATS[self.width(x.kind)]
+        shifted = self.fma(x, factor, magic + bias + up)  # its low bits are the exponent
+        return shifted - (magic + bias + up), self.from_bits(self.bits(shifted).int("shli", mantissa))
+
     def power_of_two(self, n: Val) -> Val:
         """2**n for a normal exponent `n`."""
         mantissa, bias, _ = FORMATS[self.width(n.kind)]

@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import f32
 from mlc.lowering.vector.math_builder import MathBuilder, Val
 
 LOG2E = 1.4426950408889634
+UP = 64  # powers of two that exp of numbers below zero is scaled up by: -104 is at least 2**-151
 LN2_HI, LN2_LO = 0.693359375, -2.1219444005469057e-4
 LOG10_2_HI, LOG10_2_LO = 0.30102539062, 4.6050389811952113e-6
 
@@ -82,6 +83,14 @@ def _scale(m: MathBuilder, y: Val, i: Val) -> Val:
 def exp(m: MathBuilder, x: Val) -> Val:
     i, r = _reduce(m, m.clamp(x, -104.0, 89.0))
     return _scale(m, m.poly(r, (1.0, 1.0, *EXP)), i)
+
+
+def exp_below_one(m: MathBuilder, x: Val, high: float = 0.0) -> Val:
+    """exp of what is at most `high`, which is at most 0: in one step, scaled by 2**64 so that denormals are rounded
+    once."""
+    x = m.clamp(x, -104.0, high)
+    n, power = m.round_to_power(x, LOG2E, UP)
+    return m.poly(m.fma(n, -LN2_LO, m.fma(n, -LN2_HI, x)), (1.0, 1.0, *EXP)) * power * 2.0**-UP
 
 
 def one_plus_exp(m: MathBuilder, x: Val, factor: float = 1.0) -> Val:
@@ -224,6 +233,7 @@ SINGLE: dict[str, Callable[[MathBuilder, Val], Val]] = {
     "math.erf": erf,
     "math.rsqrt": rsqrt,
 }
+BELOW_ONE: Callable[..., Val] = exp_below_one
 ONE_PLUS: dict[str, Callable[[MathBuilder, Val], Val]] = {
     "math.exp": one_plus_exp,
     "math.erf": one_plus_erf,

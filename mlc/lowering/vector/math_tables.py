@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from mlc.lowering.vector.math_builder import MathBuilder, Val
-from mlc.lowering.vector.math_single import LN2_HI, LN2_LO, LOG2E
+from mlc.lowering.vector.math_single import LN2_HI, LN2_LO, LOG2E, UP
 
 SIZE = 16
 # (e**r - 1 - r) / r**2 on [-ln2/32, ln2/32]: error 2**-27.7 of e**r
@@ -52,6 +52,13 @@ def exp(m: MathBuilder, x: Val) -> Val:
     rest = shifted.int("addi", 100 << 23).int("minsi", 0).int("andi", -1 << 23)
     power = _power(m, k, shifted.int("subi", rest))
     return m.fma(power, q, power) * m.from_bits(rest.int("addi", 128 << 23))
+
+
+def exp_below_one(m: MathBuilder, x: Val, high: float = 0.0) -> Val:
+    """exp of what is at most `high`, which is at most 0: scaled by 2**64, so that denormals are rounded once."""
+    k, q = _exp_parts(m, m.clamp(x, -104.0, high))
+    power = _power(m, k, k.int("shli", 19).int("addi", (UP + 1) << 23))
+    return m.fma(power, q, power) * 2.0**-UP
 
 
 def one_plus_exp(m: MathBuilder, x: Val, factor: float = 1.0) -> Val:

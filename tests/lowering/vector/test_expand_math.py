@@ -190,6 +190,64 @@ def sums(name: str, x: np.ndarray, options: dict[str, object]) -> tuple[np.ndarr
     return found
 
 
+def bounded_exp(x: np.ndarray, high: float, options: dict[str, object]) -> ModuleOp:
+    """A kernel of exp(min(x, high)), vectors of 16 and single elements after one another."""
+    array, lanes = f"memref<{x.size}xf32>", "vector<16xf32>"
+    text = f"""func.func private @k(%a: {array}, %s: {array}, %t: {array}) attributes {{kernel}} {{
+      %low = arith.constant 0 : index
+      %one = arith.constant 1 : index
+      %step = arith.constant 16 : index
+      %high = arith.constant {x.size} : index
+      %bounds = arith.constant dense<{high}> : {lanes}
+      %bound = arith.constant {high} : f32
+      scf.for %i = %low to %high step %step {{
+        %x = vector.load %a[%i] : {array}, {lanes}
+        %n = arith.minimumf %x, %bounds : {lanes}
+        %y = math.exp %n : {lanes}
+        vector.store %y, %s[%i] : {array}, {lanes}
+      }}
+      scf.for %i = %low to %high step %one {{
+        %x = memref.load %a[%i] : {array}
+        %n = arith.minimumf %bound, %x : f32
+        %y = math.exp %n : f32
+        memref.store %y, %t[%i] : {array}
+      }}
+      func.return
+    }}"""
+    ctx = make_context()
+    parsed = parse_text(text, ctx)
+    make_pass("expand-math", options).apply(ctx, parsed)
+    verify_module(parsed, ctx)
+    return parsed
+
+
+@pytest.mark.parametrize("high", [0.0, -2.5, 1.0])
+@pytest.mark.parametrize("options", NATIVE, ids=str)
+def test_exp_of_what_is_bounded(high: float, options: dict[str, object]):
+    """Denormals are rounded once, NaN stays; a bound that is not above zero becomes the formula's own."""
+    (x,) = inputs("exp", 16 << 12)
+    x[x.size // 2 :] = np.random.default_rng(1).uniform(-110, 5, x.size // 2)
+    parsed = bounded_exp(x, high, options)
+    assert any(op.name == "arith.minimumf" for op in parsed.walk()) == (high > 0)
+    vectors, scalars = np.zeros_like(x), np.zeros_like(x)
+    compile_kernel(parsed, "k")(x, vectors, scalars)
+    with np.errstate(all="ignore"):
+        worst, wrong = errors(vectors, np.exp(np.minimum(x, np.float32(high)).astype(np.float64)))
+    assert worst <= 2 and not wrong.size
+    np.testing.assert_array_equal(vectors, scalars)
+
+
+def test_exp_of_what_is_bounded_by_tables():
+    """In the interpreter, as not every machine looks up lanes."""
+    (x,) = inputs("exp", 16 << 6)
+    x[x.size // 2 :] = np.random.default_rng(1).uniform(-110, 5, x.size // 2)
+    parsed = bounded_exp(x, 0.0, {"fma": True, "lookup": True})
+    vectors = run_function(parsed, "k", [x, np.zeros_like(x), np.zeros_like(x)])[1][1]
+    with np.errstate(all="ignore"):
+        worst, wrong = errors(vectors, np.exp(np.minimum(x, np.float32(0)).astype(np.float64)))
+    assert worst <= 2 and not wrong.size
+
+
 @pytest.mark.parametrize("options", NATIVE, ids=str)
 @pytest.mark.parametrize("name", sorted(ONE_PLUS))
 def test_shorter_formulas_beside_one(name: str, options: dict[str, object]):
