@@ -13,7 +13,7 @@ from xdsl.dialects.linalg.ops import TransposeOp
 from xdsl.ir import Operation, SSAValue
 
 from fuzz.generators.demoted_convolutions import JoinedGenerator
-from fuzz.generators.linalg import ALL_STEPS
+from fuzz.generators.linalg import ALL_STEPS, LinalgGenerator
 from fuzz.generators.linalg_witnesses import WITNESSES, WitnessGenerator
 from fuzz.generators.staged import run
 from fuzz.generators.winograd import WinogradGenerator, laid_out
@@ -38,6 +38,12 @@ class _ProductGenerator(WitnessGenerator):
     def __init__(self, tape: Tape) -> None:
         super().__init__(tape, ALL_STEPS, WITNESSES[_PASS])
         self.element, self.witnesses = "f32", WITNESSES[_PASS]
+
+    def body_steps(self) -> None:
+        """Products in every program."""
+        LinalgGenerator.body_steps(self)
+        for _ in range(self.tape.between(1, 4)):
+            getattr(self, self.tape.pick(self.witnesses))()
 
 
 def extended_products(tape: Tape) -> Program:
