@@ -33,6 +33,7 @@ Constants = Callable[[Attribute], SSAValue]
 
 # per float type: bits, explicit mantissa bits, exponent bias, 1.5 * 2**mantissa (adding it rounds to an integer)
 FORMATS = {32: (23, 127, 1.5 * 2.0**23), 64: (52, 1023, 1.5 * 2.0**52)}
+LONG = 6  # coefficients of polynomials whose terms are paired
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,22 @@ class MathBuilder:
         return Val(self, self.emit(math.FmaOp(a.ssa, b.ssa, c.ssa)))
 
     def poly(self, x: Val, coefficients: Sequence[float]) -> Val:
-        """c0 + c1 x + c2 x^2 + ..., by Horner's rule."""
-        *rest, last = coefficients
-        total = self.const(last, x.kind)
+        """c0 + c1 x + c2 x^2 + ..., by Horner's rule; of long ones all but the first two terms in pairs of neighbours,
+        which do not wait for each other. The first two, which decide how the sum is rounded, stay last."""
+        coefficients = list(coefficients)
+        if len(coefficients) < LONG:
+            return self._horner(x, [self.const(c, x.kind) for c in coefficients])
+        head, tail = coefficients[:2], coefficients[2:]
+        square = x * x
+        pairs = [
+            self.fma(self.const(tail[i + 1], x.kind), x, tail[i]) if i + 1 < len(tail) else self.const(tail[i], x.kind)
+            for i in range(0, len(tail), 2)
+        ]
+        inner = self._horner(square, pairs)
+        return self.fma(self.fma(inner, x, head[1]), x, head[0])
+
+    def _horner(self, x: Val, coefficients: Sequence[Val]) -> Val:
+        *rest, total = coefficients
         for c in reversed(rest):
             total = self.fma(total, x, c)
         return total
@@ -216,11 +230,13 @@ class MathBuilder:
         shifted = x + magic if factor is None else self.fma(x, factor, magic)
         return shifted - magic, self.bits(shifted).int("subi", self.bits(self.const(magic, x.kind)))
 
-    def round_to_power(self, x: Val, factor: float, up: int) -> tuple[Val, Val]:
-        """n, `x` times `factor` to the nearest integer, and 2**(n + `up`), a normal number."""
+    def round_to_power(self, x: Val, factor: float | None = None, up: int = 0) -> tuple[Val, Val]:
+        """n, `x` times `factor` to the nearest integer, and 2**(n + `up`), a normal number; its low bits as an integer,
+        shifted to the place of an exponent, are that."""
         mantissa, bias, magic = FORMATS[self.width(x.kind)]
-        shifted = self.fma(x, factor, magic + bias + up)  # its low bits are the exponent
-        return shifted - (magic + bias + up), self.from_bits(self.bits(shifted).int("shli", mantissa))
+        magic += bias + up
+        shifted = x + magic if factor is None else self.fma(x, factor, magic)
+        return shifted - magic, self.from_bits(self.bits(shifted).int("shli", mantissa))
 
     def power_of_two(self, n: Val) -> Val:
         """2**n for a normal exponent `n`."""

@@ -65,13 +65,18 @@ ERFC_WHOLE = (
 def _reduce(m: MathBuilder, x: Val) -> tuple[Val, Val]:
     """n and r with x = n ln 2 + r."""
     n, i = m.round(x, LOG2E)
-    return i, m.fma(n, -LN2_LO, m.fma(n, -LN2_HI, x))
+    return i, _remainder(m, x, n)
+
+
+def _remainder(m: MathBuilder, x: Val, n: Val, factor: float = 1.0) -> Val:
+    """(factor * x - n ln 2) / factor."""
+    return m.fma(n, -LN2_LO / factor, m.fma(n, -LN2_HI / factor, x))
 
 
 def _exp_small(m: MathBuilder, x: Val) -> Val:
     """exp of |x| < 87."""
-    i, r = _reduce(m, x)
-    return m.poly(r, (1.0, 1.0, *EXP)) * m.power_of_two(i)
+    n, power = m.round_to_power(x, LOG2E)
+    return m.poly(_remainder(m, x, n), (1.0, 1.0, *EXP)) * power
 
 
 def _scale(m: MathBuilder, y: Val, i: Val) -> Val:
@@ -90,7 +95,7 @@ def exp_below_one(m: MathBuilder, x: Val, high: float = 0.0) -> Val:
     once."""
     x = m.clamp(x, -104.0, high)
     n, power = m.round_to_power(x, LOG2E, UP)
-    return m.poly(m.fma(n, -LN2_LO, m.fma(n, -LN2_HI, x)), (1.0, 1.0, *EXP)) * power * 2.0**-UP
+    return m.poly(_remainder(m, x, n), (1.0, 1.0, *EXP)) * power * 2.0**-UP
 
 
 def one_plus_exp(m: MathBuilder, x: Val, factor: float = 1.0) -> Val:
@@ -100,10 +105,10 @@ def one_plus_exp(m: MathBuilder, x: Val, factor: float = 1.0) -> Val:
     """
     low, high = sorted((-86.0 / factor, 89.0 / factor))
     c = m.clamp(x, low, high)
-    n, i = m.round(c, factor * LOG2E)
-    r = m.fma(n, -LN2_LO / factor, m.fma(n, -LN2_HI / factor, c))
+    n, half = m.round_to_power(c, factor * LOG2E, -1)
+    r = _remainder(m, c, n, factor)
     p = m.poly(r, [2.0 * a * factor**k for k, a in enumerate((1.0, 1.0, *EXP))])
-    return m.fma(p, m.power_of_two(i.int("subi", 1)), 1.0)
+    return m.fma(p, half, 1.0)
 
 
 def exp2(m: MathBuilder, x: Val) -> Val:
@@ -184,9 +189,8 @@ def tanh(m: MathBuilder, x: Val) -> Val:
     """
     a = abs(x)
     c = a.is_("ogt", 10.0).pick(10.0, a) * 2.0
-    n, i = m.round(m.fma(c, LOG2E, -0.25))
-    r = m.fma(n, -LN2_LO, m.fma(n, -LN2_HI, c))
-    s = m.power_of_two(i)
+    n, s = m.round_to_power(m.fma(c, LOG2E, -0.25))
+    r = _remainder(m, c, n)
     y = m.fma(s, m.fma(r * r, m.poly(r, TANH), r), s - 1.0)
     d = y + 2.0
     t = y / d
@@ -207,9 +211,9 @@ def one_plus_erf(m: MathBuilder, x: Val) -> Val:
     a = abs(x)
     t = a.is_("ogt", 4.0).pick(4.0, a)
     u = t * m.poly(t, ERFC_WHOLE)
-    n, i = m.round(u)
+    n, power = m.round_to_power(u)
     erfc = m.poly(u - n, (1.0, *EXP2_SHORT))
-    return m.copysign(m.fma(erfc, -m.power_of_two(i), 1.0), x) + 1.0
+    return m.copysign(m.fma(erfc, -power, 1.0), x) + 1.0
 
 
 def one_plus_tanh(m: MathBuilder, x: Val) -> Val:
