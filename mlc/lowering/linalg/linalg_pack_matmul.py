@@ -21,8 +21,8 @@ Reads of single elements of a constant that is packed, where they are few, read 
 once. The packed result is the plain one seen with its last dimension split, so bias, activation and residual follow in
 split form at no cost and can be fused into the product.
 Where rows fill blocks as wide as a vector, f32 weights that are the transpose of a stored constant are read as they lie
-and the rows are packed, at run time, instead (`in_place`; left out, where the machine repeats scalars from memory), but
-for weights whose rows fall on the same cache sets:
+and the rows are packed, at run time, instead (`in_place`; left out, where the machine repeats scalars from memory, but
+for weights whose rows fall on the same cache sets; with AVX2 from 12 to 48 blocks of rows):
     %p = linalg.pack %x inner_dims_pos = [0] inner_tiles = [16] into … tensor<4x784x16xf32>
     %g = linalg.generic (m1, m0, n, k) ins(%p, %w) outs(%pz : tensor<4x16x512xf32>)
 Runs after convert-torch-to-linalg. Runs before linalg-hoist-constants and fusion.
@@ -33,6 +33,7 @@ Tests: tests/lowering/linalg/linalg_pack_matmul.mlir, tests/lowering/linalg/test
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import DYNAMIC_INDEX, AffineMapAttr, ModuleOp, bf16, f32, i8, i32
@@ -54,9 +55,34 @@ from mlc.lowering.linalg.structure import dims_map, identity_map, iterators_of, 
 Products = MatmulOp | BatchMatmulOp
 ONE_ROW = "one row reads each weight once"
 IN_PLACE = "rows fill vectors, the weights stay as they are"
-LEAST_BLOCKS = 2  # of rows: fewer do not hide that weights come from memory
 FEW_ROWS = 16  # that read a panel made at run time: with fewer, making it takes longer than reading the matrix does
-SAME_SETS = 4096  # bytes: rows a multiple of these apart fall on the same cache sets, panels are 2 to 4 % faster
+SAME_SETS = 4096  # bytes: rows a multiple of these apart fall on the same cache sets
+
+
+@dataclass(frozen=True)
+class _InPlace:
+    """Which weights are read as they lie. `least`: blocks of rows, as fewer do not hide that weights come from memory.
+    `most`: blocks of rows, which are read again for every few weights. `same_sets`: weights whose rows share cache
+    sets, too, as tiles have few of them (for tiles of many, panels are 2 to 4 % faster)."""
+
+    least: int = 2
+    most: int = 2**31
+    same_sets: bool = False
+
+    @classmethod
+    def of(cls, machine: Any) -> _InPlace | None:
+        """None: none are."""
+        if machine is None or machine.adds_beside_fma:
+            return None
+        if machine.broadcast_load:
+            return cls()
+        few_registers = machine.vector_bits == 256 and machine.fma  # tiles are of 4 rows of weights by 3 blocks of rows
+        return cls(least=12, most=48, same_sets=True) if few_registers else None
+
+    def pays(self, rows: int, row_bytes: int, block: int) -> bool:
+        """Whether `rows` fill enough blocks of `block`, for weights whose rows have so many bytes."""
+        full = rows % block == 0 and self.least <= rows // block <= self.most
+        return full and (self.same_sets or row_bytes % SAME_SETS != 0)
 
 
 @dataclass(frozen=True)
@@ -98,9 +124,7 @@ class LinalgPackMatmul(MlcPass):
         has_bf16, has_int8 = (machine.dot_bf16, machine.dot_int8) if machine is not None else (False, False)
         if self.interleave is not None:
             has_bf16 = has_int8 = self.interleave
-        in_place = self.in_place
-        if in_place is None:
-            in_place = machine is not None and machine.broadcast_load and not machine.adds_beside_fma
+        in_place = _InPlace.of(machine) if self.in_place is None else _InPlace() if self.in_place else None
         groups: dict[Attribute, int] = {bf16: 2 if has_bf16 else 1, i8: 4 if has_int8 else 1}
         for op in module.ops:
             if isinstance(op, FuncOp) and op.body.blocks and "constant" not in op.attributes:
@@ -114,7 +138,7 @@ class _MatmulWalk(LayoutWalk):
     """Matrix products with constant weights start the layout."""
 
     def __init__(
-        self, ctx: MlcContext, pass_name: str, block: int, groups: dict[Attribute, int], in_place: bool
+        self, ctx: MlcContext, pass_name: str, block: int, groups: dict[Attribute, int], in_place: _InPlace | None
     ) -> None:
         super().__init__(ctx, pass_name, block)
         self.groups, self.in_place = groups, in_place
@@ -192,10 +216,10 @@ class _MatmulWalk(LayoutWalk):
         if shape_of(op.inputs[0])[0] == 1 and types[1] == f32 and transposed(op.inputs[1]) is not None:
             return ONE_ROW
         rows, source = shape_of(op.inputs[0])[0], transposed(op.inputs[1])
-        if self.in_place and types == [f32] * 3 and source is not None and isinstance(source.owner, arith.ConstantOp):
-            full = rows >= LEAST_BLOCKS * self.block and rows % self.block == 0
-            if full and 4 * shape_of(source)[1] % SAME_SETS:
-                return IN_PLACE
+        stored = source is not None and isinstance(source.owner, arith.ConstantOp)
+        if self.in_place is not None and types == [f32] * 3 and stored:
+            assert source is not None
+            return IN_PLACE if self.in_place.pays(rows, 4 * shape_of(source)[1], self.block) else ""
         return ""
 
     def _in_place(self, op: Products) -> bool:

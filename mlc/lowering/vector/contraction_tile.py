@@ -17,6 +17,7 @@ from mlc.lowering.vector.target import Target
 
 DYNAMIC_TRIP = 64  # assumed extent of a dynamic dim
 MANY_COLUMNS = 16  # blocks of columns: an odd one left over costs less than tiles of one column
+FEW_ROWS_COLUMNS = 3  # of a tile whose rows divide 8: 4 x 2 sums wait for each other (75 GFLOP/s, 4 x 3 98; Zen 2)
 ROWS_LEFT = 1.01  # of the cycles, where the last tile of rows is another one: code of its own, begun anew
 LOADS_WITH_SCALARS = 0.8  # of the machine's loads per cycle, where each scalar is loaded to a register (Zen 3)
 
@@ -47,6 +48,7 @@ def contraction_tile(
     takes longer than that: several columns share them, in registers. `within`: what a tile's rows have to divide.
     """
     spreads = not dot and columns_spread(nest, [lanes, *cols], scalars, target)
+    few = within is not None and not target.broadcast_load  # rows, and sums enough only with many columns
     vectors = -(-extent_of(nest, lanes) // width)
     narrow = 2 * extent_of(nest, lanes) <= width
     per_cycle = target.narrow_per_cycle if narrow else target.fma_per_cycle
@@ -60,8 +62,11 @@ def contraction_tile(
         [(lanes, vectors), *((d, extent_of(nest, d)) for d in reversed(cols[-1:]))],
         12,
         even=cols[-1:],
-        odd=3 if spreads else 2,
+        odd=3 if spreads or few else 2,
+        many=3 if few else MANY_COLUMNS,
     )
+    if few:
+        col_options = [col for col in col_options if _points(col) == FEW_ROWS_COLUMNS] or col_options
     best: tuple[float, int, dict[int, int]] | None = None
     for row, col in product(row_options, col_options):
         tr, tc = _points(row), _points(col)
@@ -117,10 +122,10 @@ def _spare(tr: int, tc: int, dot: bool, narrow: bool, per_step: int, target: Tar
 
 
 def _two_level(
-    dims: list[tuple[int, int]], limit: int, even: list[int] | None = None, odd: int = 2
+    dims: list[tuple[int, int]], limit: int, even: list[int] | None = None, odd: int = 2, many: int = MANY_COLUMNS
 ) -> list[dict[int, int]]:
     """Tiles over up to two dims: part of the first, or all of the first times part of the second. Parts of `even` dims
-    divide them, or are from two to `odd` of many."""
+    divide them, or are from two to `odd` of `many` or more."""
     if not dims:
         return [{}]
     (d, n) = dims[0]
@@ -131,7 +136,7 @@ def _two_level(
         options += [
             {d: n, e: t}
             for t in range(2, min(m, limit // n) + 1)
-            if not exact or m % t == 0 or (t <= odd and m >= MANY_COLUMNS)
+            if not exact or m % t == 0 or (t <= odd and m >= many)
         ]
     return options
 

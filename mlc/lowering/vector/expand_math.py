@@ -214,7 +214,8 @@ def _number(value: SSAValue) -> float | None:
         return None
     constant = owner.value
     if isinstance(constant, DenseIntOrFPElementsAttr):
-        return float(constant.get_values()[0]) if constant.is_splat() else None
+        lane = constant.get_values()[0] if constant.is_splat() else None
+        return lane if isinstance(lane, float) else None
     return constant.value.data if isinstance(constant, FloatAttr) else None
 
 

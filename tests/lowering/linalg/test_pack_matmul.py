@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from torch import nn
 from xdsl.dialects.builtin import ModuleOp
 
+import mlc
+from mlc.backends.llvm.backend import CPU_BACKEND
 from mlc.dialects.linalg.relayout_ops import PackOp
 from mlc.interp import run_module
 from mlc.ir.context import make_context
@@ -14,6 +20,7 @@ from mlc.ir.pipeline import make_pass, run_pipeline
 from mlc.ir.resources import ResourceStore
 from mlc.ir.verifier import verify_module
 from mlc.lowering.linalg.structure import shape_of
+from tests.targets import runnable
 
 ID = "affine_map<(d0, d1) -> (d0, d1)>"
 KINDS = 'iterator_types = ["parallel", "parallel"]'
@@ -104,3 +111,34 @@ def test_weights_are_packed_where_rows_fill_no_blocks_or_share_sets(m: int, k: i
     module = parse_text(program(m, k, 9, transposed), ctx)
     run_pipeline([make_pass("linalg-pack-matmul", {"block": 4, "in_place": True})], ctx, module)
     assert packed_matrices(module)[0] == (3, k, 4)
+
+
+@pytest.mark.parametrize(
+    ("target", "rows", "taken"),
+    [
+        *[("x86-64-avx2", rows, rows in (96, 384)) for rows in (88, 96, 100, 384, 392)],
+        *[("x86-64-sse2", 96, False), ("x86-64-amx", 96, False)],
+    ],
+)
+def test_machines_of_few_registers_read_weights_in_place_for_some_blocks_of_rows(target: str, rows: int, taken: bool):
+    """Whatever the cache sets that their rows fall on."""
+    store = ResourceStore()
+    store.set("w", np.ones((40, 1024), np.float32))
+    store.set("b", np.ones(40, np.float32))
+    ctx = make_context()
+    ctx.resources, ctx.machine = store, CPU_BACKEND.machine(target)
+    module = parse_text(program(rows, 1024, 40, True), ctx)
+    run_pipeline([make_pass("linalg-pack-matmul")], ctx, module)
+    assert (packed_matrices(module) == [(rows // 8, 1024, 8)]) == taken
+
+
+@pytest.mark.parametrize("rows", [96, 104, 112, 128])  # blocks of rows in threes, with one or two left over
+@pytest.mark.parametrize("columns", [40, 43])
+@pytest.mark.parametrize("target", runnable("x86-64-avx2"))
+def test_three_blocks_of_rows_at_once_compute_the_same(rows: int, columns: int, target: str, tmp_path: Path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(136, columns), nn.GELU(), nn.Linear(columns, 24)).requires_grad_(False)
+    x = torch.randn(rows, 136)
+    y = mlc.compile(model, (x,), target=target, cache_dir=tmp_path)(x)
+    exact = model.double()(x.double())
+    torch.testing.assert_close(y, exact.float(), rtol=1e-5, atol=1e-6)
