@@ -173,12 +173,13 @@ class Body:
         return self.add(cls(*operands)).results[0]
 
 
-def behind(value: SSAValue) -> At:
-    """Where ops on `value` may stand first."""
+def behind(value: SSAValue, location: LocationAttr | None = None) -> At:
+    """Where ops on `value` may stand first: right behind what makes it, outside of loops around those that read it.
+    `location`: of the ops; left out, that of what makes `value`."""
     owner = value.owner
     following = owner.next_op if isinstance(owner, Operation) else owner.first_op
     assert following is not None
-    return At(following, owner.location if isinstance(owner, Operation) else None)
+    return At(following, owner.location if location is None and isinstance(owner, Operation) else location)
 
 
 def pads_with_zeros(op: tensor.PadOp) -> bool:

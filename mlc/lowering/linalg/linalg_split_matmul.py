@@ -53,9 +53,8 @@ from mlc.dialects.linalg_ext.split_matmul_ops import (
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
-from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.build import At, behind
 from mlc.lowering.linalg.prepared_products import (
-    behind,
     filter_panels,
     is_pointwise,
     is_product_of_panels,
@@ -125,7 +124,7 @@ class LinalgSplitMatmul(MlcPass):
             ctx.remarks.missed(self.name, op, "kept as it is", reason=reason)
             return False
         rows, terms, columns = _sizes(op)
-        at, before = At(op), behind(op.inputs[1], op)
+        at, before = At(op), behind(op.inputs[1], op.location)
         panels, x = op.inputs[1], op.inputs[0]
         if is_pointwise(op):
             panels, x = filter_panels(before, op), pixels_of(at, op)

@@ -35,9 +35,8 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
-from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.build import At, behind
 from mlc.lowering.linalg.prepared_products import (
-    behind,
     is_product_of_panels,
     product_obstacle,
     read_prepared,
@@ -94,7 +93,7 @@ class LinalgWinogradMatmul(MlcPass):
         (rows, terms), (blocks, _, lanes) = shape_of(x), shape_of(panels)
         depth = depth_of(terms, self.depth)
         pieces = terms // depth
-        weights = behind(panels, op).add(WinogradMatmulWeightsOp(panels, depth)).result
+        weights = behind(panels, op.location).add(WinogradMatmulWeightsOp(panels, depth)).result
         for read in reads_of(panels):
             _read(read, weights, depth, terms)
         operands = [

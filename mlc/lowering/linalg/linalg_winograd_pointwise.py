@@ -41,9 +41,8 @@ from mlc.dialects.linalg_ext.winograd_matmul_ops import (
 from mlc.ir.context import MlcContext
 from mlc.ir.contract import Contract, Reassociates
 from mlc.ir.passes import MlcPass, Span, option
-from mlc.lowering.linalg.build import At
+from mlc.lowering.linalg.build import At, behind
 from mlc.lowering.linalg.prepared_products import (
-    behind,
     filter_panels,
     is_pointwise,
     pixels_of,
@@ -111,7 +110,7 @@ class LinalgWinogradPointwise(MlcPass):
         images, blocks, height, width, lanes = shape_of(x)
         depth = depth_of(blocks * lanes, lanes, self.depth)
         pieces = blocks * lanes // depth
-        before = behind(op.inputs[1], op)
+        before = behind(op.inputs[1], op.location)
         panels = filter_panels(before, op)
         operands = [
             x,

@@ -103,13 +103,6 @@ def filter_panels(before: At, op: GenericOp) -> SSAValue:
     return before.collapse(op.inputs[1], [[0], [1, 2, 3, 4], [5]])
 
 
-def behind(value: SSAValue, op: Operation) -> At:
-    """Where weights are prepared for `op`: right behind what lays them out, outside of a loop around `op`."""
-    after = value.owner.next_op if isinstance(value.owner, Operation) else None
-    assert after is not None
-    return At(after, op.location)
-
-
 def replace(op: GenericOp, new: PreparedMatmulOp) -> None:
     """Let all that read `op` read `new`."""
     new.res[0].name_hint = op.results[0].name_hint
