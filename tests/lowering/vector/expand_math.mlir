@@ -67,8 +67,8 @@ func.func @kept(%x: f32, %d: f64) -> (f32, f64) {
 // CHECK-LABEL: func.func @sigmoid
 // CHECK-NOT: arith.negf
 // CHECK: arith.shli
-// CHECK: %[[SUM:.*]] = math.fma {{.*}} : vector<4xf32>
-// CHECK-NEXT: arith.divf {{.*}}, %[[SUM]] : vector<4xf32>
+// CHECK: %d = math.fma {{.*}} : vector<4xf32>
+// CHECK-NEXT: arith.divf {{.*}}, %d : vector<4xf32>
 // CHECK-NEXT: func.return
 func.func @sigmoid(%x: vector<4xf32>) -> vector<4xf32> {
   %one = arith.constant dense<1.0> : vector<4xf32>
@@ -76,6 +76,23 @@ func.func @sigmoid(%x: vector<4xf32>) -> vector<4xf32> {
   %e = math.exp %n : vector<4xf32>
   %d = arith.addf %one, %e : vector<4xf32>
   %y = arith.divf %one, %d : vector<4xf32>
+  func.return %y : vector<4xf32>
+}
+
+// What is at most zero cannot overflow: the bound becomes that of the formula, and one scale does.
+// CHECK-LABEL: func.func @softmax
+// CHECK-NOT: arith.minimumf
+// CHECK: arith.shli
+// CHECK-NOT: arith.shrsi
+// CHECK: func.return
+// TABLE-LABEL: func.func @softmax
+// TABLE-NOT: arith.minsi
+// TABLE: func.return
+func.func @softmax(%x: vector<4xf32>, %largest: vector<4xf32>) -> vector<4xf32> {
+  %zero = arith.constant dense<0.0> : vector<4xf32>
+  %d = arith.subf %x, %largest : vector<4xf32>
+  %n = arith.minimumf %d, %zero : vector<4xf32>
+  %y = math.exp %n : vector<4xf32>
   func.return %y : vector<4xf32>
 }
 
